@@ -31,7 +31,7 @@ export declare type CreateKeyRequest = Message<"claviger.v1.CreateKeyRequest"> &
   owner: string;
 
   /**
-   * What to call the key. Required, 1 to 63 characters.
+   * What to call the key. Required, 1 to 63 characters, none of them control characters.
    *
    * @generated from field: string display_name = 2;
    */
@@ -264,7 +264,7 @@ export declare const ListKeysResponseSchema: GenMessage<ListKeysResponse>;
 export declare type UpdateKeyRequest = Message<"claviger.v1.UpdateKeyRequest"> & {
   /**
    * The key's id, the new values of the fields in `update_mask`, and optionally the `etag` of the state last seen.
-   * Without `etag` the last writer wins.
+   * Without `etag` the last writer wins. Required.
    *
    * @generated from field: claviger.v1.Key key = 1;
    */

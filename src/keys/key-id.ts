@@ -1,0 +1,9 @@
+import { TypeID } from "typeid-js";
+import { v7 } from "uuid";
+import type { Random } from "./random.ts";
+
+/** `key_` and a UUIDv7 in 26 lower-case Crockford base32 characters (TypeID 0.3). Ids sort by `time`. */
+export function newKeyId(time: Date, random: Random): string {
+  const bytes = v7({ msecs: time.getTime(), random: random(16) }, new Uint8Array(16));
+  return TypeID.fromUUIDBytes("key", bytes).toString();
+}

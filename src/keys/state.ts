@@ -1,0 +1,41 @@
+import type { KeyRecord, SecretRecord } from "./key.ts";
+
+export type KeyState = "active" | "disabled" | "expired" | "revoked";
+export type SecretState = "current" | "retiring" | "retired" | "expired" | "revoked";
+
+/** Whether the secret has been rotated out for longer than its grace, or was ended. */
+export function isRetired(secret: SecretRecord, now: Date): boolean {
+  return secret.retireTime !== null && secret.retireTime <= now;
+}
+
+/** Whether the secret's own term is over. */
+export function isExpired(secret: SecretRecord, now: Date): boolean {
+  return secret.expireTime <= now;
+}
+
+/** Whether the secret, of a key that is neither revoked nor disabled, is accepted. */
+export function isLive(secret: SecretRecord, now: Date): boolean {
+  return !isRetired(secret, now) && !isExpired(secret, now);
+}
+
+/** The first that applies of revoked, disabled, expired: the order in which verification says no. */
+export function keyState(key: KeyRecord, current: SecretRecord, now: Date): KeyState {
+  if (key.revokeTime !== null) return "revoked";
+  if (key.disabled) return "disabled";
+  return isExpired(current, now) ? "expired" : "active";
+}
+
+/** A secret that was dead before its key was revoked keeps the state it had. */
+export function secretState(key: KeyRecord, secret: SecretRecord, now: Date): SecretState {
+  const judged = key.revokeTime ?? now;
+  if (isRetired(secret, judged)) return "retired";
+  if (isExpired(secret, judged)) return "expired";
+  if (key.revokeTime !== null) return "revoked";
+  return secret.retireTime === null ? "current" : "retiring";
+}
+
+/** When the secret stops being accepted: the earlier of its expiry and its retirement. */
+export function endOfSecret(secret: SecretRecord): Date {
+  const { expireTime, retireTime } = secret;
+  return retireTime !== null && retireTime < expireTime ? retireTime : expireTime;
+}

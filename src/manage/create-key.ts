@@ -1,0 +1,78 @@
+import { actorOf, type Caller } from "../access/caller.ts";
+import { ADMIN_OWNER, requireGrantable } from "../access/permissions.ts";
+import { invalidField } from "../keys/errors.ts";
+import type { Environment, JsonObject, KeyRecord, KeyView } from "../keys/key.ts";
+import { newKeyId } from "../keys/key-id.ts";
+import type { Secret } from "../keys/secret.ts";
+import { insertKey } from "../postgres/keys.ts";
+import { lockOwner } from "../postgres/owners.ts";
+import { insertSecret } from "../postgres/secrets.ts";
+import { listKnownRoots } from "../postgres/verifiers.ts";
+import type { ManageDeps } from "./deps.ts";
+import { requirePlace } from "./key-limit.ts";
+import { lockCaller } from "./lock.ts";
+import { after, chooseSpan } from "./terms.ts";
+
+const RESERVED_OWNERS = "claviger:";
+
+export interface CreateKey {
+  /** Empty for the caller's own owner. */
+  readonly owner: string;
+  readonly displayName: string;
+  readonly environment: Environment;
+  readonly scopes: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly metadata: JsonObject | null;
+  readonly allowedCidrs: readonly string[];
+  /** Undefined for the default. */
+  readonly ttlMs: number | undefined;
+}
+
+/** Makes a key and its first secret, which exists nowhere but in the answer. */
+export async function createKey(
+  deps: ManageDeps,
+  caller: Caller,
+  command: CreateKey,
+): Promise<{ readonly view: KeyView; readonly secret: Secret }> {
+  const { policy, storage } = deps;
+  const ttlMs = chooseSpan("ttl", command.ttlMs, { default: policy.maxTtlMs, max: policy.maxTtlMs });
+  const owner = chooseOwner(caller, command.owner);
+  const made = await storage.transaction(async (transaction) => {
+    await lockOwner(transaction, owner);
+    const locked = await lockCaller(transaction, caller, "claviger:keys.write");
+    requireGrantable(locked.caller, command.scopes);
+    await requirePlace(transaction, owner, policy.keysPerOwner);
+
+    const { now } = locked;
+    const minted = deps.keyring.mint(command.environment, deps.random, await listKnownRoots(transaction));
+    const { environment, displayName, scopes, labels, metadata, allowedCidrs } = command;
+    const key: KeyRecord = {
+      ...{ id: newKeyId(now, deps.random), owner, displayName, environment, scopes, labels, metadata, allowedCidrs },
+      ...{ disabled: false, currentVersion: 1, ttlMs, createTime: now, updateTime: now, createdBy: actorOf(caller) },
+      ...{ revokeTime: null, revokedBy: null, revokeReason: null, revokeNote: "", revision: 0 },
+    };
+    const { secret, digest, rootId, hint } = minted;
+    const record = {
+      keyId: key.id,
+      version: 1,
+      hint,
+      createTime: now,
+      expireTime: after(now, ttlMs),
+      retireTime: null,
+    };
+    await insertKey(transaction, key);
+    await insertSecret(transaction, { ...record, digest, rootId });
+    return { view: { key, secrets: [record], now }, secret };
+  });
+  deps.log.info({ event: "key.created", keyId: made.view.key.id, owner, actor: actorOf(caller) }, "key created");
+  return made;
+}
+
+function chooseOwner(caller: Caller, asked: string): string {
+  const own = caller.kind === "service" ? caller.owner : caller.kind === "system" ? ADMIN_OWNER : "";
+  const owner = asked === "" ? own : asked;
+  if (owner.startsWith(RESERVED_OWNERS) && owner !== own) {
+    throw invalidField("owner", `owners that begin with ${RESERVED_OWNERS} are reserved; name another`);
+  }
+  return owner;
+}

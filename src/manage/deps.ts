@@ -1,0 +1,28 @@
+import type { Logger } from "pino";
+import type { Keyring } from "../keys/keyring.ts";
+import type { PageTokens } from "../keys/page-token.ts";
+import type { Random } from "../keys/random.ts";
+import type { Storage } from "../postgres/storage.ts";
+
+/** The numbers that management obeys; their values and reasons stand in `server/policy.ts`. */
+export interface ManagePolicy {
+  readonly keysPerOwner: number;
+  readonly liveSecretsPerKey: number;
+  readonly maxTtlMs: number;
+  readonly defaultGraceMs: number;
+  readonly maxGraceMs: number;
+  readonly leaseMs: number;
+  readonly clockRateError: number;
+  readonly revokeBatchSize: number;
+  readonly retentionMs: number;
+}
+
+/** What the steps of a change need. */
+export interface ManageDeps {
+  readonly storage: Storage;
+  readonly keyring: Keyring;
+  readonly pageTokens: PageTokens;
+  readonly random: Random;
+  readonly policy: ManagePolicy;
+  readonly log: Logger;
+}

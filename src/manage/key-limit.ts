@@ -1,0 +1,16 @@
+import { ADMIN_OWNER } from "../access/permissions.ts";
+import { ClavigerError } from "../keys/errors.ts";
+import { countLiveKeys } from "../postgres/owners.ts";
+import type { Database } from "../postgres/storage.ts";
+
+/** `KEY_LIMIT_REACHED` unless the owner, whose row the transaction holds, has a place for one more live key. */
+export async function requirePlace(transaction: Database, owner: string, limit: number): Promise<void> {
+  if (owner === ADMIN_OWNER) return;
+  const keys = await countLiveKeys(transaction, owner);
+  if (keys < limit) return;
+  throw new ClavigerError(
+    "KEY_LIMIT_REACHED",
+    `${owner} has ${keys} keys that are neither revoked nor expired, of ${limit} allowed. Revoke one first`,
+    { metadata: { owner, limit: String(limit), keys: String(keys) } },
+  );
+}

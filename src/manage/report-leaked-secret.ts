@@ -1,0 +1,54 @@
+import { type AnonymousCaller, actorOf } from "../access/caller.ts";
+import { redactSecrets } from "../keys/redact.ts";
+import { isLive } from "../keys/state.ts";
+import { lockKey } from "../postgres/keys.ts";
+import { findByDigests, findSecret } from "../postgres/secrets.ts";
+import { readDatabaseTime } from "../postgres/time.ts";
+import type { ManageDeps } from "./deps.ts";
+import { logRevocation } from "./revoke-key.ts";
+import { writeChange } from "./write-change.ts";
+
+export interface ReportLeakedSecret {
+  readonly secret: string;
+  /** Where it was found. */
+  readonly source: string;
+}
+
+/**
+ * Revokes the key whose live secret is shown. Whoever holds a secret may end it; a dead one, or one that is not ours,
+ * changes nothing. Returns nothing, so that nothing can be learnt by asking.
+ */
+export async function reportLeakedSecret(
+  deps: ManageDeps,
+  caller: AnonymousCaller,
+  command: ReportLeakedSecret,
+): Promise<void> {
+  const recognition = deps.keyring.recognise(command.secret);
+  if (recognition.kind !== "genuine") return;
+  const { digest } = recognition;
+  const report = await deps.storage.transaction(async (transaction) => {
+    const found = (await findByDigests(transaction, [digest])).get(digest.toString("hex"));
+    if (found === undefined) return undefined;
+    const key = await lockKey(transaction, found.key.id, "update");
+    const secret = await findSecret(transaction, found.key.id, found.secret.version);
+    const now = await readDatabaseTime(transaction);
+    if (key === undefined || secret === undefined) return undefined;
+    const actor = { ...actorOf(caller), keyId: key.id };
+    if (key.revokeTime !== null || !isLive(secret, now)) return { key, actor, view: undefined };
+    // Whoever reports a leak is likely to paste it into the source as well.
+    const change = {
+      revokeTime: now,
+      revokedBy: actor,
+      revokeReason: "compromised",
+      revokeNote: redactSecrets(command.source),
+    } as const;
+    return { key, actor, view: await writeChange(transaction, { key, now }, change) };
+  });
+  if (report === undefined) return;
+  const { key, actor, view } = report;
+  if (view !== undefined) logRevocation(deps, view, actor);
+  deps.log.warn(
+    { event: "secret.leaked", keyId: key.id, owner: key.owner, revoked: view !== undefined, actor },
+    "leaked secret reported",
+  );
+}

@@ -1,0 +1,49 @@
+import { actorOf, type Caller } from "../access/caller.ts";
+import { ClavigerError } from "../keys/errors.ts";
+import type { KeyView } from "../keys/key.ts";
+import { isRetired } from "../keys/state.ts";
+import { retireSecret as endSecret, findSecret } from "../postgres/secrets.ts";
+import type { ManageDeps } from "./deps.ts";
+import { lockKeyAndCaller } from "./lock.ts";
+import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import { viewSecrets } from "./view.ts";
+import { writeChange } from "./write-change.ts";
+
+export interface RetireSecret {
+  readonly keyId: string;
+  readonly version: number;
+}
+
+/** Ends one secret now, the current one too; one that is dead already stays as it is. */
+export async function retireSecret(
+  deps: ManageDeps,
+  caller: Caller,
+  command: RetireSecret,
+): Promise<{ readonly view: KeyView; readonly receipt: Receipt }> {
+  const { keyId, version } = command;
+  const retirement = await deps.storage.transaction(async (transaction) => {
+    const held = await lockKeyAndCaller(transaction, keyId, { caller, permission: "claviger:keys.revoke" });
+    const { key, now } = held;
+    const secret = await findSecret(transaction, keyId, version);
+    if (secret === undefined) throw versionNotFound(command);
+    if (key.revokeTime !== null || isRetired(secret, now)) {
+      const view = { key, secrets: await viewSecrets(transaction, key, now), now };
+      return { view, receipt: uncachedReceipt(key.revision, now), changed: false };
+    }
+    await endSecret(transaction, secret, now);
+    const view = await writeChange(transaction, held, {});
+    return { view, receipt: uncachedReceipt(view.key.revision, now), changed: true };
+  });
+  if (retirement.changed) {
+    deps.log.info({ event: "secret.retired", keyId, version, actor: actorOf(caller) }, "secret retired");
+  }
+  return retirement;
+}
+
+function versionNotFound({ keyId, version }: RetireSecret): ClavigerError {
+  return new ClavigerError(
+    "SECRET_VERSION_NOT_FOUND",
+    `key ${keyId} has no secret version ${version}. Read the key for its versions`,
+    { metadata: { key_id: keyId, version: String(version) } },
+  );
+}

@@ -1,0 +1,41 @@
+import { actorOf, type Caller } from "../access/caller.ts";
+import type { Actor, KeyView, RevocationReason } from "../keys/key.ts";
+import type { ManageDeps } from "./deps.ts";
+import { lockKeyAndCaller } from "./lock.ts";
+import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import { viewSecrets } from "./view.ts";
+import { writeChange } from "./write-change.ts";
+
+export interface Revocation {
+  readonly reason: RevocationReason | null;
+  readonly note: string;
+}
+
+/** Revokes a key for good. Again on a revoked key changes nothing, and is OK once the first is effective. */
+export async function revokeKey(
+  deps: ManageDeps,
+  caller: Caller,
+  command: Revocation & { readonly keyId: string },
+): Promise<{ readonly view: KeyView; readonly receipt: Receipt }> {
+  const { keyId, reason, note } = command;
+  const actor = actorOf(caller);
+  const revocation = await deps.storage.transaction(async (transaction) => {
+    const held = await lockKeyAndCaller(transaction, keyId, { caller, permission: "claviger:keys.revoke" });
+    const { key, now } = held;
+    if (key.revokeTime !== null) {
+      const view = { key, secrets: await viewSecrets(transaction, key, now), now };
+      return { view, receipt: uncachedReceipt(key.revision, now), changed: false };
+    }
+    const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: note };
+    const view = await writeChange(transaction, held, change);
+    return { view, receipt: uncachedReceipt(view.key.revision, now), changed: true };
+  });
+  if (revocation.changed) logRevocation(deps, revocation.view, actor);
+  return revocation;
+}
+
+/** Tells the log about a revocation that has been committed. */
+export function logRevocation(deps: ManageDeps, { key }: KeyView, actor: Actor): void {
+  const { id: keyId, owner, revokeReason: reason, revision } = key;
+  deps.log.info({ event: "key.revoked", keyId, owner, reason, revision, actor }, "key revoked");
+}

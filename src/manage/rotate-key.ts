@@ -1,0 +1,108 @@
+import { actorOf, type Caller } from "../access/caller.ts";
+import { requireGrantable } from "../access/permissions.ts";
+import { ClavigerError } from "../keys/errors.ts";
+import type { KeyRecord, KeyView, SecretRecord } from "../keys/key.ts";
+import type { Secret } from "../keys/secret.ts";
+import { endOfSecret, isExpired, isLive } from "../keys/state.ts";
+import { findKey } from "../postgres/keys.ts";
+import { lockOwner } from "../postgres/owners.ts";
+import { countLiveSecrets, findSecret, insertSecret, retireSecret } from "../postgres/secrets.ts";
+import type { Database } from "../postgres/storage.ts";
+import { listKnownRoots } from "../postgres/verifiers.ts";
+import type { ManageDeps } from "./deps.ts";
+import { requirePlace } from "./key-limit.ts";
+import { keyNotFound, type Locked, lockKeyAndCaller } from "./lock.ts";
+import { requireEtag, requireUnrevoked } from "./preconditions.ts";
+import { endsSoon, type Receipt, uncachedReceipt } from "./receipt.ts";
+import { after, chooseSpan } from "./terms.ts";
+import { writeChange } from "./write-change.ts";
+
+export interface RotateKey {
+  readonly keyId: string;
+  /** Undefined for the default; 0 ends the current secret at once. */
+  readonly graceMs: number | undefined;
+  /** Undefined for the key's own term. */
+  readonly ttlMs: number | undefined;
+  readonly etag: string;
+}
+
+export interface Rotation {
+  readonly view: KeyView;
+  readonly secret: Secret;
+  /** The secret that was current; undefined if it was dead already. */
+  readonly retiring: SecretRecord | undefined;
+  readonly receipt: Receipt | undefined;
+}
+
+/** Gives a key a new secret, which exists nowhere but in the answer, and ends the old one after its grace. */
+export async function rotateKey(deps: ManageDeps, caller: Caller, command: RotateKey): Promise<Rotation> {
+  const { policy } = deps;
+  const graceMs = chooseSpan("grace_period", command.graceMs, {
+    default: policy.defaultGraceMs,
+    max: policy.maxGraceMs,
+  });
+  const ttlMs =
+    command.ttlMs === undefined ? undefined : chooseSpan("ttl", command.ttlMs, { default: 0, max: policy.maxTtlMs });
+  const rotation = await deps.storage.transaction(async (transaction) => {
+    await lockOwnerOf(transaction, command.keyId);
+    const held = await lockKeyAndCaller(transaction, command.keyId, { caller, permission: "claviger:keys.write" });
+    const { key, now } = held;
+    requireGrantable(held.caller, key.scopes);
+    requireUnrevoked(key);
+    requireEtag(key, command.etag);
+
+    const current = await findSecret(transaction, key.id, key.currentVersion);
+    if (current === undefined) throw new Error(`key ${key.id} has lost its current secret`);
+    const retiring = await retireCurrent(transaction, current, { now, end: after(now, graceMs) });
+    await requireVersionPlace(transaction, key, policy.liveSecretsPerKey);
+    if (isExpired(current, now)) await requirePlace(transaction, key.owner, policy.keysPerOwner);
+
+    const { secret, ...minted } = deps.keyring.mint(key.environment, deps.random, await listKnownRoots(transaction));
+    const version = key.currentVersion + 1;
+    const expireTime = after(now, ttlMs ?? key.ttlMs);
+    await insertSecret(transaction, {
+      keyId: key.id,
+      version,
+      createTime: now,
+      expireTime,
+      retireTime: null,
+      ...minted,
+    });
+    const view = await writeChange(transaction, held, { currentVersion: version });
+    const waits = retiring !== undefined && endsSoon(endOfSecret(retiring), now, policy);
+    return { view, secret, retiring, receipt: waits ? uncachedReceipt(view.key.revision, now) : undefined };
+  });
+  const { id: keyId, owner, currentVersion: version } = rotation.view.key;
+  deps.log.info({ event: "key.rotated", keyId, owner, version, actor: actorOf(caller) }, "key rotated");
+  return rotation;
+}
+
+/** Owners are locked before keys, by everybody; whose key it is never changes. */
+async function lockOwnerOf(transaction: Database, keyId: string): Promise<void> {
+  const key = await findKey(transaction, keyId);
+  if (key === undefined) throw keyNotFound(keyId);
+  await lockOwner(transaction, key.owner);
+}
+
+/** Never lengthens a life: a secret that ends earlier by itself keeps its end, and a dead one is left as it is. */
+async function retireCurrent(
+  transaction: Database,
+  current: SecretRecord,
+  grace: Pick<Locked, "now"> & { readonly end: Date },
+): Promise<SecretRecord | undefined> {
+  if (!isLive(current, grace.now)) return undefined;
+  const ownEnd = endOfSecret(current);
+  const retireTime = new Date(Math.min(ownEnd.getTime(), grace.end.getTime()));
+  await retireSecret(transaction, current, retireTime);
+  return { ...current, retireTime };
+}
+
+async function requireVersionPlace(transaction: Database, key: KeyRecord, limit: number): Promise<void> {
+  const live = await countLiveSecrets(transaction, key.id);
+  if (live < limit) return;
+  throw new ClavigerError(
+    "VERSION_LIMIT_REACHED",
+    `key ${key.id} has ${live} live secrets besides the new one, of ${limit} allowed in all. Retire one first, or rotate with a shorter grace_period`,
+    { metadata: { key_id: key.id, limit: String(limit) } },
+  );
+}

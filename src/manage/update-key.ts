@@ -1,0 +1,58 @@
+import type { Caller } from "../access/caller.ts";
+import { requireGrantable } from "../access/permissions.ts";
+import { allowsAtMost } from "../keys/cidrs.ts";
+import type { KeyRecord, KeyView } from "../keys/key.ts";
+import { missingScopes } from "../keys/scopes.ts";
+import type { ManageDeps } from "./deps.ts";
+import { lockKeyAndCaller } from "./lock.ts";
+import { requireEtag, requireUnrevoked } from "./preconditions.ts";
+import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import { writeChange } from "./write-change.ts";
+
+/** The fields that an update may name; those that are set are replaced whole. */
+export type KeyUpdate = Partial<
+  Pick<KeyRecord, "displayName" | "scopes" | "labels" | "metadata" | "allowedCidrs" | "disabled">
+>;
+
+export interface UpdateKey {
+  readonly keyId: string;
+  /** Empty: the last writer wins. */
+  readonly etag: string;
+  readonly update: KeyUpdate;
+}
+
+/** Changes a key. What takes something away comes with a receipt; what gives something needs the right to grant it. */
+export async function updateKey(
+  deps: ManageDeps,
+  caller: Caller,
+  command: UpdateKey,
+): Promise<{ readonly view: KeyView; readonly receipt: Receipt | undefined }> {
+  const { update } = command;
+  return deps.storage.transaction(async (transaction) => {
+    const held = await lockKeyAndCaller(transaction, command.keyId, { caller, permission: "claviger:keys.write" });
+    const { key } = held;
+    const next = { ...key, ...update };
+    if (widens(key, next)) requireGrantable(held.caller, [...key.scopes, ...next.scopes]);
+    requireUnrevoked(key);
+    requireEtag(key, command.etag);
+    const view = await writeChange(transaction, held, update);
+    return { view, receipt: narrows(key, next) ? uncachedReceipt(view.key.revision, held.now) : undefined };
+  });
+}
+
+function widens(before: KeyRecord, next: KeyRecord): boolean {
+  return (
+    (before.disabled && !next.disabled) ||
+    missingScopes(before.scopes, next.scopes).length > 0 ||
+    !allowsAtMost(next.allowedCidrs, before.allowedCidrs)
+  );
+}
+
+/** A key that is, and stays, disabled counts: whoever asks again to disable it must wait for that too. */
+function narrows(before: KeyRecord, next: KeyRecord): boolean {
+  return (
+    next.disabled ||
+    missingScopes(next.scopes, before.scopes).length > 0 ||
+    !allowsAtMost(before.allowedCidrs, next.allowedCidrs)
+  );
+}

@@ -1,0 +1,51 @@
+import { DrizzleQueryError } from "drizzle-orm";
+import { ClavigerError } from "../keys/errors.ts";
+
+/** Two transactions wanted each other's locks, or a replayed one may do better. The work was undone as a whole. */
+const RETRYABLE = new Set(["40001", "40P01"]);
+
+// SQLSTATE classes 08 (connection), 40 (rolled back) and 53 (resources); then timeouts, shutdown, a demoted primary.
+const AWAY_CLASSES = ["08", "40", "53"];
+const AWAY_CODES = new Set([
+  ...["25006", "25P03", "55P03", "57014", "57P01", "57P02", "57P03", "57P04", "57P05"],
+  ...["CONNECTION_CLOSED", "CONNECTION_ENDED", "CONNECTION_DESTROYED", "CONNECT_TIMEOUT"],
+  ...["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "EHOSTUNREACH"],
+  ...["ENETUNREACH", "ECONNABORTED"],
+]);
+
+/** Whether running the transaction again may succeed at once. */
+export function isRetryable(error: unknown): boolean {
+  return RETRYABLE.has(codeOf(error) ?? "");
+}
+
+/** Whether the database did not answer, as opposed to having refused. */
+export function isAway(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && (AWAY_CODES.has(code) || (code.length === 5 && AWAY_CLASSES.includes(code.slice(0, 2))));
+}
+
+/**
+ * What leaves this room instead of a driver's error: `STORAGE_UNAVAILABLE` when the database is away, anything else
+ * without Drizzle's message, which contains every parameter.
+ */
+export function translateError(error: unknown): Error {
+  if (error instanceof ClavigerError) return error;
+  const cause = rootCause(error);
+  if (isAway(cause)) return storageUnavailable(cause);
+  return cause instanceof Error ? cause : new Error("storage failed", { cause });
+}
+
+/** The database did not answer. A change that was under way may or may not have been made. */
+export function storageUnavailable(cause: unknown): ClavigerError {
+  return new ClavigerError("STORAGE_UNAVAILABLE", "storage does not answer. Retry in a moment", { cause });
+}
+
+function rootCause(error: unknown): unknown {
+  return error instanceof DrizzleQueryError ? rootCause(error.cause) : error;
+}
+
+function codeOf(error: unknown): string | undefined {
+  const cause = rootCause(error);
+  if (typeof cause !== "object" || cause === null || !("code" in cause)) return undefined;
+  return typeof cause.code === "string" ? cause.code : undefined;
+}

@@ -1,0 +1,156 @@
+import { and, desc, eq, getTableColumns, gt, inArray, isNotNull, isNull, lt, lte, type SQL, sql } from "drizzle-orm";
+import type { KeyRecord } from "../keys/key.ts";
+import type { KeyState } from "../keys/state.ts";
+import { apiKey, secretVersion } from "./schema.ts";
+import type { Database } from "./storage.ts";
+import { databaseTime } from "./time.ts";
+
+/** Joins a key with the secret that it calls current. */
+export const isCurrentSecret = and(
+  eq(secretVersion.keyId, apiKey.id),
+  eq(secretVersion.version, apiKey.currentVersion),
+);
+
+/** What a management call may change of a key. */
+export type KeyChange = Partial<
+  Pick<
+    KeyRecord,
+    | "displayName"
+    | "scopes"
+    | "labels"
+    | "metadata"
+    | "allowedCidrs"
+    | "disabled"
+    | "currentVersion"
+    | "revokeTime"
+    | "revokedBy"
+    | "revokeReason"
+    | "revokeNote"
+  >
+>;
+
+/** What every committed change of a key leaves behind. */
+export interface ChangeStamp {
+  readonly revision: number;
+  readonly updateTime: Date;
+}
+
+export async function insertKey(transaction: Database, key: KeyRecord): Promise<void> {
+  await transaction.insert(apiKey).values(key);
+}
+
+/** Reads a key and holds it: `update` to change it, `share` so that nobody else does before the commit. */
+export async function lockKey(
+  transaction: Database,
+  id: string,
+  strength: "update" | "share",
+): Promise<KeyRecord | undefined> {
+  const [row] = await transaction.select().from(apiKey).where(eq(apiKey.id, id)).for(strength);
+  return row;
+}
+
+export async function findKey(database: Database, id: string): Promise<KeyRecord | undefined> {
+  const [row] = await database.select().from(apiKey).where(eq(apiKey.id, id));
+  return row;
+}
+
+/** Writes a change to a key that the transaction holds; returns the key as it is now. */
+export async function changeKey(
+  transaction: Database,
+  id: string,
+  change: KeyChange & ChangeStamp,
+): Promise<KeyRecord> {
+  const [row] = await changeKeys(transaction, [id], change);
+  if (row === undefined) throw new Error(`key ${id} was held and is gone`);
+  return row;
+}
+
+/** Writes the same change to keys that the transaction holds; returns them as they are now. */
+export async function changeKeys(
+  transaction: Database,
+  ids: readonly string[],
+  change: KeyChange & ChangeStamp,
+): Promise<KeyRecord[]> {
+  const rows = await transaction
+    .update(apiKey)
+    .set(change)
+    .where(inArray(apiKey.id, [...ids]))
+    .returning();
+  if (rows.length !== ids.length) throw new Error(`a change of ${ids.length} keys met ${rows.length}`);
+  return rows;
+}
+
+/** Which keys to list; all that are set must hold. */
+export interface KeyFilter {
+  readonly owner?: string;
+  readonly state?: KeyState;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly expiresBefore?: Date;
+}
+
+/** Keys by id, newest first, that come after `after` in that order. */
+export async function listKeys(
+  database: Database,
+  filter: KeyFilter,
+  page: { readonly after: string | undefined; readonly limit: number },
+): Promise<KeyRecord[]> {
+  return database
+    .select(getTableColumns(apiKey))
+    .from(apiKey)
+    .innerJoin(secretVersion, isCurrentSecret)
+    .where(and(matches(filter), page.after === undefined ? undefined : lt(apiKey.id, page.after)))
+    .orderBy(desc(apiKey.id))
+    .limit(page.limit);
+}
+
+/** Ids, oldest first, of up to `limit` keys of the filter that are not revoked, held for a change. */
+export async function lockUnrevoked(transaction: Database, filter: KeyFilter, limit: number): Promise<string[]> {
+  const rows = await transaction
+    .select({ id: apiKey.id })
+    .from(apiKey)
+    .where(and(matches(filter), isNull(apiKey.revokeTime)))
+    .orderBy(apiKey.id)
+    .limit(limit)
+    .for("update");
+  return rows.map((row) => row.id);
+}
+
+/** How many keys of the filter are not revoked. */
+export function countUnrevoked(database: Database, filter: KeyFilter): Promise<number> {
+  return database.$count(apiKey, and(matches(filter), isNull(apiKey.revokeTime)));
+}
+
+/** Removes up to `limit` keys that have been revoked or expired since before then; returns how many. */
+export async function deleteDeadSince(database: Database, before: Date, limit: number): Promise<number> {
+  const dead = database
+    .select({ id: apiKey.id })
+    .from(apiKey)
+    .innerJoin(secretVersion, isCurrentSecret)
+    .where(sql`${lt(apiKey.revokeTime, before)} or ${lt(secretVersion.expireTime, before)}`)
+    .limit(limit);
+  const rows = await database.delete(apiKey).where(sql`${apiKey.id} in ${dead}`).returning({ id: apiKey.id });
+  return rows.length;
+}
+
+function matches(filter: KeyFilter): SQL | undefined {
+  return and(
+    filter.owner === undefined ? undefined : eq(apiKey.owner, filter.owner),
+    filter.state === undefined ? undefined : inState(filter.state),
+    filter.labels === undefined ? undefined : sql`${apiKey.labels} @> ${JSON.stringify(filter.labels)}::jsonb`,
+    filter.expiresBefore === undefined ? undefined : lt(secretVersion.expireTime, filter.expiresBefore),
+  );
+}
+
+/** `keyState` of the domain, as a condition. */
+function inState(state: KeyState): SQL | undefined {
+  switch (state) {
+    case "revoked":
+      return isNotNull(apiKey.revokeTime);
+    case "disabled":
+      return and(isNull(apiKey.revokeTime), eq(apiKey.disabled, true));
+    case "expired":
+      return and(isNull(apiKey.revokeTime), eq(apiKey.disabled, false), lte(secretVersion.expireTime, databaseTime));
+    case "active":
+      return and(isNull(apiKey.revokeTime), eq(apiKey.disabled, false), gt(secretVersion.expireTime, databaseTime));
+  }
+}

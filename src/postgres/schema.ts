@@ -1,0 +1,124 @@
+import { sql } from "drizzle-orm";
+import {
+  bigint,
+  boolean,
+  check,
+  customType,
+  foreignKey,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  uniqueIndex,
+} from "drizzle-orm/pg-core";
+import type { Actor, Environment, JsonObject, RevocationReason } from "../keys/key.ts";
+
+// postgres-js gives a Buffer, PGlite a Uint8Array.
+const bytea = customType<{ data: Buffer; driverData: Uint8Array }>({
+  dataType: () => "bytea",
+  fromDriver: (value) => Buffer.from(value),
+});
+
+// Whole milliseconds, as JavaScript's Date: what is stored is what was shown, and compares the same everywhere.
+const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
+
+/** Whoever has, or ever had, a key. The row is what creations for one owner queue at. */
+export const keyOwner = pgTable(
+  "key_owner",
+  {
+    id: text("id").primaryKey(),
+    createTime: instant("create_time").notNull(),
+  },
+  (table) => [check("key_owner_id_length", sql`octet_length(${table.id}) between 1 and 255`)],
+);
+
+export const apiKey = pgTable(
+  "api_key",
+  {
+    id: text("id").primaryKey(),
+    owner: text("owner")
+      .notNull()
+      .references(() => keyOwner.id),
+    displayName: text("display_name").notNull(),
+    environment: text("environment").$type<Environment>().notNull(),
+    scopes: text("scopes").array().$type<readonly string[]>().notNull(),
+    labels: jsonb("labels").$type<Readonly<Record<string, string>>>().notNull(),
+    metadata: jsonb("metadata").$type<JsonObject>(),
+    allowedCidrs: text("allowed_cidrs").array().$type<readonly string[]>().notNull(),
+    disabled: boolean("disabled").notNull(),
+    currentVersion: integer("current_version").notNull(),
+    ttlMs: bigint("ttl_ms", { mode: "number" }).notNull(),
+    createTime: instant("create_time").notNull(),
+    updateTime: instant("update_time").notNull(),
+    createdBy: jsonb("created_by").$type<Actor>().notNull(),
+    revokeTime: instant("revoke_time"),
+    revokedBy: jsonb("revoked_by").$type<Actor>(),
+    revokeReason: text("revoke_reason").$type<RevocationReason>(),
+    revokeNote: text("revoke_note").notNull(),
+    revision: bigint("revision", { mode: "number" }).notNull(),
+  },
+  (table) => [
+    index("api_key_owner_id").on(table.owner, table.id),
+    index("api_key_labels").using("gin", sql`${table.labels} jsonb_path_ops`),
+    index("api_key_revoke_time").on(table.revokeTime).where(sql`${table.revokeTime} is not null`),
+    check("api_key_id_form", sql`${table.id} ~ '^key_[0-7][0-9a-hjkmnp-tv-z]{25}$'`),
+    check("api_key_environment_known", sql`${table.environment} in ('live', 'test')`),
+    check("api_key_display_name_length", sql`char_length(${table.displayName}) between 1 and 63`),
+    check("api_key_scopes_count", sql`cardinality(${table.scopes}) <= 64`),
+    check("api_key_labels_object", sql`jsonb_typeof(${table.labels}) = 'object'`),
+    check("api_key_cidrs_count", sql`cardinality(${table.allowedCidrs}) <= 50`),
+    check("api_key_ttl_positive", sql`${table.ttlMs} > 0`),
+    check("api_key_revoked_whole", sql`(${table.revokeTime} is null) = (${table.revokedBy} is null)`),
+    check(
+      "api_key_revoke_reason_known",
+      sql`${table.revokeReason} in ('compromised', 'no_longer_used', 'owner_left', 'policy', 'other')`,
+    ),
+  ],
+);
+
+export const secretVersion = pgTable(
+  "secret_version",
+  {
+    keyId: text("key_id").notNull(),
+    version: integer("version").notNull(),
+    digest: bytea("digest").notNull(),
+    /** Id of the root secret that the secret was minted under. */
+    root: text("root").notNull(),
+    hint: text("hint").notNull(),
+    createTime: instant("create_time").notNull(),
+    expireTime: instant("expire_time").notNull(),
+    retireTime: instant("retire_time"),
+  },
+  (table) => [
+    primaryKey({ columns: [table.keyId, table.version] }),
+    foreignKey({ columns: [table.keyId], foreignColumns: [apiKey.id] }).onDelete("cascade"),
+    uniqueIndex("secret_version_digest").on(table.digest),
+    index("secret_version_expire_time").on(table.expireTime),
+    check("secret_version_counts_from_one", sql`${table.version} >= 1`),
+    check("secret_version_digest_length", sql`octet_length(${table.digest}) = 32`),
+    check("secret_version_term_positive", sql`${table.expireTime} > ${table.createTime}`),
+  ],
+);
+
+/** One row: the number of the last committed change to an existing key. Updated last in every change. */
+export const revision = pgTable(
+  "revision",
+  {
+    id: smallint("id").primaryKey(),
+    rev: bigint("rev", { mode: "number" }).notNull(),
+  },
+  (table) => [check("revision_one_row", sql`${table.id} = 1`)],
+);
+
+/** The running server processes, so that secrets are minted under a root that all of them know. */
+export const verifier = pgTable("verifier", {
+  /** A UUID per process start. */
+  epoch: text("epoch").primaryKey(),
+  roots: text("roots").array().$type<readonly string[]>().notNull(),
+  address: text("address").notNull(),
+  renewTime: instant("renew_time").notNull(),
+});

@@ -1,0 +1,109 @@
+import { and, count, desc, eq, gt, inArray, isNull, notInArray, or, sql } from "drizzle-orm";
+import type { KeyRecord, SecretRecord } from "../keys/key.ts";
+import { lastRevision } from "./revisions.ts";
+import { apiKey, secretVersion } from "./schema.ts";
+import type { Database } from "./storage.ts";
+import { databaseTime } from "./time.ts";
+
+/** A new secret as it is stored. */
+export interface NewSecret extends SecretRecord {
+  readonly digest: Buffer;
+  readonly rootId: string;
+}
+
+const shown = {
+  keyId: secretVersion.keyId,
+  version: secretVersion.version,
+  hint: secretVersion.hint,
+  createTime: secretVersion.createTime,
+  expireTime: secretVersion.expireTime,
+  retireTime: secretVersion.retireTime,
+};
+
+const isLive = and(
+  gt(secretVersion.expireTime, databaseTime),
+  or(isNull(secretVersion.retireTime), gt(secretVersion.retireTime, databaseTime)),
+);
+
+export async function insertSecret(transaction: Database, secret: NewSecret): Promise<void> {
+  const { rootId, ...columns } = secret;
+  await transaction.insert(secretVersion).values({ ...columns, root: rootId });
+}
+
+/** Ends a secret of a key that the transaction holds, at `time`. */
+export async function retireSecret(transaction: Database, secret: SecretRecord, time: Date): Promise<void> {
+  const rows = await transaction
+    .update(secretVersion)
+    .set({ retireTime: time })
+    .where(and(eq(secretVersion.keyId, secret.keyId), eq(secretVersion.version, secret.version)))
+    .returning({ version: secretVersion.version });
+  if (rows.length !== 1) throw new Error(`end of ${secret.keyId} version ${secret.version} met ${rows.length} rows`);
+}
+
+export async function findSecret(
+  database: Database,
+  keyId: string,
+  version: number,
+): Promise<SecretRecord | undefined> {
+  const [row] = await database
+    .select(shown)
+    .from(secretVersion)
+    .where(and(eq(secretVersion.keyId, keyId), eq(secretVersion.version, version)));
+  return row;
+}
+
+/** Secrets of each key, newest first: the `newest` ones, and older ones that are live. */
+export async function listSecrets(
+  database: Database,
+  keys: readonly KeyRecord[],
+  newest: number,
+): Promise<Map<string, SecretRecord[]>> {
+  const found = new Map<string, SecretRecord[]>(keys.map((key) => [key.id, []]));
+  if (keys.length === 0) return found;
+  const rows = await database
+    .select(shown)
+    .from(secretVersion)
+    .innerJoin(apiKey, eq(apiKey.id, secretVersion.keyId))
+    .where(
+      and(
+        inArray(secretVersion.keyId, [...found.keys()]),
+        or(gt(secretVersion.version, sql`${apiKey.currentVersion} - ${newest}::int`), isLive),
+      ),
+    )
+    .orderBy(secretVersion.keyId, desc(secretVersion.version));
+  for (const row of rows) found.get(row.keyId)?.push(row);
+  return found;
+}
+
+/** What a presented secret's digest leads to, with the time and revision that the reading statement saw. */
+export interface FoundSecret {
+  readonly key: KeyRecord;
+  readonly secret: SecretRecord;
+  readonly now: Date;
+  readonly revision: number;
+}
+
+/** Looks up digests in one statement; those that are not known are missing from the map, keyed by the digest in hex. */
+export async function findByDigests(database: Database, digests: readonly Buffer[]): Promise<Map<string, FoundSecret>> {
+  const rows = await database
+    .select({ digest: secretVersion.digest, key: apiKey, secret: shown, now: databaseTime, revision: lastRevision })
+    .from(secretVersion)
+    .innerJoin(apiKey, eq(apiKey.id, secretVersion.keyId))
+    .where(inArray(secretVersion.digest, [...digests]));
+  return new Map(rows.map(({ digest, ...found }) => [digest.toString("hex"), found]));
+}
+
+/** How many secrets are live that were minted under a root not in `rootIds`. */
+export async function countLiveUnderOtherRoots(database: Database, rootIds: readonly string[]): Promise<number> {
+  const [row] = await database
+    .select({ secrets: count() })
+    .from(secretVersion)
+    .innerJoin(apiKey, eq(apiKey.id, secretVersion.keyId))
+    .where(and(notInArray(secretVersion.root, [...rootIds]), isNull(apiKey.revokeTime), isLive));
+  return row?.secrets ?? 0;
+}
+
+/** How many secrets of the key, which is not revoked, are live. */
+export function countLiveSecrets(database: Database, keyId: string): Promise<number> {
+  return database.$count(secretVersion, and(eq(secretVersion.keyId, keyId), isLive));
+}

@@ -1,0 +1,77 @@
+import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
+import { isRetryable, storageUnavailable, translateError } from "./errors.ts";
+
+/** Drizzle over Postgres or PGlite, or a transaction in it. */
+export type Database = PgDatabase<PgQueryResultHKT>;
+
+/** An open connection pool, or the one embedded connection. */
+export interface Connection {
+  readonly database: Database;
+  close(): Promise<void>;
+}
+
+export interface StorageOptions {
+  /** Opens a connection; called again when the one before has hung. Does no I/O before the first query. */
+  readonly connect: () => Connection;
+  /**
+   * Longest wait for one piece of work, in milliseconds. Postgres ends statements by itself, but cannot when it is
+   * frozen or cut off.
+   */
+  readonly timeoutMs: number;
+}
+
+/** Attempts at a transaction that keeps losing to others. */
+const ATTEMPTS = 4;
+
+/** Where keys are. Every failure leaves as `STORAGE_UNAVAILABLE` or as the driver's own error without parameters. */
+export class Storage {
+  readonly #options: StorageOptions;
+  #connection: Connection;
+
+  constructor(options: StorageOptions) {
+    this.#options = options;
+    this.#connection = options.connect();
+  }
+
+  /** Runs one or more statements, each on its own. */
+  read<T>(work: (database: Database) => Promise<T>): Promise<T> {
+    return this.#bounded(work(this.#connection.database));
+  }
+
+  /** Runs `work` in a transaction, from the start again after a deadlock; so `work` has no effect but on the database. */
+  transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T> {
+    return this.#bounded(this.#attempt(work, ATTEMPTS));
+  }
+
+  /** Gives up the connection and everything that waits on it, and opens another: for when the database has hung. */
+  reconnect(): void {
+    const hung = this.#connection;
+    this.#connection = this.#options.connect();
+    hung.close().catch(() => undefined);
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+
+  async #attempt<T>(work: (transaction: Database) => Promise<T>, attempts: number): Promise<T> {
+    try {
+      return await this.#connection.database.transaction(work);
+    } catch (error) {
+      if (attempts > 1 && isRetryable(error)) return this.#attempt(work, attempts - 1);
+      throw error;
+    }
+  }
+
+  async #bounded<T>(work: Promise<T>): Promise<T> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(storageUnavailable(new Error("timed out"))), this.#options.timeoutMs);
+    try {
+      return await Promise.race([work, late.promise]);
+    } catch (error) {
+      throw translateError(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}

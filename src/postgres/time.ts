@@ -1,0 +1,16 @@
+import { sql } from "drizzle-orm";
+import { apiKey, revision } from "./schema.ts";
+import type { Database } from "./storage.ts";
+
+/**
+ * The database's clock when the expression is evaluated, cut to milliseconds: a moment that is stored must not be
+ * rounded up into the future. Every term, grace and expiry is judged by this clock and no other.
+ */
+export const databaseTime = sql<Date>`date_trunc('milliseconds', clock_timestamp())`.mapWith(apiKey.createTime);
+
+/** Reads the database's clock. Call it after taking locks, since waiting for them takes time. */
+export async function readDatabaseTime(database: Database): Promise<Date> {
+  const [row] = await database.select({ now: databaseTime }).from(revision);
+  if (row === undefined) throw new Error("table revision has lost its row");
+  return row.now;
+}

@@ -1,0 +1,89 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  QuotaFailureSchema,
+  RetryInfoSchema,
+} from "#gen/google/rpc/error_details_pb.js";
+import { ClavigerError, type Reason } from "../keys/errors.ts";
+import { requestIdKey } from "./call.ts";
+
+const DOMAIN = "claviger";
+
+/** When a client may ask again after `UNAVAILABLE`. */
+const RETRY_DELAY_MS = 1000;
+
+const CODES: Readonly<Record<Reason, Code>> = {
+  CREDENTIAL_MISSING: Code.Unauthenticated,
+  CREDENTIAL_INVALID: Code.Unauthenticated,
+  PERMISSION_DENIED: Code.PermissionDenied,
+  SCOPE_NOT_GRANTABLE: Code.PermissionDenied,
+  INVALID_FIELD: Code.InvalidArgument,
+  PAGE_TOKEN_INVALID: Code.InvalidArgument,
+  REQUEST_ID_REUSED: Code.InvalidArgument,
+  KEY_NOT_FOUND: Code.NotFound,
+  SECRET_VERSION_NOT_FOUND: Code.NotFound,
+  REQUEST_ALREADY_DONE: Code.AlreadyExists,
+  FEATURE_DISABLED: Code.FailedPrecondition,
+  KEY_REVOKED: Code.FailedPrecondition,
+  VERSION_LIMIT_REACHED: Code.FailedPrecondition,
+  LIMITER_NOT_CONFIGURED: Code.FailedPrecondition,
+  ETAG_MISMATCH: Code.Aborted,
+  KEY_LIMIT_REACHED: Code.ResourceExhausted,
+  STORAGE_UNAVAILABLE: Code.Unavailable,
+  OVERLOADED: Code.Unavailable,
+  LEASE_UNAVAILABLE: Code.Unavailable,
+  LIMITER_UNAVAILABLE: Code.Unavailable,
+  REVOCATION_UNCONFIRMED: Code.Unavailable,
+  INTERNAL: Code.Internal,
+  NOT_IMPLEMENTED: Code.Unimplemented,
+  DEADLINE_EXCEEDED: Code.DeadlineExceeded,
+  MESSAGE_TOO_LARGE: Code.ResourceExhausted,
+};
+
+/** The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. */
+export function toConnectError(error: ClavigerError): ConnectError {
+  const { message, reason, metadata, violations } = error;
+  const code = CODES[reason];
+  const connectError = new ConnectError(message, code, undefined, [
+    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { domain: DOMAIN, reason, metadata }) },
+  ]);
+  if (violations.length > 0) {
+    const fieldViolations = violations.map(({ field, description }) => ({ field, description }));
+    connectError.details.push({ desc: BadRequestSchema, value: { fieldViolations } });
+  }
+  if (reason === "KEY_LIMIT_REACHED") {
+    const violation = { subject: `owner:${metadata.owner ?? ""}`, description: message, quotaMetric: "keys" };
+    connectError.details.push({ desc: QuotaFailureSchema, value: { violations: [violation] } });
+  }
+  if (code === Code.Unavailable) {
+    connectError.details.push({ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(RETRY_DELAY_MS) } });
+  }
+  return connectError;
+}
+
+/** Turns whatever was thrown into what leaves: what was not thrown on purpose is logged, and leaves as `INTERNAL`. */
+export function presentError(error: unknown, log: Logger, requestId: string): ConnectError {
+  if (error instanceof ConnectError) return error;
+  if (error instanceof ClavigerError) {
+    if (error.cause !== undefined) log.warn({ requestId, reason: error.reason, err: error.cause }, "could not decide");
+    return toConnectError(error);
+  }
+  log.error({ requestId, err: error }, "internal error");
+  const message = `internal error. Report it with request id ${requestId}`;
+  return toConnectError(new ClavigerError("INTERNAL", message, { metadata: { request_id: requestId } }));
+}
+
+/** Outermost of the interceptors: every error of the ones inside leaves in its wire form. */
+export function createErrorInterceptor(log: Logger): Interceptor {
+  return (next) => async (request) => {
+    try {
+      return await next(request);
+    } catch (error) {
+      throw presentError(error, log, request.contextValues.get(requestIdKey));
+    }
+  };
+}

@@ -1,0 +1,51 @@
+import type { JsonObject as ProtoJsonObject } from "@bufbuild/protobuf";
+import { type Duration, durationMs, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import { ClavigerError, invalidField } from "../keys/errors.ts";
+import type { JsonObject } from "../keys/key.ts";
+
+const METADATA_BYTES = 4096;
+
+/** The name whose value is `value` in a table like `KEY_STATES`; undefined for unspecified. */
+export function nameOf<Name extends string>(table: Readonly<Record<Name, number>>, value: number): Name | undefined {
+  return (Object.keys(table) as Name[]).find((name) => table[name] === value);
+}
+
+/** Whole milliseconds, rounded up so that the shortest span is never nothing; undefined if the field is not set. */
+export function spanFromProto(field: string, span: Duration | undefined): number | undefined {
+  if (span === undefined) return undefined;
+  const milliseconds = Math.ceil(durationMs(span));
+  if (!Number.isSafeInteger(milliseconds)) throw invalidField(field, "is out of range");
+  return milliseconds;
+}
+
+/** The instant; undefined if the field is not set. `INVALID_FIELD` outside the years 1 to 9999 (timestamp.proto). */
+export function instantFromProto(field: string, instant: Timestamp | undefined): Date | undefined {
+  if (instant === undefined) return undefined;
+  const date = timestampDate(instant);
+  const year = date.getUTCFullYear();
+  if (!(year >= 1 && year <= 9999)) throw invalidField(field, "must lie in the years 1 to 9999");
+  return date;
+}
+
+/** Metadata as it is stored; null if the field is not set. */
+export function metadataFromProto(field: string, metadata: ProtoJsonObject | undefined): JsonObject | null {
+  if (metadata === undefined) return null;
+  const text = JSON.stringify(metadata);
+  if (Buffer.byteLength(text) > METADATA_BYTES)
+    throw invalidField(field, `must be at most ${METADATA_BYTES} bytes of JSON`);
+  if (text.includes("\\u0000")) throw invalidField(field, "must not contain the character U+0000");
+  return metadata;
+}
+
+/** A field that is declared and not honoured yet is refused, never ignored. */
+export function refuseUnbuilt(field: string, isSet: boolean): void {
+  if (!isSet) return;
+  throw new ClavigerError("NOT_IMPLEMENTED", `${field} is not honoured yet. Leave it out`, { metadata: { field } });
+}
+
+/** A method that is declared and not built yet. */
+export function methodUnbuilt(method: string): ClavigerError {
+  return new ClavigerError("NOT_IMPLEMENTED", `${method} is not built yet. Use a newer server`, {
+    metadata: { method },
+  });
+}

@@ -1,0 +1,67 @@
+import { createConnectRouter } from "@connectrpc/connect";
+import { compressionGzip } from "@connectrpc/connect-node";
+import type { Logger } from "pino";
+import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
+import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import { Keyring } from "../keys/keyring.ts";
+import { PageTokens } from "../keys/page-token.ts";
+import type { ManageDeps } from "../manage/deps.ts";
+import { createErrorInterceptor } from "../rpc/errors.ts";
+import { createGate } from "../rpc/gate.ts";
+import { createKeyManagement } from "../rpc/key-management.ts";
+import { createKeyVerifier } from "../rpc/key-verifier.ts";
+import { createValidateInterceptor } from "../rpc/validate.ts";
+import { createConnectHandler } from "../transport/connect-adapter.ts";
+import { deadlineInterceptor } from "../transport/deadline.ts";
+import { createHealth, type Health } from "../transport/health.ts";
+import { createPort, type Port } from "../transport/port.ts";
+import { createReflection } from "../transport/reflection.ts";
+import { Verifier } from "../verify/verifier.ts";
+import type { ServerConfig } from "./config.ts";
+import type { OpenStorage } from "./open-storage.ts";
+import { systemRandom } from "./random.ts";
+
+/** What everything is built from. */
+export interface Parts {
+  readonly config: ServerConfig;
+  readonly opened: OpenStorage;
+  readonly log: Logger;
+}
+
+/** What management needs, with or without a server around it. */
+export function createManageDeps({ config, opened, log }: Parts): ManageDeps {
+  const { policy } = config;
+  const keyring = new Keyring({ roots: opened.roots, brand: policy.brand });
+  const pageTokens = new PageTokens(keyring.pageTokenKeys);
+  return { storage: opened.storage, keyring, pageTokens, random: systemRandom, policy, log };
+}
+
+/** The one port with all services behind it; nothing listens yet. */
+export function compose(parts: Parts): { readonly port: Port; readonly health: Health; readonly deps: ManageDeps } {
+  const { config, opened, log } = parts;
+  const { policy } = config;
+  const deps = createManageDeps(parts);
+  const verifier = new Verifier({ keyring: deps.keyring, storage: opened.storage });
+  const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
+
+  const router = createConnectRouter({
+    requestGate: createGate({ verifier, random: systemRandom, log, verifyAccess: config.verifyAccess }),
+    // Outermost first. The feature flag goes between the deadline and the rules: off comes before invalid.
+    interceptors: [createErrorInterceptor(log), deadlineInterceptor, createValidateInterceptor()],
+    readMaxBytes: policy.maxMessageBytes,
+    acceptCompression: [compressionGzip],
+  });
+  router.service(KeyManagement, createKeyManagement(deps));
+  router.service(KeyVerifier, createKeyVerifier(verifier));
+  health.routes(router);
+  if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier] }).routes(router);
+
+  const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
+  const port = createPort({
+    ...config.listen,
+    handler: createConnectHandler({ router, ...policy, onError }),
+    limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
+    onError,
+  });
+  return { port, health, deps };
+}

@@ -1,0 +1,153 @@
+import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { MIN_ROOT_BYTES } from "../keys/root-secret.ts";
+import { Secret } from "../keys/secret.ts";
+import { ConfigError } from "./config-error.ts";
+import { parsePolicy } from "./parse-policy.ts";
+import type { Policy } from "./policy.ts";
+import { SETTINGS } from "./settings.ts";
+
+export { ConfigError };
+
+/** Everything that the server was told, checked. */
+export interface ServerConfig {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly storage:
+    | { readonly kind: "postgres"; readonly url: Secret }
+    | { readonly kind: "embedded"; readonly folder: string };
+  /** Newest first; undefined lets the embedded database make and keep its own. */
+  readonly rootSecrets: Secret | undefined;
+  readonly verifyAccess: "key" | "open";
+  readonly reflection: boolean;
+  readonly logLevel: string;
+  readonly policy: Policy;
+  /** What the operator should know though it does not stop the start. */
+  readonly warnings: readonly string[];
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+/**
+ * Reads the configuration. The environment is passed in: the one place that reads the process' own is `cli/main.ts`.
+ *
+ * @throws ConfigError that says which setting is wrong, what was wrong and what is right.
+ */
+export async function loadConfig(environment: Environment): Promise<ServerConfig> {
+  const databaseUrl = parseDatabaseUrl(await readSecret(environment, "DATABASE_URL"));
+  const rootSecrets = await readSecret(environment, "CLAVIGER_ROOT_SECRETS");
+  if (rootSecrets !== undefined) parseRootSecrets(rootSecrets);
+  if (rootSecrets === undefined && databaseUrl !== undefined) {
+    throw new ConfigError(
+      "CLAVIGER_ROOT_SECRETS",
+      "is not set, and keys in Postgres need it on every node. Make one with `openssl rand -base64 32` and keep it safe",
+    );
+  }
+  const listen = parseListen(setting(environment, "CLAVIGER_LISTEN") ?? "127.0.0.1:4640");
+  const embedded = databaseUrl === undefined;
+  const reflection = oneOf(environment, "CLAVIGER_REFLECTION", ["on", "off"]) ?? (embedded ? "on" : "off");
+  const folder = setting(environment, "CLAVIGER_DATA_DIR") ?? ".claviger";
+  return {
+    listen,
+    storage: databaseUrl === undefined ? { kind: "embedded", folder } : { kind: "postgres", url: databaseUrl },
+    rootSecrets,
+    verifyAccess: oneOf(environment, "CLAVIGER_VERIFY_ACCESS", ["key", "open"]) ?? "key",
+    reflection: reflection === "on",
+    logLevel: oneOf(environment, "CLAVIGER_LOG_LEVEL", LOG_LEVELS) ?? "info",
+    policy: parsePolicy(setting(environment, "CLAVIGER_POLICY")),
+    warnings: [...unbuiltSettings(environment), ...exposure(listen.host)],
+  };
+}
+
+/** The root secrets as bytes, newest first. */
+export function parseRootSecrets(text: Secret): [Buffer, ...Buffer[]] {
+  const roots = text
+    .reveal()
+    .split(/[\s,]+/)
+    .filter((part) => part !== "")
+    .map((part, index) => parseRoot(part, index + 1));
+  const [newest, ...older] = roots;
+  if (newest === undefined) throw new ConfigError("CLAVIGER_ROOT_SECRETS", "is empty. Put at least one in, in base64");
+  return [newest, ...older];
+}
+
+function parseRoot(text: string, place: number): Buffer {
+  const root = Buffer.from(text, "base64");
+  if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(text) || root.length < MIN_ROOT_BYTES) {
+    throw new ConfigError(
+      "CLAVIGER_ROOT_SECRETS",
+      `number ${place} is not base64 of at least ${MIN_ROOT_BYTES} bytes. Make one with \`openssl rand -base64 32\``,
+    );
+  }
+  return root;
+}
+
+function setting(environment: Environment, variable: string): string | undefined {
+  const value = environment[variable]?.trim();
+  return value === "" ? undefined : value;
+}
+
+async function readSecret(environment: Environment, variable: string): Promise<Secret | undefined> {
+  const value = setting(environment, variable);
+  const file = setting(environment, `${variable}_FILE`);
+  if (file === undefined) return value === undefined ? undefined : new Secret(value);
+  if (value !== undefined) throw new ConfigError(variable, `and ${variable}_FILE are both set. Unset one of them`);
+  try {
+    return new Secret((await readFile(file, "utf8")).trim());
+  } catch (error) {
+    const reason = error instanceof Error && "code" in error ? String(error.code) : "an error";
+    throw new ConfigError(`${variable}_FILE`, `names ${file}, which cannot be read (${reason}). Correct the path`);
+  }
+}
+
+function oneOf<Value extends string>(
+  environment: Environment,
+  variable: string,
+  values: readonly Value[],
+): Value | undefined {
+  const given = setting(environment, variable);
+  if (given === undefined) return undefined;
+  const value = values.find((known) => known === given);
+  if (value === undefined)
+    throw new ConfigError(variable, `is ${JSON.stringify(given)}. Give one of ${values.join(", ")}`);
+  return value;
+}
+
+function parseListen(text: string): ServerConfig["listen"] {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65535) {
+    throw new ConfigError("CLAVIGER_LISTEN", `is ${JSON.stringify(text)}. Give host:port, such as 127.0.0.1:4640`);
+  }
+  return { host, port };
+}
+
+function parseDatabaseUrl(url: Secret | undefined): Secret | undefined {
+  if (url === undefined) return undefined;
+  const text = url.reveal();
+  if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) {
+    throw new ConfigError(
+      "DATABASE_URL",
+      "is not a Postgres address. Give postgres://user:password@host:5432/database",
+    );
+  }
+  return url;
+}
+
+function unbuiltSettings(environment: Environment): string[] {
+  return SETTINGS.filter(
+    ({ variable, unbuilt }) => unbuilt !== undefined && setting(environment, variable) !== undefined,
+  ).map(({ variable, unbuilt }) => {
+    if (unbuilt === "refuse")
+      throw new ConfigError(variable, "is not honoured yet, and ignoring it could harm. Unset it");
+    return `${variable} is set and has no effect yet`;
+  });
+}
+
+/** TLS is not built yet: whatever is listened on beyond this machine is cleartext. */
+function exposure(host: string): string[] {
+  const isLoopback = host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+  return isLoopback ? [] : [`CLAVIGER_LISTEN is ${host}: secrets cross the network in clear. Put TLS in front`];
+}

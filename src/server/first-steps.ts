@@ -1,0 +1,36 @@
+import type { Secret } from "../keys/secret.ts";
+
+export interface StartFacts {
+  readonly url: string;
+  /** How the command line is called here. */
+  readonly command: string;
+  /** Folder of the embedded database; undefined with Postgres. */
+  readonly embedded: string | undefined;
+  /** The first admin key, if this start made it. */
+  readonly adminKey: Secret | undefined;
+  /** Where the admin key also is; undefined if a person is looking at it. */
+  readonly adminKeyFile: string | undefined;
+}
+
+/** What a start shows: where the server is, the admin key the first time, and commands to paste. */
+export function describeStart(facts: StartFacts): string[] {
+  const { url, embedded, adminKey } = facts;
+  return [
+    ...(adminKey === undefined ? [] : [`admin key: ${adminKey.reveal()}`, "It is shown this once. Keep it safe."]),
+    ...(embedded === undefined ? [] : [`keys are kept in ${embedded}; a power cut may undo the last changes`]),
+    ...(embedded === undefined ? [] : commands(facts)),
+    `listening on ${url}`,
+  ];
+}
+
+function commands({ url, command, adminKey, adminKeyFile }: StartFacts): string[] {
+  const token =
+    adminKeyFile === undefined ? (adminKey?.reveal() ?? "clv_live_…your-admin-key") : `"$(cat ${adminKeyFile})"`;
+  return [
+    "try it, in another terminal:",
+    `  export CLAVIGER_URL=${url} CLAVIGER_TOKEN=${token}`,
+    `  SECRET=$(${command} keys create --owner alice --name demo --quiet)   # create`,
+    `  printf %s "$SECRET" | ${command} verify                              # verify`,
+    `  printf %s "$SECRET" | ${command} keys revoke --secret                # revoke`,
+  ];
+}

@@ -1,0 +1,98 @@
+import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
+import type { Secret } from "../keys/secret.ts";
+import { migrate, migrateEmbedded } from "../postgres/migrate.ts";
+import { openPglite } from "../postgres/pglite-connection.ts";
+import { connectPostgres } from "../postgres/postgres-connection.ts";
+import { countLiveUnderOtherRoots } from "../postgres/secrets.ts";
+import { Storage } from "../postgres/storage.ts";
+import { parseRootSecrets, type ServerConfig } from "./config.ts";
+import { ensureDatabase } from "./create-database.ts";
+import { holdDataFolder } from "./data-folder.ts";
+import { systemRandom } from "./random.ts";
+import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
+import { StartupError } from "./startup-error.ts";
+
+/** Storage that is migrated, and the roots that its secrets were minted under. */
+export interface OpenStorage {
+  readonly storage: Storage;
+  /** Newest first. */
+  readonly roots: readonly [RootKeys, ...RootKeys[]];
+  /** Where the embedded database puts the first admin key when there is no terminal to show it on. */
+  readonly adminKeyFile: string | undefined;
+  close(): Promise<void>;
+}
+
+/** Opens what the configuration names, all or nothing; StartupError says what to do. */
+export async function openStorage(config: ServerConfig): Promise<OpenStorage> {
+  const opened =
+    config.storage.kind === "postgres"
+      ? await openPostgres(config, config.storage.url)
+      : await openEmbedded(config, config.storage.folder);
+  try {
+    await refuseDroppedRoots(opened);
+    return opened;
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStorage> {
+  const { policy, rootSecrets } = config;
+  if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
+  await migrate({ databaseUrl: url.reveal() }).catch((error: unknown) => {
+    throw unreachable(url, error);
+  });
+  const storage = new Storage({
+    connect: () => connectPostgres({ url: url.reveal(), ...policy }),
+    timeoutMs: policy.storageTimeoutMs,
+  });
+  return { storage, roots: deriveRoots(rootSecrets), adminKeyFile: undefined, close: () => storage.close() };
+}
+
+async function openEmbedded(config: ServerConfig, path: string): Promise<OpenStorage> {
+  const folder = await holdDataFolder(path);
+  try {
+    const rootSecrets = config.rootSecrets ?? (await readOrMakeRootSecrets(folder.rootSecretsFile, systemRandom));
+    const roots = deriveRoots(rootSecrets);
+    await ensureDatabase(folder.databaseFolder);
+    const connection = await openPglite(folder.databaseFolder);
+    await migrateEmbedded(connection.database);
+    // The one connection is never given up: it has no network to hang on.
+    const lent = { database: connection.database, close: async () => undefined };
+    const storage = new Storage({ connect: () => lent, timeoutMs: config.policy.storageTimeoutMs });
+    const close = async () => {
+      await connection.close();
+      folder.release();
+    };
+    return { storage, roots, adminKeyFile: folder.adminKeyFile, close };
+  } catch (error) {
+    folder.release();
+    throw error;
+  }
+}
+
+function deriveRoots(rootSecrets: Secret): [RootKeys, ...RootKeys[]] {
+  const [newest, ...older] = parseRootSecrets(rootSecrets);
+  return [deriveRootKeys(newest), ...older.map(deriveRootKeys)];
+}
+
+/** A root that is dropped too early would call good keys unknown. */
+async function refuseDroppedRoots({ storage, roots }: OpenStorage): Promise<void> {
+  const ids = roots.map((root) => root.id);
+  const orphans = await storage.read((database) => countLiveUnderOtherRoots(database, ids));
+  if (orphans === 0) return;
+  throw new StartupError(
+    `${orphans} live secrets were minted under a root secret that CLAVIGER_ROOT_SECRETS lacks. Put that root back at the end of the list; secrets drain within 90 days`,
+  );
+}
+
+function unreachable(url: Secret, error: unknown): StartupError {
+  const { hostname, port, pathname } = new URL(url.reveal());
+  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  const reason =
+    cause instanceof Error ? cause.message || ("code" in cause ? String(cause.code) : cause.name) : String(cause);
+  return new StartupError(
+    `cannot use Postgres at ${hostname}:${port || "5432"}${pathname} (${reason}). Start it, or correct DATABASE_URL`,
+  );
+}

@@ -1,0 +1,73 @@
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** The numbers that somebody may want to change, by `CLAVIGER_POLICY`. Times are in milliseconds. */
+export const DEFAULT_POLICY = {
+  /** Begins every secret, so that people and scanners recognise it. */
+  brand: "clv",
+  /** Keys per owner that are neither revoked nor expired: what the users of the service asked for. */
+  keysPerOwner: 10,
+  /** Live secrets per key: a rotation a day with the longest grace needs two. */
+  liveSecretsPerKey: 5,
+  /** Default and longest term of a secret: a leak that nobody notices ends by itself. */
+  maxTtlMs: 90 * DAY,
+  /** How long a rotated secret stays valid: one deployment cycle. */
+  defaultGraceMs: 24 * HOUR,
+  /** Longest grace that a rotation may ask for. */
+  maxGraceMs: 24 * HOUR,
+  /** Lease term D: how long a Postgres outage cached verification rides out, and a revocation waits for a dead holder. */
+  leaseMs: 3 * SECOND,
+  /** ε: by how much the rates of two clocks may differ. */
+  clockRateError: 0.02,
+  /** Keys per transaction when many are revoked: short enough for others to get in between. */
+  revokeBatchSize: 1000,
+  /** How long revoked and expired keys stay readable: 13 months, a year and its last invoice. */
+  retentionMs: 396 * DAY,
+  /** How often keys beyond the retention are removed. */
+  forgetEveryMs: HOUR,
+
+  /** Connections to Postgres: beyond about twice a database's cores they only queue there. */
+  poolSize: 10,
+  /** Longest statement. No statement here should take a tenth of it. */
+  statementTimeoutMs: 10 * SECOND,
+  /** Longest wait for a lock. */
+  lockTimeoutMs: 5 * SECOND,
+  /** How long a transaction may be idle: a frozen process must not hold its locks. */
+  idleInTransactionTimeoutMs: 5 * SECOND,
+  /** Longest wait for storage as a whole: above the statement's, since Postgres' own answer says more. */
+  storageTimeoutMs: 12 * SECOND,
+  /** How often readiness asks Postgres, and how long it waits for the answer. */
+  probeEveryMs: SECOND,
+  probeTimeoutMs: 2 * SECOND,
+  /** How often a process says that it runs; others believe it for 30 s. */
+  renewEveryMs: 5 * SECOND,
+
+  /** Longest message: a request holds a few KiB. Connect's own limit is 4 GiB. */
+  maxMessageBytes: 64 * 1024,
+  /** Longest header list of a request. */
+  maxHeaderBytes: 16 * 1024,
+  /** Header fields of a request. */
+  maxHeaders: 100,
+  /** Calls under way at once on one HTTP/2 connection. */
+  maxConcurrentStreams: 128,
+  /** Connections at once. */
+  maxConnections: 10_000,
+  /** Deadline of a call whose client sets none, and the longest that a client can set. */
+  defaultDeadlineMs: 15 * SECOND,
+  maxDeadlineMs: 2 * MINUTE,
+  /** Time to say which HTTP version is spoken, to send an HTTP/1.1 head, to send it all. */
+  firstByteTimeoutMs: 10 * SECOND,
+  headersTimeoutMs: 10 * SECOND,
+  requestTimeoutMs: 30 * SECOND,
+  /** How long a connection may be idle: above the minute of common balancers, so that they close first. */
+  idleTimeoutMs: 5 * MINUTE,
+  /** How long calls in flight may take to finish after SIGTERM: orchestrators kill after 30 s. */
+  drainMs: 20 * SECOND,
+} as const;
+
+/** A policy has the shape of the default, with other values. */
+export type Policy = {
+  readonly [Name in keyof typeof DEFAULT_POLICY]: (typeof DEFAULT_POLICY)[Name] extends string ? string : number;
+};

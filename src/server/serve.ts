@@ -1,0 +1,106 @@
+import { writeFile } from "node:fs/promises";
+import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
+import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import { ADMIN_OWNER } from "../access/permissions.ts";
+import type { ManageDeps } from "../manage/deps.ts";
+import { forgetKeys } from "../manage/forget-keys.ts";
+import { isOwnerKnown } from "../postgres/owners.ts";
+import { removeVerifier, renewVerifier, type VerifierRow } from "../postgres/verifiers.ts";
+import { createAdminKey } from "./bootstrap.ts";
+import { compose, type Parts } from "./compose.ts";
+import type { ServerConfig } from "./config.ts";
+import { every } from "./every.ts";
+import { describeStart } from "./first-steps.ts";
+import { createLogger } from "./logger.ts";
+import { openStorage } from "./open-storage.ts";
+import { systemRandom } from "./random.ts";
+import { watchStorage } from "./readiness.ts";
+
+export interface ServeOptions {
+  readonly config: ServerConfig;
+  /** Shows a line to whoever started the server. */
+  readonly announce: (line: string) => void;
+  /** How the command line is called here, for the commands to paste. */
+  readonly command: string;
+  /** Whether a person is looking: without one, the first admin key also goes into a file. */
+  readonly isTerminal: boolean;
+}
+
+export interface RunningServer {
+  /** `http://host:port` with the port that was taken. */
+  readonly url: string;
+  /** Drains: readiness off, GOAWAY, calls in flight finish, storage is closed. */
+  close(): Promise<void>;
+}
+
+/** Starts the server, all or nothing. */
+export async function serve(options: ServeOptions): Promise<RunningServer> {
+  const { config } = options;
+  const log = createLogger(config.logLevel);
+  for (const warning of config.warnings) log.warn(warning);
+  const opened = await openStorage(config);
+  try {
+    return await run(options, { config, opened, log });
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function run(options: ServeOptions, parts: Parts): Promise<RunningServer> {
+  const { config, opened, log } = parts;
+  const { port, health, deps } = compose(parts);
+  const { storage } = opened;
+  const { url } = await port.listen();
+
+  const self = { epoch: Buffer.from(systemRandom(16)).toString("hex"), roots: deps.keyring.rootIds, address: url };
+  await storage.read((database) => renewVerifier(database, self));
+  const setReady = (ready: boolean) => {
+    for (const service of [KeyVerifier, KeyManagement]) health.set(service.typeName, ready);
+  };
+  setReady(true);
+  const tasks = [
+    watchStorage({ storage, log, ...config.policy, onChange: setReady }),
+    every(config.policy.renewEveryMs, () => renew(deps, self)),
+    every(config.policy.forgetEveryMs, () => forget(deps)),
+  ];
+
+  await announceStart(options, { ...parts, deps, url });
+  log.info({ event: "started", url, storage: config.storage.kind }, "started");
+  return {
+    url,
+    async close() {
+      health.shutdown();
+      await port.drain();
+      for (const task of tasks) task.stop();
+      await storage.read((database) => removeVerifier(database, self.epoch)).catch(() => undefined);
+      await opened.close();
+      log.info({ event: "stopped" }, "stopped");
+    },
+  };
+}
+
+async function announceStart(
+  { announce, command, isTerminal }: ServeOptions,
+  { config, opened, deps, url }: Parts & { readonly deps: ManageDeps; readonly url: string },
+): Promise<void> {
+  const embedded = config.storage.kind === "embedded" ? config.storage.folder : undefined;
+  const isFirst = embedded !== undefined && !(await opened.storage.read((db) => isOwnerKnown(db, ADMIN_OWNER)));
+  const adminKey = isFirst ? (await createAdminKey(deps)).secret : undefined;
+  const file = isTerminal ? undefined : opened.adminKeyFile;
+  if (adminKey !== undefined && file !== undefined) await writeFile(file, `${adminKey.reveal()}\n`, { mode: 0o600 });
+  for (const line of describeStart({ url, command, embedded, adminKey, adminKeyFile: file })) announce(line);
+}
+
+async function renew({ storage, log }: ManageDeps, self: VerifierRow): Promise<void> {
+  await storage
+    .read((database) => renewVerifier(database, self))
+    .catch((error: unknown) => log.warn({ err: error }, "could not renew this process's registration"));
+}
+
+async function forget(deps: ManageDeps): Promise<void> {
+  await forgetKeys(deps).then(
+    (keys) => keys > 0 && deps.log.info({ event: "keys.forgotten", keys }, "keys beyond the retention removed"),
+    (error: unknown) => deps.log.warn({ err: error }, "could not remove keys beyond the retention"),
+  );
+}

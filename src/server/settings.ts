@@ -1,0 +1,118 @@
+/** A setting of the server: an environment variable, and the flag of `claviger serve` that overrides it. */
+export interface Setting {
+  readonly variable: string;
+  /** Absent for a secret: those are never arguments. */
+  readonly flag?: string;
+  readonly description: string;
+  /** Whether the value must not be shown. A secret can also be read from the file named by `<variable>_FILE`. */
+  readonly secret: boolean;
+  /** Set for a setting that is known and has no effect yet; whether that is dangerous enough to refuse the start. */
+  readonly unbuilt?: "warn" | "refuse";
+}
+
+/** Every setting of the server, in the order of the documentation. */
+export const SETTINGS = [
+  {
+    variable: "CLAVIGER_LISTEN",
+    flag: "--listen <host:port>",
+    description: "address of the one port (default 127.0.0.1:4640)",
+    secret: false,
+  },
+  {
+    variable: "CLAVIGER_DATA_DIR",
+    flag: "--data-dir <folder>",
+    description: "folder of the embedded database (default .claviger)",
+    secret: false,
+  },
+  {
+    variable: "DATABASE_URL",
+    flag: "--database-url <url>",
+    description:
+      "Postgres, such as postgres://user@host/claviger (default: embedded); a password belongs into the variable",
+    secret: true,
+  },
+  {
+    variable: "REDIS_URL",
+    flag: "--redis-url <url>",
+    description: "Redis (no effect yet)",
+    secret: true,
+    unbuilt: "warn",
+  },
+  {
+    variable: "CLAVIGER_ROOT_SECRETS",
+    description: "root secrets, comma-separated, newest first, each at least 32 bytes in base64",
+    secret: true,
+  },
+  {
+    variable: "CLAVIGER_ROOT_SECRETS_FILE",
+    flag: "--root-secrets-file <file>",
+    description: "file with the root secrets (default: made by the embedded database; required with Postgres)",
+    secret: false,
+  },
+  {
+    variable: "CLAVIGER_VERIFY_ACCESS",
+    flag: "--verify-access <key|open>",
+    description: "key: Verify needs claviger:verify; open: anybody may verify (default key)",
+    secret: false,
+  },
+  {
+    variable: "CLAVIGER_REFLECTION",
+    flag: "--reflection <on|off>",
+    description: "gRPC server reflection (default: on with the embedded database, off with Postgres)",
+    secret: false,
+  },
+  {
+    variable: "CLAVIGER_LOG_LEVEL",
+    flag: "--log-level <level>",
+    description: "trace, debug, info, warn, error, fatal or silent; logs go to stderr (default info)",
+    secret: false,
+  },
+  {
+    variable: "CLAVIGER_POLICY",
+    flag: "--policy <json>",
+    description: 'JSON over the numbers of the policy, such as {"keysPerOwner": 20}',
+    secret: false,
+  },
+  {
+    variable: "CLAVIGER_LEASE_MS",
+    flag: "--lease-ms <milliseconds>",
+    description: "lease term of cached verification (no effect yet)",
+    secret: false,
+    unbuilt: "warn",
+  },
+  {
+    variable: "CLAVIGER_LEASE_DATABASE_URL",
+    flag: "--lease-database-url <url>",
+    description: "direct connection for leases behind a transaction pooler (no effect yet)",
+    secret: true,
+    unbuilt: "warn",
+  },
+  {
+    variable: "CLAVIGER_ON_DATABASE_LOSS",
+    flag: "--on-database-loss <deny|revocation-set>",
+    description: "what cached verification does without Postgres (no effect yet: it denies)",
+    secret: false,
+    unbuilt: "warn",
+  },
+  {
+    variable: "CLAVIGER_ON_LIMITER_LOSS",
+    flag: "--on-limiter-loss <allow|deny>",
+    description: "what limits do without Redis (no effect yet)",
+    secret: false,
+    unbuilt: "warn",
+  },
+  {
+    variable: "CLAVIGER_FLAGS_FILE",
+    flag: "--flags-file <file>",
+    description: "feature flags (not built yet: a start with it is refused)",
+    secret: false,
+    unbuilt: "refuse",
+  },
+  {
+    variable: "CLAVIGER_JWT_ISSUERS",
+    flag: "--jwt-issuers <json>",
+    description: "issuers of user tokens (no effect yet: only service keys can call)",
+    secret: false,
+    unbuilt: "warn",
+  },
+] as const satisfies readonly Setting[] as readonly Setting[];
