@@ -40,14 +40,15 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   for (const warning of config.warnings) log.warn(warning);
   const opened = await openStorage(config);
   try {
-    return await run(options, { config, opened, log });
+    return await runServer(options, { config, opened, log });
   } catch (error) {
     await opened.close();
     throw error;
   }
 }
 
-async function run(options: ServeOptions, parts: Parts): Promise<RunningServer> {
+/** Serves with storage that is open; closing the server closes it. */
+export async function runServer(options: Omit<ServeOptions, "config">, parts: Parts): Promise<RunningServer> {
   const { config, opened, log } = parts;
   const { port, health, deps } = compose(parts);
   const { storage } = opened;
@@ -81,7 +82,7 @@ async function run(options: ServeOptions, parts: Parts): Promise<RunningServer> 
 }
 
 async function announceStart(
-  { announce, command, isTerminal }: ServeOptions,
+  { announce, command, isTerminal }: Omit<ServeOptions, "config">,
   { config, opened, deps, url }: Parts & { readonly deps: ManageDeps; readonly url: string },
 ): Promise<void> {
   const embedded = config.storage.kind === "embedded" ? config.storage.folder : undefined;

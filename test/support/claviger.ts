@@ -1,0 +1,112 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterAll, beforeAll, describe } from "vitest";
+import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
+import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { Storage } from "../../src/postgres/storage.ts";
+import { createAdminKey } from "../../src/server/bootstrap.ts";
+import { createManageDeps } from "../../src/server/compose.ts";
+import { loadConfig } from "../../src/server/config.ts";
+import { createLogger } from "../../src/server/logger.ts";
+import { openStorage } from "../../src/server/open-storage.ts";
+import { runServer } from "../../src/server/serve.ts";
+import { createTestDatabase } from "./database.ts";
+import { describeWithPostgres } from "./describe-with.ts";
+
+export type StorageKind = "embedded" | "postgres";
+
+/** A root secret for tests, 32 zero bytes in base64. */
+export const TEST_ROOT_SECRET = Buffer.alloc(32).toString("base64");
+
+/** Both services as one caller. */
+export interface Clients {
+  readonly keys: Client<typeof KeyManagement>;
+  readonly verifier: Client<typeof KeyVerifier>;
+}
+
+/** A whole server in this process, spoken to over gRPC. */
+export interface TestClaviger {
+  readonly url: string;
+  readonly adminToken: string;
+  readonly admin: Clients;
+  /** Calls with that secret as the credential; without one if undefined. */
+  as(token: string | undefined): Clients;
+  /** For moving a row's dates; everything else goes over the wire. */
+  readonly storage: Storage;
+  close(): Promise<void>;
+}
+
+/** Starts a server on a free port, on a folder or database of its own. `settings` are environment variables. */
+export async function startClaviger(
+  kind: StorageKind,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<TestClaviger> {
+  const place = await (kind === "embedded" ? temporaryFolder() : temporaryDatabase());
+  const environment = { CLAVIGER_LISTEN: "127.0.0.1:0", CLAVIGER_LOG_LEVEL: "silent", ...place.settings, ...settings };
+  const config = await loadConfig(environment);
+  const opened = await openStorage(config);
+  const parts = { config, opened, log: createLogger(config.logLevel) };
+  const adminToken = (await createAdminKey(createManageDeps(parts))).secret.reveal();
+  const server = await runServer({ announce: () => undefined, command: "claviger", isTerminal: true }, parts);
+  return {
+    url: server.url,
+    adminToken,
+    admin: connect(server.url, adminToken),
+    as: (token) => connect(server.url, token),
+    storage: opened.storage,
+    close: async () => {
+      await server.close();
+      await place.remove();
+    },
+  };
+}
+
+/** Runs the suite once on PGlite and once on Postgres, each with one server for all its cases. */
+export function describeOnEachStorage(
+  name: string,
+  body: (claviger: () => TestClaviger, kind: StorageKind) => void,
+  settings: Readonly<Record<string, string>> = {},
+): void {
+  const suite = (kind: StorageKind) => () => {
+    let running: TestClaviger | undefined;
+    beforeAll(async () => {
+      running = await startClaviger(kind, settings);
+    });
+    afterAll(() => running?.close());
+    body(() => {
+      if (running === undefined) throw new Error("the server is up only inside tests");
+      return running;
+    }, kind);
+  };
+  describe(`${name} (PGlite)`, suite("embedded"));
+  describeWithPostgres(`${name} (Postgres)`, suite("postgres"));
+}
+
+/** Both services at `url` over gRPC. */
+export function connect(url: string, token?: string): Clients {
+  const authorize: Interceptor = (next) => (request) => {
+    if (token !== undefined) request.header.set("authorization", `Bearer ${token}`);
+    return next(request);
+  };
+  const transport = createGrpcTransport({ baseUrl: url, interceptors: [authorize] });
+  return { keys: createClient(KeyManagement, transport), verifier: createClient(KeyVerifier, transport) };
+}
+
+async function temporaryFolder() {
+  const folder = await mkdtemp(join(tmpdir(), "claviger-"));
+  return {
+    settings: { CLAVIGER_DATA_DIR: folder } as Record<string, string>,
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+async function temporaryDatabase() {
+  const database = await createTestDatabase();
+  return {
+    settings: { DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET } as Record<string, string>,
+    remove: () => database.drop(),
+  };
+}
