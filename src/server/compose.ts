@@ -50,6 +50,8 @@ export function compose(parts: Parts): { readonly port: Port; readonly health: H
     interceptors: [createErrorInterceptor(log), deadlineInterceptor, createValidateInterceptor()],
     readMaxBytes: policy.maxMessageBytes,
     acceptCompression: [compressionGzip],
+    // Requests may be compressed; responses are not, since an error must stay readable on its way out.
+    compressMinBytes: Number.MAX_SAFE_INTEGER,
   });
   router.service(KeyManagement, createKeyManagement(deps));
   router.service(KeyVerifier, createKeyVerifier(verifier));

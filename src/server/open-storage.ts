@@ -83,7 +83,7 @@ async function refuseDroppedRoots({ storage, roots }: OpenStorage): Promise<void
   const orphans = await storage.read((database) => countLiveUnderOtherRoots(database, ids));
   if (orphans === 0) return;
   throw new StartupError(
-    `${orphans} live secrets were minted under a root secret that CLAVIGER_ROOT_SECRETS lacks. Put that root back at the end of the list; secrets drain within 90 days`,
+    `CLAVIGER_ROOT_SECRETS lacks a root secret under which live secrets were minted: ${orphans} of them. Put it back at the end of the list; secrets drain within 90 days`,
   );
 }
 
