@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+// Old Nodes must be able to read this file, to be told so: no imports above the check, no syntax newer than Node 12.
+
+const [major, minor] = process.versions.node.split(".").map(Number);
+
+if (major > 22 || (major === 22 && minor >= 18)) {
+  start().catch(fail);
+} else {
+  startWithOwnNode().catch(tooOld);
+}
+
+/** Runs the sources in a clone, and what was built from them in a package. */
+async function start() {
+  const { existsSync } = await import("node:fs");
+  const sources = new URL("../src/cli/main.ts", import.meta.url);
+  const { main } = await import(
+    existsSync(sources) ? sources.href : new URL("../dist/cli/main.js", import.meta.url).href
+  );
+  await main();
+}
+
+/** A clone brings a Node of its own as a dev dependency. */
+async function startWithOwnNode() {
+  const { spawn } = await import("node:child_process");
+  const { existsSync, realpathSync } = await import("node:fs");
+  const { fileURLToPath } = await import("node:url");
+  const node = fileURLToPath(new URL("../node_modules/node/bin/node", import.meta.url));
+  if (!existsSync(node) || realpathSync(node) === realpathSync(process.execPath)) {
+    tooOld();
+    return;
+  }
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
+  const forward = (signal) => child.kill(signal);
+  process.on("SIGTERM", forward);
+  process.on("SIGINT", forward);
+  child.on("error", fail);
+  child.on("exit", (code, signal) => {
+    process.removeListener("SIGTERM", forward);
+    process.removeListener("SIGINT", forward);
+    if (signal === null) process.exitCode = code;
+    else process.kill(process.pid, signal);
+  });
+}
+
+/** Also where this Node cannot even do what `startWithOwnNode` needs. */
+function tooOld() {
+  console.error(
+    `error: claviger needs Node 22.18 or newer, and this is ${process.versions.node}: install a current one` +
+      " (https://nodejs.org), or, in a clone, run `npm install`, which brings one",
+  );
+  process.exitCode = 2;
+}
+
+/** 1 would say that a key was denied. */
+function fail(error) {
+  console.error(error);
+  process.exitCode = 4;
+}

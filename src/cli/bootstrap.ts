@@ -1,0 +1,28 @@
+import type { Command } from "commander";
+import { addExamples } from "./examples.ts";
+import { noteLine, printLine } from "./print.ts";
+import { addSettingsOptions, readConfig, type SettingsOptions } from "./settings-options.ts";
+import type { Shell } from "./shell.ts";
+
+/** `claviger bootstrap` */
+export function addBootstrap(parent: Command, shell: Shell): void {
+  const command = addSettingsOptions(parent.command("bootstrap"))
+    .description("make an admin key, straight in the database, and show its secret, this once")
+    .option("--json", "print the key's id and its secret as JSON, and errors too")
+    .action(async (options: SettingsOptions) => {
+      const config = await readConfig(shell, options);
+      const { bootstrapAdmin } = await import("../server/bootstrap.ts");
+      const { keyId, secret } = await bootstrapAdmin(config);
+      if (options.json === true) {
+        printLine(shell, JSON.stringify({ key_id: keyId, secret: secret.reveal() }, null, 2));
+        return;
+      }
+      printLine(shell, `admin key: ${secret.reveal()}`);
+      noteLine(shell, `shown this once; its key id is ${keyId}`);
+    });
+  addExamples(
+    command,
+    "DATABASE_URL=postgres://… CLAVIGER_ROOT_SECRETS=… claviger bootstrap",
+    "claviger bootstrap --json | jq -r .secret > admin-key",
+  );
+}

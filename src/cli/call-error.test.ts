@@ -1,0 +1,77 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { describe, expect, it } from "vitest";
+import { BadRequestSchema, ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { callError, exitCodeOfCall } from "./call-error.ts";
+
+const TARGET = { url: "http://127.0.0.1:4640", timeoutMs: 15_000, command: "npx claviger" };
+
+function refusal(code: Code, reason = "SOME_REASON"): ConnectError {
+  return new ConnectError("no", code, undefined, [{ desc: ErrorInfoSchema, value: { reason, domain: "claviger" } }]);
+}
+
+describe("the exit code of a failed call", () => {
+  it.each([
+    Code.InvalidArgument,
+    Code.NotFound,
+    Code.AlreadyExists,
+    Code.PermissionDenied,
+    Code.ResourceExhausted,
+    Code.FailedPrecondition,
+    Code.Aborted,
+    Code.OutOfRange,
+    Code.Unimplemented,
+    Code.Unauthenticated,
+  ])("is 3 when Claviger refuses with code %i", (code) => {
+    expect(exitCodeOfCall(refusal(code))).toBe(3);
+  });
+
+  it.each([Code.Unavailable, Code.DeadlineExceeded, Code.Internal, Code.Unknown, Code.Canceled, Code.DataLoss])(
+    "is 4 when nothing was decided, code %i",
+    (code) => {
+      expect(exitCodeOfCall(refusal(code))).toBe(4);
+      expect(exitCodeOfCall(new ConnectError("no", code))).toBe(4);
+    },
+  );
+
+  it.each([Code.Aborted, Code.PermissionDenied, Code.ResourceExhausted])(
+    "is 4 for code %i without a reason, which a broken connection has too",
+    (code) => {
+      expect(exitCodeOfCall(new ConnectError("read ECONNRESET", code))).toBe(4);
+    },
+  );
+});
+
+describe("a failed call", () => {
+  it("keeps the server's message, reason, metadata and violations", () => {
+    const error = new ConnectError("display_name is too long. Shorten it", Code.InvalidArgument, undefined, [
+      {
+        desc: ErrorInfoSchema,
+        value: { reason: "INVALID_FIELD", domain: "claviger", metadata: { field: "display_name" } },
+      },
+      { desc: BadRequestSchema, value: { fieldViolations: [{ field: "display_name", description: "at most 63" }] } },
+    ]);
+    expect(callError(error, TARGET)).toMatchObject({
+      exitCode: 3,
+      code: "INVALID_ARGUMENT",
+      reason: "INVALID_FIELD",
+      message: "display_name is too long. Shorten it",
+      metadata: { field: "display_name" },
+      violations: [{ field: "display_name", description: "at most 63" }],
+    });
+  });
+
+  it("says which variable holds the credential when that is missing or bad", () => {
+    expect(callError(refusal(Code.Unauthenticated, "CREDENTIAL_MISSING"), TARGET).advice).toContain("CLAVIGER_TOKEN");
+    expect(callError(refusal(Code.Unauthenticated, "CREDENTIAL_INVALID"), TARGET).advice).toContain("CLAVIGER_TOKEN");
+  });
+
+  it("says how to start a server when none is reached", () => {
+    expect(callError(new ConnectError("connect ECONNREFUSED", Code.Unavailable), TARGET).message).toBe(
+      "cannot reach http://127.0.0.1:4640 (connect ECONNREFUSED): is the server running? start it with `npx claviger serve`, or set CLAVIGER_URL",
+    );
+  });
+
+  it("does not hide an outage that the server tells of behind advice about the connection", () => {
+    expect(callError(refusal(Code.Unavailable, "STORAGE_UNAVAILABLE"), TARGET).message).toBe("no");
+  });
+});

@@ -1,0 +1,48 @@
+import { EXIT, type ExitCode } from "./exit-code.ts";
+
+/** One field of a request that breaks its rule. */
+export interface Violation {
+  /** Path of the field, such as `key.display_name`. */
+  readonly field: string;
+  readonly description: string;
+}
+
+export interface CliErrorOptions {
+  readonly message: string;
+  readonly exitCode: ExitCode;
+  /** A gRPC code's name such as `NOT_FOUND`, or `USAGE`, `STARTUP`, `INTERRUPTED`, `DEFECT` for what never left this process. */
+  readonly code: string;
+  /** `reason` of `google.rpc.ErrorInfo`. Default empty: the error does not come from Claviger. */
+  readonly reason?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly violations?: readonly Violation[];
+  /** What a person at this command line can do, where the message cannot know. Default empty. */
+  readonly advice?: string;
+  readonly cause?: unknown;
+}
+
+/** A failure that is ready to be shown. */
+export class CliError extends Error {
+  override readonly name = "CliError";
+  readonly exitCode: ExitCode;
+  readonly code: string;
+  readonly reason: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly violations: readonly Violation[];
+  readonly advice: string;
+
+  constructor(options: CliErrorOptions) {
+    super(options.message, { cause: options.cause });
+    this.exitCode = options.exitCode;
+    this.code = options.code;
+    this.reason = options.reason ?? "";
+    this.metadata = options.metadata ?? {};
+    this.violations = options.violations ?? [];
+    this.advice = options.advice ?? "";
+  }
+}
+
+/** The command line is wrong. `message` says what is right, and repeats nothing that may be a secret. */
+export function usageError(message: string): CliError {
+  return new CliError({ message, exitCode: EXIT.usage, code: "USAGE" });
+}

@@ -1,0 +1,432 @@
+import { create, type MessageInitShape, toJson } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  CreateKeyRequestSchema,
+  KeyManagement,
+  ListKeysRequestSchema,
+  RevokeKeysRequestSchema,
+  RotateKeyRequestSchema,
+  UpdateKeyRequestSchema,
+} from "#gen/claviger/v1/key_management_pb.js";
+import { Environment, KeySchema, KeyState, SecretState } from "#gen/claviger/v1/key_pb.js";
+import { KeyVerifier, Verdict, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/health/v1/health_pb.js";
+import { type FakeServer, startFakeServer } from "./fake-server.ts";
+import { type FakeShellOptions, NOW, type Outcome, runInFakeShell } from "./fake-shell.ts";
+
+const ID = "key_01hzy3v7mkf5c9q2w8xanb4tde";
+const SECRET = "clv_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM";
+
+const servers: FakeServer[] = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close();
+});
+
+async function runAgainst(
+  routes: (router: ConnectRouter) => void,
+  words: readonly string[],
+  options: FakeShellOptions = {},
+): Promise<Outcome> {
+  const server = await startFakeServer(routes);
+  servers.push(server);
+  return runInFakeShell(words, { ...options, environment: { CLAVIGER_URL: server.url, ...options.environment } });
+}
+
+function inDays(days: number) {
+  return timestampFromDate(new Date(NOW.getTime() + days * 86_400_000));
+}
+
+function keyOf(fields: MessageInitShape<typeof KeySchema> = {}) {
+  return create(KeySchema, {
+    id: ID,
+    owner: "u1",
+    displayName: "demo",
+    environment: Environment.LIVE,
+    state: KeyState.ACTIVE,
+    expireTime: inDays(90),
+    secrets: [{ version: 1, hint: "clv_live_…JKLM", state: SecretState.CURRENT, expireTime: inDays(90) }],
+    ...fields,
+  });
+}
+
+describe("keys create", () => {
+  const routes = (router: ConnectRouter) =>
+    router.service(KeyManagement, { createKey: () => ({ key: keyOf(), secret: SECRET }) });
+
+  it("sends what was asked for, as whom the environment says", async () => {
+    const seen: unknown[] = [];
+    const spy = (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        createKey: (request, context) => {
+          seen.push(context.requestHeader.get("authorization"), toJson(CreateKeyRequestSchema, request));
+          return { key: keyOf(), secret: SECRET };
+        },
+      });
+    const words =
+      "keys create --name demo --owner u1 --environment test --scope a:b --scope c:* --label x=1 --label y=a=b";
+    await runAgainst(
+      spy,
+      [...words.split(" "), "--metadata", '{"plan":"pro"}', "--cidr", "10.0.0.0/8", "--ttl", "30d"],
+      {
+        environment: { CLAVIGER_TOKEN: "the-token" },
+      },
+    );
+    expect(seen).toEqual([
+      "Bearer the-token",
+      {
+        displayName: "demo",
+        owner: "u1",
+        environment: "ENVIRONMENT_TEST",
+        scopes: ["a:b", "c:*"],
+        labels: { x: "1", y: "a=b" },
+        metadata: { plan: "pro" },
+        allowedCidrs: ["10.0.0.0/8"],
+        ttl: "2592000s",
+      },
+    ]);
+  });
+
+  it("shows the key, and the secret on a line of its own, this once", async () => {
+    const { code, out, err } = await runAgainst(routes, ["keys", "create", "--name", "demo"]);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(out).toContain(`key id       ${ID}\n`);
+    expect(out).toContain("expires      2027-02-20 (in 90 days)\n");
+    expect(out).toMatch(new RegExp(`shown this once:\n${SECRET}\n$`));
+  });
+
+  it("prints only the secret with --quiet, and the key id on standard error", async () => {
+    const outcome = await runAgainst(routes, ["keys", "create", "--name", "demo", "--quiet"]);
+    expect(outcome).toEqual({ code: 0, out: `${SECRET}\n`, err: `key id: ${ID}\n` });
+  });
+
+  it("prints proto JSON with proto field names, the unset ones too, with --json", async () => {
+    const { out, err } = await runAgainst(routes, ["keys", "create", "--name", "demo", "--json"]);
+    expect(err).toBe("");
+    expect(out).toContain('\n  "secret": "clv_live_');
+    expect(JSON.parse(out)).toMatchObject({
+      key: { id: ID, display_name: "demo", state: "KEY_STATE_ACTIVE", scopes: [], expire_time: "2027-02-20T12:00:00Z" },
+      secret: SECRET,
+    });
+  });
+
+  it("warns of a secret that expires within 14 days", async () => {
+    const soon = (router: ConnectRouter) =>
+      router.service(KeyManagement, { createKey: () => ({ key: keyOf({ expireTime: inDays(3) }), secret: SECRET }) });
+    const { out, err } = await runAgainst(soon, ["keys", "create", "--name", "demo", "--quiet"]);
+    expect(out).toBe(`${SECRET}\n`);
+    expect(err).toContain(`warning: the secret of ${ID} expires 2026-11-25 (in 3 days)`);
+  });
+});
+
+describe("keys list", () => {
+  function paged(seen: unknown[]) {
+    return (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        listKeys: (request) => {
+          seen.push(toJson(ListKeysRequestSchema, request));
+          if (request.pageToken === "p2") return { keys: [keyOf({ displayName: "second", expireTime: inDays(5) })] };
+          return { keys: [keyOf({ displayName: "evil\u001b[2J" })], nextPageToken: "p2" };
+        },
+      });
+  }
+
+  it("shows one page, and says that there are more", async () => {
+    const seen: unknown[] = [];
+    const words = "keys list --owner u1 --state active --label x=1 --expires-before 14d --page-size 1";
+    const { code, out, err } = await runAgainst(paged(seen), words.split(" "));
+    expect(code).toBe(0);
+    expect(out).toBe(
+      [
+        "KEY ID                          NAME           OWNER  STATE   SECRET          EXPIRES",
+        `${ID}  evil\\u{1b}[2J  u1     active  clv_live_…JKLM  2027-02-20 (in 90 days)`,
+        "",
+      ].join("\n"),
+    );
+    expect(err).toBe("there are more: add --all, or --page-token p2\n");
+    expect(seen).toEqual([
+      {
+        owner: "u1",
+        state: "KEY_STATE_ACTIVE",
+        labelSelector: { x: "1" },
+        expiresBefore: "2026-12-06T12:00:00Z",
+        pageSize: 1,
+      },
+    ]);
+  });
+
+  it("shows all pages with --all under the same filters, and warns of what expires soon", async () => {
+    const seen: unknown[] = [];
+    const { out, err } = await runAgainst(paged(seen), ["keys", "list", "--owner", "u1", "--all"]);
+    expect(out.split("\n")).toHaveLength(4);
+    expect(err).toContain("expires 2026-11-27 (in 5 days)");
+    expect(seen).toEqual([
+      { owner: "u1", pageSize: 1000 },
+      { owner: "u1", pageSize: 1000, pageToken: "p2" },
+    ]);
+  });
+
+  it("prints one document with --all --json, and an empty list as one", async () => {
+    const { out, err } = await runAgainst(paged([]), ["keys", "list", "--all", "--json"]);
+    expect(err).toBe("");
+    expect(JSON.parse(out)).toMatchObject({ keys: [{ id: ID }, { display_name: "second" }], next_page_token: "" });
+    const none = (router: ConnectRouter) => router.service(KeyManagement, { listKeys: () => ({}) });
+    expect(JSON.parse((await runAgainst(none, ["keys", "list", "--json"])).out)).toEqual({
+      keys: [],
+      next_page_token: "",
+    });
+  });
+});
+
+describe("keys update, disable and enable", () => {
+  it.each([
+    [
+      ["update", ID, "--name", "new", "--scope", "a", "--etag", "e1"],
+      { key: { id: ID, displayName: "new", scopes: ["a"], etag: "e1" }, updateMask: "displayName,scopes" },
+    ],
+    [["update", ID, "--clear", "cidrs"], { key: { id: ID }, updateMask: "allowedCidrs" }],
+    [["disable", ID], { key: { id: ID, disabled: true }, updateMask: "disabled" }],
+    [["enable", ID], { key: { id: ID }, updateMask: "disabled" }],
+  ])("%j changes what is named and nothing else", async (words, request) => {
+    const seen: unknown[] = [];
+    const routes = (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        updateKey: (message) => {
+          seen.push(toJson(UpdateKeyRequestSchema, message));
+          return { key: keyOf(), receipt: { revision: 7n, confirmedVerifierCount: 2 } };
+        },
+      });
+    const { code, out } = await runAgainst(routes, ["keys", ...words]);
+    expect(code).toBe(0);
+    expect(out).toContain("effective everywhere (revision 7, 2 verifiers confirmed, 0 waited out)");
+    expect(seen).toEqual([request]);
+  });
+});
+
+describe("keys rotate", () => {
+  it.each([
+    [[], { keyId: ID }],
+    [["--grace", "0"], { keyId: ID, gracePeriod: "0s" }],
+    [["--grace", "1h", "--ttl", "7d", "--etag", "e1"], { keyId: ID, gracePeriod: "3600s", ttl: "604800s", etag: "e1" }],
+  ])("with %j asks for that, and for the defaults otherwise", async (words, request) => {
+    const seen: unknown[] = [];
+    const routes = (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        rotateKey: (message) => {
+          seen.push(toJson(RotateKeyRequestSchema, message));
+          return { key: keyOf(), secret: SECRET, retiring: { version: 1, retireTime: inDays(1) } };
+        },
+      });
+    const { code, out } = await runAgainst(routes, ["keys", "rotate", ID, ...words]);
+    expect({ code, seen }).toEqual({ code: 0, seen: [request] });
+    expect(out).toContain("the old secret, version 1, ends 2026-11-23 12:00 (in 24 hours)");
+    expect(out.endsWith(`shown this once:\n${SECRET}\n`)).toBe(true);
+  });
+});
+
+describe("keys revoke", () => {
+  function revoking(seen: unknown[], verdict: Verdict = Verdict.REVOKED) {
+    return (router: ConnectRouter) => {
+      router.service(KeyVerifier, {
+        verify: ({ secret }) => {
+          seen.push(secret);
+          return verdict === Verdict.UNKNOWN ? { verdict } : { verdict, key: { id: ID } };
+        },
+      });
+      router.service(KeyManagement, {
+        revokeKey: ({ keyId }) => {
+          seen.push(keyId);
+          return { key: keyOf({ state: KeyState.REVOKED, revokeTime: timestampFromDate(NOW) }) };
+        },
+        revokeKeys: (request) => {
+          seen.push(toJson(RevokeKeysRequestSchema, request));
+          return { keyCount: 3 };
+        },
+      });
+    };
+  }
+
+  it("revokes the key that is named", async () => {
+    const seen: unknown[] = [];
+    const { code, out } = await runAgainst(revoking(seen), ["keys", "revoke", ID, "--reason", "no-longer-used"]);
+    expect({ code, seen }).toEqual({ code: 0, seen: [ID] });
+    expect(out).toContain("state        revoked\n");
+  });
+
+  it("revokes the key of a secret from standard input, whatever its verdict", async () => {
+    const seen: unknown[] = [];
+    const { code } = await runAgainst(revoking(seen), ["keys", "revoke", "--secret"], { input: `${SECRET}\n` });
+    expect({ code, seen }).toEqual({ code: 0, seen: [SECRET, ID] });
+  });
+
+  it("revokes nothing, and does not exit with 0, when the secret is of no key", async () => {
+    const seen: unknown[] = [];
+    const { code, err } = await runAgainst(revoking(seen, Verdict.UNKNOWN), ["keys", "revoke", "--secret"], {
+      input: "x",
+    });
+    expect({ code, seen }).toEqual({ code: 1, seen: ["x"] });
+    expect(err).toContain("nothing was revoked: the secret's verdict is UNKNOWN");
+  });
+
+  it("revokes many by owner and label, or only counts them", async () => {
+    const seen: unknown[] = [];
+    const words = ["keys", "revoke", "--owner", "u1", "--label", "a=1"];
+    expect((await runAgainst(revoking(seen), [...words, "--dry-run"])).out).toBe("3 keys would be revoked\n");
+    expect((await runAgainst(revoking(seen), [...words, "--reason", "owner-left"])).out).toBe("3 keys revoked\n");
+    expect(seen).toEqual([
+      { owner: "u1", labelSelector: { a: "1" }, validateOnly: true },
+      { owner: "u1", labelSelector: { a: "1" }, reason: "REVOCATION_REASON_OWNER_LEFT" },
+    ]);
+  });
+});
+
+describe("verify", () => {
+  function answering(verdict: Verdict, seen: unknown[] = []) {
+    return (router: ConnectRouter) =>
+      router.service(KeyVerifier, {
+        verify: (request) => {
+          seen.push(toJson(VerifyRequestSchema, request));
+          const key = { id: ID, displayName: "demo", owner: "u1", secretVersion: 2 };
+          return { verdict, key, secretExpireTime: inDays(9), freshness: 1 };
+        },
+      });
+  }
+
+  it("exits with 0 for VALID, and warns of a secret that expires within 14 days", async () => {
+    const { code, out, err } = await runAgainst(answering(Verdict.VALID), ["verify"], { input: SECRET });
+    expect(code).toBe(0);
+    expect(out).toContain("VALID: the key is good for this call\n");
+    expect(err).toContain(`expires 2026-12-01 (in 9 days): rotate it with \`claviger keys rotate ${ID}\``);
+  });
+
+  it.each(Object.values(Verdict).filter((verdict) => verdict !== Verdict.VALID))(
+    "exits with 1 for every other verdict, %i",
+    async (verdict) => {
+      expect((await runAgainst(answering(verdict), ["verify"], { input: SECRET })).code).toBe(1);
+      expect((await runAgainst(answering(verdict), ["verify", "--json"], { input: SECRET })).code).toBe(1);
+    },
+  );
+
+  it("sends what was asked, the secret without its newline", async () => {
+    const seen: unknown[] = [];
+    const words = "verify --scope a:b --scope c --ip 10.1.2.3 --method /p.S/M --cost 0";
+    await runAgainst(answering(Verdict.VALID, seen), words.split(" "), { input: `${SECRET}\n` });
+    await runAgainst(answering(Verdict.VALID, seen), ["verify"], { input: SECRET });
+    expect(seen).toEqual([
+      { secret: SECRET, requiredScopes: ["a:b", "c"], clientIp: "10.1.2.3", method: "/p.S/M", cost: 0 },
+      { secret: SECRET },
+    ]);
+  });
+
+  it("prints the response with --json, and never the secret", async () => {
+    const { out, err } = await runAgainst(answering(Verdict.DISABLED), ["verify", "--json"], { input: SECRET });
+    expect(JSON.parse(out)).toMatchObject({
+      verdict: "VERDICT_DISABLED",
+      key: { id: ID, secret_version: 2 },
+      revision: "0",
+    });
+    expect(out + err).not.toContain(SECRET);
+  });
+});
+
+describe("report-leaked", () => {
+  it("sends the secret from standard input, and where it was found", async () => {
+    const seen: unknown[] = [];
+    const routes = (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        reportLeakedSecret: ({ secret, source }) => {
+          seen.push(secret, source);
+          return {};
+        },
+      });
+    const { code, out } = await runAgainst(routes, ["report-leaked", "--source", "a paste"], { input: `${SECRET}\n` });
+    expect({ code, seen }).toEqual({ code: 0, seen: [SECRET, "a paste"] });
+    expect(out).not.toContain(SECRET);
+  });
+});
+
+describe("health", () => {
+  function healthOf(statuses: Record<string, Status>) {
+    return (router: ConnectRouter) =>
+      router.service(Health, {
+        check: ({ service }) => {
+          const status = statuses[service];
+          if (status === undefined) throw new ConnectError("unknown service", Code.NotFound);
+          return { status };
+        },
+      });
+  }
+  const serving = {
+    "": Status.SERVING,
+    "claviger.v1.KeyVerifier": Status.SERVING,
+    "claviger.v1.KeyManagement": Status.SERVING,
+  };
+
+  it("exits with 0 when all are serving", async () => {
+    const { code, out } = await runAgainst(healthOf(serving), ["health"]);
+    expect(code).toBe(0);
+    expect(out).toBe(
+      "(process)                  serving\nclaviger.v1.KeyVerifier    serving\nclaviger.v1.KeyManagement  serving\n",
+    );
+  });
+
+  it("exits with 4 when one is not, and asks only about --service if given", async () => {
+    const routes = healthOf({ ...serving, "claviger.v1.KeyManagement": Status.NOT_SERVING });
+    expect((await runAgainst(routes, ["health"])).code).toBe(4);
+    expect((await runAgainst(routes, ["health", "--service", "claviger.v1.KeyVerifier"])).code).toBe(0);
+    const unknown = await runAgainst(routes, ["health", "--service", "x", "--json"]);
+    expect(unknown.code).toBe(4);
+    expect(JSON.parse(unknown.out)).toEqual({ statuses: { x: { status: "SERVICE_UNKNOWN" } } });
+  });
+});
+
+describe("an error of the server", () => {
+  function failing(code: Code, reason: string) {
+    return (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        getKey: () => {
+          const value = { reason, domain: "claviger", metadata: { key_id: ID } };
+          throw new ConnectError("there is no such key", code, undefined, [{ desc: ErrorInfoSchema, value }]);
+        },
+      });
+  }
+
+  it("exits with 3 when it is a refusal, and shows message and reason", async () => {
+    const { code, out, err } = await runAgainst(failing(Code.NotFound, "KEY_NOT_FOUND"), ["keys", "get", ID]);
+    expect({ code, out, err }).toEqual({
+      code: 3,
+      out: "",
+      err: "error: there is no such key\n  reason: KEY_NOT_FOUND\n",
+    });
+  });
+
+  it("is JSON on standard error with --json", async () => {
+    const { code, out, err } = await runAgainst(failing(Code.NotFound, "KEY_NOT_FOUND"), ["keys", "get", ID, "--json"]);
+    expect({ code, out }).toEqual({ code: 3, out: "" });
+    expect(JSON.parse(err)).toEqual({
+      code: "NOT_FOUND",
+      reason: "KEY_NOT_FOUND",
+      message: "there is no such key",
+      metadata: { key_id: ID },
+      violations: [],
+    });
+  });
+
+  it("exits with 4 when nothing could be decided", async () => {
+    const outage = failing(Code.Unavailable, "STORAGE_UNAVAILABLE");
+    expect((await runAgainst(outage, ["keys", "get", ID])).code).toBe(4);
+  });
+
+  it("that is no answer within --timeout exits with 4", async () => {
+    const silent = (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        getKey: (_, { signal }) =>
+          new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+      });
+    const { code, err } = await runAgainst(silent, ["keys", "get", ID, "--timeout", "50ms"]);
+    expect(code).toBe(4);
+    expect(err).toMatch(/DEADLINE|no answer from .* within 50 ms/);
+  });
+});

@@ -1,0 +1,25 @@
+import { InvalidArgumentError } from "commander";
+
+/** A hundred years: a longer span is a typing error, and added to an instant might leave what a date can hold. */
+const LONGEST_MS = 36_500 * 86_400_000;
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/**
+ * Reads a span such as `90d`, `24h`, `15m`, `30s`, `500ms` or `0`.
+ *
+ * @returns milliseconds
+ * @throws InvalidArgumentError that says the shape
+ */
+export function parseDuration(text: string): number {
+  if (text === "0") return 0;
+  const [, count, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
+  const factor = UNITS[unit ?? ""];
+  const milliseconds = Number(count) * (factor ?? Number.NaN);
+  if (!(milliseconds <= LONGEST_MS)) {
+    throw new InvalidArgumentError(
+      "Write a whole number and d, h, m, s or ms, such as 90d or 500ms, or 0; at most 36500d",
+    );
+  }
+  return milliseconds;
+}

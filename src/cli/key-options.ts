@@ -1,0 +1,108 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+import {
+  type Duration,
+  durationFromMs,
+  type Timestamp,
+  timestampFromDate,
+  timestampFromMs,
+} from "@bufbuild/protobuf/wkt";
+import { InvalidArgumentError, Option } from "commander";
+import { parseDuration } from "./duration.ts";
+
+/** With an offset, or a day alone, which begins at midnight UTC: `Date` would take another for local time. */
+const RFC_3339 = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2}))?$/i;
+
+/** `--scope`, once per scope. */
+export function scopeOption(description: string): Option {
+  return new Option("--scope <scope>", `${description} (repeat for more)`).argParser(append);
+}
+
+/** `--cidr`, once per prefix. */
+export function cidrOption(): Option {
+  return new Option(
+    "--cidr <prefix>",
+    "where the key may be used from, such as 10.0.0.0/8 (repeat for more)",
+  ).argParser(append);
+}
+
+/** `--label`, once per label. */
+export function labelOption(description: string): Option {
+  return new Option("--label <key=value>", `${description} (repeat for more)`).argParser(addLabel);
+}
+
+/** `--owner`. Refuses an empty one: `--owner "$UNSET"` would otherwise select everybody's keys. */
+export function ownerOption(description: string): Option {
+  return new Option("--owner <owner>", description).argParser(notEmpty);
+}
+
+/** `--metadata`, a JSON object. */
+export function metadataOption(): Option {
+  return new Option("--metadata <json>", "JSON object that verifying services get with every verdict").argParser(
+    parseObject,
+  );
+}
+
+/** `--ttl`. */
+export function ttlOption(description: string): Option {
+  return new Option("--ttl <duration>", description).argParser(parseSpan);
+}
+
+/** Reads a span as the contract has it; see `parseDuration`. */
+export function parseSpan(text: string): Duration {
+  return durationFromMs(parseDuration(text));
+}
+
+/** Makes a parser of an instant: RFC 3339, or a span from now. */
+export function instantParser(now: () => Date): (text: string) => Timestamp {
+  return (text) => {
+    if (!/^\d{4}-/.test(text)) return timestampFromMs(now().getTime() + parseDuration(text));
+    const date = new Date(RFC_3339.test(text) ? text : Number.NaN);
+    if (Number.isNaN(date.getTime())) {
+      throw new InvalidArgumentError("Write an instant such as 2027-02-20T00:00:00Z, or a span from now such as 14d");
+    }
+    return timestampFromDate(date);
+  };
+}
+
+/** Makes a parser of a whole number from `least` to 2,147,483,647. */
+export function integerParser(least: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= 2_147_483_647) return value;
+    throw new InvalidArgumentError(`Give a whole number from ${least}`);
+  };
+}
+
+/** Refuses an empty value, which a script's unset variable becomes. */
+export function notEmpty(text: string): string {
+  if (text === "") throw new InvalidArgumentError("It is empty: give a value, or leave the option out");
+  return text;
+}
+
+function append(value: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), notEmpty(value)];
+}
+
+function addLabel(text: string, before: Readonly<Record<string, string>> | undefined): Record<string, string> {
+  const separator = text.indexOf("=");
+  if (separator < 1) throw new InvalidArgumentError("Write a label as key=value");
+  const key = text.slice(0, separator);
+  if (before !== undefined && Object.hasOwn(before, key)) {
+    throw new InvalidArgumentError(`Label ${key} is given twice: a key has one value of each label`);
+  }
+  return { ...before, [key]: text.slice(separator + 1) };
+}
+
+function parseObject(text: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isObject(value)) return value;
+  } catch {
+    // Said below: the parser's own message repeats the text.
+  }
+  throw new InvalidArgumentError(`Write a JSON object in single quotes, such as '{"plan":"pro"}'`);
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

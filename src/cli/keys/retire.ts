@@ -1,0 +1,27 @@
+import type { Command } from "commander";
+import { RetireSecretResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
+import { withConnection } from "../connection.ts";
+import { addExamples } from "../examples.ts";
+import { integerParser } from "../key-options.ts";
+import { addServerOptions, type ServerOptions } from "../server-options.ts";
+import type { Shell } from "../shell.ts";
+import { printKey } from "./print-key.ts";
+
+interface RetireOptions extends ServerOptions {
+  readonly version: number;
+}
+
+/** `claviger keys retire` */
+export function addRetire(parent: Command, shell: Shell): void {
+  const command = addServerOptions(parent.command("retire"))
+    .description("end one secret of a key now; the key and its other secrets stay")
+    .argument("<key-id>", "key_…")
+    .requiredOption("--version <number>", "which secret; `claviger keys get` lists them", integerParser(1))
+    .action((keyId: string, options: RetireOptions) =>
+      withConnection(shell, options, async ({ management }) => {
+        const response = await management.retireSecret({ keyId, version: options.version });
+        printKey(shell, { schema: RetireSecretResponseSchema, response, json: options.json === true });
+      }),
+    );
+  addExamples(command, "claviger keys retire key_01hzy3v7mkf5c9q2w8xanb4tde --version 1");
+}

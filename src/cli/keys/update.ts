@@ -1,0 +1,71 @@
+import { create, type JsonObject } from "@bufbuild/protobuf";
+import { FieldMaskSchema } from "@bufbuild/protobuf/wkt";
+import { type Command, Option } from "commander";
+import { UpdateKeyResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
+import { KeySchema } from "#gen/claviger/v1/key_pb.js";
+import { usageError } from "../cli-error.ts";
+import { withConnection } from "../connection.ts";
+import { addExamples } from "../examples.ts";
+import { cidrOption, labelOption, metadataOption, scopeOption } from "../key-options.ts";
+import { addServerOptions, type ServerOptions } from "../server-options.ts";
+import type { Shell } from "../shell.ts";
+import { printKey } from "./print-key.ts";
+
+/** What `--clear` takes, and the field it empties. */
+const CLEARABLE = { scopes: "scopes", labels: "labels", metadata: "metadata", cidrs: "allowed_cidrs" } as const;
+
+interface UpdateOptions extends ServerOptions {
+  readonly name?: string;
+  readonly scope?: string[];
+  readonly label?: Record<string, string>;
+  readonly metadata?: JsonObject;
+  readonly cidr?: string[];
+  readonly clear?: keyof typeof CLEARABLE;
+  readonly etag?: string;
+}
+
+/** `claviger keys update` */
+export function addUpdate(parent: Command, shell: Shell): void {
+  const command = addServerOptions(parent.command("update"))
+    .description("change a key; what is given replaces the whole list, map or object")
+    .argument("<key-id>", "key_…")
+    .option("--name <name>", "what to call the key")
+    .addOption(scopeOption("what a holder may do"))
+    .addOption(labelOption("a mark to select keys by"))
+    .addOption(metadataOption())
+    .addOption(cidrOption())
+    .addOption(new Option("--clear <field>", "empty this field").choices(Object.keys(CLEARABLE)))
+    .option("--etag <etag>", "change the key only if it still has this etag")
+    .action((keyId: string, options: UpdateOptions) =>
+      withConnection(shell, options, async ({ management }) => {
+        const response = await management.updateKey(updateRequest(keyId, options));
+        printKey(shell, { schema: UpdateKeyResponseSchema, response, json: options.json === true });
+      }),
+    );
+  addExamples(
+    command,
+    "claviger keys update key_01hzy3v7mkf5c9q2w8xanb4tde --name reports --scope orders:read --scope users:read",
+    "claviger keys update key_01hzy3v7mkf5c9q2w8xanb4tde --clear cidrs",
+  );
+}
+
+function updateRequest(id: string, { name, scope, label, metadata, cidr, clear, etag }: UpdateOptions) {
+  const given = { display_name: name, scopes: scope, labels: label, metadata, allowed_cidrs: cidr };
+  const paths = Object.entries(given).flatMap(([path, value]) => (value === undefined ? [] : [path]));
+  if (clear !== undefined) {
+    if (paths.includes(CLEARABLE[clear])) throw usageError(`${clear} is both set and cleared: do one of them`);
+    paths.push(CLEARABLE[clear]);
+  }
+  if (paths.length === 0)
+    throw usageError("nothing to change: give --name, --scope, --label, --metadata, --cidr or --clear");
+  const key = create(KeySchema, {
+    id,
+    displayName: name ?? "",
+    scopes: scope ?? [],
+    labels: label ?? {},
+    metadata,
+    allowedCidrs: cidr ?? [],
+    etag: etag ?? "",
+  });
+  return { key, updateMask: create(FieldMaskSchema, { paths }) };
+}

@@ -1,0 +1,48 @@
+import { styleText } from "node:util";
+import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/protobuf";
+import type { CliError } from "./cli-error.ts";
+import { printable } from "./printable.ts";
+import type { Shell } from "./shell.ts";
+
+/** Writes a line, or several, of what was asked for. */
+export function printLine(shell: Shell, text: string): void {
+  shell.stdout.write(`${text}\n`);
+}
+
+/** Writes a line beside what was asked for, so that a program that reads the output does not meet it. */
+export function noteLine(shell: Shell, text: string): void {
+  shell.stderr.write(`${text}\n`);
+}
+
+/** Writes a warning for people. */
+export function warnLine(shell: Shell, text: string): void {
+  noteLine(shell, `${styleText("yellow", "warning:", { stream: shell.stderr })} ${printable(text)}`);
+}
+
+/**
+ * Writes a message in proto JSON with proto field names. Fields that are not set are written too (an empty list as
+ * `[]`), so that programs such as jq find the same shape every time.
+ */
+export function printMessage<Desc extends DescMessage>(shell: Shell, schema: Desc, message: MessageShape<Desc>): void {
+  printLine(
+    shell,
+    toJsonString(schema, message, { useProtoFieldName: true, alwaysEmitImplicit: true, prettySpaces: 2 }),
+  );
+}
+
+/** Writes a failure for people. */
+export function printFailure(shell: Shell, failure: CliError): void {
+  noteLine(shell, `${styleText("red", "error:", { stream: shell.stderr })} ${printable(failure.message)}`);
+  if (failure.reason !== "") noteLine(shell, `  reason: ${printable(failure.reason)}`);
+  for (const { field, description } of failure.violations) {
+    noteLine(shell, `  ${printable(field)}: ${printable(description)}`);
+  }
+  if (failure.advice !== "") noteLine(shell, `  ${failure.advice}`);
+}
+
+/** Writes a failure for programs: `code`, `reason`, `message`, `metadata` and `violations`. */
+export function printFailureJson(shell: Shell, failure: CliError): void {
+  const { code, reason, message, metadata } = failure;
+  const violations = failure.violations.map(({ field, description }) => ({ field, description }));
+  noteLine(shell, JSON.stringify({ code, reason, message, metadata, violations }, null, 2));
+}

@@ -1,0 +1,23 @@
+import type { Readable, Writable } from "node:stream";
+import type { ExitCode } from "./exit-code.ts";
+
+/** All that a command sees of the process it runs in. `main.ts` makes the real one, tests make their own. */
+export interface Shell {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly stdin: Readable & { readonly isTTY?: boolean };
+  /** For what was asked. A program may read it. */
+  readonly stdout: Writable & { readonly isTTY?: boolean };
+  /** For errors, warnings and prompts. */
+  readonly stderr: Writable;
+  /** The version of this package. */
+  readonly version: string;
+  /** How a person starts this program from where they are, for commands to paste. */
+  readonly command: string;
+  readonly now: () => Date;
+  /** Calls `listener` on every SIGTERM and SIGINT, instead of dying of it. */
+  readonly onStopSignal: (listener: () => void) => void;
+  /** Ends the process at once, whatever is going on. */
+  readonly exit: (code: number) => void;
+  /** What the process ends with if nothing fails: 0 until a command sets it. */
+  exitCode: ExitCode;
+}
