@@ -207,6 +207,20 @@ export declare const ErrorReason: {
    * @generated from enum value: ERROR_REASON_MESSAGE_TOO_LARGE = 25;
    */
   readonly MESSAGE_TOO_LARGE: 25,
+
+  /**
+   * `NOT_FOUND`: the health service knows no service of that name. Do not retry; its `List` has the names.
+   *
+   * @generated from enum value: ERROR_REASON_SERVICE_UNKNOWN = 26;
+   */
+  readonly SERVICE_UNKNOWN: 26,
+
+  /**
+   * `UNAVAILABLE`: the server is stopping. Retry, on another one.
+   *
+   * @generated from enum value: ERROR_REASON_SHUTTING_DOWN = 27;
+   */
+  readonly SHUTTING_DOWN: 27,
 };
 
 /**

@@ -1,0 +1,68 @@
+import { constants } from "node:http2";
+import { type ConnectRouter, createContextValues } from "@connectrpc/connect";
+import {
+  assertByteStreamRequest,
+  type UniversalHandler,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
+import { peerAddressKey } from "../rpc/call.ts";
+import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
+import type { HttpHandler, HttpRequest, HttpResponse } from "./http-messages.ts";
+import { peerAddressOf } from "./peer-address.ts";
+import { explainErrors } from "./router-errors.ts";
+import { unknownMethod } from "./unknown-method.ts";
+import { type Exchange, writeResponse } from "./write-response.ts";
+
+export interface ConnectHandlerOptions extends DeadlineLimits {
+  /** The routes to serve, complete. It must not compress responses: see `explainErrors`. */
+  readonly router: ConnectRouter;
+  /** Told of an answer that could not be made or sent though its client was there. Default: it is dropped. */
+  readonly onError?: (error: unknown, path: string) => void;
+}
+
+/**
+ * Serves a Connect router on Node's HTTP servers. Differs from `connectNodeAdapter` in this: errors of gRPC calls leave
+ * as Trailers-Only, every error carries ErrorInfo, unary calls have a deadline, a client that goes away is no failure.
+ */
+export function createConnectHandler(options: ConnectHandlerOptions): HttpHandler {
+  const { router, onError = () => {} } = options;
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+
+  async function serve(req: HttpRequest, res: HttpResponse): Promise<void> {
+    const path = req.url?.split("?", 1)[0] ?? "";
+    const handler = handlers.get(path);
+    try {
+      const response = handler ? await call(handler, { req, res }) : unknownMethod(req.headers["content-type"] ?? "");
+      await writeResponse(response, { req, res });
+    } catch (error) {
+      if ("stream" in res) res.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      else res.destroy();
+      onError(error, path);
+    }
+  }
+
+  async function call(handler: UniversalHandler, exchange: Exchange): Promise<UniversalServerResponse> {
+    const request = universalRequest(exchange);
+    if (request === undefined) return { status: 400 };
+    assertByteStreamRequest(request);
+    if (handler.method.methodKind === "unary") {
+      const timeoutMs = boundTimeout(request.header, options);
+      if (timeoutMs !== undefined) request.body = arrivingWithin(request.body, timeoutMs);
+    }
+    return explainErrors(await handler(request));
+  }
+
+  return (req, res) => void serve(req, res);
+}
+
+/** The request as Connect wants it; undefined if its authority is missing or malformed. */
+function universalRequest({ req, res }: Exchange): UniversalServerRequest | undefined {
+  const values = createContextValues().set(peerAddressKey, peerAddressOf(req));
+  try {
+    return universalRequestFromNodeRequest(req, res, undefined, values);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,279 @@
+import { once } from "node:events";
+import * as http from "node:http";
+import * as http2 from "node:http2";
+import * as net from "node:net";
+import { text } from "node:stream/consumers";
+import { expect, onTestFinished, test, vi } from "vitest";
+import type { HttpHandler } from "./http-messages.ts";
+import { createPort, type PortLimits } from "./port.ts";
+
+const limits: PortLimits = {
+  maxConnections: 100,
+  maxConcurrentStreams: 128,
+  headerListBytes: 16 * 1024,
+  maxHeaders: 100,
+  firstByteTimeoutMs: 10_000,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 10_000,
+  idleTimeoutMs: 10_000,
+  drainMs: 10_000,
+};
+
+const answerVersion: HttpHandler = (req, res) => {
+  res.end(`HTTP/${req.httpVersion}`);
+};
+
+async function serve({ handler = answerVersion, ...changed }: Partial<PortLimits> & { handler?: HttpHandler } = {}) {
+  const port = createPort({ host: "127.0.0.1", port: 0, handler, limits: { ...limits, drainMs: 0, ...changed } });
+  const address = await port.listen();
+  onTestFinished(() => port.drain());
+  return { drain: () => port.drain(), ...address };
+}
+
+function connectTcp(port: number): net.Socket {
+  const socket = net.connect({ host: "127.0.0.1", port, noDelay: true, allowHalfOpen: true });
+  onTestFinished(() => void socket.destroy());
+  socket.on("error", () => {});
+  return socket;
+}
+
+function connectHttp2(url: string, createConnection?: () => net.Socket) {
+  const session = http2.connect(url, createConnection ? { createConnection } : {});
+  onTestFinished(() => session.destroy());
+  session.on("error", () => {});
+  return session;
+}
+
+async function getHttp2(session: http2.ClientHttp2Session, headers: http2.OutgoingHttpHeaders = {}) {
+  return text(session.request({ ":path": "/", ...headers }));
+}
+
+async function getHttp1(url: string, agent?: http.Agent): Promise<string> {
+  const [res] = await once(http.get(url, agent ? { agent } : {}), "response");
+  return text(res);
+}
+
+/** A handler whose answers wait until they are released. */
+function heldAnswers() {
+  const arrived = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  const handler: HttpHandler = (_req, res) => {
+    arrived.resolve();
+    void released.promise.then(() => res.end("done"));
+  };
+  return { handler, arrived: arrived.promise, release: released.resolve };
+}
+
+test("one port answers HTTP/1.1 and HTTP/2", async () => {
+  const { url } = await serve();
+  expect(await getHttp1(url)).toBe("HTTP/1.1");
+  expect(await getHttp2(connectHttp2(url))).toBe("HTTP/2.0");
+});
+
+test("an HTTP/2 preface may arrive byte by byte", async () => {
+  const { url, port } = await serve();
+  const socket = connectTcp(port);
+  const write = socket.write.bind(socket);
+  // The client's first write is its preface. Each byte of it leaves in a packet of its own.
+  const first = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "latin1");
+  const answer = once(socket, "data");
+  for (const byte of first) {
+    write(Buffer.from([byte]));
+    await new Promise(setImmediate);
+  }
+  const [settings] = await answer;
+  expect([...settings.subarray(3, 4)]).toEqual([4]);
+  expect(await getHttp2(connectHttp2(url))).toBe("HTTP/2.0");
+});
+
+test("an HTTP/1.1 request that begins like the preface is told apart at the byte that differs", async () => {
+  const { port } = await serve();
+  const socket = connectTcp(port);
+  socket.write("PR");
+  await new Promise(setImmediate);
+  socket.end("OPFIND / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+  expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 OK[\s\S]*HTTP\/1\.1$/);
+});
+
+test("a client that sends its FIN on HTTP/2 is disconnected", async () => {
+  const { port } = await serve();
+  const socket = connectTcp(port);
+  socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+  await once(socket, "data");
+  socket.end();
+  socket.resume();
+  await once(socket, "end");
+});
+
+test.each([
+  ["says nothing", ""],
+  ["stops within the preface", "PR"],
+])("a client that %s is disconnected after firstByteTimeoutMs", async (_, bytes) => {
+  const { port } = await serve({ firstByteTimeoutMs: 50 });
+  const socket = connectTcp(port);
+  socket.write(bytes);
+  expect(await text(socket)).toBe("");
+});
+
+test("a client that drips its HTTP/1.1 head is disconnected after headersTimeoutMs", async () => {
+  const { port } = await serve({ headersTimeoutMs: 100, requestTimeoutMs: 200 });
+  const socket = connectTcp(port);
+  socket.write("GET / HTTP/1.1\r\nhost:");
+  const drip = setInterval(() => socket.write("x"), 20);
+  onTestFinished(() => clearInterval(drip));
+  expect(await text(socket)).toMatch(/^HTTP\/1\.1 408/);
+});
+
+test("a header list above headerListBytes is refused on both versions", async () => {
+  const { url } = await serve();
+  const big = "x".repeat(17 * 1024);
+  expect((await fetch(url, { headers: { big } })).status).toBe(431);
+  const session = connectHttp2(url);
+  await once(session, "remoteSettings");
+  await expect(getHttp2(session, { big })).rejects.toThrow("ENHANCE_YOUR_CALM");
+  expect(await getHttp2(session, { fits: "x".repeat(12 * 1024) })).toBe("HTTP/2.0");
+});
+
+test("more than maxConcurrentStreams are not begun on one connection", async () => {
+  const { url } = await serve({ maxConcurrentStreams: 7 });
+  const session = connectHttp2(url);
+  const [settings] = await once(session, "remoteSettings");
+  expect(settings.maxConcurrentStreams).toBe(7);
+});
+
+test("connections beyond maxConnections are closed on arrival", async () => {
+  const { url, port } = await serve({ maxConnections: 1 });
+  expect(await getHttp2(connectHttp2(url))).toBe("HTTP/2.0");
+  expect(await text(connectTcp(port)).catch(() => "")).toBe("");
+});
+
+test("an idle HTTP/2 connection is closed, one with a quiet call is not", async () => {
+  const held = heldAnswers();
+  const { url } = await serve({ idleTimeoutMs: 50, handler: held.handler });
+  const busy = connectHttp2(url);
+  const answer = getHttp2(busy);
+  await held.arrived;
+  const idle = connectHttp2(url);
+  await once(idle, "close");
+  expect(busy.closed).toBe(false);
+  held.release();
+  expect(await answer).toBe("done");
+  await once(busy, "close");
+});
+
+test("a connection that is reset does not disturb the others", async () => {
+  const held = heldAnswers();
+  const { url, port } = await serve({ handler: held.handler });
+  const answer = getHttp2(connectHttp2(url));
+  await held.arrived;
+  for (const bytes of [
+    "",
+    "P",
+    "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "PRI * nonsense",
+  ]) {
+    const socket = connectTcp(port);
+    await once(socket, "connect");
+    socket.write(bytes);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    socket.resetAndDestroy();
+  }
+  held.release();
+  expect(await answer).toBe("done");
+});
+
+test.each([
+  ["a port in use", async () => ({ host: "127.0.0.1", port: (await serve()).port }), /already|another program/],
+  ["a port that is none", async () => ({ host: "127.0.0.1", port: 70_000 }), /choose one from 0 to 65535$/],
+  ["an address of another machine", async () => ({ host: "192.0.2.1", port: 0 }), /choose one of its own/],
+])("listening on %s is refused with what to do", async (_, address, message) => {
+  const port = createPort({ ...(await address()), handler: answerVersion, limits });
+  await expect(port.listen()).rejects.toThrow(message);
+  await port.drain();
+});
+
+test("draining closes idle connections at once and takes no new ones", async () => {
+  const { url, port, drain } = await serve({ drainMs: 60_000 });
+  const agent = new http.Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  await getHttp1(url, agent);
+  const session = connectHttp2(url);
+  await getHttp2(session);
+  const silent = connectTcp(port);
+  await once(silent, "connect");
+  const goneAway = once(session, "goaway");
+  await drain();
+  await goneAway;
+  const [error] = await once(net.connect({ host: "127.0.0.1", port }), "error");
+  expect(error.code).toBe("ECONNREFUSED");
+});
+
+test("draining lets calls in flight finish on both versions, and tells their clients to go elsewhere", async () => {
+  const held = heldAnswers();
+  const { url, drain } = await serve({ handler: held.handler, drainMs: 60_000 });
+  const agent = new http.Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const response = once(http.get(url, { agent }), "response");
+  await held.arrived;
+  const session = connectHttp2(url);
+  const stream = session.request({ ":path": "/" });
+  await once(session, "remoteSettings");
+  await vi.waitFor(() => expect(stream.id).toBeDefined());
+  await new Promise((resolve) => session.ping(resolve));
+  const goneAway = once(session, "goaway");
+  let isDrained = false;
+  const drained = drain().then(() => {
+    isDrained = true;
+  });
+  await goneAway;
+  expect(isDrained).toBe(false);
+  held.release();
+  expect(await text(stream)).toBe("done");
+  const [res] = await response;
+  expect(res.headers.connection).toBe("close");
+  expect(await text(res)).toBe("done");
+  await drained;
+});
+
+test("an answer that had begun before the drain does not keep its connection", async () => {
+  const started = Promise.withResolvers<http.ServerResponse>();
+  const { url, drain } = await serve({
+    drainMs: 60_000,
+    handler(_req, res) {
+      if (!(res instanceof http.ServerResponse)) throw new Error("HTTP/1.1 expected");
+      res.write("begun ");
+      started.resolve(res);
+    },
+  });
+  const agent = new http.Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const answer = getHttp1(url, agent);
+  const res = await started.promise;
+  const drained = drain();
+  res.end("done");
+  expect(await answer).toBe("begun done");
+  await drained;
+});
+
+test("calls that outlast drainMs are cut off, and a second drain waits for the same end", async () => {
+  const held = heldAnswers();
+  const { url, drain } = await serve({ handler: held.handler, drainMs: 50 });
+  const answer = getHttp2(connectHttp2(url));
+  await held.arrived;
+  const cutOff = expect(
+    answer.then((body) => (body === "" ? Promise.reject(new Error("cut")) : body)),
+  ).rejects.toThrow();
+  let isDrained = false;
+  void drain().then(() => {
+    isDrained = true;
+  });
+  await drain();
+  expect(isDrained).toBe(true);
+  await cutOff;
+  await drain();
+});
+
+test("a port that never listened drains at once", async () => {
+  await createPort({ host: "127.0.0.1", port: 0, handler: answerVersion, limits }).drain();
+});

@@ -1,0 +1,184 @@
+import { once } from "node:events";
+import * as http from "node:http";
+import * as http2 from "node:http2";
+import * as net from "node:net";
+import type { HttpHandler } from "./http-messages.ts";
+import { listenError } from "./listen-error.ts";
+import { sniffHttp2 } from "./sniff-http2.ts";
+
+/** What one connection may take. All are required: the numbers live with the server's other policy. */
+export interface PortLimits {
+  /** Connections open at once; further ones are closed on arrival. */
+  readonly maxConnections: number;
+  /** HTTP/2 streams open at once on one connection (SETTINGS_MAX_CONCURRENT_STREAMS). */
+  readonly maxConcurrentStreams: number;
+  /**
+   * Bytes of one request's header list, on both HTTP versions. An HTTP/2 client that has not acknowledged the server's
+   * settings yet, as on its first requests, may send 64 KiB (Node 26).
+   */
+  readonly headerListBytes: number;
+  /** Header fields of one request. HTTP/2 refuses more; HTTP/1.1 ignores the rest. */
+  readonly maxHeaders: number;
+  /** Milliseconds from connecting until it is plain which HTTP version the client speaks. */
+  readonly firstByteTimeoutMs: number;
+  /** Milliseconds for the head of an HTTP/1.1 request. At most `requestTimeoutMs`. */
+  readonly headersTimeoutMs: number;
+  /** Milliseconds for an HTTP/1.1 request with its body. HTTP/2 bodies are bound by the call's deadline. */
+  readonly requestTimeoutMs: number;
+  /** Milliseconds that a connection without an open call is kept. */
+  readonly idleTimeoutMs: number;
+  /** Milliseconds that `drain` waits for calls in flight before it cuts them off. */
+  readonly drainMs: number;
+}
+
+export interface PortOptions {
+  /** Host name or address to listen on. */
+  readonly host: string;
+  /** TCP port; 0 takes a free one. */
+  readonly port: number;
+  /** Serves every request, of both HTTP versions. */
+  readonly handler: HttpHandler;
+  readonly limits: PortLimits;
+  /** Told of failures that belong to no call, such as running out of file descriptors. Default: they are dropped. */
+  readonly onError?: (error: Error) => void;
+}
+
+export interface Port {
+  /** Starts listening. Rejects with an Error that says what to do when the address cannot be had. */
+  listen(): Promise<{ readonly host: string; readonly port: number; readonly url: string }>;
+  /**
+   * Stops: no new connection, GOAWAY or `connection: close` on the open ones, calls in flight finish; what is left
+   * after `drainMs` is cut off. Resolves when every connection is closed. Further calls wait for the same end.
+   */
+  drain(): Promise<void>;
+}
+
+/** One cleartext TCP port that speaks HTTP/1.1 and HTTP/2 by prior knowledge. */
+export function createPort(options: PortOptions): Port {
+  const { limits, handler, onError = () => {} } = options;
+  const sockets = new Set<net.Socket>();
+  const undecided = new Set<net.Socket>();
+  const http1 = createHttp1(limits, handler);
+  const h2 = createHttp2(limits, handler);
+
+  const server = net.createServer(
+    { noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.idleTimeoutMs },
+    (socket) => void accept(socket),
+  );
+  server.maxConnections = limits.maxConnections;
+
+  async function accept(socket: net.Socket): Promise<void> {
+    sockets.add(socket);
+    undecided.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    socket.on("error", () => {});
+    const isHttp2 = await sniffHttp2(socket, limits.firstByteTimeoutMs);
+    undecided.delete(socket);
+    if (isHttp2 === undefined || socket.destroyed) return;
+    if (isHttp2) {
+      h2.server.emit("connection", socket);
+    } else {
+      http1.server.emit("connection", socket);
+      socket.resume();
+    }
+  }
+
+  async function drain(): Promise<void> {
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    for (const socket of undecided) socket.destroy();
+    http1.drain();
+    h2.drain();
+    const cutOff = setTimeout(() => {
+      for (const socket of sockets) socket.destroy();
+    }, limits.drainMs);
+    await closed;
+    clearTimeout(cutOff);
+  }
+
+  return {
+    drain,
+    async listen() {
+      try {
+        server.listen({ host: options.host, port: options.port });
+        await once(server, "listening");
+      } catch (cause) {
+        throw listenError(options, cause);
+      }
+      server.on("error", onError);
+      const address = server.address();
+      if (address === null || typeof address === "string") throw new Error("not a TCP port: listen on host and port");
+      const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
+      return { host: address.address, port: address.port, url: `http://${host}:${address.port}` };
+    },
+  };
+}
+
+function createHttp1(limits: PortLimits, handler: HttpHandler) {
+  const inFlight = new Set<http.ServerResponse>();
+  let draining = false;
+  const server = http.createServer({
+    maxHeaderSize: limits.headerListBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.idleTimeoutMs,
+    connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 2),
+  });
+  server.maxHeadersCount = limits.maxHeaders;
+  server.on("request", (req, res) => {
+    inFlight.add(res);
+    if (draining) res.shouldKeepAlive = false;
+    res.once("close", () => {
+      inFlight.delete(res);
+      // An answer whose head had gone out before the drain leaves its connection idle, not closed.
+      if (draining) setImmediate(() => server.closeIdleConnections());
+    });
+    handler(req, res);
+  });
+  // Node (26) tracks connections, and so enforces the two timeouts, only from this event on; this server never
+  // listens itself.
+  server.emit("listening");
+
+  return {
+    server,
+    drain(): void {
+      draining = true;
+      for (const res of inFlight) res.shouldKeepAlive = false;
+      // Closes idle connections and stops the timeouts' timer; there is no listening socket of its own to close.
+      server.close();
+    },
+  };
+}
+
+function createHttp2(limits: PortLimits, handler: HttpHandler) {
+  const sessions = new Set<http2.ServerHttp2Session>();
+  const server = http2.createServer(
+    {
+      settings: { maxConcurrentStreams: limits.maxConcurrentStreams, maxHeaderListSize: limits.headerListBytes },
+      maxHeaderListPairs: limits.maxHeaders,
+    },
+    handler,
+  );
+  server.on("session", (session) => {
+    let openStreams = 0;
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+    session.on("stream", (stream) => {
+      openStreams += 1;
+      stream.once("close", () => {
+        openStreams -= 1;
+      });
+    });
+    // A quiet stream is not an idle connection; TCP keep-alive finds the peers that are gone.
+    session.setTimeout(limits.idleTimeoutMs, () => {});
+    session.on("timeout", () => {
+      if (openStreams === 0) session.close();
+    });
+  });
+
+  return {
+    server,
+    drain(): void {
+      for (const session of sessions) session.close();
+    },
+  };
+}

@@ -1,0 +1,128 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { createAsyncIterable, encodeEnvelope, type UniversalServerResponse } from "@connectrpc/connect/protocol";
+import {
+  codeToHttpStatus,
+  createEndStreamSerialization,
+  endStreamFlag,
+  errorFromJsonBytes,
+  errorToJsonBytes,
+} from "@connectrpc/connect/protocol-connect";
+import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { explainedError } from "./error-info.ts";
+
+/**
+ * Gives every error that leaves without `google.rpc.ErrorInfo` one. The router raises those before an interceptor can
+ * see them (a body too large or not decodable, a bad timeout, an unknown compression), and only their encoded form
+ * passes by here, so each protocol's is opened and closed again. Compressed ones are left alone: the router must not
+ * compress its responses.
+ */
+export async function explainErrors(response: UniversalServerResponse): Promise<UniversalServerResponse> {
+  const { body, header, trailer, status } = response;
+  if (body === undefined || header === undefined) return response;
+  const contentType = header.get("content-type") ?? "";
+  if (contentType.startsWith("application/grpc-web")) {
+    return { ...response, body: rewriteFrames(body, { flag: trailerFlag, rewrite: explainWebTrailer }) };
+  }
+  if (contentType.startsWith("application/connect+")) {
+    return { ...response, body: rewriteFrames(body, { flag: endStreamFlag, rewrite: explainEndStream }) };
+  }
+  if (trailer !== undefined) return { ...response, body: explainTrailerAtEnd(body, trailer) };
+  if (status !== 200 && !header.has("content-encoding")) return explainUnary(body, header, status);
+  return response;
+}
+
+/** The error with an ErrorInfo, or undefined if it has one already. */
+export function explain(error: ConnectError): ConnectError | undefined {
+  if (error.details.some((d) => ("desc" in d ? d.desc.typeName : d.type) === ErrorInfoSchema.typeName)) return;
+  const explained = explainByCode(error.code, error.rawMessage);
+  explained.details.unshift(...error.details);
+  return explained;
+}
+
+function explainByCode(code: Code, detail: string): ConnectError {
+  const metadata = { detail };
+  switch (code) {
+    case Code.InvalidArgument:
+      // Only the protocol's own messages are passed on: those of decoders quote the body, and with it secrets.
+      if (detail.startsWith("protocol error: ")) {
+        return explainedError({ code, reason: "INVALID_FIELD", message: `${detail}; correct the request`, metadata });
+      }
+      return undecodable();
+    case Code.ResourceExhausted:
+      return explainedError({ code, reason: "MESSAGE_TOO_LARGE", message: `${detail}; send less`, metadata });
+    case Code.Unimplemented:
+      return explainedError({ code, reason: "NOT_IMPLEMENTED", message: `${detail}; use what is offered`, metadata });
+    case Code.DeadlineExceeded:
+      return deadlineExceeded();
+    case Code.Internal:
+    case Code.Unknown:
+      // Connect calls bytes that are no message, or are compressed unasked, its own fault; they are the client's.
+      if (/^(parse binary: |received compressed envelope)/.test(detail)) return undecodable();
+      return explainedError({ code: Code.Internal, reason: "INTERNAL", message: "internal error; report it" });
+    default:
+      return explainedError({ code, reason: "INTERNAL", message: detail, metadata });
+  }
+}
+
+/** The deadline passed before the answer. */
+export function deadlineExceeded(): ConnectError {
+  const message = "the deadline passed before the answer; see whether the call took effect before repeating it";
+  return explainedError({ code: Code.DeadlineExceeded, reason: "DEADLINE_EXCEEDED", message });
+}
+
+function undecodable(): ConnectError {
+  const message = "the request body cannot be decoded; send the method's request message in the stated content type";
+  return explainedError({ code: Code.InvalidArgument, reason: "INVALID_FIELD", message });
+}
+
+function explainTrailer(trailer: Headers): void {
+  const error = findTrailerError(trailer);
+  const explained = error && explain(error);
+  if (explained) setTrailerStatus(trailer, explained);
+}
+
+async function* explainTrailerAtEnd(body: AsyncIterable<Uint8Array>, trailer: Headers): AsyncGenerator<Uint8Array> {
+  yield* body;
+  explainTrailer(trailer);
+}
+
+function explainWebTrailer(data: Uint8Array): Uint8Array {
+  const trailer = trailerParse(data);
+  explainTrailer(trailer);
+  return trailerSerialize(trailer);
+}
+
+function explainEndStream(data: Uint8Array): Uint8Array {
+  const serialization = createEndStreamSerialization(undefined);
+  const end = serialization.parse(data);
+  const error = end.error && (explain(end.error) ?? end.error);
+  return error ? serialization.serialize({ ...end, error }) : data;
+}
+
+/** Rewrites the frames that carry exactly `flag`. The router yields one whole frame at a time. */
+async function* rewriteFrames(
+  body: AsyncIterable<Uint8Array>,
+  { flag, rewrite }: { flag: number; rewrite: (data: Uint8Array) => Uint8Array },
+): AsyncGenerator<Uint8Array> {
+  for await (const frame of body) {
+    yield frame[0] === flag ? encodeEnvelope(flag, rewrite(frame.subarray(5))) : frame;
+  }
+}
+
+async function explainUnary(
+  body: AsyncIterable<Uint8Array>,
+  header: Headers,
+  status: number,
+): Promise<UniversalServerResponse> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  const bytes = Buffer.concat(chunks);
+  const error = errorFromJsonBytes(bytes, undefined, new ConnectError("internal error", Code.Internal));
+  const explained = explain(error);
+  if (explained === undefined) return { status, header, body: createAsyncIterable([bytes]) };
+  const json = errorToJsonBytes(explained, undefined);
+  header.set("content-length", String(json.byteLength));
+  return { status: codeToHttpStatus(explained.code), header, body: createAsyncIterable([json]) };
+}
