@@ -12,7 +12,8 @@ interface Prefix {
 
 /** Whether `address` lies in one of the prefixes; IPv4-mapped IPv6 counts as IPv4. False for what is no address. */
 export function isAddressAllowed(address: string, cidrs: readonly string[]): boolean {
-  if (!ipaddr.isValid(address)) return false;
+  // Not `isValid`, which takes `10.1` and octal `010.0.0.1` for addresses.
+  if (!ipaddr.IPv4.isValidFourPartDecimal(address) && !ipaddr.IPv6.isValid(address)) return false;
   const parsed = ipaddr.process(address);
   return cidrs.some((cidr) => contains(parsePrefix(cidr), { address: parsed, bits: parsed.toByteArray().length * 8 }));
 }

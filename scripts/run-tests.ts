@@ -1,0 +1,61 @@
+import { parseCLI, startVitest, type TestModule } from "vitest/node";
+import { INSTALL_HINT, isService, type Service } from "../test/support/services.ts";
+
+/** A suite that did not run because this machine lacks what it needs. */
+interface NotRun {
+  readonly suite: string;
+  readonly service: Service;
+}
+
+function notRunIn(module: TestModule): NotRun[] {
+  return [...module.children.allSuites()].flatMap((suite) => {
+    const service = suite.meta().notRunWithout;
+    return service ? [{ suite: `${module.relativeModuleId} > ${suite.fullName}`, service }] : [];
+  });
+}
+
+/** Files and suites that broke outside a test (an import, a `beforeAll`), each of which counts as one failure. */
+function brokenOutsideTests(module: TestModule): number {
+  return [module, ...module.children.allSuites()].filter((suite) => suite.errors().length > 0).length;
+}
+
+/** The services whose suites must run here, from `CLAVIGER_TEST_REQUIRE` (a list with commas). */
+function requiredServices(): Service[] {
+  const names = (process.env.CLAVIGER_TEST_REQUIRE ?? "").split(",").filter((name) => name !== "");
+  return names.map((name) => {
+    if (isService(name)) return name;
+    throw new Error(`CLAVIGER_TEST_REQUIRE: unknown service "${name}"; use ${Object.keys(INSTALL_HINT).join(", ")}`);
+  });
+}
+
+const required = requiredServices();
+const { filter, options } = parseCLI(["vitest", "run", ...process.argv.slice(2)]);
+const vitest = await startVitest(filter, { ...options, watch: false });
+const modules = vitest.state.getTestModules();
+const strayErrors = vitest.state.getUnhandledErrors().length;
+await vitest.close();
+
+const tests = modules.flatMap((module) => [...module.children.allTests()]);
+const count = (state: string) => tests.filter((test) => test.result().state === state).length;
+const passed = count("passed");
+const skipped = count("skipped") + count("pending");
+const failedTests = count("failed");
+const broken = modules.reduce((sum, module) => sum + brokenOutsideTests(module), 0) + strayErrors;
+
+const notRun = modules.flatMap(notRunIn);
+for (const { suite, service } of notRun) {
+  console.log(`not run: ${suite} — ${INSTALL_HINT[service]}`);
+}
+const missing = notRun.filter(({ service }) => required.includes(service)).length;
+if (missing > 0) {
+  console.log(`CLAVIGER_TEST_REQUIRE=${required.join(",")}: ${missing} suites above count as failed`);
+}
+const nothingRan = passed + failedTests === 0;
+if (nothingRan) {
+  console.log("no test was executed, which counts as a failure: see the errors above, or check the filter after `--`");
+}
+
+const failed = failedTests + broken + missing + (nothingRan ? 1 : 0);
+console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+// Not `exitCode`: a server that a broken set-up left behind would keep this process, and itself, alive.
+process.exit(failed > 0 ? 1 : 0);

@@ -1,0 +1,30 @@
+import { describe, inject } from "vitest";
+import type { Service } from "./services.ts";
+
+function describeWith(service: Service, name: string, body: () => void): void {
+  if (inject(service) !== undefined) {
+    describe(name, body);
+  } else {
+    describe(name, { skip: true, meta: { notRunWithout: service } }, body);
+  }
+}
+
+/** A suite on the shared Postgres; where there is none, `npm test` names it as not run. Take a database in `beforeAll`. */
+export function describeWithPostgres(name: string, body: () => void): void {
+  describeWith("postgres", name, body);
+}
+
+/** A suite that needs Redis; where there is none, `npm test` names it as not run. */
+export function describeWithRedis(name: string, body: () => void): void {
+  describeWith("redis", name, body);
+}
+
+/** A suite that runs Python with gRPC; where there is none, `npm test` names it as not run. */
+export function describeWithPython(name: string, body: () => void): void {
+  describeWith("python", name, body);
+}
+
+/** A suite that builds Go programs with gRPC; where that cannot be, `npm test` names it as not run. */
+export function describeWithGo(name: string, body: () => void): void {
+  describeWith("go", name, body);
+}

@@ -1,0 +1,103 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { eventually } from "./eventually.ts";
+import { freePort } from "./free-port.ts";
+import { endWithin, type GuardedProcess, spawnGuarded } from "./guarded-process.ts";
+
+const STOP_MS = 5_000;
+
+export interface RedisServerOptions {
+  /** Further settings, such as `{ appendonly: "yes" }`. Default: nothing is kept on disk. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export interface RedisServer {
+  /** `redis://127.0.0.1:port`, without a password. */
+  readonly url: string;
+  readonly port: number;
+  pid(): number;
+  kill(signal: NodeJS.Signals): void;
+  /** Ends the server with SIGTERM and starts it on the same port and folder. */
+  restart(): Promise<void>;
+  /** Ends the server and removes its folder. Twice is fine. */
+  stop(): Promise<void>;
+}
+
+/** A Redis of the caller's own on a free port of 127.0.0.1. It ends with this process. Throws without `redis-server`. */
+export async function startRedisServer(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const folder = mkdtempSync(join(tmpdir(), "claviger-redis-"));
+  const port = await freePort();
+  const url = `redis://127.0.0.1:${port}`;
+  const settings = {
+    bind: "127.0.0.1",
+    port: String(port),
+    dir: folder,
+    save: "",
+    appendonly: "no",
+    ...options.settings,
+  };
+  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+  let running: GuardedProcess | undefined;
+
+  async function start(): Promise<void> {
+    const server = await spawnGuarded({ command: "redis-server", args, folder });
+    running = server;
+    await eventually(() => pingRedis(url), {
+      abandonIf: () =>
+        server.hasExited() ? new Error("redis-server ended at once; run it by hand to see why") : undefined,
+    });
+  }
+
+  async function end(): Promise<void> {
+    if (!running) return;
+    running.child.kill("SIGCONT");
+    running.child.kill("SIGTERM");
+    await endWithin(running, STOP_MS);
+    running = undefined;
+  }
+
+  const stop = async () => {
+    await end();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+  };
+  try {
+    await start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+
+  const live = (): GuardedProcess => {
+    if (!running) throw new Error("this Redis is stopped; start another one");
+    return running;
+  };
+  return {
+    url,
+    port,
+    pid: () => live().pid,
+    kill: (signal) => void live().child.kill(signal),
+    restart: async () => {
+      await end();
+      await start();
+    },
+    stop,
+  };
+}
+
+/** Throws unless a Redis answers at `url`; one that asks for a password first counts as answering. */
+export async function pingRedis(url: string): Promise<void> {
+  const { hostname, port } = new URL(url);
+  const reply = await new Promise<string>((resolve, reject) => {
+    const socket = connect({ host: hostname, port: Number(port || 6379), timeout: 2_000 }, () =>
+      socket.write("PING\r\n"),
+    );
+    socket.once("data", (bytes) => resolve(bytes.toString()));
+    socket.once("error", reject);
+    socket.once("timeout", () => reject(new Error(`no answer from ${hostname}:${port}; is it a Redis?`)));
+    socket.once("close", () => reject(new Error(`${hostname}:${port} hung up; is it a Redis?`)));
+    socket.once("data", () => socket.destroy());
+  });
+  if (!/^(\+PONG|-NOAUTH)/.test(reply)) throw new Error(`${hostname}:${port} is no Redis; set TEST_REDIS_URL`);
+}
