@@ -52,7 +52,7 @@ export function requirePermission(caller: Caller, permission: Permission): void 
 export function requireGrantable(caller: Caller, scopes: readonly string[]): void {
   if (caller.kind === "system") return;
   if (caller.kind === "service" && caller.scopes.includes(ADMIN_SCOPE)) return;
-  const refused = scopes.filter(isOwnScope);
+  const refused = [...new Set(scopes.filter(isOwnScope))];
   if (refused.length === 0) return;
   throw new ClavigerError(
     "SCOPE_NOT_GRANTABLE",

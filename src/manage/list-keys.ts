@@ -4,6 +4,8 @@ import { type KeyFilter, listKeys as queryKeys } from "../postgres/keys.ts";
 import type { ManageDeps } from "./deps.ts";
 import { viewKeys } from "./view.ts";
 
+export type { KeyFilter };
+
 const DEFAULT_PAGE_SIZE = 50;
 const MAX_PAGE_SIZE = 1000;
 

@@ -1,7 +1,7 @@
 import { actorOf, type Caller } from "../access/caller.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { KeyView } from "../keys/key.ts";
-import { isRetired } from "../keys/state.ts";
+import { isLive } from "../keys/state.ts";
 import { retireSecret as endSecret, findSecret } from "../postgres/secrets.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";
@@ -26,7 +26,7 @@ export async function retireSecret(
     const { key, now } = held;
     const secret = await findSecret(transaction, keyId, version);
     if (secret === undefined) throw versionNotFound(command);
-    if (key.revokeTime !== null || isRetired(secret, now)) {
+    if (key.revokeTime !== null || !isLive(secret, now)) {
       const view = { key, secrets: await viewSecrets(transaction, key, now), now };
       return { view, receipt: uncachedReceipt(key.revision, now), changed: false };
     }

@@ -103,6 +103,6 @@ async function requireVersionPlace(transaction: Database, key: KeyRecord, limit:
   throw new ClavigerError(
     "VERSION_LIMIT_REACHED",
     `key ${key.id} has ${live} live secrets besides the new one, of ${limit} allowed in all. Retire one first, or rotate with a shorter grace_period`,
-    { metadata: { key_id: key.id, limit: String(limit) } },
+    { metadata: { key_id: key.id, limit: String(limit), secrets: String(live) } },
   );
 }

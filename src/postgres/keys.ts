@@ -122,12 +122,14 @@ export function countUnrevoked(database: Database, filter: KeyFilter): Promise<n
 
 /** Removes up to `limit` keys that have been revoked or expired since before then; returns how many. */
 export async function deleteDeadSince(database: Database, before: Date, limit: number): Promise<number> {
-  const dead = database
+  // One select per index: an `or` across both tables reads them from end to end.
+  const revoked = database.select({ id: apiKey.id }).from(apiKey).where(lt(apiKey.revokeTime, before));
+  const expired = database
     .select({ id: apiKey.id })
     .from(apiKey)
     .innerJoin(secretVersion, isCurrentSecret)
-    .where(sql`${lt(apiKey.revokeTime, before)} or ${lt(secretVersion.expireTime, before)}`)
-    .limit(limit);
+    .where(lt(secretVersion.expireTime, before));
+  const dead = revoked.union(expired).limit(limit);
   const rows = await database.delete(apiKey).where(sql`${apiKey.id} in ${dead}`).returning({ id: apiKey.id });
   return rows.length;
 }

@@ -5,6 +5,9 @@ import type { JsonObject } from "../keys/key.ts";
 
 const METADATA_BYTES = 4096;
 
+/** U+0000 in JSON, which Postgres cannot store; not the six characters `\u0000`, which it can. */
+const ESCAPED_NUL = /(?<!\\)(?:\\\\)*\\u0000/;
+
 /** The name whose value is `value` in a table like `KEY_STATES`; undefined for unspecified. */
 export function nameOf<Name extends string>(table: Readonly<Record<Name, number>>, value: number): Name | undefined {
   return (Object.keys(table) as Name[]).find((name) => table[name] === value);
@@ -33,7 +36,7 @@ export function metadataFromProto(field: string, metadata: ProtoJsonObject | und
   const text = JSON.stringify(metadata);
   if (Buffer.byteLength(text) > METADATA_BYTES)
     throw invalidField(field, `must be at most ${METADATA_BYTES} bytes of JSON`);
-  if (text.includes("\\u0000")) throw invalidField(field, "must not contain the character U+0000");
+  if (ESCAPED_NUL.test(text)) throw invalidField(field, "must not contain the character U+0000");
   return metadata;
 }
 

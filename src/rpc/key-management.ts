@@ -10,14 +10,13 @@ import type { Caller } from "../access/caller.ts";
 import { createKey } from "../manage/create-key.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { getKey } from "../manage/get-key.ts";
-import { type KeyPage, listKeys } from "../manage/list-keys.ts";
+import { type KeyFilter, type KeyPage, listKeys } from "../manage/list-keys.ts";
 import { reportLeakedSecret } from "../manage/report-leaked-secret.ts";
 import { retireSecret } from "../manage/retire-secret.ts";
 import { revokeKey } from "../manage/revoke-key.ts";
 import { revokeKeys } from "../manage/revoke-keys.ts";
 import { rotateKey } from "../manage/rotate-key.ts";
 import { updateKey } from "../manage/update-key.ts";
-import type { KeyFilter } from "../postgres/keys.ts";
 import { callerKey } from "./call.ts";
 import {
   instantFromProto,

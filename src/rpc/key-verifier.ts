@@ -11,9 +11,8 @@ import {
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { endOfSecret, isLive } from "../keys/state.ts";
-import type { FoundSecret } from "../postgres/secrets.ts";
 import type { Verdict as VerdictName } from "../verify/decide.ts";
-import type { Verification, Verifier, VerifyCommand } from "../verify/verifier.ts";
+import type { FoundSecret, Verification, Verifier, VerifyCommand } from "../verify/verifier.ts";
 import { ENVIRONMENTS } from "./to-proto.ts";
 
 const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {

@@ -3,6 +3,8 @@ import { type FoundSecret, findByDigests } from "../postgres/secrets.ts";
 import type { Storage } from "../postgres/storage.ts";
 import { type Decision, decide, type Question } from "./decide.ts";
 
+export type { FoundSecret };
+
 /** A presented secret and what is asked about it. */
 export interface VerifyCommand extends Question {
   readonly secret: string;

@@ -2,9 +2,10 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { describeWithPostgres } from "./describe-with.ts";
 import { eventually } from "./eventually.ts";
+import { endWithin, spawnGuarded } from "./guarded-process.ts";
 
 const MODULE = new URL("./postgres-server.ts", import.meta.url).href;
 const PROGRAM = `
@@ -33,5 +34,19 @@ describeWithPostgres("a guarded server", () => {
     expect([isAlive(pid), existsSync(logFile)]).toEqual([true, true]);
     starter.kill("SIGKILL");
     await eventually(() => expect([isAlive(pid), existsSync(logFile)]).toEqual([false, false]));
+  });
+});
+
+describe("endWithin", () => {
+  test("ends what the process started too, also when the process itself is gone already", async () => {
+    const parent = await spawnGuarded({
+      command: "sh",
+      args: ["-c", "sleep 60 & echo $!; wait"],
+      spawn: { stdio: ["ignore", "pipe", "ignore"] },
+    });
+    const [line] = await once(parent.child.stdout ?? process.stdin, "data");
+    parent.child.kill("SIGKILL");
+    await endWithin(parent, 100);
+    await eventually(() => expect(isAlive(Number(line))).toBe(false));
   });
 });

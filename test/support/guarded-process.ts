@@ -1,12 +1,12 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { once } from "node:events";
 
-// The watchdog reads a pipe that only the test process holds: however that process dies, SIGKILL included, the pipe ends,
-// and the watchdog ends the server ($1, with signal $2, KILL after 5 s) and removes its folder ($3, unless empty).
+// The watchdog reads a pipe that only the test process holds: however that process dies, SIGKILL included, the pipe
+// ends, and the watchdog ends the server ($1, with signal $2), within 5 s all that it started, and its folder ($3).
 const WATCHDOG = `cat >/dev/null
 kill -"$2" "$1" 2>/dev/null
 i=0; while kill -0 "$1" 2>/dev/null && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done
-kill -KILL "$1" 2>/dev/null
+kill -KILL -- "-$1" 2>/dev/null
 [ -z "$3" ] || rm -rf -- "$3"`;
 
 export interface GuardedProcessOptions {
@@ -30,7 +30,12 @@ export interface GuardedProcess {
 
 /** Starts a process that cannot outlive this one. Throws when it could not be started at all. */
 export async function spawnGuarded(options: GuardedProcessOptions): Promise<GuardedProcess> {
-  const child = spawn(options.command, options.args, { stdio: "ignore", ...options.spawn });
+  const child = spawn(options.command, options.args, {
+    stdio: "ignore",
+    ...options.spawn,
+    // A process group of its own, so that what it starts (npm starts sh, and that the server) can be ended with it.
+    detached: true,
+  });
   const closed = once(child, "close");
   closed.catch(() => undefined);
   await once(child, "spawn");
@@ -55,9 +60,17 @@ export async function spawnGuarded(options: GuardedProcessOptions): Promise<Guar
   return { child, pid, exited, hasExited: () => child.exitCode !== null || child.signalCode !== null };
 }
 
-/** Waits for the end of `process` at most `ms` milliseconds, then ends it with SIGKILL. */
-export async function endWithin(process: GuardedProcess, ms: number): Promise<void> {
-  const timer = setTimeout(() => process.child.kill("SIGKILL"), ms);
-  await process.exited;
+/** Waits for the end of `guarded` at most `ms` milliseconds, then ends it and all that it started with SIGKILL. */
+export async function endWithin(guarded: GuardedProcess, ms: number): Promise<void> {
+  const timer = setTimeout(() => killGroup(guarded.pid), ms);
+  await guarded.exited;
   clearTimeout(timer);
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // Nobody is left in the group.
+  }
 }

@@ -1,0 +1,184 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ConfigError, loadConfig, parseRootSecrets } from "./config.ts";
+import { DEFAULT_POLICY } from "./policy.ts";
+
+const ROOT = Buffer.alloc(32, 1).toString("base64");
+const OTHER_ROOT = Buffer.alloc(48, 2).toString("base64");
+const URL = "postgres://claviger:hunter2@db.example:5432/claviger";
+const onPostgres = { DATABASE_URL: URL, CLAVIGER_ROOT_SECRETS: ROOT };
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "claviger-config-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function fileWith(name: string, text: string): string {
+  const file = join(folder, name);
+  writeFileSync(file, text);
+  return file;
+}
+
+async function complaintAbout(environment: Readonly<Record<string, string>>): Promise<ConfigError> {
+  const error = await loadConfig(environment).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof ConfigError) return error;
+  throw new Error(`no ConfigError but ${inspect(error)}`);
+}
+
+describe("without settings", () => {
+  it("the server is embedded, on loopback, asks verifiers for a key, and offers reflection", async () => {
+    expect(await loadConfig({})).toEqual({
+      listen: { host: "127.0.0.1", port: 4640 },
+      storage: { kind: "embedded", folder: ".claviger" },
+      rootSecrets: undefined,
+      verifyAccess: "key",
+      reflection: true,
+      logLevel: "info",
+      policy: DEFAULT_POLICY,
+      warnings: [],
+    });
+  });
+
+  it("an empty or blank setting counts as none", async () => {
+    const blank = { CLAVIGER_LISTEN: "", CLAVIGER_VERIFY_ACCESS: " ", DATABASE_URL: "", CLAVIGER_POLICY: "\n" };
+    expect(await loadConfig(blank)).toEqual(await loadConfig({}));
+  });
+});
+
+describe("a setting that is right", () => {
+  it("is taken", async () => {
+    const config = await loadConfig({
+      ...onPostgres,
+      CLAVIGER_LISTEN: "localhost:0",
+      CLAVIGER_VERIFY_ACCESS: "open",
+      CLAVIGER_REFLECTION: "on",
+      CLAVIGER_LOG_LEVEL: "debug",
+      CLAVIGER_POLICY: '{"keysPerOwner": 20}',
+    });
+    expect(config).toMatchObject({
+      listen: { host: "localhost", port: 0 },
+      storage: { kind: "postgres" },
+      verifyAccess: "open",
+      reflection: true,
+      logLevel: "debug",
+      policy: { ...DEFAULT_POLICY, keysPerOwner: 20 },
+      warnings: [],
+    });
+  });
+
+  it("turns reflection off with Postgres unless it is asked for", async () => {
+    expect((await loadConfig(onPostgres)).reflection).toBe(false);
+    expect((await loadConfig({ CLAVIGER_REFLECTION: "off" })).reflection).toBe(false);
+  });
+
+  it("can name an IPv6 address in brackets", async () => {
+    expect((await loadConfig({ CLAVIGER_LISTEN: "[::1]:80" })).listen).toEqual({ host: "::1", port: 80 });
+  });
+
+  it("can be a secret from a file, whose end of line is not part of it", async () => {
+    const config = await loadConfig({
+      DATABASE_URL_FILE: fileWith("url", `${URL}\n`),
+      CLAVIGER_ROOT_SECRETS_FILE: fileWith("roots", `${ROOT}\n${OTHER_ROOT}\n`),
+    });
+    expect(config.storage.kind === "postgres" ? config.storage.url.reveal() : "").toBe(URL);
+    expect(config.rootSecrets && parseRootSecrets(config.rootSecrets)).toEqual([
+      Buffer.alloc(32, 1),
+      Buffer.alloc(48, 2),
+    ]);
+  });
+
+  it("never shows a secret when the configuration is printed", async () => {
+    const config = await loadConfig(onPostgres);
+    for (const text of [inspect(config, { depth: null, showHidden: true }), JSON.stringify(config)]) {
+      expect(text).not.toContain("hunter2");
+      expect(text).not.toContain(ROOT);
+    }
+  });
+});
+
+describe("a setting that is wrong stops the start, and the message says which, what is wrong, and what is right", () => {
+  it.each([
+    ["CLAVIGER_LISTEN", "4640", ["4640", "host:port"]],
+    ["CLAVIGER_LISTEN", "127.0.0.1", ["127.0.0.1", "host:port"]],
+    ["CLAVIGER_LISTEN", "127.0.0.1:http", ["http", "host:port"]],
+    ["CLAVIGER_LISTEN", "127.0.0.1:65536", ["65536", "host:port"]],
+    ["CLAVIGER_LISTEN", "::1:4640", ["::1:4640", "host:port"]],
+    ["CLAVIGER_VERIFY_ACCESS", "everybody", ["everybody", "key, open"]],
+    ["CLAVIGER_VERIFY_ACCESS", "OPEN", ["OPEN", "key, open"]],
+    ["CLAVIGER_REFLECTION", "yes", ["yes", "on, off"]],
+    ["CLAVIGER_LOG_LEVEL", "loud", ["loud", "debug, info, warn"]],
+    ["CLAVIGER_POLICY", "20", ["JSON object", "keysPerOwner"]],
+    ["CLAVIGER_POLICY", '{"keysPerUser": 1}', ["keysPerUser", "keysPerOwner"]],
+    ["CLAVIGER_FLAGS_FILE", "flags.json", ["not honoured yet", "Unset it"]],
+  ])("%s=%s", async (variable, value, parts) => {
+    const complaint = await complaintAbout({ [variable]: value });
+    expect(complaint.setting).toBe(variable);
+    for (const part of [variable, ...parts]) expect(complaint.message).toContain(part);
+  });
+});
+
+describe("a secret setting that is wrong stops the start, and the message does not show it", () => {
+  const secretText = "hunter2hunter2";
+  it.each([
+    ["DATABASE_URL", { DATABASE_URL: `mysql://root:${secretText}@h/d` }, "postgres://user:password@host"],
+    ["DATABASE_URL", { DATABASE_URL: `postgres://root:${secretText}@[h/d` }, "postgres://user:password@host"],
+    ["CLAVIGER_ROOT_SECRETS", { CLAVIGER_ROOT_SECRETS: secretText }, "openssl rand -base64 32"],
+    ["CLAVIGER_ROOT_SECRETS", { CLAVIGER_ROOT_SECRETS: `${ROOT},${secretText}` }, "number 2"],
+    ["CLAVIGER_ROOT_SECRETS", { CLAVIGER_ROOT_SECRETS: `${secretText}!${ROOT}` }, "number 1"],
+    ["CLAVIGER_ROOT_SECRETS", { CLAVIGER_ROOT_SECRETS: " , " }, "at least one"],
+    ["CLAVIGER_ROOT_SECRETS", { DATABASE_URL: URL }, "openssl rand -base64 32"],
+    ["CLAVIGER_ROOT_SECRETS", { CLAVIGER_ROOT_SECRETS: ROOT, CLAVIGER_ROOT_SECRETS_FILE: "f" }, "Unset one"],
+    ["DATABASE_URL", { ...onPostgres, DATABASE_URL_FILE: "f" }, "Unset one"],
+  ])("%s, %j", async (variable, environment, right) => {
+    const complaint = await complaintAbout(environment);
+    expect(complaint.setting).toBe(variable);
+    expect(complaint.message).toContain(variable);
+    expect(complaint.message).toContain(right);
+    for (const secret of [secretText, "hunter2", ROOT]) expect(inspect(complaint)).not.toContain(secret);
+  });
+
+  it("what is in a file is not shown either, but why it cannot be read is", async () => {
+    const wrong = await complaintAbout({ CLAVIGER_ROOT_SECRETS_FILE: fileWith("wrong", secretText) });
+    expect(inspect(wrong)).not.toContain(secretText);
+    const missing = await complaintAbout({ CLAVIGER_ROOT_SECRETS_FILE: join(folder, "missing") });
+    expect(missing.setting).toBe("CLAVIGER_ROOT_SECRETS_FILE");
+    expect(missing.message).toContain("ENOENT");
+    expect(missing.message).toContain(join(folder, "missing"));
+    const empty = await complaintAbout({ CLAVIGER_ROOT_SECRETS_FILE: fileWith("empty", "\n") });
+    expect(empty.message).toContain("is empty");
+  });
+});
+
+describe("what the operator should know is a warning", () => {
+  it.each([
+    ["REDIS_URL", "redis://:hunter2@r"],
+    ["CLAVIGER_LEASE_MS", "500"],
+    ["CLAVIGER_LEASE_DATABASE_URL", URL],
+    ["CLAVIGER_ON_DATABASE_LOSS", "revocation-set"],
+    ["CLAVIGER_ON_LIMITER_LOSS", "deny"],
+    ["CLAVIGER_JWT_ISSUERS", "[]"],
+  ])("when %s has no effect yet", async (variable, value) => {
+    const { warnings } = await loadConfig({ [variable]: value });
+    expect(warnings).toEqual([`${variable} is set and has no effect yet`]);
+  });
+
+  it.each(["0.0.0.0:4640", "[::]:4640", "10.0.0.1:4640", "example.com:4640"])(
+    "when secrets cross the network in clear, listening on %s",
+    async (listen) => {
+      expect((await loadConfig({ CLAVIGER_LISTEN: listen })).warnings).toEqual([
+        expect.stringMatching(/in clear.*TLS/),
+      ]);
+    },
+  );
+
+  it.each(["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])("but not on loopback, %s", async (listen) => {
+    expect((await loadConfig({ CLAVIGER_LISTEN: listen })).warnings).toEqual([]);
+  });
+});

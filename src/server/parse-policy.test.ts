@@ -1,0 +1,43 @@
+import { expect, it } from "vitest";
+import { ConfigError } from "./config-error.ts";
+import { parsePolicy } from "./parse-policy.ts";
+import { DEFAULT_POLICY } from "./policy.ts";
+
+it("without a text the policy is the default", () => {
+  expect(parsePolicy(undefined)).toEqual(DEFAULT_POLICY);
+  expect(parsePolicy("{}")).toEqual(DEFAULT_POLICY);
+});
+
+it("a number of the text replaces the default's, and no other", () => {
+  expect(parsePolicy('{"keysPerOwner": 20, "clockRateError": 0.01, "brand": "acme"}')).toEqual({
+    ...DEFAULT_POLICY,
+    keysPerOwner: 20,
+    clockRateError: 0.01,
+    brand: "acme",
+  });
+});
+
+it.each(["", "20", "null", '"x"', "[]", "{", "{keysPerOwner: 1}"])("%j is not a JSON object", (text) => {
+  expect(() => parsePolicy(text)).toThrow(ConfigError);
+  expect(() => parsePolicy(text)).toThrow(/CLAVIGER_POLICY is not a JSON object\. Give one such as \{/);
+});
+
+it.each(["keysPerUser", "__proto__", "constructor", "toString", ""])(
+  "a name that is not known, %j, is refused",
+  (name) => {
+    const text = `{${JSON.stringify(name)}: 1}`;
+    expect(() => parsePolicy(text)).toThrow(`CLAVIGER_POLICY has no ${name}. It takes brand, keysPerOwner, `);
+  },
+);
+
+it.each([0, -1, "20", null, true, [1], {}])("%j is no positive number", (value) => {
+  const text = JSON.stringify({ keysPerOwner: value });
+  expect(() => parsePolicy(text)).toThrow(
+    `CLAVIGER_POLICY has ${JSON.stringify(value)} for keysPerOwner. Give a positive number`,
+  );
+});
+
+it.each(["", "a", "ACME", "ac_me", "acme1", "a".repeat(17), 7])("%j is no brand", (value) => {
+  const text = JSON.stringify({ brand: value });
+  expect(() => parsePolicy(text)).toThrow(/for brand\. Give 2 to 16 lower-case letters/);
+});

@@ -1,0 +1,134 @@
+import { describe, expect, test } from "vitest";
+import { findCycle, importsOf, reach, roomOf, type SourceFile, sourceFiles } from "./imports.ts";
+
+/** Which rooms a room may import. A room that is missing here may not exist: decide its place first. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  keys: [],
+  postgres: ["keys"],
+  redis: ["keys"],
+  verify: ["keys", "postgres"],
+  usage: ["keys", "postgres", "redis"],
+  audit: ["keys", "postgres"],
+  revocation: ["keys", "verify", "postgres", "redis"],
+  access: ["keys", "verify", "postgres"],
+  manage: ["keys", "verify", "revocation", "usage", "audit", "access", "postgres"],
+  rpc: ["#gen", "keys", "verify", "usage", "audit", "access", "manage"],
+  transport: ["#gen", "rpc", "verify"],
+  sdk: ["#gen", "keys", "verify"],
+  server: [
+    "#gen",
+    "keys",
+    "verify",
+    "revocation",
+    "usage",
+    "audit",
+    "access",
+    "manage",
+    "postgres",
+    "redis",
+    "rpc",
+    "transport",
+  ],
+  cli: ["#gen", "keys", "server", "sdk"],
+};
+
+/** The only file that sees both the inside (storage) and the outside (RPCs, sockets). */
+const COMPOSE = "src/server/compose.ts";
+
+/** What can hold no pure code: files, sockets, processes, timers and drivers. */
+const IMPURE =
+  /^(node:(fs|net|tls|http|http2|https|dgram|dns|child_process|worker_threads|timers|process|os)\b|postgres$|@electric-sql\/|drizzle-orm|ioredis|redis$|pino)/;
+const DRIVER = /^(postgres$|@electric-sql\/|drizzle-orm|ioredis|redis$)/;
+
+function forbiddenEdges(files: readonly SourceFile[]): string[] {
+  return files.flatMap(({ path, imports }) => {
+    const from = roomOf(path);
+    if (from === undefined) return [];
+    return imports
+      .filter((imported) => {
+        const to = roomOf(imported);
+        return to !== undefined && to !== from && !MAY_IMPORT[from]?.includes(to);
+      })
+      .map((imported) => `${path} → ${imported}`);
+  });
+}
+
+function importsMatching(files: readonly SourceFile[], pattern: RegExp): string[] {
+  return files.flatMap(({ path, imports }) =>
+    imports.filter((imported) => pattern.test(imported)).map((imported) => `${path} → ${imported}`),
+  );
+}
+
+const inRoom = (files: readonly SourceFile[], ...rooms: string[]) =>
+  files.filter(({ path }) => rooms.includes(roomOf(path) ?? ""));
+
+describe("the imports of src/", () => {
+  const files = sourceFiles();
+
+  test("stay within the table of rooms", () => {
+    expect(files.length).toBeGreaterThan(0);
+    expect(files.map(({ path }) => roomOf(path)).filter((room) => room && !(room in MAY_IMPORT))).toEqual([]);
+    expect(forbiddenEdges(files)).toEqual([]);
+  });
+
+  test("have no cycle", () => {
+    expect(findCycle(files)).toBeUndefined();
+  });
+
+  test("leave keys/ pure: no files, no network, no timers, no driver, no log", () => {
+    expect(importsMatching(inRoom(files, "keys"), IMPURE)).toEqual([]);
+  });
+
+  test("bring drivers only into the rooms of the data, and into server/", () => {
+    const others = files.filter(({ path }) => !["postgres", "redis", "server"].includes(roomOf(path) ?? ""));
+    expect(importsMatching(others, DRIVER)).toEqual([]);
+  });
+
+  test("let sdk/ reach no driver by any way", () => {
+    const reached = inRoom(files, "sdk").flatMap(({ path }) => [...reach(path, files)]);
+    expect(reached.filter((path) => DRIVER.test(path) || ["postgres", "redis"].includes(roomOf(path) ?? ""))).toEqual(
+      [],
+    );
+  });
+
+  test("join storage to the RPCs and the port in one file", () => {
+    const seers = inRoom(files, "server").filter(({ imports }) => {
+      const rooms = imports.map(roomOf);
+      return rooms.includes("transport") && (rooms.includes("rpc") || rooms.includes("manage"));
+    });
+    expect(seers.map(({ path }) => path)).toEqual([COMPOSE]);
+  });
+});
+
+describe("the control: on a bad tree", () => {
+  const bad: SourceFile[] = [
+    { path: "src/keys/a.ts", imports: ["src/verify/b.ts", "node:fs/promises"] },
+    { path: "src/verify/b.ts", imports: ["src/keys/a.ts", "postgres"] },
+    { path: "src/sdk/c.ts", imports: ["src/verify/b.ts"] },
+  ];
+
+  test("every rule speaks up", () => {
+    expect(forbiddenEdges(bad)).toEqual(["src/keys/a.ts → src/verify/b.ts"]);
+    expect(findCycle(bad)).toEqual(["src/keys/a.ts", "src/verify/b.ts", "src/keys/a.ts"]);
+    expect(importsMatching(bad, IMPURE)).toEqual(["src/keys/a.ts → node:fs/promises", "src/verify/b.ts → postgres"]);
+    expect(reach("src/sdk/c.ts", bad)).toContain("postgres");
+  });
+
+  test("every way to write an import is seen", () => {
+    const source = [
+      'import type { A } from "../keys/a.ts";',
+      'import {\n  b,\n  type C as D,\n} from "./b.ts";',
+      'export * from "node:fs";',
+      'import "./effect.ts";',
+      'const later = await import("./later.ts");',
+      "const text = 'not from \"nowhere\";';",
+    ].join("\n");
+    expect(importsOf("src/verify/x.ts", source)).toEqual([
+      "src/keys/a.ts",
+      "src/verify/b.ts",
+      "node:fs",
+      "src/verify/effect.ts",
+      "src/verify/later.ts",
+    ]);
+  });
+});

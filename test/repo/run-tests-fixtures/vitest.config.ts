@@ -1,0 +1,5 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: { include: ["test/repo/run-tests-fixtures/*.fixture.ts"], provide: { postgres: undefined, redis: undefined } },
+});
