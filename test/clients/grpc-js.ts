@@ -1,0 +1,63 @@
+import { join } from "node:path";
+import { type ChannelOptions, Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { loadSync, type ServiceDefinition } from "@grpc/proto-loader";
+import { REPOSITORY } from "../support/repository-copy.ts";
+
+/** A message as proto-loader makes it: the proto's own field names, enums as their names. */
+export type Message = Readonly<Record<string, unknown>>;
+
+/** An OK answer, and how often grpc-js had tried before it. */
+export interface Answer {
+  readonly message: Message;
+  readonly earlierAttempts: number;
+}
+
+/** A client of somebody else's making: `@grpc/grpc-js`, with the proto files read at run time. */
+export interface GrpcJsClient {
+  /**
+   * Calls `KeyVerifier/Verify`, `KeyManagement/CreateKey`, …; rejects with grpc-js' `ServiceError`.
+   *
+   * @param options `timeoutMs`: the deadline, default 20 s
+   */
+  call(method: string, request: Message, options?: { readonly timeoutMs?: number }): Promise<Answer>;
+  close(): void;
+}
+
+export interface GrpcJsOptions {
+  /** `127.0.0.1:port` */
+  readonly address: string;
+  readonly token: string;
+  /** For the channel, such as a service config. */
+  readonly channel?: ChannelOptions;
+}
+
+export function createGrpcJsClient({ address, token, channel }: GrpcJsOptions): GrpcJsClient {
+  const definition = loadSync(
+    ["key_verifier", "key_management"].map((file) => `claviger/v1/${file}.proto`),
+    { includeDirs: ["proto", "proto/vendor"].map((folder) => join(REPOSITORY, folder)), keepCase: true, enums: String },
+  );
+  const client = new Client(address, credentials.createInsecure(), channel);
+  const metadata = new Metadata();
+  metadata.set("authorization", `Bearer ${token}`);
+
+  return {
+    call(method, request, { timeoutMs = 20_000 } = {}) {
+      const [service = "", name = ""] = method.split("/");
+      // The loader's type also allows for messages and enums under such a name.
+      const rpc = (definition[`claviger.v1.${service}`] as ServiceDefinition | undefined)?.[name];
+      if (rpc === undefined) throw new Error(`the proto files have no ${method}; correct the test`);
+      return new Promise((resolve, reject) => {
+        let earlierAttempts = 0;
+        const options = { deadline: Date.now() + timeoutMs };
+        const done = (error: ServiceError | null, message?: object) =>
+          error === null ? resolve({ message: { ...message }, earlierAttempts }) : reject(error);
+        client
+          .makeUnaryRequest(rpc.path, rpc.requestSerialize, rpc.responseDeserialize, request, metadata, options, done)
+          .on("metadata", (received: Metadata) => {
+            earlierAttempts = Number(received.get("grpc-previous-rpc-attempts")[0] ?? 0);
+          });
+      });
+    },
+    close: () => client.close(),
+  };
+}

@@ -1,0 +1,243 @@
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { describeWithGo, describeWithPostgres, describeWithPython } from "../support/describe-with.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
+import { copyRepository, type RepositoryCopy } from "../support/repository-copy.ts";
+import { inheritedEnv } from "../support/server-process.ts";
+import { blocksOf, readSections, type Substitution } from "./readme-sections.ts";
+import { openTerminal, type Terminal } from "./terminal.ts";
+
+/** Starts the server beside the shell, asks it, stops it, and ends with its code. */
+const SERVE_FOR_A_MOMENT = `./bin/claviger.js serve > serve.log & server=$!
+trap 'kill $server' EXIT
+until grep -q "listening on" serve.log; do kill -0 $server; sleep 0.1; done
+./bin/claviger.js health --url "http://$CLAVIGER_LISTEN"
+trap - EXIT; kill $server; wait $server`;
+
+/** All that differs between what the README says and what runs here. */
+function substitutions(facts: { readonly address: string; readonly databaseUrl?: string }): Substitution[] {
+  const { address, databaseUrl = "" } = facts;
+  const README_ADDRESS = "127.0.0.1:4640";
+  return [
+    { section: "Start", find: "git clone https://github.com/claviger/claviger && cd claviger\n", replace: "" },
+    { section: "On Postgres", find: "postgres://claviger@127.0.0.1:5432/claviger", replace: databaseUrl },
+    { section: "On Postgres", find: "./bin/claviger.js serve\n", replace: `${SERVE_FOR_A_MOMENT}\n` },
+    { section: "Plain JSON", find: README_ADDRESS, replace: address },
+    { section: "Python", find: README_ADDRESS, replace: address },
+    { section: "Go", find: README_ADDRESS, replace: address },
+    // Debian's gRPC is of 2020, and in its GOPATH.
+    { section: "Go", find: "go mod init example && go mod tidy\n", replace: "" },
+    { section: "Go", find: "grpc.NewClient", replace: "grpc.Dial" },
+    { section: "Go", find: "grpc.WithTransportCredentials(insecure.NewCredentials())", replace: "grpc.WithInsecure()" },
+    { section: "Go", find: '\t"google.golang.org/grpc/credentials/insecure"\n', replace: "" },
+  ];
+}
+
+/** Sections whose commands run here, and those that run elsewhere. */
+const COVERED = ["Start", "The command line", "On Postgres", "Clients", "Plain JSON", "Python", "Go"];
+const RUN_BY_PACK_TEST = "TypeScript";
+
+const START_MS = 60_000;
+
+let clone: RepositoryCopy;
+let sections: ReadonlyMap<string, string>;
+let address: string;
+
+interface Started {
+  readonly process: GuardedProcess;
+  readonly output: () => string;
+}
+
+/** `npm start` in the clone, until it listens or has ended. */
+async function npmStart(): Promise<Started> {
+  const started = await spawnGuarded({
+    command: "npm",
+    args: ["start"],
+    spawn: {
+      cwd: clone.folder,
+      env: { ...inheritedEnv(), CLAVIGER_LISTEN: address },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  });
+  let output = "";
+  for (const stream of [started.child.stdout, started.child.stderr]) {
+    stream?.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+  }
+  const settled = () => {
+    if (!started.hasExited() && !output.includes("listening on")) throw new Error(`npm start says only: ${output}`);
+  };
+  await eventually(settled, { withinMs: START_MS });
+  return { process: started, output: () => output };
+}
+
+/** SIGTERM to npm alone, as from a supervisor. */
+async function terminate({ process: npm }: Started): Promise<number | null> {
+  npm.child.kill("SIGTERM");
+  await endWithin(npm, 15_000);
+  return npm.child.exitCode;
+}
+
+async function serverPid(): Promise<number> {
+  return Number(await readFile(join(clone.folder, ".claviger/holder"), "utf8"));
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+/** The commands that a start printed, to be pasted: export, create, verify, revoke. */
+function printedCommands(output: string): [setUp: string, create: string, verify: string, revoke: string] {
+  const [setUp, create, verify, revoke, ...rest] = output.split("\n").filter((line) => line.startsWith("  "));
+  if (!setUp || !create || !verify || !revoke || rest.length > 0) throw new Error(`unexpected commands in ${output}`);
+  return [setUp, create, verify, revoke];
+}
+
+beforeAll(async () => {
+  clone = await copyRepository();
+  sections = readSections(clone.folder);
+  address = `127.0.0.1:${await freePort()}`;
+});
+afterAll(() => clone.remove());
+
+describe("the README", () => {
+  it("has no commands that no test runs", () => {
+    const withCommands = [...sections.keys()].filter((section) =>
+      blocksOf(sections, section).some(({ language }) => language === "sh"),
+    );
+    expect(withCommands).toEqual(expect.arrayContaining(COVERED));
+    expect(new Set(withCommands)).toEqual(new Set([...COVERED, RUN_BY_PACK_TEST]));
+  });
+
+  it("starts with two commands: npm start and npm test", () => {
+    const texts = blocksOf(sections, "Start", substitutions({ address })).map(({ text }) => text);
+    expect(texts).toEqual(["npm start\n", "npm test\n"]);
+  });
+});
+
+describe("npm start, as the README has it", () => {
+  let server: Started;
+  let setUp: string;
+  let commands: string[];
+
+  beforeAll(async () => {
+    server = await npmStart();
+    [setUp, ...commands] = printedCommands(server.output());
+  });
+  afterAll(() => terminate(server));
+
+  /** A terminal in the clone after the start's `export` line and the command of "Clients" that makes a secret. */
+  async function clientTerminal(env: Record<string, string> = {}): Promise<Terminal> {
+    const terminal = await openTerminal(clone.folder, env);
+    for (const block of [setUp, ...blocksOf(sections, "Clients").map(({ text }) => text)]) await terminal.paste(block);
+    return terminal;
+  }
+
+  /** Saves the programs of a section and runs its commands, in its order. Returns what the commands printed. */
+  async function follow(terminal: Terminal, section: string): Promise<string> {
+    let printed = "";
+    for (const { language, text, file } of blocksOf(sections, section, substitutions({ address }))) {
+      if (language === "sh") {
+        printed += await terminal.paste(text);
+      } else {
+        if (file === undefined) throw new Error(`a program of ${section} has no file name in its first line`);
+        await mkdir(dirname(join(clone.folder, file)), { recursive: true });
+        await writeFile(join(clone.folder, file), text);
+      }
+    }
+    return printed;
+  }
+
+  it("prints commands that create, verify and revoke a key", async () => {
+    const [create = "", verify = "", revoke = ""] = commands;
+    const terminal = await openTerminal(clone.folder);
+    await terminal.paste(setUp);
+    await terminal.paste(create);
+    expect(await terminal.run(verify)).toMatchObject({ code: 0, stdout: expect.stringMatching(/^VALID:/) });
+    await terminal.paste(revoke);
+    expect(await terminal.run(verify)).toMatchObject({ code: 1, stdout: expect.stringMatching(/^REVOKED:/) });
+    await terminal.close();
+  });
+
+  it("serves the commands of the section on the command line", async () => {
+    const terminal = await clientTerminal();
+    expect(await follow(terminal, "The command line")).toMatch(/VALID:.*key_.*revoked/s);
+    await terminal.close();
+  });
+
+  it("serves plain JSON", async () => {
+    const terminal = await clientTerminal();
+    expect(JSON.parse(await follow(terminal, "Plain JSON"))).toMatchObject({
+      verdict: "VERDICT_VALID",
+      key: { owner: "bob", displayName: "client" },
+    });
+    await terminal.close();
+  });
+
+  describeWithPython("the Python client", () => {
+    it("is generated and verifies a secret", async () => {
+      const folder = inject("python")?.folder;
+      const terminal = await clientTerminal({ PATH: `${folder}:${process.env.PATH}` });
+      expect(await follow(terminal, "Python")).toBe("VERDICT_VALID bob\n");
+      await terminal.close();
+    });
+  });
+
+  describeWithGo("the Go client", () => {
+    it("is generated and verifies a secret", { timeout: 240_000 }, async () => {
+      const gopath = join(clone.folder, "gopath");
+      await mkdir(join(gopath, "src"), { recursive: true });
+      await symlink(join(clone.folder, "client"), join(gopath, "src/example"));
+      const environment = { GO111MODULE: "off", GOFLAGS: "", GOPATH: `${gopath}:${inject("go")?.gopath}` };
+      const terminal = await clientTerminal(environment);
+      expect(await follow(terminal, "Go")).toContain("VERDICT_VALID bob\n");
+      await terminal.close();
+    });
+  });
+
+  it("refuses a second server on the same folder, with the holder's process id", async () => {
+    const second = await npmStart();
+    expect((await second.process.exited).code).toBe(3);
+    expect(second.output()).toContain(`held by process ${await serverPid()}`);
+  });
+
+  it("leaves no process behind after SIGTERM, and keeps the keys for the next start, which shows no admin key", async () => {
+    const terminal = await clientTerminal();
+    const pid = await serverPid();
+    expect(isRunning(pid)).toBe(true);
+    await terminate(server);
+    expect(isRunning(pid)).toBe(false);
+
+    expect(server.output()).toMatch(/^admin key: clv_live_/m);
+    server = await npmStart();
+    expect(server.output()).not.toContain("admin key:");
+    expect(await terminal.paste(commands[1] ?? "")).toMatch(/^VALID:/);
+    await terminal.close();
+  });
+});
+
+describeWithPostgres("a server on Postgres, as the README has it", () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+  });
+  afterAll(() => database.drop());
+
+  it("is migrated, bootstrapped and served by the commands of that section", async () => {
+    const terminal = await openTerminal(clone.folder, { CLAVIGER_LISTEN: `127.0.0.1:${await freePort()}` });
+    const blocks = blocksOf(sections, "On Postgres", substitutions({ address, databaseUrl: database.url }));
+    const commands = blocks.filter(({ language }) => language === "sh");
+    expect(commands.length).toBe(1);
+    for (const { text } of commands) expect(await terminal.paste(text)).toMatch(/^admin key: clv_live_/m);
+    await terminal.close();
+  });
+});

@@ -1,0 +1,45 @@
+import { expect, it } from "vitest";
+import { describeOnEachStorage } from "../support/claviger.ts";
+import { eventually } from "../support/eventually.ts";
+import { refusalOf } from "../support/refusal.ts";
+import { ageKey } from "./age-key.ts";
+import { makeKey } from "./make-key.ts";
+import { verdictOf } from "./verdict-of.ts";
+
+const DAY_MS = 86_400_000;
+/** 13 months. */
+const RETENTION_DAYS = 396;
+const TERM_DAYS = 90;
+
+describeOnEachStorage(
+  "Retention",
+  (claviger) => {
+    it("revoked and expired keys are readable for 13 months, then gone, and their secrets UNKNOWN", async () => {
+      const { admin, storage } = claviger();
+      const owner = "retention";
+      const make = () => makeKey(admin, { owner });
+      const [revoked, lately, expired, justExpired, live] = [
+        await make(),
+        await make(),
+        await make(),
+        await make(),
+        await make(),
+      ];
+      for (const { id } of [revoked, lately]) await admin.keys.revokeKey({ keyId: id });
+      await ageKey(storage, lately.id, (RETENTION_DAYS - 1) * DAY_MS);
+      await ageKey(storage, justExpired.id, (RETENTION_DAYS + TERM_DAYS - 1) * DAY_MS);
+      await ageKey(storage, expired.id, (RETENTION_DAYS + TERM_DAYS) * DAY_MS);
+      await ageKey(storage, revoked.id, RETENTION_DAYS * DAY_MS);
+      for (const { id, secret } of [revoked, expired]) {
+        await eventually(async () => {
+          expect(await refusalOf(admin.keys.getKey({ keyId: id }))).toMatchObject({ reason: "KEY_NOT_FOUND" });
+        });
+        expect(await verdictOf(admin, secret)).toBe("UNKNOWN");
+      }
+      const { keys } = await admin.keys.listKeys({ owner });
+      expect(keys.map(({ id }) => id)).toEqual([live.id, justExpired.id, lately.id]);
+      expect(await verdictOf(admin, justExpired.secret)).toBe("EXPIRED");
+    });
+  },
+  { CLAVIGER_POLICY: '{"forgetEveryMs": 100}' },
+);

@@ -1,0 +1,96 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type Clients, startClaviger, type TestClaviger } from "../support/claviger.ts";
+import { describeWithPostgres } from "../support/describe-with.ts";
+import { eventually } from "../support/eventually.ts";
+import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
+import { refusalOf } from "../support/refusal.ts";
+import { forge, mistype } from "./forge.ts";
+import { makeKey } from "./make-key.ts";
+import { verdictOf } from "./verdict-of.ts";
+
+const unavailable = {
+  code: "Unavailable",
+  reason: "STORAGE_UNAVAILABLE",
+  domain: "claviger",
+  hasRetryInfo: true,
+};
+
+describeWithPostgres("Without its database", () => {
+  let postgres: PostgresServer | undefined;
+  let claviger: TestClaviger | undefined;
+
+  beforeAll(async () => {
+    postgres = await startPostgresServer();
+    claviger = await startClaviger("postgres", { DATABASE_URL: postgres.url, CLAVIGER_VERIFY_ACCESS: "open" });
+  });
+  afterAll(async () => {
+    await claviger?.close();
+    await postgres?.stop();
+  });
+
+  function running() {
+    if (postgres === undefined || claviger === undefined) throw new Error("not started");
+    return { postgres, claviger, anybody: claviger.as(undefined) };
+  }
+
+  it("no call gets a verdict or an answer but UNAVAILABLE, until the database is back", async () => {
+    const { postgres, claviger, anybody } = running();
+    const { id, secret } = await makeKey(claviger.admin, { owner: "away" });
+    postgres.kill("SIGKILL");
+    const calls: readonly ((clients: Clients) => Promise<unknown>)[] = [
+      () => anybody.verifier.verify({ secret }),
+      () => anybody.verifier.batchVerify({ requests: [{ secret: mistype(secret) }, { secret }] }),
+      () => anybody.keys.reportLeakedSecret({ secret }),
+      ({ keys }) => keys.createKey({ displayName: "k" }),
+      ({ keys }) => keys.getKey({ keyId: id }),
+      ({ keys }) => keys.listKeys({}),
+      ({ keys }) => keys.updateKey({ key: { id, disabled: true }, updateMask: { paths: ["disabled"] } }),
+      ({ keys }) => keys.rotateKey({ keyId: id }),
+      ({ keys }) => keys.retireSecret({ keyId: id, version: 1 }),
+      ({ keys }) => keys.revokeKey({ keyId: id }),
+      ({ keys }) => keys.revokeKeys({ owner: "away" }),
+    ];
+    for (const call of calls) expect(await refusalOf(call(claviger.admin))).toMatchObject(unavailable);
+    await postgres.restart();
+    await eventually(async () => expect(await verdictOf(anybody, secret)).toBe("VALID"));
+  });
+
+  it("what needs no database is decided all the same", async () => {
+    const { postgres, claviger, anybody } = running();
+    const { secret } = await makeKey(claviger.admin, { owner: "away-pure" });
+    postgres.kill("SIGKILL");
+    expect(await verdictOf(anybody, mistype(secret))).toBe("MALFORMED");
+    expect(await verdictOf(anybody, forge(secret))).toBe("UNKNOWN");
+    expect(await refusalOf(anybody.keys.listKeys({}))).toMatchObject({ reason: "CREDENTIAL_MISSING" });
+    expect(await refusalOf(claviger.as(forge(secret)).keys.listKeys({}))).toMatchObject({
+      reason: "CREDENTIAL_INVALID",
+      metadata: { verdict: "UNKNOWN" },
+    });
+    await postgres.restart();
+    await eventually(async () => expect(await verdictOf(anybody, secret)).toBe("VALID"));
+  });
+
+  it("what nobody expected is INTERNAL with the id of the call, and does not say what happened", async () => {
+    const { claviger, anybody } = running();
+    const { secret } = await makeKey(claviger.admin, { owner: "away-broken" });
+    await claviger.storage.read((database) => database.execute(sql`alter table api_key rename to mislaid`));
+    try {
+      const headers = { "x-request-id": "call-1" };
+      const refusal = await refusalOf(anybody.verifier.verify({ secret }, { headers }));
+      expect(refusal).toEqual({
+        code: "Internal",
+        reason: "INTERNAL",
+        domain: "claviger",
+        metadata: { request_id: "call-1" },
+        message: "internal error. Report it with request id call-1",
+        fields: [],
+        hasQuotaFailure: false,
+        hasRetryInfo: false,
+      });
+    } finally {
+      await claviger.storage.read((database) => database.execute(sql`alter table mislaid rename to api_key`));
+    }
+    expect(await verdictOf(anybody, secret)).toBe("VALID");
+  });
+});
