@@ -8,10 +8,13 @@ const RETRYABLE = new Set(["40001", "40P01"]);
 const AWAY_CLASSES = ["08", "40", "53"];
 const AWAY_CODES = new Set([
   ...["25006", "25P03", "55P03", "57014", "57P01", "57P02", "57P03", "57P04", "57P05"],
-  ...["CONNECTION_CLOSED", "CONNECTION_ENDED", "CONNECTION_DESTROYED", "CONNECT_TIMEOUT"],
   ...["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "EHOSTUNREACH"],
   ...["ENETUNREACH", "ECONNABORTED"],
 ]);
+
+// node-postgres gives these no code.
+const AWAY_MESSAGES =
+  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/;
 
 /** Whether running the transaction again may succeed at once. */
 export function isRetryable(error: unknown): boolean {
@@ -20,7 +23,9 @@ export function isRetryable(error: unknown): boolean {
 
 /** Whether the database did not answer, as opposed to having refused. */
 export function isAway(error: unknown): boolean {
-  const code = codeOf(error);
+  const cause = rootCause(error);
+  if (cause instanceof Error && AWAY_MESSAGES.test(cause.message)) return true;
+  const code = codeOf(cause);
   return code !== undefined && (AWAY_CODES.has(code) || (code.length === 5 && AWAY_CLASSES.includes(code.slice(0, 2))));
 }
 

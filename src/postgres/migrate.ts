@@ -1,10 +1,10 @@
 import { fileURLToPath } from "node:url";
 import { readMigrationFiles } from "drizzle-orm/migrator";
+import { drizzle } from "drizzle-orm/node-postgres";
+import { migrate as migratePostgres } from "drizzle-orm/node-postgres/migrator";
 import type { PgliteDatabase } from "drizzle-orm/pglite";
 import { migrate as migratePglite } from "drizzle-orm/pglite/migrator";
-import { drizzle } from "drizzle-orm/postgres-js";
-import { migrate as migratePostgres } from "drizzle-orm/postgres-js/migrator";
-import postgres from "postgres";
+import pg from "pg";
 import { translateError } from "./errors.ts";
 import type { Database } from "./storage.ts";
 
@@ -18,14 +18,16 @@ const LOCK = 0x636c6176;
  * processes), so one at a time runs it, under an advisory lock on a connection of its own.
  */
 export async function migrate(options: { readonly databaseUrl: string }): Promise<void> {
-  const client = postgres(options.databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => undefined });
+  const client = new pg.Client({ connectionString: options.databaseUrl, connectionTimeoutMillis: 5000 });
+  client.on("error", () => undefined);
   try {
-    await client`select pg_advisory_lock(${LOCK})`;
+    await client.connect();
+    await client.query("select pg_advisory_lock($1)", [LOCK]);
     await migratePostgres(drizzle(client), FOLDER);
   } catch (error) {
     throw translateError(error);
   } finally {
-    await client.end({ timeout: 1 });
+    await client.end();
   }
 }
 

@@ -5,5 +5,12 @@ import type { Connection } from "./storage.ts";
 /** Opens the embedded Postgres (WASM) in a folder, made if it is missing. The caller holds the folder's lock. */
 export async function openPglite(folder: string): Promise<Connection> {
   const client = await PGlite.create(folder);
-  return { database: drizzle(client), close: () => client.close() };
+  const database = drizzle(client);
+  return {
+    database,
+    transaction: (work) => database.transaction(work),
+    close: () => client.close(),
+    // It is the only one, and has no network to hang on.
+    abandon: () => undefined,
+  };
 }

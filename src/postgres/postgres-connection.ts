@@ -1,5 +1,7 @@
-import { drizzle } from "drizzle-orm/postgres-js";
-import postgres from "postgres";
+import { Socket } from "node:net";
+import { drizzle } from "drizzle-orm/node-postgres";
+import pg from "pg";
+import { isAway } from "./errors.ts";
 import type { Connection } from "./storage.ts";
 
 export interface PostgresOptions {
@@ -7,6 +9,8 @@ export interface PostgresOptions {
   readonly url: string;
   /** Connections at most. */
   readonly poolSize: number;
+  /** Longest wait for a connection, new or from the pool, in milliseconds. */
+  readonly storageTimeoutMs: number;
   /** Longest statement, in milliseconds; ended by Postgres. */
   readonly statementTimeoutMs: number;
   /** Longest wait for a lock, in milliseconds. */
@@ -15,20 +19,62 @@ export interface PostgresOptions {
   readonly idleInTransactionTimeoutMs: number;
 }
 
-/** A pool of connections to Postgres; connects at the first query, and again after a loss. */
+/** How long closing waits for what is under way. */
+const CLOSE_MS = 1000;
+
+/**
+ * A pool of connections to Postgres; connects at the first query, and again after a loss.
+ *
+ * On node-postgres, not on postgres.js: 3.4.9 of that ends the process when the database dies at the wrong moment
+ * (porsager/postgres 1208; killing Postgres under load met it within 3 kills).
+ */
 export function connectPostgres(options: PostgresOptions): Connection {
-  const client = postgres(options.url, {
+  const sockets = new Set<Socket>();
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    application_name: "claviger",
     max: options.poolSize,
-    connect_timeout: 3,
-    // Try again at once when asked again: callers are told to retry, and the pool bounds how often.
-    backoff: false,
-    onnotice: () => undefined,
-    connection: {
-      application_name: "claviger",
-      statement_timeout: options.statementTimeoutMs,
-      lock_timeout: options.lockTimeoutMs,
-      idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
-    },
+    connectionTimeoutMillis: options.storageTimeoutMs,
+    statement_timeout: options.statementTimeoutMs,
+    lock_timeout: options.lockTimeoutMs,
+    idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
+    keepAlive: true,
+    stream: () => tracked(new Socket(), sockets),
   });
-  return { database: drizzle(client), close: () => client.end({ timeout: 1 }) };
+  const cutOff = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  // A connection that is lost says so here too, beside failing its query: an event that nobody hears ends the process.
+  pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
+  return {
+    database: drizzle(pool),
+    // Not Drizzle's own on a pool: that keeps the client for ever when `begin` fails.
+    async transaction(work) {
+      const client = await pool.connect();
+      let lost = false;
+      try {
+        return await drizzle(client).transaction(work);
+      } catch (error) {
+        lost = isAway(error);
+        throw error;
+      } finally {
+        client.release(lost);
+      }
+    },
+    async close() {
+      const patience = setTimeout(cutOff, CLOSE_MS);
+      await pool.end();
+      clearTimeout(patience);
+    },
+    abandon() {
+      pool.end().catch(() => undefined);
+      cutOff();
+    },
+  };
+}
+
+function tracked(socket: Socket, sockets: Set<Socket>): Socket {
+  sockets.add(socket);
+  return socket.once("close", () => sockets.delete(socket));
 }

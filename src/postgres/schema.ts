@@ -17,7 +17,7 @@ import {
 } from "drizzle-orm/pg-core";
 import type { Actor, Environment, JsonObject, RevocationReason } from "../keys/key.ts";
 
-// postgres-js gives a Buffer, PGlite a Uint8Array.
+// node-postgres gives a Buffer, PGlite a Uint8Array.
 const bytea = customType<{ data: Buffer; driverData: Uint8Array }>({
   dataType: () => "bytea",
   fromDriver: (value) => Buffer.from(value),

@@ -7,7 +7,11 @@ export type Database = PgDatabase<PgQueryResultHKT>;
 /** An open connection pool, or the one embedded connection. */
 export interface Connection {
   readonly database: Database;
+  transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T>;
+  /** Waits for what is under way. */
   close(): Promise<void>;
+  /** Cuts off what is under way, which may hang for ever; `connect` is called for another. */
+  abandon(): void;
 }
 
 export interface StorageOptions {
@@ -47,7 +51,7 @@ export class Storage {
   reconnect(): void {
     const hung = this.#connection;
     this.#connection = this.#options.connect();
-    hung.close().catch(() => undefined);
+    hung.abandon();
   }
 
   close(): Promise<void> {
@@ -56,7 +60,7 @@ export class Storage {
 
   async #attempt<T>(work: (transaction: Database) => Promise<T>, attempts: number): Promise<T> {
     try {
-      return await this.#connection.database.transaction(work);
+      return await this.#connection.transaction(work);
     } catch (error) {
       if (attempts > 1 && isRetryable(error)) return this.#attempt(work, attempts - 1);
       throw error;

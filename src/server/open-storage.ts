@@ -58,11 +58,9 @@ async function openEmbedded(config: ServerConfig, path: string): Promise<OpenSto
     await ensureDatabase(folder.databaseFolder);
     const connection = await openPglite(folder.databaseFolder);
     await migrateEmbedded(connection.database);
-    // The one connection is never given up: it has no network to hang on.
-    const lent = { database: connection.database, close: async () => undefined };
-    const storage = new Storage({ connect: () => lent, timeoutMs: config.policy.storageTimeoutMs });
+    const storage = new Storage({ connect: () => connection, timeoutMs: config.policy.storageTimeoutMs });
     const close = async () => {
-      await connection.close();
+      await storage.close();
       folder.release();
     };
     return { storage, roots, adminKeyFile: folder.adminKeyFile, close };

@@ -7,7 +7,12 @@ import type { Connection, Database } from "../../src/postgres/storage.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
 
-const TIMEOUTS = { statementTimeoutMs: 30_000, lockTimeoutMs: 5000, idleInTransactionTimeoutMs: 5000 };
+const TIMEOUTS = {
+  storageTimeoutMs: 30_000,
+  statementTimeoutMs: 30_000,
+  lockTimeoutMs: 5000,
+  idleInTransactionTimeoutMs: 5000,
+};
 
 type NewKey = typeof apiKey.$inferInsert;
 type NewSecret = typeof secretVersion.$inferInsert;
@@ -88,7 +93,7 @@ describeWithPostgres("The database itself refuses", () => {
       },
       (reason: unknown) => (reason instanceof Error ? (reason.cause ?? reason) : reason),
     );
-    return error instanceof Error && "constraint_name" in error ? error.constraint_name : error;
+    return error instanceof Error && "constraint" in error ? error.constraint : error;
   }
 
   it("nothing of a key and a secret that are right", async () => {

@@ -11,7 +11,12 @@ import { filledKeyId, fillKeys } from "../rpc/fill-keys.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
 
-const TIMEOUTS = { statementTimeoutMs: 30_000, lockTimeoutMs: 5000, idleInTransactionTimeoutMs: 5000 };
+const TIMEOUTS = {
+  storageTimeoutMs: 30_000,
+  statementTimeoutMs: 30_000,
+  lockTimeoutMs: 5000,
+  idleInTransactionTimeoutMs: 5000,
+};
 const MINUTE_MS = 60_000;
 
 /** What EXPLAIN says of one step of a statement's plan. */

@@ -11,8 +11,9 @@ import { inheritedEnv } from "../support/server-process.ts";
 import { blocksOf, readSections } from "./readme-sections.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
 
-/** Most of it comes from npm's cache. */
+/** Milliseconds, on a machine that may be busy. Most of the installation comes from npm's cache. */
 const INSTALL_MS = 180_000;
+const TEST_MS = 60_000;
 
 /** Makes a new Node say that it is an old one. */
 const PRETEND_OLD = `data:text/javascript,Object.defineProperty(process,"versions",{value:{node:"20.20.2"}})`;
@@ -32,21 +33,20 @@ function oldNodes(): { name: string; command: string }[] {
   return [...old, { name: "pretended", command: `'${process.execPath}' --import '${PRETEND_OLD}'` }];
 }
 
-describe("the package, packed and installed into an empty folder", () => {
+describe("the package, packed and installed into an empty folder", { timeout: TEST_MS }, () => {
   let copy: RepositoryCopy;
   let folder: string;
   let packed: string[];
   let terminal: Terminal;
-  let server: GuardedProcess;
+  let server: GuardedProcess | undefined;
   let output = "";
 
   beforeAll(async () => {
     copy = await copyRepository();
     folder = await mkdtemp(join(tmpdir(), "claviger-pack-"));
-    const npm = await openTerminal(copy.folder);
+    await using npm = await openTerminal(copy.folder);
     const tarball = (await npm.paste("npm pack --silent")).trim().split("\n").at(-1) ?? "";
     packed = (await npm.paste(`tar -tzf ${tarball}`)).trim().split("\n");
-    await npm.close();
 
     // The Node of the test, since a package does not bring its own.
     terminal = await openTerminal(folder, {
@@ -58,9 +58,9 @@ describe("the package, packed and installed into an empty folder", () => {
     server = await startServer();
   }, INSTALL_MS);
   afterAll(async () => {
-    server.child.kill("SIGTERM");
-    await endWithin(server, 15_000);
-    await terminal.close();
+    server?.child.kill("SIGTERM");
+    if (server !== undefined) await endWithin(server, 15_000);
+    await terminal[Symbol.asyncDispose]();
     await copy.remove();
     await rm(folder, { recursive: true, force: true });
   });
@@ -148,10 +148,10 @@ describe("the package, packed and installed into an empty folder", () => {
 
   it("is started by npx claviger serve, which is refused while another server holds the folder", async () => {
     const refused = await terminal.run("npx claviger serve");
-    expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining(`held by process ${server.pid}`) });
+    expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining(`held by process ${server?.pid}`) });
   });
 
-  it("gives the README's TypeScript client the contract, with types", { timeout: 60_000 }, async () => {
+  it("gives the README's TypeScript client the contract, with types", async () => {
     const [, url = ""] = /listening on (\S+)/.exec(output) ?? [];
     const blocks = readme(url);
     const program = blocks.find(({ file }) => file === "verify.ts");

@@ -41,7 +41,9 @@ function substitutions(facts: { readonly address: string; readonly databaseUrl?:
 const COVERED = ["Start", "The command line", "On Postgres", "Clients", "Plain JSON", "Python", "Go"];
 const RUN_BY_PACK_TEST = "TypeScript";
 
+/** Milliseconds. A test here starts a dozen programs, on a machine that may be busy. */
 const START_MS = 60_000;
+const TEST_MS = 120_000;
 
 let clone: RepositoryCopy;
 let sections: ReadonlyMap<string, string>;
@@ -124,7 +126,7 @@ describe("the README", () => {
   });
 });
 
-describe("npm start, as the README has it", () => {
+describe("npm start, as the README has it", { timeout: TEST_MS }, () => {
   let server: Started;
   let setUp: string;
   let commands: string[];
@@ -133,7 +135,12 @@ describe("npm start, as the README has it", () => {
     server = await npmStart();
     [setUp, ...commands] = printedCommands(server.output());
   });
-  afterAll(() => terminate(server));
+  afterAll(async () => {
+    await terminate(server);
+    // Only if npm had not passed the signal on, which is what a test here would have shown.
+    const pid = await serverPid();
+    if (isRunning(pid)) process.kill(pid, "SIGKILL");
+  });
 
   /** A terminal in the clone after the start's `export` line and the command of "Clients" that makes a secret. */
   async function clientTerminal(env: Record<string, string> = {}): Promise<Terminal> {
@@ -159,36 +166,32 @@ describe("npm start, as the README has it", () => {
 
   it("prints commands that create, verify and revoke a key", async () => {
     const [create = "", verify = "", revoke = ""] = commands;
-    const terminal = await openTerminal(clone.folder);
+    await using terminal = await openTerminal(clone.folder);
     await terminal.paste(setUp);
     await terminal.paste(create);
     expect(await terminal.run(verify)).toMatchObject({ code: 0, stdout: expect.stringMatching(/^VALID:/) });
     await terminal.paste(revoke);
     expect(await terminal.run(verify)).toMatchObject({ code: 1, stdout: expect.stringMatching(/^REVOKED:/) });
-    await terminal.close();
   });
 
   it("serves the commands of the section on the command line", async () => {
-    const terminal = await clientTerminal();
+    await using terminal = await clientTerminal();
     expect(await follow(terminal, "The command line")).toMatch(/VALID:.*key_.*revoked/s);
-    await terminal.close();
   });
 
   it("serves plain JSON", async () => {
-    const terminal = await clientTerminal();
+    await using terminal = await clientTerminal();
     expect(JSON.parse(await follow(terminal, "Plain JSON"))).toMatchObject({
       verdict: "VERDICT_VALID",
       key: { owner: "bob", displayName: "client" },
     });
-    await terminal.close();
   });
 
   describeWithPython("the Python client", () => {
     it("is generated and verifies a secret", async () => {
       const folder = inject("python")?.folder;
-      const terminal = await clientTerminal({ PATH: `${folder}:${process.env.PATH}` });
+      await using terminal = await clientTerminal({ PATH: `${folder}:${process.env.PATH}` });
       expect(await follow(terminal, "Python")).toBe("VERDICT_VALID bob\n");
-      await terminal.close();
     });
   });
 
@@ -198,9 +201,8 @@ describe("npm start, as the README has it", () => {
       await mkdir(join(gopath, "src"), { recursive: true });
       await symlink(join(clone.folder, "client"), join(gopath, "src/example"));
       const environment = { GO111MODULE: "off", GOFLAGS: "", GOPATH: `${gopath}:${inject("go")?.gopath}` };
-      const terminal = await clientTerminal(environment);
+      await using terminal = await clientTerminal(environment);
       expect(await follow(terminal, "Go")).toContain("VERDICT_VALID bob\n");
-      await terminal.close();
     });
   });
 
@@ -211,7 +213,7 @@ describe("npm start, as the README has it", () => {
   });
 
   it("leaves no process behind after SIGTERM, and keeps the keys for the next start, which shows no admin key", async () => {
-    const terminal = await clientTerminal();
+    await using terminal = await clientTerminal();
     const pid = await serverPid();
     expect(isRunning(pid)).toBe(true);
     await terminate(server);
@@ -221,7 +223,6 @@ describe("npm start, as the README has it", () => {
     server = await npmStart();
     expect(server.output()).not.toContain("admin key:");
     expect(await terminal.paste(commands[1] ?? "")).toMatch(/^VALID:/);
-    await terminal.close();
   });
 });
 
@@ -232,12 +233,11 @@ describeWithPostgres("a server on Postgres, as the README has it", () => {
   });
   afterAll(() => database.drop());
 
-  it("is migrated, bootstrapped and served by the commands of that section", async () => {
-    const terminal = await openTerminal(clone.folder, { CLAVIGER_LISTEN: `127.0.0.1:${await freePort()}` });
+  it("is migrated, bootstrapped and served by the commands of that section", { timeout: TEST_MS }, async () => {
+    await using terminal = await openTerminal(clone.folder, { CLAVIGER_LISTEN: `127.0.0.1:${await freePort()}` });
     const blocks = blocksOf(sections, "On Postgres", substitutions({ address, databaseUrl: database.url }));
     const commands = blocks.filter(({ language }) => language === "sh");
     expect(commands.length).toBe(1);
     for (const { text } of commands) expect(await terminal.paste(text)).toMatch(/^admin key: clv_live_/m);
-    await terminal.close();
   });
 });

@@ -4,12 +4,11 @@ import { join } from "node:path";
 import { type ProgramResult, runProgram } from "../support/run-program.ts";
 
 /** A bash that somebody pastes blocks into: variables and the folder stay from one block to the next. */
-export interface Terminal {
+export interface Terminal extends AsyncDisposable {
   /** Runs a block under `-eu`; its own code is the result's. */
   run(block: string): Promise<ProgramResult>;
   /** Runs a block that must end with 0. Returns what it printed. */
   paste(block: string): Promise<string>;
-  close(): Promise<void>;
 }
 
 /** Opens a terminal in `cwd`, with the variables `env` beside those of this process which are not the test's own. */
@@ -27,6 +26,6 @@ export async function openTerminal(cwd: string, env: Readonly<Record<string, str
       if (code !== 0) throw new Error(`ended with ${code}:\n${block}\n${stdout}\n${stderr}`);
       return stdout;
     },
-    close: () => rm(folder, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   };
 }
