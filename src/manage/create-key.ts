@@ -41,7 +41,7 @@ export async function createKey(
     await lockOwner(transaction, owner);
     const locked = await lockCaller(transaction, caller, "claviger:keys.write");
     requireGrantable(locked.caller, command.scopes);
-    await requirePlace(transaction, owner, policy.keysPerOwner);
+    await requirePlace(transaction, { id: "", owner }, policy.keysPerOwner);
 
     const { now } = locked;
     const minted = deps.keyring.mint(command.environment, deps.random, await listKnownRoots(transaction));

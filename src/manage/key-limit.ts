@@ -1,12 +1,17 @@
 import { ADMIN_OWNER } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
+import type { KeyRecord } from "../keys/key.ts";
 import { countLiveKeys } from "../postgres/owners.ts";
 import type { Database } from "../postgres/storage.ts";
 
-/** `KEY_LIMIT_REACHED` unless the owner, whose row the transaction holds, has a place for one more live key. */
-export async function requirePlace(transaction: Database, owner: string, limit: number): Promise<void> {
+/** `KEY_LIMIT_REACHED` unless the owner, whose row the transaction holds, has a place for the key among the others. */
+export async function requirePlace(
+  transaction: Database,
+  { id, owner }: Pick<KeyRecord, "id" | "owner">,
+  limit: number,
+): Promise<void> {
   if (owner === ADMIN_OWNER) return;
-  const keys = await countLiveKeys(transaction, owner);
+  const keys = await countLiveKeys(transaction, owner, id);
   if (keys < limit) return;
   throw new ClavigerError(
     "KEY_LIMIT_REACHED",

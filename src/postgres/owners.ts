@@ -1,4 +1,4 @@
-import { and, count, eq, gt, isNull } from "drizzle-orm";
+import { and, countDistinct, eq, gt, isNull, ne, or } from "drizzle-orm";
 import { isCurrentSecret } from "./keys.ts";
 import { apiKey, keyOwner, secretVersion } from "./schema.ts";
 import type { Database } from "./storage.ts";
@@ -16,12 +16,23 @@ export async function isOwnerKnown(database: Database, owner: string): Promise<b
   return rows.length > 0;
 }
 
-/** How many keys the owner has that are neither revoked nor expired. */
-export async function countLiveKeys(transaction: Database, owner: string): Promise<number> {
+/**
+ * How many keys the owner has, besides `except`, that are neither revoked nor expired. A key whose old secret is still
+ * accepted counts too, or rotating to a term of a second would free its place while it goes on being used.
+ */
+export async function countLiveKeys(transaction: Database, owner: string, except: string): Promise<number> {
   const [row] = await transaction
-    .select({ keys: count() })
+    .select({ keys: countDistinct(apiKey.id) })
     .from(apiKey)
-    .innerJoin(secretVersion, isCurrentSecret)
-    .where(and(eq(apiKey.owner, owner), isNull(apiKey.revokeTime), gt(secretVersion.expireTime, databaseTime)));
+    .innerJoin(secretVersion, eq(secretVersion.keyId, apiKey.id))
+    .where(
+      and(
+        eq(apiKey.owner, owner),
+        ne(apiKey.id, except),
+        isNull(apiKey.revokeTime),
+        gt(secretVersion.expireTime, databaseTime),
+        or(isCurrentSecret, gt(secretVersion.retireTime, databaseTime)),
+      ),
+    );
   return row?.keys ?? 0;
 }

@@ -3,6 +3,7 @@ import { compressionGzip } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import { Health as HealthService } from "#gen/grpc/health/v1/health_pb.js";
 import { Keyring } from "../keys/keyring.ts";
 import { PageTokens } from "../keys/page-token.ts";
 import type { ManageDeps } from "../manage/deps.ts";
@@ -56,7 +57,7 @@ export function compose(parts: Parts): { readonly port: Port; readonly health: H
   router.service(KeyManagement, createKeyManagement(deps));
   router.service(KeyVerifier, createKeyVerifier(verifier));
   health.routes(router);
-  if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier] }).routes(router);
+  if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const port = createPort({

@@ -121,7 +121,8 @@ test("a client that drips its HTTP/1.1 head is disconnected after headersTimeout
   socket.write("GET / HTTP/1.1\r\nhost:");
   const drip = setInterval(() => socket.write("x"), 20);
   onTestFinished(() => clearInterval(drip));
-  expect(await text(socket)).toMatch(/^HTTP\/1\.1 408/);
+  // What drips in after the answer resets the connection, which may overtake the answer.
+  expect(await text(socket).catch(() => "cut off")).toMatch(/^(HTTP\/1\.1 408|cut off$)/);
 });
 
 test("a header list above headerListBytes is refused on both versions", async () => {

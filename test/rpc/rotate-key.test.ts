@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { durationFromMs, type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
 import { KeyState, SecretState } from "#gen/claviger/v1/key_pb.js";
@@ -177,6 +178,21 @@ describeOnEachStorage("RotateKey", (claviger) => {
       const back = expired[outcomes.findIndex(({ status }) => status === "fulfilled")]?.id ?? "";
       expect((await admin.keys.rotateKey({ keyId: back })).key?.state).toBe(KeyState.ACTIVE);
     });
+  });
+
+  it("does not free the place of a key whose old secret is still accepted, however short the new one's term", async () => {
+    const { admin } = claviger();
+    const owner = "rotate-place-kept";
+    const secrets: string[] = [];
+    for (let i = 0; i < 10; i++) {
+      const { id, secret } = await makeKey(admin, { owner });
+      secrets.push(secret);
+      await admin.keys.rotateKey({ keyId: id, ttl: durationFromMs(1000) });
+    }
+    await sleep(1100);
+    for (const secret of secrets) expect(await verdictOf(admin, secret)).toBe("VALID");
+    const eleventh = admin.keys.createKey({ owner, displayName: "eleventh" });
+    expect(await refusalOf(eleventh)).toMatchObject({ reason: "KEY_LIMIT_REACHED", metadata: { keys: "10" } });
   });
 
   it("refuses a sixth live secret, and takes it once one has ended", async () => {
