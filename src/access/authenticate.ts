@@ -1,7 +1,7 @@
 import { ClavigerError } from "../keys/errors.ts";
 import type { KeyRecord, SecretRecord } from "../keys/key.ts";
 import type { Decision } from "../verify/decide.ts";
-import type { ServiceCaller } from "./caller.ts";
+import type { CallOrigin, ServiceCaller, UserCaller } from "./caller.ts";
 
 /** A verification of a caller's own secret. */
 export interface CredentialCheck {
@@ -12,31 +12,31 @@ export interface CredentialCheck {
 export interface AuthenticateOptions {
   /** The `authorization` header, if there was one. */
   readonly authorization: string | null;
-  /** Network address of the call. */
-  readonly address: string;
+  readonly origin: CallOrigin;
   /** Verifies a secret; rejects if that cannot be decided. */
   readonly check: (secret: string, clientIp: string) => Promise<CredentialCheck>;
+  /** Verifies a token of the platform's own authentication; undefined where no issuer is configured. */
+  readonly users: ((token: string, origin: CallOrigin) => Promise<UserCaller>) | undefined;
+  /** Told who it is as soon as that is known: also of a key that is genuine and no longer good. */
+  readonly identify: (caller: ServiceCaller | UserCaller) => void;
 }
 
 /**
- * Who calls, from `authorization: Bearer <claviger secret>`. A JWT of the platform's own authentication is told apart
- * here by its dots, once users can call.
+ * Finds out who calls, from `authorization: Bearer …`: a JWT has dots, a Claviger secret has none.
  *
- * @throws ClavigerError `CREDENTIAL_MISSING`, `CREDENTIAL_INVALID`, or what `check` rejects with.
+ * @throws ClavigerError `CREDENTIAL_MISSING`, `CREDENTIAL_INVALID`, or what `check` and `users` reject with.
  */
-export async function authenticate(options: AuthenticateOptions): Promise<ServiceCaller> {
+export async function authenticate(options: AuthenticateOptions): Promise<void> {
+  const { origin } = options;
   const credential = bearerToken(options.authorization);
-  const { decision, found } = await options.check(credential, options.address);
-  if (decision.verdict !== "valid" || found === undefined) throw credentialInvalid(decision.verdict);
-  const { key, secret } = found;
-  return {
-    kind: "service",
-    keyId: key.id,
-    version: secret.version,
-    owner: key.owner,
-    scopes: key.scopes,
-    address: options.address,
-  };
+  if (credential.includes(".") && options.users !== undefined)
+    return options.identify(await options.users(credential, origin));
+  const { decision, found } = await options.check(credential, origin.address);
+  if (found !== undefined) {
+    const { id: keyId, owner, scopes } = found.key;
+    options.identify({ kind: "service", keyId, version: found.secret.version, owner, scopes, ...origin });
+  }
+  if (decision.verdict !== "valid") throw credentialInvalid(decision.verdict);
 }
 
 /** `CREDENTIAL_INVALID`, with the verdict that says why. */

@@ -1,5 +1,5 @@
 import { ClavigerError } from "../keys/errors.ts";
-import { isOwnScope, missingScopes } from "../keys/scopes.ts";
+import { missingScopes } from "../keys/scopes.ts";
 import type { Caller } from "./caller.ts";
 
 /** What a method needs of its caller; each is a scope of the calling key. */
@@ -34,29 +34,73 @@ export const METHOD_PERMISSIONS: Readonly<Record<string, Permission | "open">> =
   "claviger.v1.KeyVerifier/BatchVerify": "claviger:verify",
 };
 
+/** What a user may do, with their own keys. Verifying is for services. */
+const USER_PERMISSIONS: ReadonlySet<Permission> = new Set<Permission>([
+  "claviger:keys.read",
+  "claviger:keys.write",
+  "claviger:keys.revoke",
+  "claviger:usage.read",
+  "claviger:audit.read",
+]);
+
+/** Whether the caller may do everything. */
+export function isAdmin(caller: Caller): boolean {
+  switch (caller.kind) {
+    case "service":
+      return caller.scopes.includes(ADMIN_SCOPE);
+    case "user":
+      return caller.isAdmin;
+    case "anonymous":
+      return false;
+    case "system":
+      return true;
+  }
+}
+
 /** `PERMISSION_DENIED` unless the caller has the permission. */
 export function requirePermission(caller: Caller, permission: Permission): void {
-  if (caller.kind === "system") return;
+  if (isAdmin(caller)) return;
+  if (caller.kind === "user" && USER_PERMISSIONS.has(permission)) return;
   if (caller.kind === "service" && missingScopes(caller.scopes, [permission]).length === 0) return;
   throw new ClavigerError(
     "PERMISSION_DENIED",
-    `the calling key lacks the scope ${permission}. Call with a key that has it, or ask an administrator for one`,
+    `the caller lacks ${permission}. Call with a key that has this scope, or ask an administrator for one`,
     { metadata: { permission } },
   );
 }
 
 /**
- * `SCOPE_NOT_GRANTABLE` unless the caller may grant every one of the scopes: administrators any, others any outside
- * `claviger:`. Without it, creating, widening, enabling or rotating a key would be a way up.
+ * `SCOPE_NOT_GRANTABLE` unless the caller may grant every one of the scopes: administrators any, users what policy
+ * lets them, others any outside `claviger:`. Without it, creating, widening, enabling or rotating would be a way up.
  */
 export function requireGrantable(caller: Caller, scopes: readonly string[]): void {
-  if (caller.kind === "system") return;
-  if (caller.kind === "service" && caller.scopes.includes(ADMIN_SCOPE)) return;
-  const refused = [...new Set(scopes.filter(isOwnScope))];
+  if (isAdmin(caller)) return;
+  const refused = [...new Set(missingScopes(caller.kind === "user" ? caller.grantableScopes : ["*"], scopes))];
   if (refused.length === 0) return;
   throw new ClavigerError(
     "SCOPE_NOT_GRANTABLE",
     `the caller may not grant ${refused.join(", ")}. Leave it out, or have an administrator do it`,
     { metadata: { scopes: refused.join(",") } },
+  );
+}
+
+/** The one owner whose keys the caller may know of; undefined for callers that may act for any. */
+export function confinedTo(caller: Caller): string | undefined {
+  return caller.kind === "user" && !caller.isAdmin ? caller.owner : undefined;
+}
+
+/**
+ * The owner that a request is about: as asked (empty for all), or the one that the caller is confined to.
+ *
+ * @throws ClavigerError `PERMISSION_DENIED` for naming a foreign owner.
+ */
+export function confineOwner(caller: Caller, asked: string): string {
+  const own = confinedTo(caller);
+  if (own === undefined || asked === own) return asked;
+  if (asked === "") return own;
+  throw new ClavigerError(
+    "PERMISSION_DENIED",
+    `the caller may act for ${own} only. Leave owner out, or ask an administrator`,
+    { metadata: { owner: asked } },
   );
 }

@@ -1,4 +1,7 @@
 import { Command } from "commander";
+import { addAuditHead } from "./audit/head.ts";
+import { addAuditList } from "./audit/list.ts";
+import { addAuditVerify } from "./audit/verify.ts";
 import { addBootstrap } from "./bootstrap.ts";
 import { addExamples } from "./examples.ts";
 import { addHealth } from "./health.ts";
@@ -34,6 +37,8 @@ export function createProgram(shell: Shell): Command {
   for (const add of [addCreate, addList, addGet, addUpdate, addRotate, addRetire, addRevoke, addDisable, addEnable]) {
     add(keys, shell);
   }
+  const audit = program.command("audit").description("read and check the audit log");
+  for (const add of [addAuditList, addAuditVerify, addAuditHead]) add(audit, shell);
   for (const add of [addVerify, addReportLeaked, addHealth]) add(program, shell);
   addExamples(keys, "claviger keys create --name demo", "claviger keys list --expires-before 14d");
   return addExamples(

@@ -27,7 +27,8 @@ export type Reason =
   | "INTERNAL"
   | "NOT_IMPLEMENTED"
   | "DEADLINE_EXCEEDED"
-  | "MESSAGE_TOO_LARGE";
+  | "MESSAGE_TOO_LARGE"
+  | "ISSUER_UNAVAILABLE";
 
 /** A request field that breaks its rule, by its path in the request message (`key.scopes[0]`). */
 export interface FieldViolation {

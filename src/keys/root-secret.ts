@@ -7,6 +7,7 @@ export interface RootKeys {
   readonly tagKey: Buffer;
   readonly pepper: Buffer;
   readonly pageTokenKey: Buffer;
+  readonly auditKey: Buffer;
 }
 
 /** Fewest bytes of a root secret. */
@@ -21,5 +22,6 @@ export function deriveRootKeys(root: Uint8Array): RootKeys {
     tagKey: derive("tag", 32),
     pepper: derive("pepper", 32),
     pageTokenKey: derive("page-token", 32),
+    auditKey: derive("audit", 32),
   };
 }

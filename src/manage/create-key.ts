@@ -1,5 +1,5 @@
 import { actorOf, type Caller } from "../access/caller.ts";
-import { ADMIN_OWNER, requireGrantable } from "../access/permissions.ts";
+import { ADMIN_OWNER, confineOwner, requireGrantable } from "../access/permissions.ts";
 import { invalidField } from "../keys/errors.ts";
 import type { Environment, JsonObject, KeyRecord, KeyView } from "../keys/key.ts";
 import { newKeyId } from "../keys/key-id.ts";
@@ -8,9 +8,11 @@ import { insertKey } from "../postgres/keys.ts";
 import { lockOwner } from "../postgres/owners.ts";
 import { insertSecret } from "../postgres/secrets.ts";
 import { listKnownRoots } from "../postgres/verifiers.ts";
+import { claimRequest } from "./claim-request.ts";
 import type { ManageDeps } from "./deps.ts";
 import { requirePlace } from "./key-limit.ts";
 import { lockCaller } from "./lock.ts";
+import { record } from "./record.ts";
 import { after, chooseSpan } from "./terms.ts";
 
 const RESERVED_OWNERS = "claviger:";
@@ -26,6 +28,8 @@ export interface CreateKey {
   readonly allowedCidrs: readonly string[];
   /** Undefined for the default. */
   readonly ttlMs: number | undefined;
+  /** Empty, or a UUID under which the caller creates at most one key. */
+  readonly requestId: string;
 }
 
 /** Makes a key and its first secret, which exists nowhere but in the answer. */
@@ -41,18 +45,21 @@ export async function createKey(
     await lockOwner(transaction, owner);
     const locked = await lockCaller(transaction, caller, "claviger:keys.write");
     requireGrantable(locked.caller, command.scopes);
-    await requirePlace(transaction, { id: "", owner }, policy.keysPerOwner);
-
     const { now } = locked;
+    const id = newKeyId(now, deps.random);
+    const { requestId, ...payload } = { ...command, owner, ttlMs };
+    await claimRequest(transaction, caller, { method: "CreateKey", requestId, payload, keyId: id, version: 1, now });
+    await requirePlace(transaction, { id, owner }, policy.keysPerOwner);
+
     const minted = deps.keyring.mint(command.environment, deps.random, await listKnownRoots(transaction));
     const { environment, displayName, scopes, labels, metadata, allowedCidrs } = command;
     const key: KeyRecord = {
-      ...{ id: newKeyId(now, deps.random), owner, displayName, environment, scopes, labels, metadata, allowedCidrs },
+      ...{ id, owner, displayName, environment, scopes, labels, metadata, allowedCidrs },
       ...{ disabled: false, currentVersion: 1, ttlMs, createTime: now, updateTime: now, createdBy: actorOf(caller) },
       ...{ revokeTime: null, revokedBy: null, revokeReason: null, revokeNote: "", revision: 0 },
     };
     const { secret, digest, rootId, hint } = minted;
-    const record = {
+    const first = {
       keyId: key.id,
       version: 1,
       hint,
@@ -61,16 +68,23 @@ export async function createKey(
       retireTime: null,
     };
     await insertKey(transaction, key);
-    await insertSecret(transaction, { ...record, digest, rootId });
-    return { view: { key, secrets: [record], now }, secret };
+    await insertSecret(transaction, { ...first, digest, rootId });
+    const details = {
+      display_name: displayName,
+      environment,
+      scopes: [...scopes],
+      expire_time: first.expireTime.toISOString(),
+    };
+    await record(transaction, { deps, caller }, [{ action: "key.created", keyId: id, owner, time: now, details }]);
+    return { view: { key, secrets: [first], now }, secret };
   });
   deps.log.info({ event: "key.created", keyId: made.view.key.id, owner, actor: actorOf(caller) }, "key created");
   return made;
 }
 
 function chooseOwner(caller: Caller, asked: string): string {
-  const own = caller.kind === "service" ? caller.owner : caller.kind === "system" ? ADMIN_OWNER : "";
-  const owner = asked === "" ? own : asked;
+  const own = caller.kind === "system" ? ADMIN_OWNER : caller.kind === "anonymous" ? "" : caller.owner;
+  const owner = confineOwner(caller, asked) || own;
   if (owner.startsWith(RESERVED_OWNERS) && owner !== own) {
     throw invalidField("owner", `owners that begin with ${RESERVED_OWNERS} are reserved; name another`);
   }

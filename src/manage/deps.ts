@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { AuditSigner } from "../audit/signer.ts";
 import type { Keyring } from "../keys/keyring.ts";
 import type { PageTokens } from "../keys/page-token.ts";
 import type { Random } from "../keys/random.ts";
@@ -22,6 +23,7 @@ export interface ManageDeps {
   readonly storage: Storage;
   readonly keyring: Keyring;
   readonly pageTokens: PageTokens;
+  readonly signer: AuditSigner;
   readonly random: Random;
   readonly policy: ManagePolicy;
   readonly log: Logger;

@@ -1,13 +1,12 @@
-import { ClavigerError } from "../keys/errors.ts";
+import type { Caller } from "../access/caller.ts";
+import { confineOwner } from "../access/permissions.ts";
 import type { KeyView } from "../keys/key.ts";
 import { type KeyFilter, listKeys as queryKeys } from "../postgres/keys.ts";
 import type { ManageDeps } from "./deps.ts";
+import { pageSizeOf, readPageToken } from "./pages.ts";
 import { viewKeys } from "./view.ts";
 
 export type { KeyFilter };
-
-const DEFAULT_PAGE_SIZE = 50;
-const MAX_PAGE_SIZE = 1000;
 
 export interface ListKeys {
   readonly filter: KeyFilter;
@@ -26,18 +25,14 @@ export interface KeyPage {
 }
 
 /** One page of the keys that match, newest first; `PAGE_TOKEN_INVALID` for a token of another list. */
-export async function listKeys(deps: ManageDeps, command: ListKeys): Promise<KeyPage> {
-  const filters = canonical(command.filter);
-  const after = command.pageToken === "" ? undefined : deps.pageTokens.read(command.pageToken, filters);
-  if (after === undefined && command.pageToken !== "") {
-    throw new ClavigerError(
-      "PAGE_TOKEN_INVALID",
-      "page_token was not made for this list. Repeat the filters of the first page, or start again without a token",
-    );
-  }
-  const size = Math.min(command.pageSize === 0 ? DEFAULT_PAGE_SIZE : command.pageSize, MAX_PAGE_SIZE);
+export async function listKeys(deps: ManageDeps, caller: Caller, command: ListKeys): Promise<KeyPage> {
+  const owner = confineOwner(caller, command.filter.owner ?? "");
+  const filter = { ...command.filter, ...(owner === "" ? {} : { owner }) };
+  const filters = canonical(filter);
+  const after = readPageToken(deps.pageTokens, command.pageToken, filters);
+  const size = pageSizeOf(command.pageSize);
   return deps.storage.read(async (database) => {
-    const keys = await queryKeys(database, command.filter, { after, limit: size + 1 });
+    const keys = await queryKeys(database, filter, { after, limit: size + 1 });
     const views = await viewKeys(database, keys.slice(0, size));
     return { views, more: keys.length > size, tokenAfter: (view) => deps.pageTokens.make(view.key.id, filters) };
   });

@@ -1,6 +1,6 @@
 import { credentialInvalid } from "../access/authenticate.ts";
 import type { Caller } from "../access/caller.ts";
-import { type Permission, requirePermission } from "../access/permissions.ts";
+import { confinedTo, type Permission, requirePermission } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { KeyRecord } from "../keys/key.ts";
 import { lockKey } from "../postgres/keys.ts";
@@ -40,8 +40,14 @@ export async function lockKeyAndCaller(
   }
   const locked = await judge(transaction, { ...by, held: callerId === undefined ? undefined : rows.get(callerId) });
   const key = rows.get(keyId);
-  if (key === undefined) throw keyNotFound(keyId);
+  if (key === undefined || !mayKnow(by.caller, key)) throw keyNotFound(keyId);
   return { ...locked, key };
+}
+
+/** Whether the caller may learn that the key exists. */
+export function mayKnow(caller: Caller, key: KeyRecord): boolean {
+  const own = confinedTo(caller);
+  return own === undefined || own === key.owner;
 }
 
 export function keyNotFound(keyId: string): ClavigerError {

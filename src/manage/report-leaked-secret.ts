@@ -5,6 +5,7 @@ import { lockKey } from "../postgres/keys.ts";
 import { findByDigests, findSecret } from "../postgres/secrets.ts";
 import { readDatabaseTime } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
+import { record } from "./record.ts";
 import { logRevocation } from "./revoke-key.ts";
 import { writeChange } from "./write-change.ts";
 
@@ -34,14 +35,19 @@ export async function reportLeakedSecret(
     const now = await readDatabaseTime(transaction);
     if (key === undefined || secret === undefined) return undefined;
     const actor = { ...actorOf(caller), keyId: key.id };
-    if (key.revokeTime !== null || !isLive(secret, now)) return { key, actor, view: undefined };
     // Whoever reports a leak is likely to paste it into the source as well.
-    const change = {
-      revokeTime: now,
-      revokedBy: actor,
-      revokeReason: "compromised",
-      revokeNote: redactSecrets(command.source),
-    } as const;
+    const source = redactSecrets(command.source);
+    const about = { keyId: key.id, owner: key.owner, time: now, actor };
+    const alive = key.revokeTime === null && isLive(secret, now);
+    const report = { version: secret.version, source, revoked: alive };
+    await record(transaction, { deps, caller }, [
+      { action: "secret.leak_reported", ...about, details: report },
+      ...(alive
+        ? [{ action: "key.revoked", ...about, details: { reason: "compromised", note: source } } as const]
+        : []),
+    ]);
+    if (!alive) return { key, actor, view: undefined };
+    const change = { revokeTime: now, revokedBy: actor, revokeReason: "compromised", revokeNote: source } as const;
     return { key, actor, view: await writeChange(transaction, { key, now }, change) };
   });
   if (report === undefined) return;

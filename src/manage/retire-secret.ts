@@ -6,6 +6,7 @@ import { retireSecret as endSecret, findSecret } from "../postgres/secrets.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";
 import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import { record } from "./record.ts";
 import { viewSecrets } from "./view.ts";
 import { writeChange } from "./write-change.ts";
 
@@ -31,6 +32,8 @@ export async function retireSecret(
       return { view, receipt: uncachedReceipt(key.revision, now), changed: false };
     }
     await endSecret(transaction, secret, now);
+    const happening = { action: "secret.retired", keyId, owner: key.owner, time: now, details: { version } } as const;
+    await record(transaction, { deps, caller }, [happening]);
     const view = await writeChange(transaction, held, {});
     return { view, receipt: uncachedReceipt(view.key.revision, now), changed: true };
   });

@@ -1,13 +1,16 @@
 import { actorOf, type Caller } from "../access/caller.ts";
-import type { Actor, KeyView, RevocationReason } from "../keys/key.ts";
+import type { Actor, JsonObject, KeyView, RevocationReason } from "../keys/key.ts";
+import { redactSecrets } from "../keys/redact.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";
 import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import { record } from "./record.ts";
 import { viewSecrets } from "./view.ts";
 import { writeChange } from "./write-change.ts";
 
 export interface Revocation {
   readonly reason: RevocationReason | null;
+  /** Secrets that were pasted into it are redacted before it is kept. */
   readonly note: string;
 }
 
@@ -26,12 +29,21 @@ export async function revokeKey(
       const view = { key, secrets: await viewSecrets(transaction, key, now), now };
       return { view, receipt: uncachedReceipt(key.revision, now), changed: false };
     }
-    const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: note };
+    const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: redactSecrets(note) };
+    const details = revocationDetails(command);
+    await record(transaction, { deps, caller }, [
+      { action: "key.revoked", keyId, owner: key.owner, time: now, details },
+    ]);
     const view = await writeChange(transaction, held, change);
     return { view, receipt: uncachedReceipt(view.key.revision, now), changed: true };
   });
   if (revocation.changed) logRevocation(deps, revocation.view, actor);
   return revocation;
+}
+
+/** What the audit log keeps of a revocation. */
+export function revocationDetails({ reason, note }: Revocation): JsonObject {
+  return { ...(reason === null ? {} : { reason }), ...(note === "" ? {} : { note: redactSecrets(note) }) };
 }
 
 /** Tells the log about a revocation that has been committed. */

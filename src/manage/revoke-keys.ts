@@ -1,5 +1,6 @@
 import { actorOf, type Caller } from "../access/caller.ts";
-import type { Actor } from "../keys/key.ts";
+import { confineOwner } from "../access/permissions.ts";
+import { redactSecrets } from "../keys/redact.ts";
 import { changeKeys, countUnrevoked, type KeyFilter, lockUnrevoked } from "../postgres/keys.ts";
 import { lockOwner } from "../postgres/owners.ts";
 import { readRevision, takeRevision } from "../postgres/revisions.ts";
@@ -7,7 +8,8 @@ import { readDatabaseTime } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockCaller } from "./lock.ts";
 import { type Receipt, uncachedReceipt } from "./receipt.ts";
-import type { Revocation } from "./revoke-key.ts";
+import { record } from "./record.ts";
+import { type Revocation, revocationDetails } from "./revoke-key.ts";
 
 export interface RevokeKeys extends Revocation {
   /** At least one of owner and labels is set. */
@@ -30,7 +32,8 @@ export async function revokeKeys(
   caller: Caller,
   command: RevokeKeys,
 ): Promise<{ readonly keyCount: number; readonly receipt: Receipt | undefined }> {
-  const { filter } = command;
+  const owner = confineOwner(caller, command.filter.owner ?? "");
+  const filter = { ...command.filter, ...(owner === "" ? {} : { owner }) };
   if (command.validateOnly) {
     const keyCount = await deps.storage.read((database) => countUnrevoked(database, filter));
     return { keyCount, receipt: undefined };
@@ -38,22 +41,27 @@ export async function revokeKeys(
   await deps.storage.transaction((transaction) => lockCaller(transaction, caller, "claviger:keys.revoke"));
   let keyCount = 0;
   for (;;) {
-    const { ids, receipt } = await revokeBatch(deps, actorOf(caller), command);
+    const { ids, receipt } = await revokeBatch(deps, caller, { ...command, filter });
     if (ids.length === 0) return { keyCount, receipt };
     keyCount += ids.length;
   }
 }
 
 /** Authority was judged before the first batch: a caller whose own key is among those revoked still finishes. */
-async function revokeBatch(deps: ManageDeps, actor: Actor, command: RevokeKeys): Promise<Batch> {
+async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys): Promise<Batch> {
   const { filter, reason, note } = command;
+  const actor = actorOf(caller);
   const batch = await deps.storage.transaction(async (transaction) => {
     if (filter.owner !== undefined) await lockOwner(transaction, filter.owner);
-    const ids = await lockUnrevoked(transaction, filter, deps.policy.revokeBatchSize);
+    const held = await lockUnrevoked(transaction, filter, deps.policy.revokeBatchSize);
+    const ids = held.map((key) => key.keyId);
     const now = await readDatabaseTime(transaction);
     if (ids.length === 0) return { ids, receipt: uncachedReceipt(await readRevision(transaction), now) };
+    const details = revocationDetails(command);
+    const happenings = held.map((key) => ({ action: "key.revoked" as const, ...key, time: now, details }));
+    await record(transaction, { deps, caller }, happenings);
     const revision = await takeRevision(transaction);
-    const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: note };
+    const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: redactSecrets(note) };
     await changeKeys(transaction, ids, { ...change, revision, updateTime: now });
     return { ids, receipt: uncachedReceipt(revision, now) };
   });

@@ -9,11 +9,13 @@ import { lockOwner } from "../postgres/owners.ts";
 import { countLiveSecrets, findSecret, insertSecret, retireSecret } from "../postgres/secrets.ts";
 import type { Database } from "../postgres/storage.ts";
 import { listKnownRoots } from "../postgres/verifiers.ts";
+import { claimRequest } from "./claim-request.ts";
 import type { ManageDeps } from "./deps.ts";
 import { requirePlace } from "./key-limit.ts";
-import { keyNotFound, type Locked, lockKeyAndCaller } from "./lock.ts";
+import { keyNotFound, type Locked, lockKeyAndCaller, mayKnow } from "./lock.ts";
 import { requireEtag, requireUnrevoked } from "./preconditions.ts";
 import { endsSoon, type Receipt, uncachedReceipt } from "./receipt.ts";
+import { record } from "./record.ts";
 import { after, chooseSpan } from "./terms.ts";
 import { writeChange } from "./write-change.ts";
 
@@ -24,6 +26,8 @@ export interface RotateKey {
   /** Undefined for the key's own term. */
   readonly ttlMs: number | undefined;
   readonly etag: string;
+  /** Empty, or a UUID under which the caller makes at most one secret. */
+  readonly requestId: string;
 }
 
 export interface Rotation {
@@ -44,10 +48,13 @@ export async function rotateKey(deps: ManageDeps, caller: Caller, command: Rotat
   const ttlMs =
     command.ttlMs === undefined ? undefined : chooseSpan("ttl", command.ttlMs, { default: 0, max: policy.maxTtlMs });
   const rotation = await deps.storage.transaction(async (transaction) => {
-    await lockOwnerOf(transaction, command.keyId);
+    await lockOwnerOf(transaction, caller, command.keyId);
     const held = await lockKeyAndCaller(transaction, command.keyId, { caller, permission: "claviger:keys.write" });
     const { key, now } = held;
     requireGrantable(held.caller, key.scopes);
+    const version = key.currentVersion + 1;
+    const { requestId, ...payload } = { ...command, graceMs, ttlMs: ttlMs ?? key.ttlMs };
+    await claimRequest(transaction, caller, { method: "RotateKey", requestId, payload, keyId: key.id, version, now });
     requireUnrevoked(key);
     requireEtag(key, command.etag);
 
@@ -58,7 +65,6 @@ export async function rotateKey(deps: ManageDeps, caller: Caller, command: Rotat
     if (isExpired(current, now)) await requirePlace(transaction, key, policy.keysPerOwner);
 
     const { secret, ...minted } = deps.keyring.mint(key.environment, deps.random, await listKnownRoots(transaction));
-    const version = key.currentVersion + 1;
     const expireTime = after(now, ttlMs ?? key.ttlMs);
     await insertSecret(transaction, {
       keyId: key.id,
@@ -68,6 +74,9 @@ export async function rotateKey(deps: ManageDeps, caller: Caller, command: Rotat
       retireTime: null,
       ...minted,
     });
+    const details = { version, expire_time: expireTime.toISOString(), grace_ms: graceMs };
+    const { owner } = key;
+    await record(transaction, { deps, caller }, [{ action: "key.rotated", keyId: key.id, owner, time: now, details }]);
     const view = await writeChange(transaction, held, { currentVersion: version });
     const waits = retiring !== undefined && endsSoon(endOfSecret(retiring), now, policy);
     return { view, secret, retiring, receipt: waits ? uncachedReceipt(view.key.revision, now) : undefined };
@@ -78,9 +87,9 @@ export async function rotateKey(deps: ManageDeps, caller: Caller, command: Rotat
 }
 
 /** Owners are locked before keys, by everybody; whose key it is never changes. */
-async function lockOwnerOf(transaction: Database, keyId: string): Promise<void> {
+async function lockOwnerOf(transaction: Database, caller: Caller, keyId: string): Promise<void> {
   const key = await findKey(transaction, keyId);
-  if (key === undefined) throw keyNotFound(keyId);
+  if (key === undefined || !mayKnow(caller, key)) throw keyNotFound(keyId);
   await lockOwner(transaction, key.owner);
 }
 

@@ -1,12 +1,13 @@
 import type { Caller } from "../access/caller.ts";
 import { requireGrantable } from "../access/permissions.ts";
 import { allowsAtMost } from "../keys/cidrs.ts";
-import type { KeyRecord, KeyView } from "../keys/key.ts";
+import type { JsonObject, KeyRecord, KeyView } from "../keys/key.ts";
 import { missingScopes } from "../keys/scopes.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";
 import { requireEtag, requireUnrevoked } from "./preconditions.ts";
 import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import { record } from "./record.ts";
 import { writeChange } from "./write-change.ts";
 
 /** The fields that an update may name; those that are set are replaced whole. */
@@ -35,9 +36,22 @@ export async function updateKey(
     if (widens(key, next)) requireGrantable(held.caller, [...key.scopes, ...next.scopes]);
     requireUnrevoked(key);
     requireEtag(key, command.etag);
+    const details = detailsOf(key, update);
+    const happening = { action: "key.updated", keyId: key.id, owner: key.owner, time: held.now, details } as const;
+    await record(transaction, { deps, caller }, [happening]);
     const view = await writeChange(transaction, held, update);
     return { view, receipt: narrows(key, next) ? uncachedReceipt(view.key.revision, held.now) : undefined };
   });
+}
+
+/** What verification sees is kept with its old and new value, the rest by name. */
+function detailsOf({ scopes, allowedCidrs, disabled }: KeyRecord, update: KeyUpdate): JsonObject {
+  return {
+    fields: Object.keys(update),
+    ...(update.scopes && { scopes: { from: [...scopes], to: [...update.scopes] } }),
+    ...(update.allowedCidrs && { allowed_cidrs: { from: [...allowedCidrs], to: [...update.allowedCidrs] } }),
+    ...(update.disabled !== undefined && { disabled: { from: disabled, to: update.disabled } }),
+  };
 }
 
 function widens(before: KeyRecord, next: KeyRecord): boolean {

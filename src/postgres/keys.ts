@@ -103,16 +103,19 @@ export async function listKeys(
     .limit(page.limit);
 }
 
-/** Ids, oldest first, of up to `limit` keys of the filter that are not revoked, held for a change. */
-export async function lockUnrevoked(transaction: Database, filter: KeyFilter, limit: number): Promise<string[]> {
-  const rows = await transaction
-    .select({ id: apiKey.id })
+/** Ids and owners, oldest first, of up to `limit` keys of the filter that are not revoked, held for a change. */
+export function lockUnrevoked(
+  transaction: Database,
+  filter: KeyFilter,
+  limit: number,
+): Promise<{ readonly keyId: string; readonly owner: string }[]> {
+  return transaction
+    .select({ keyId: apiKey.id, owner: apiKey.owner })
     .from(apiKey)
     .where(and(matches(filter), isNull(apiKey.revokeTime)))
     .orderBy(apiKey.id)
     .limit(limit)
     .for("update");
-  return rows.map((row) => row.id);
 }
 
 /** How many keys of the filter are not revoked. */

@@ -9,6 +9,8 @@ export interface PostgresOptions {
   readonly url: string;
   /** Connections at most. */
   readonly poolSize: number;
+  /** The role that every connection takes; undefined to stay what it connected as. */
+  readonly role: string | undefined;
   /** Longest wait for a connection, new or from the pool, in milliseconds. */
   readonly storageTimeoutMs: number;
   /** Longest statement, in milliseconds; ended by Postgres. */
@@ -34,6 +36,7 @@ export function connectPostgres(options: PostgresOptions): Connection {
     connectionString: options.url,
     application_name: "claviger",
     max: options.poolSize,
+    ...(options.role === undefined ? {} : { options: `-c role=${options.role}` }),
     connectionTimeoutMillis: options.storageTimeoutMs,
     statement_timeout: options.statementTimeoutMs,
     lock_timeout: options.lockTimeoutMs,

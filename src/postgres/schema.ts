@@ -15,6 +15,7 @@ import {
   timestamp,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
+import type { AuditAction } from "../keys/audit-event.ts";
 import type { Actor, Environment, JsonObject, RevocationReason } from "../keys/key.ts";
 
 // node-postgres gives a Buffer, PGlite a Uint8Array.
@@ -122,3 +123,67 @@ export const verifier = pgTable("verifier", {
   address: text("address").notNull(),
   renewTime: instant("renew_time").notNull(),
 });
+
+/** What was done and refused. Only ever added to. */
+export const auditEvent = pgTable(
+  "audit_event",
+  {
+    id: text("id").primaryKey(),
+    time: instant("time").notNull(),
+    actor: jsonb("actor").$type<Actor>().notNull(),
+    action: text("action").$type<AuditAction>().notNull(),
+    outcome: text("outcome").$type<"done" | "denied">().notNull(),
+    keyId: text("key_id").notNull(),
+    owner: text("owner").notNull(),
+    requestId: text("request_id").notNull(),
+    details: jsonb("details").$type<JsonObject>().notNull(),
+    root: text("root").notNull(),
+    mac: bytea("mac").notNull(),
+  },
+  (table) => [
+    index("audit_event_key_id").on(table.keyId),
+    index("audit_event_owner").on(table.owner),
+    check("audit_event_outcome_known", sql`${table.outcome} in ('done', 'denied')`),
+  ],
+);
+
+/** Events that have no place in the chain yet. */
+export const auditPending = pgTable("audit_pending", {
+  eventId: text("event_id")
+    .primaryKey()
+    .references(() => auditEvent.id),
+});
+
+/** The chain: the event at each place, and the hash over everything up to it. Only ever added to. */
+export const auditSeal = pgTable(
+  "audit_seal",
+  {
+    sequence: bigint("sequence", { mode: "number" }).primaryKey(),
+    eventId: text("event_id")
+      .notNull()
+      .unique()
+      .references(() => auditEvent.id),
+    hash: bytea("hash").notNull(),
+  },
+  (table) => [check("audit_seal_hash_length", sql`octet_length(${table.hash}) = 32`)],
+);
+
+/** Requests that made a key or a secret, so that a retry makes no second one. Kept for 24 hours. */
+export const doneRequest = pgTable(
+  "done_request",
+  {
+    /** Who asked: the kind of caller and its subject or key. */
+    caller: text("caller").notNull(),
+    method: text("method").notNull(),
+    requestId: text("request_id").notNull(),
+    /** SHA-256 over the canonical request, without its id. */
+    payload: bytea("payload").notNull(),
+    keyId: text("key_id").notNull(),
+    version: integer("version").notNull(),
+    expireTime: instant("expire_time").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.caller, table.method, table.requestId] }),
+    index("done_request_expire_time").on(table.expireTime),
+  ],
+);

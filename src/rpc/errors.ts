@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import {
   BadRequestSchema,
@@ -9,7 +9,7 @@ import {
   RetryInfoSchema,
 } from "#gen/google/rpc/error_details_pb.js";
 import { ClavigerError, type Reason } from "../keys/errors.ts";
-import { requestIdKey } from "./call.ts";
+import { redactSecrets } from "../keys/redact.ts";
 
 const DOMAIN = "claviger";
 
@@ -42,17 +42,28 @@ const CODES: Readonly<Record<Reason, Code>> = {
   NOT_IMPLEMENTED: Code.Unimplemented,
   DEADLINE_EXCEEDED: Code.DeadlineExceeded,
   MESSAGE_TOO_LARGE: Code.ResourceExhausted,
+  ISSUER_UNAVAILABLE: Code.Unavailable,
 };
 
-/** The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. */
+/**
+ * The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. What was wrong in the request
+ * may be quoted, and clients log errors: a secret that was pasted into the wrong field is redacted.
+ */
 export function toConnectError(error: ClavigerError): ConnectError {
-  const { message, reason, metadata, violations } = error;
+  const { reason, violations } = error;
+  const message = redactSecrets(error.message);
+  const metadata = Object.fromEntries(
+    Object.entries(error.metadata).map(([name, value]) => [name, redactSecrets(value)]),
+  );
   const code = CODES[reason];
   const connectError = new ConnectError(message, code, undefined, [
     { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { domain: DOMAIN, reason, metadata }) },
   ]);
   if (violations.length > 0) {
-    const fieldViolations = violations.map(({ field, description }) => ({ field, description }));
+    const fieldViolations = violations.map(({ field, description }) => ({
+      field: redactSecrets(field),
+      description: redactSecrets(description),
+    }));
     connectError.details.push({ desc: BadRequestSchema, value: { fieldViolations } });
   }
   if (reason === "KEY_LIMIT_REACHED") {
@@ -75,15 +86,4 @@ export function presentError(error: unknown, log: Logger, requestId: string): Co
   log.error({ requestId, err: error }, "internal error");
   const message = `internal error. Report it with request id ${requestId}`;
   return toConnectError(new ClavigerError("INTERNAL", message, { metadata: { request_id: requestId } }));
-}
-
-/** Outermost of the interceptors: every error of the ones inside leaves in its wire form. */
-export function createErrorInterceptor(log: Logger): Interceptor {
-  return (next) => async (request) => {
-    try {
-      return await next(request);
-    } catch (error) {
-      throw presentError(error, log, request.contextValues.get(requestIdKey));
-    }
-  };
 }

@@ -1,22 +1,20 @@
-import { create, toBinary } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import {
-  type KeyManagement,
-  type ListKeysRequest,
-  ListKeysResponseSchema,
-} from "#gen/claviger/v1/key_management_pb.js";
+import { AuditEventSchema, type ListAuditEventsRequest } from "#gen/claviger/v1/audit_pb.js";
+import type { KeyManagement, ListKeysRequest } from "#gen/claviger/v1/key_management_pb.js";
 import { KeySchema } from "#gen/claviger/v1/key_pb.js";
 import type { Caller } from "../access/caller.ts";
 import { createKey } from "../manage/create-key.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { getKey } from "../manage/get-key.ts";
-import { type KeyFilter, type KeyPage, listKeys } from "../manage/list-keys.ts";
+import { type EventFilter, listAuditEvents } from "../manage/list-audit-events.ts";
+import { type KeyFilter, listKeys } from "../manage/list-keys.ts";
 import { reportLeakedSecret } from "../manage/report-leaked-secret.ts";
 import { retireSecret } from "../manage/retire-secret.ts";
 import { revokeKey } from "../manage/revoke-key.ts";
 import { revokeKeys } from "../manage/revoke-keys.ts";
 import { rotateKey } from "../manage/rotate-key.ts";
 import { updateKey } from "../manage/update-key.ts";
+import { auditEventToProto } from "./audit-to-proto.ts";
 import { callerKey } from "./call.ts";
 import {
   instantFromProto,
@@ -26,18 +24,15 @@ import {
   refuseUnbuilt,
   spanFromProto,
 } from "./from-proto.ts";
+import { pageToProto } from "./page-to-proto.ts";
 import { ENVIRONMENTS, KEY_STATES, keyToProto, REVOCATION_REASONS, receiptToProto, secretToProto } from "./to-proto.ts";
 import { updateFromProto } from "./update-from-proto.ts";
-
-/** A page ends here even if it is short: clients refuse messages above 4 MiB. */
-const PAGE_BYTES = 1024 * 1024;
 
 /** `claviger.v1.KeyManagement`: requests to commands, results to responses. */
 export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyManagement> {
   return {
     async createKey(request, context) {
       refuseUnbuilt("limits", request.limits !== undefined);
-      refuseUnbuilt("request_id", request.requestId !== "");
       const { view, secret } = await createKey(deps, callerOf(context), {
         owner: request.owner,
         displayName: request.displayName,
@@ -47,18 +42,22 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
         metadata: metadataFromProto("metadata", request.metadata),
         allowedCidrs: request.allowedCidrs,
         ttlMs: spanFromProto("ttl", request.ttl),
+        requestId: request.requestId.toLowerCase(),
       });
       return { key: keyToProto(view), secret: secret.reveal() };
     },
 
-    async getKey(request) {
-      return { key: keyToProto(await getKey(deps, request.keyId)) };
+    async getKey(request, context) {
+      return { key: keyToProto(await getKey(deps, callerOf(context), request.keyId)) };
     },
 
-    async listKeys(request) {
+    async listKeys(request, context) {
       refuseUnbuilt("unused_since", request.unusedSince !== undefined);
       const { pageSize, pageToken } = request;
-      return pageToProto(await listKeys(deps, { filter: listFilter(request), pageSize, pageToken }));
+      const command = { filter: listFilter(request), pageSize, pageToken };
+      const page = await listKeys(deps, callerOf(context), command);
+      const { messages, nextPageToken } = pageToProto({ ...page, rows: page.views }, KeySchema, keyToProto);
+      return { keys: messages, nextPageToken };
     },
 
     async updateKey(request, context) {
@@ -67,11 +66,11 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
     },
 
     async rotateKey(request, context) {
-      refuseUnbuilt("request_id", request.requestId !== "");
       const { keyId, etag } = request;
+      const requestId = request.requestId.toLowerCase();
       const graceMs = spanFromProto("grace_period", request.gracePeriod);
       const ttlMs = spanFromProto("ttl", request.ttl);
-      const rotation = await rotateKey(deps, callerOf(context), { keyId, etag, graceMs, ttlMs });
+      const rotation = await rotateKey(deps, callerOf(context), { keyId, etag, graceMs, ttlMs, requestId });
       const { view, secret, retiring, receipt } = rotation;
       return {
         key: keyToProto(view),
@@ -113,8 +112,13 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
       throw methodUnbuilt("QueryUsage");
     },
 
-    listAuditEvents() {
-      throw methodUnbuilt("ListAuditEvents");
+    async listAuditEvents(request, context) {
+      const { pageSize, pageToken } = request;
+      const command = { filter: eventFilter(request), pageSize, pageToken };
+      const page = await listAuditEvents(deps, callerOf(context), command);
+      const rows = { ...page, rows: page.events };
+      const { messages, nextPageToken } = pageToProto(rows, AuditEventSchema, auditEventToProto);
+      return { events: messages, nextPageToken };
     },
   };
 }
@@ -137,20 +141,14 @@ function listFilter(request: ListKeysRequest): KeyFilter {
   };
 }
 
-function pageToProto({ views, more, tokenAfter }: KeyPage) {
-  const response = create(ListKeysResponseSchema);
-  let bytes = 0;
-  for (const [index, view] of views.entries()) {
-    const key = keyToProto(view);
-    bytes += toBinary(KeySchema, key).length;
-    const previous = views[index - 1];
-    if (bytes > PAGE_BYTES && previous !== undefined) {
-      response.nextPageToken = tokenAfter(previous);
-      return response;
-    }
-    response.keys.push(key);
-  }
-  const last = views.at(-1);
-  if (more && last !== undefined) response.nextPageToken = tokenAfter(last);
-  return response;
+function eventFilter({ keyId, owner, actor, startTime, endTime }: ListAuditEventsRequest): EventFilter {
+  const from = instantFromProto("start_time", startTime);
+  const to = instantFromProto("end_time", endTime);
+  return {
+    ...(keyId === "" ? {} : { keyId }),
+    ...(owner === "" ? {} : { owner }),
+    ...(actor === "" ? {} : { actor }),
+    ...(from === undefined ? {} : { startTime: from }),
+    ...(to === undefined ? {} : { endTime: to }),
+  };
 }

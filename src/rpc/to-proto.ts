@@ -101,7 +101,7 @@ export function receiptToProto(receipt: Receipt): MessageInitShape<typeof Revoca
   };
 }
 
-function actorToProto(actor: Actor): ActorMessage {
+export function actorToProto(actor: Actor): ActorMessage {
   const { kind, subject, keyId, address } = actor;
   return create(ActorSchema, { kind: ACTOR_KINDS[kind], subject, keyId, address });
 }

@@ -30,8 +30,13 @@ export async function createAdminKey(deps: ManageDeps): Promise<AdminKey> {
     environment: "live",
     scopes: [ADMIN_SCOPE],
     ttlMs: undefined,
+    requestId: "",
   } as const;
   const rest = { labels: {}, metadata: null, allowedCidrs: [] };
-  const { view, secret } = await createKey(deps, { kind: "system" }, { ...command, ...rest });
+  const { view, secret } = await createKey(
+    deps,
+    { kind: "system", address: "", requestId: "" },
+    { ...command, ...rest },
+  );
   return { keyId: view.key.id, secret };
 }

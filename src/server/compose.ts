@@ -4,10 +4,16 @@ import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Health as HealthService } from "#gen/grpc/health/v1/health_pb.js";
+import type { AuthenticateOptions } from "../access/authenticate.ts";
+import type { FeatureFlag } from "../access/feature-flag.ts";
+import { AuditSigner } from "../audit/signer.ts";
 import { Keyring } from "../keys/keyring.ts";
 import { PageTokens } from "../keys/page-token.ts";
 import type { ManageDeps } from "../manage/deps.ts";
-import { createErrorInterceptor } from "../rpc/errors.ts";
+import { createCallInterceptor } from "../rpc/call-interceptor.ts";
+import { CallLog } from "../rpc/call-log.ts";
+import { createDenialRecorder } from "../rpc/denials.ts";
+import { createFeatureInterceptor } from "../rpc/feature-interceptor.ts";
 import { createGate } from "../rpc/gate.ts";
 import { createKeyManagement } from "../rpc/key-management.ts";
 import { createKeyVerifier } from "../rpc/key-verifier.ts";
@@ -18,6 +24,7 @@ import { createHealth, type Health } from "../transport/health.ts";
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
 import { Verifier } from "../verify/verifier.ts";
+import { monotonicMs } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { systemRandom } from "./random.ts";
@@ -34,21 +41,39 @@ export function createManageDeps({ config, opened, log }: Parts): ManageDeps {
   const { policy } = config;
   const keyring = new Keyring({ roots: opened.roots, brand: policy.brand });
   const pageTokens = new PageTokens(keyring.pageTokenKeys);
-  return { storage: opened.storage, keyring, pageTokens, random: systemRandom, policy, log };
+  const signer = new AuditSigner(opened.roots);
+  return { storage: opened.storage, keyring, pageTokens, signer, random: systemRandom, policy, log };
+}
+
+/** What decides about callers besides storage. */
+export interface Gates {
+  readonly users: AuthenticateOptions["users"];
+  readonly feature: FeatureFlag;
 }
 
 /** The one port with all services behind it; nothing listens yet. */
-export function compose(parts: Parts): { readonly port: Port; readonly health: Health; readonly deps: ManageDeps } {
-  const { config, opened, log } = parts;
+export function compose(parts: Parts & Gates): {
+  readonly port: Port;
+  readonly health: Health;
+  readonly deps: ManageDeps;
+} {
+  const { config, opened, log, users, feature } = parts;
   const { policy } = config;
   const deps = createManageDeps(parts);
+  const callLog = new CallLog(log, monotonicMs);
+  const calls = { log, callLog, recordDenial: createDenialRecorder(deps) };
   const verifier = new Verifier({ keyring: deps.keyring, storage: opened.storage });
   const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
 
   const router = createConnectRouter({
-    requestGate: createGate({ verifier, random: systemRandom, log, verifyAccess: config.verifyAccess }),
-    // Outermost first. The feature flag goes between the deadline and the rules: off comes before invalid.
-    interceptors: [createErrorInterceptor(log), deadlineInterceptor, createValidateInterceptor()],
+    requestGate: createGate({ ...calls, verifier, users, random: systemRandom, verifyAccess: config.verifyAccess }),
+    // Outermost first. Off comes before invalid.
+    interceptors: [
+      createCallInterceptor(calls),
+      deadlineInterceptor,
+      createFeatureInterceptor(deps, feature),
+      createValidateInterceptor(),
+    ],
     readMaxBytes: policy.maxMessageBytes,
     acceptCompression: [compressionGzip],
     // Requests may be compressed; responses are not, since an error must stay readable on its way out.
@@ -62,7 +87,12 @@ export function compose(parts: Parts): { readonly port: Port; readonly health: H
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const port = createPort({
     ...config.listen,
-    handler: createConnectHandler({ router, ...policy, onError }),
+    handler: createConnectHandler({
+      router,
+      ...policy,
+      onError,
+      onAnswer: (method, values) => callLog.unread(method, values),
+    }),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
     onError,
   });

@@ -1,8 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
+import type { IssuerConfig } from "../access/issuer-config.ts";
 import { MIN_ROOT_BYTES } from "../keys/root-secret.ts";
 import { Secret } from "../keys/secret.ts";
 import { ConfigError } from "./config-error.ts";
+import { parseIssuers } from "./parse-issuers.ts";
 import { parsePolicy } from "./parse-policy.ts";
 import type { Policy } from "./policy.ts";
 import { SETTINGS } from "./settings.ts";
@@ -21,6 +23,12 @@ export interface ServerConfig {
   readonly reflection: boolean;
   readonly logLevel: string;
   readonly policy: Policy;
+  /** Whose tokens make users; empty: service keys only. */
+  readonly issuers: readonly IssuerConfig[];
+  /** JSON file of flags, or a module with an OpenFeature provider; undefined: everything is on. */
+  readonly flagsFile: string | undefined;
+  /** The settings that were set, by variable, secrets masked; for the log. */
+  readonly described: Readonly<Record<string, string>>;
   /** What the operator should know though it does not stop the start. */
   readonly warnings: readonly string[];
 }
@@ -56,6 +64,9 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
     reflection: reflection === "on",
     logLevel: oneOf(environment, "CLAVIGER_LOG_LEVEL", LOG_LEVELS) ?? "info",
     policy: parsePolicy(setting(environment, "CLAVIGER_POLICY")),
+    issuers: parseIssuers(setting(environment, "CLAVIGER_JWT_ISSUERS")),
+    flagsFile: setting(environment, "CLAVIGER_FLAGS_FILE"),
+    described: describeSettings(environment),
     warnings: [...unbuiltSettings(environment), ...exposure(listen.host)],
   };
 }
@@ -137,13 +148,17 @@ function parseDatabaseUrl(url: Secret | undefined): Secret | undefined {
 }
 
 function unbuiltSettings(environment: Environment): string[] {
-  return SETTINGS.filter(
-    ({ variable, unbuilt }) => unbuilt !== undefined && setting(environment, variable) !== undefined,
-  ).map(({ variable, unbuilt }) => {
-    if (unbuilt === "refuse")
-      throw new ConfigError(variable, "is not honoured yet, and ignoring it could harm. Unset it");
-    return `${variable} is set and has no effect yet`;
+  const set = SETTINGS.filter(({ variable, unbuilt }) => unbuilt && setting(environment, variable) !== undefined);
+  return set.map(({ variable }) => `${variable} is set and has no effect yet`);
+}
+
+/** What was set, for the log of the start; secrets masked. */
+function describeSettings(environment: Environment): Record<string, string> {
+  const set = SETTINGS.flatMap(({ variable, secret }) => {
+    const value = setting(environment, variable) ?? (setting(environment, `${variable}_FILE`) && "[from file]");
+    return value === undefined || value === "" ? [] : [[variable, secret ? "[redacted]" : value] as const];
   });
+  return Object.fromEntries(set);
 }
 
 /** TLS is not built yet: whatever is listened on beyond this machine is cleartext. */

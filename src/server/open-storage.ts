@@ -1,9 +1,11 @@
+import { sql } from "drizzle-orm";
 import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
 import type { Secret } from "../keys/secret.ts";
 import { migrate, migrateEmbedded } from "../postgres/migrate.ts";
 import { openPglite } from "../postgres/pglite-connection.ts";
 import { connectPostgres } from "../postgres/postgres-connection.ts";
 import { countLiveUnderOtherRoots } from "../postgres/secrets.ts";
+import { SERVICE_ROLE } from "../postgres/service-role.ts";
 import { Storage } from "../postgres/storage.ts";
 import { parseRootSecrets, type ServerConfig } from "./config.ts";
 import { ensureDatabase } from "./create-database.ts";
@@ -40,11 +42,12 @@ export async function openStorage(config: ServerConfig): Promise<OpenStorage> {
 async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStorage> {
   const { policy, rootSecrets } = config;
   if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
-  await migrate({ databaseUrl: url.reveal() }).catch((error: unknown) => {
+  const migrated = await migrate({ databaseUrl: url.reveal() }).catch((error: unknown) => {
     throw unreachable(url, error);
   });
+  const role = migrated.canServeAsRole ? SERVICE_ROLE : undefined;
   const storage = new Storage({
-    connect: () => connectPostgres({ url: url.reveal(), ...policy }),
+    connect: () => connectPostgres({ url: url.reveal(), role, ...policy }),
     timeoutMs: policy.storageTimeoutMs,
   });
   return { storage, roots: deriveRoots(rootSecrets), adminKeyFile: undefined, close: () => storage.close() };
@@ -58,6 +61,7 @@ async function openEmbedded(config: ServerConfig, path: string): Promise<OpenSto
     await ensureDatabase(folder.databaseFolder);
     const connection = await openPglite(folder.databaseFolder);
     await migrateEmbedded(connection.database);
+    await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
     const storage = new Storage({ connect: () => connection, timeoutMs: config.policy.storageTimeoutMs });
     const close = async () => {
       await storage.close();
@@ -85,9 +89,17 @@ async function refuseDroppedRoots({ storage, roots }: OpenStorage): Promise<void
   );
 }
 
+/** SQLSTATE. */
+const INSUFFICIENT_PRIVILEGE = "42501";
+
 function unreachable(url: Secret, error: unknown): StartupError {
   const { hostname, port, pathname } = new URL(url.reveal());
   const cause = error instanceof Error ? (error.cause ?? error) : error;
+  if (cause instanceof Error && "code" in cause && cause.code === INSUFFICIENT_PRIVILEGE) {
+    return new StartupError(
+      `the schema at ${hostname}:${port || "5432"}${pathname} is behind this version, and who connects may not change it (${cause.message}). Run \`claviger migrate\` as the owner of the schema first`,
+    );
+  }
   const reason =
     cause instanceof Error ? cause.message || ("code" in cause ? String(cause.code) : cause.name) : String(cause);
   return new StartupError(

@@ -30,14 +30,34 @@ it.each(["keysPerUser", "__proto__", "constructor", "toString", ""])(
   },
 );
 
-it.each([0, -1, "20", null, true, [1], {}])("%j is no positive number", (value) => {
+it.each([0, -1, 2.5, "20", null, true, [1], {}])("%j is no positive whole number", (value) => {
   const text = JSON.stringify({ keysPerOwner: value });
   expect(() => parsePolicy(text)).toThrow(
-    `CLAVIGER_POLICY has ${JSON.stringify(value)} for keysPerOwner. Give a positive number`,
+    `CLAVIGER_POLICY has ${JSON.stringify(value)} for keysPerOwner. Give a positive whole number`,
   );
 });
 
 it.each(["", "a", "ACME", "ac_me", "acme1", "a".repeat(17), 7])("%j is no brand", (value) => {
   const text = JSON.stringify({ brand: value });
   expect(() => parsePolicy(text)).toThrow(/for brand\. Give 2 to 16 lower-case letters/);
+});
+
+it.each([[[]], [["*"]], [["orders:*", "billing:read"]]])("%j are scopes that users may grant", (scopes) => {
+  const text = JSON.stringify({ userGrantableScopes: scopes });
+  expect(parsePolicy(text).userGrantableScopes).toEqual(scopes);
+});
+
+it.each([
+  [["claviger:*"]],
+  [["orders:*", "claviger:verify"]],
+  [["claviger"]],
+  [["Orders:*"]],
+  [["orders:**"]],
+  [[""]],
+  [[7]],
+  "*",
+  {},
+])("%j are no scopes that users may grant", (scopes) => {
+  const text = JSON.stringify({ userGrantableScopes: scopes });
+  expect(() => parsePolicy(text)).toThrow(/for userGrantableScopes\. Give a list of scopes outside claviger:/);
 });

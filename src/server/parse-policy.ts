@@ -1,19 +1,53 @@
+import { isOwnScope } from "../keys/scopes.ts";
 import { ConfigError } from "./config-error.ts";
 import { DEFAULT_POLICY, type Policy } from "./policy.ts";
 
 const VARIABLE = "CLAVIGER_POLICY";
+const SCOPE = /^(\*|[a-z0-9_.-]+(:[a-z0-9_.-]+)*(:\*)?)$/;
+
+/** What a value must be, and how to say so. */
+interface Rule {
+  readonly right: string;
+  readonly holds: (value: unknown) => boolean;
+}
+
+const POSITIVE: Rule = {
+  right: "a positive whole number",
+  holds: (value) => Number.isSafeInteger(value) && Number(value) > 0,
+};
+
+/** For the values that are not simply numbers. */
+const RULES: Readonly<Record<string, Rule>> = {
+  brand: {
+    right: "2 to 16 lower-case letters",
+    holds: (value) => typeof value === "string" && /^[a-z]{2,16}$/.test(value),
+  },
+  clockRateError: {
+    right: "a number above 0 and below 1",
+    holds: (value) => typeof value === "number" && value > 0 && value < 1,
+  },
+  userGrantableScopes: {
+    // Only administrators grant scopes of Claviger: a user who could would be one.
+    right: 'a list of scopes outside claviger:, such as ["orders:*"]',
+    holds: (value) => Array.isArray(value) && value.every(isGrantableScope),
+  },
+};
 
 /** The default policy with the values that `text`, a JSON object, replaces. */
 export function parsePolicy(text: string | undefined): Policy {
   const changes = text === undefined ? {} : parseObject(text);
   for (const [name, value] of Object.entries(changes)) {
     if (!Object.hasOwn(DEFAULT_POLICY, name)) throw new ConfigError(VARIABLE, `has no ${name}. It takes ${known()}`);
-    if (name === "brand" ? !isBrand(value) : !isPositive(value)) {
-      const right = name === "brand" ? "2 to 16 lower-case letters" : "a positive number";
-      throw new ConfigError(VARIABLE, `has ${JSON.stringify(value)} for ${name}. Give ${right}`);
+    const rule = RULES[name] ?? POSITIVE;
+    if (!rule.holds(value)) {
+      throw new ConfigError(VARIABLE, `has ${JSON.stringify(value)} for ${name}. Give ${rule.right}`);
     }
   }
   return { ...DEFAULT_POLICY, ...changes };
+}
+
+function isGrantableScope(scope: unknown): boolean {
+  return typeof scope === "string" && SCOPE.test(scope) && !isOwnScope(scope);
 }
 
 function parseObject(text: string): object {
@@ -24,14 +58,6 @@ function parseObject(text: string): object {
     // Falls through to the one message for both.
   }
   throw new ConfigError(VARIABLE, 'is not a JSON object. Give one such as {"keysPerOwner": 20}');
-}
-
-function isBrand(value: unknown): boolean {
-  return typeof value === "string" && /^[a-z]{2,16}$/.test(value);
-}
-
-function isPositive(value: unknown): boolean {
-  return typeof value === "number" && Number.isFinite(value) && value > 0;
 }
 
 function known(): string {

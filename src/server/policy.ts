@@ -9,6 +9,8 @@ export const DEFAULT_POLICY = {
   brand: "clv",
   /** Keys per owner that are neither revoked nor expired: what the users of the service asked for. */
   keysPerOwner: 10,
+  /** Scopes, possibly wildcards, that users may grant to their own keys: any outside `claviger:`. */
+  userGrantableScopes: ["*"] as readonly string[],
   /** Live secrets per key: a rotation a day with the longest grace needs two. */
   liveSecretsPerKey: 5,
   /** Default and longest term of a secret: a leak that nobody notices ends by itself. */
@@ -25,6 +27,8 @@ export const DEFAULT_POLICY = {
   revokeBatchSize: 1000,
   /** How long revoked and expired keys stay readable: 13 months, a year and its last invoice. */
   retentionMs: 396 * DAY,
+  /** How often audit events get their place in the chain: how long somebody with the database could remove one unseen. */
+  sealEveryMs: SECOND,
   /** How often keys beyond the retention are removed. */
   forgetEveryMs: HOUR,
 
@@ -69,5 +73,9 @@ export const DEFAULT_POLICY = {
 
 /** A policy has the shape of the default, with other values. */
 export type Policy = {
-  readonly [Name in keyof typeof DEFAULT_POLICY]: (typeof DEFAULT_POLICY)[Name] extends string ? string : number;
+  readonly [Name in keyof typeof DEFAULT_POLICY]: (typeof DEFAULT_POLICY)[Name] extends number
+    ? number
+    : (typeof DEFAULT_POLICY)[Name] extends string
+      ? string
+      : readonly string[];
 };

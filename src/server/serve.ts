@@ -1,17 +1,21 @@
 import { writeFile } from "node:fs/promises";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import { createUserAuthenticator } from "../access/jwt-issuers.ts";
 import { ADMIN_OWNER } from "../access/permissions.ts";
+import { sealPending } from "../audit/seal-pending.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { forgetKeys } from "../manage/forget-keys.ts";
 import { isOwnerKnown } from "../postgres/owners.ts";
 import { removeVerifier, renewVerifier, type VerifierRow } from "../postgres/verifiers.ts";
 import { createAdminKey } from "./bootstrap.ts";
+import { systemClock } from "./clock.ts";
 import { compose, type Parts } from "./compose.ts";
 import type { ServerConfig } from "./config.ts";
 import { every } from "./every.ts";
 import { describeStart } from "./first-steps.ts";
 import { createLogger } from "./logger.ts";
+import { openFlags } from "./open-flags.ts";
 import { openStorage } from "./open-storage.ts";
 import { systemRandom } from "./random.ts";
 import { watchStorage } from "./readiness.ts";
@@ -50,7 +54,8 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
 /** Serves with storage that is open; closing the server closes it. */
 export async function runServer(options: Omit<ServeOptions, "config">, parts: Parts): Promise<RunningServer> {
   const { config, opened, log } = parts;
-  const { port, health, deps } = compose(parts);
+  const gates = await openGates(parts);
+  const { port, health, deps } = compose({ ...parts, users: gates.users?.authenticate, feature: gates.flags.flag });
   const { storage } = opened;
   const { url } = await port.listen();
 
@@ -64,21 +69,42 @@ export async function runServer(options: Omit<ServeOptions, "config">, parts: Pa
     watchStorage({ storage, log, ...config.policy, onChange: setReady }),
     every(config.policy.renewEveryMs, () => renew(deps, self)),
     every(config.policy.forgetEveryMs, () => forget(deps)),
+    every(config.policy.sealEveryMs, () => seal(deps)),
   ];
 
   await announceStart(options, { ...parts, deps, url });
-  log.info({ event: "started", url, storage: config.storage.kind }, "started");
+  log.info({ event: "started", url, storage: config.storage.kind, settings: config.described }, "started");
   return {
     url,
     async close() {
       health.shutdown();
       await port.drain();
       for (const task of tasks) task.stop();
+      await gates.close();
       await storage.read((database) => removeVerifier(database, self.epoch)).catch(() => undefined);
       await opened.close();
       log.info({ event: "stopped" }, "stopped");
     },
   };
+}
+
+/** What decides about callers besides storage: the users' issuers and the feature flag. */
+async function openGates({ config, log }: Parts) {
+  const flags = await openFlags({ setting: config.flagsFile, log });
+  const users =
+    config.issuers.length === 0
+      ? undefined
+      : createUserAuthenticator({
+          issuers: config.issuers,
+          grantableScopes: config.policy.userGrantableScopes,
+          clock: systemClock,
+          onWarning: (problem, issuer) => log.warn({ event: "issuer", issuer, problem }, "an issuer has a problem"),
+        });
+  const close = async () => {
+    users?.close();
+    await flags.close();
+  };
+  return { flags, users, close };
 }
 
 async function announceStart(
@@ -97,6 +123,12 @@ async function renew({ storage, log }: ManageDeps, self: VerifierRow): Promise<v
   await storage
     .read((database) => renewVerifier(database, self))
     .catch((error: unknown) => log.warn({ err: error }, "could not renew this process's registration"));
+}
+
+async function seal(deps: ManageDeps): Promise<void> {
+  await sealPending(deps).catch((error: unknown) =>
+    deps.log.warn({ err: error }, "audit events could not be sealed; they will be"),
+  );
 }
 
 async function forget(deps: ManageDeps): Promise<void> {

@@ -6,8 +6,8 @@ export interface Setting {
   readonly description: string;
   /** Whether the value must not be shown. A secret can also be read from the file named by `<variable>_FILE`. */
   readonly secret: boolean;
-  /** Set for a setting that is known and has no effect yet; whether that is dangerous enough to refuse the start. */
-  readonly unbuilt?: "warn" | "refuse";
+  /** Set for a setting that is known and has no effect yet. */
+  readonly unbuilt?: true;
 }
 
 /** Every setting of the server, in the order of the documentation. */
@@ -36,7 +36,7 @@ export const SETTINGS = [
     flag: "--redis-url <url>",
     description: "Redis (no effect yet)",
     secret: true,
-    unbuilt: "warn",
+    unbuilt: true,
   },
   {
     variable: "CLAVIGER_ROOT_SECRETS",
@@ -78,41 +78,39 @@ export const SETTINGS = [
     flag: "--lease-ms <milliseconds>",
     description: "lease term of cached verification (no effect yet)",
     secret: false,
-    unbuilt: "warn",
+    unbuilt: true,
   },
   {
     variable: "CLAVIGER_LEASE_DATABASE_URL",
     flag: "--lease-database-url <url>",
     description: "direct connection for leases behind a transaction pooler (no effect yet)",
     secret: true,
-    unbuilt: "warn",
+    unbuilt: true,
   },
   {
     variable: "CLAVIGER_ON_DATABASE_LOSS",
     flag: "--on-database-loss <deny|revocation-set>",
     description: "what cached verification does without Postgres (no effect yet: it denies)",
     secret: false,
-    unbuilt: "warn",
+    unbuilt: true,
   },
   {
     variable: "CLAVIGER_ON_LIMITER_LOSS",
     flag: "--on-limiter-loss <allow|deny>",
     description: "what limits do without Redis (no effect yet)",
     secret: false,
-    unbuilt: "warn",
+    unbuilt: true,
   },
   {
     variable: "CLAVIGER_FLAGS_FILE",
     flag: "--flags-file <file>",
-    description: "feature flags (not built yet: a start with it is refused)",
+    description: "JSON of feature flags, watched, or a module with an OpenFeature provider (default: all on)",
     secret: false,
-    unbuilt: "refuse",
   },
   {
     variable: "CLAVIGER_JWT_ISSUERS",
     flag: "--jwt-issuers <json>",
-    description: "issuers of user tokens (no effect yet: only service keys can call)",
+    description: "JSON list of the issuers whose users may manage their keys (default: service keys only)",
     secret: false,
-    unbuilt: "warn",
   },
 ] as const satisfies readonly Setting[] as readonly Setting[];

@@ -40,6 +40,7 @@ const readMaxBytes = 64 * 1024;
 type Verify = NonNullable<ServiceImpl<typeof KeyVerifier>["verify"]>;
 
 interface ServeOptions {
+  readonly wrap?: (handler: HttpHandler) => HttpHandler;
   verify?: Verify;
   routes?: (router: ConnectRouter) => void;
   defaultDeadlineMs?: number;
@@ -66,7 +67,7 @@ async function serve(options: ServeOptions = {}) {
   const port = createPort({
     host: "127.0.0.1",
     port: 0,
-    handler: options.handler ?? adapter,
+    handler: (options.wrap ?? ((inner) => inner))(options.handler ?? adapter),
     limits: {
       maxConnections: 100,
       maxConcurrentStreams: 128,
@@ -373,6 +374,21 @@ test.each(["grpc", "grpcWeb", "connect"] as const)(
     expect(stream.rstCode).toBe(http2.constants.NGHTTP2_NO_ERROR);
   },
 );
+
+test("an HTTP/2 stream closes on the server too after a refused body larger than the flow-control window", async () => {
+  const closed = Promise.withResolvers<undefined>();
+  const { url } = await serve({
+    wrap: (handler) => (req, res) => {
+      if ("stream" in res) res.stream.once("close", () => closed.resolve(undefined));
+      handler(req, res);
+    },
+  });
+  const { stream } = openStream(url, { "content-type": protocols.grpc.contentType });
+  const answer = readAnswer(stream);
+  stream.write(encodeEnvelope(0, new Uint8Array(1024 * 1024)));
+  expect(protocols.grpc.errorIn(await answer)?.code).toBe(Code.ResourceExhausted);
+  await closed.promise;
+});
 
 test("an unknown path is 404 with Connect's JSON for everything that is not gRPC", async () => {
   const { url } = await serve();

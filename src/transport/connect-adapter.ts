@@ -1,5 +1,5 @@
 import { constants } from "node:http2";
-import { type ConnectRouter, createContextValues } from "@connectrpc/connect";
+import { type ConnectRouter, type ContextValues, createContextValues } from "@connectrpc/connect";
 import {
   assertByteStreamRequest,
   type UniversalHandler,
@@ -20,6 +20,8 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly router: ConnectRouter;
   /** Told of an answer that could not be made or sent though its client was there. Default: it is dropped. */
   readonly onError?: (error: unknown, path: string) => void;
+  /** Told of every call once its answer begins, also of those that no interceptor saw because they could not be read. */
+  readonly onAnswer?: (method: string, values: ContextValues) => void;
 }
 
 /**
@@ -27,7 +29,7 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
  * as Trailers-Only, every error carries ErrorInfo, unary calls have a deadline, a client that goes away is no failure.
  */
 export function createConnectHandler(options: ConnectHandlerOptions): HttpHandler {
-  const { router, onError = () => {} } = options;
+  const { router, onError = () => {}, onAnswer = () => {} } = options;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
   async function serve(req: HttpRequest, res: HttpResponse): Promise<void> {
@@ -51,7 +53,9 @@ export function createConnectHandler(options: ConnectHandlerOptions): HttpHandle
       const timeoutMs = boundTimeout(request.header, options);
       if (timeoutMs !== undefined) request.body = arrivingWithin(request.body, timeoutMs);
     }
-    return explainErrors(await handler(request));
+    const response = await handler(request);
+    onAnswer(`${handler.service.typeName}/${handler.method.name}`, request.contextValues ?? createContextValues());
+    return explainErrors(response);
   }
 
   return (req, res) => void serve(req, res);

@@ -42,7 +42,11 @@ export async function writeResponse(response: UniversalServerResponse, { req, re
  * would be too soon: nghttp2 drops the frames of a stream that are still queued when its reset is submitted.
  */
 function stopSending(stream: ServerHttp2Stream): void {
-  stream.setTimeout(1000, () => stream.close(constants.NGHTTP2_NO_ERROR));
+  stream.setTimeout(1000, () => {
+    stream.close(constants.NGHTTP2_NO_ERROR);
+    // Node (26) would wait for the end of a body that was read in part, for good, and a drain for that.
+    setImmediate(() => stream.destroy());
+  });
 }
 
 function writeHead(res: HttpResponse, response: UniversalServerResponse, { endStream }: { endStream: boolean }): void {

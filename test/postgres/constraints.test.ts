@@ -8,6 +8,7 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
 
 const TIMEOUTS = {
+  role: undefined,
   storageTimeoutMs: 30_000,
   statementTimeoutMs: 30_000,
   lockTimeoutMs: 5000,

@@ -24,7 +24,7 @@ describeWithPostgres("Migration of an empty database", () => {
     return database.url;
   }
 
-  const atOnce = (work: () => Promise<void>) => Promise.allSettled(Array.from({ length: PROCESSES }, () => work()));
+  const atOnce = (work: () => Promise<unknown>) => Promise.allSettled(Array.from({ length: PROCESSES }, () => work()));
 
   async function query<T>(url: string, work: (sql: postgres.Sql) => Promise<T>): Promise<T> {
     const sql = postgres(url, { max: 1, onnotice: () => undefined });

@@ -1,5 +1,5 @@
-import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, readFile, symlink } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithGo, describeWithPostgres, describeWithPython } from "../support/describe-with.ts";
@@ -8,15 +8,9 @@ import { freePort } from "../support/free-port.ts";
 import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
 import { copyRepository, type RepositoryCopy } from "../support/repository-copy.ts";
 import { inheritedEnv } from "../support/server-process.ts";
+import { followBlocks, SERVE_FOR_A_MOMENT } from "./follow-blocks.ts";
 import { blocksOf, readSections, type Substitution } from "./readme-sections.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
-
-/** Starts the server beside the shell, asks it, stops it, and ends with its code. */
-const SERVE_FOR_A_MOMENT = `./bin/claviger.js serve > serve.log & server=$!
-trap 'kill $server' EXIT
-until grep -q "listening on" serve.log; do kill -0 $server; sleep 0.1; done
-./bin/claviger.js health --url "http://$CLAVIGER_LISTEN"
-trap - EXIT; kill $server; wait $server`;
 
 /** All that differs between what the README says and what runs here. */
 function substitutions(facts: { readonly address: string; readonly databaseUrl?: string }): Substitution[] {
@@ -40,6 +34,7 @@ function substitutions(facts: { readonly address: string; readonly databaseUrl?:
 /** Sections whose commands run here, and those that run elsewhere. */
 const COVERED = ["Start", "The command line", "On Postgres", "Clients", "Plain JSON", "Python", "Go"];
 const RUN_BY_PACK_TEST = "TypeScript";
+const RUN_BY_OPERATION_TEST = ["Users", "The feature flag", "Database roles", "The audit log"];
 
 /** Milliseconds. A test here starts a dozen programs, on a machine that may be busy. */
 const START_MS = 60_000;
@@ -117,7 +112,7 @@ describe("the README", () => {
       blocksOf(sections, section).some(({ language }) => language === "sh"),
     );
     expect(withCommands).toEqual(expect.arrayContaining(COVERED));
-    expect(new Set(withCommands)).toEqual(new Set([...COVERED, RUN_BY_PACK_TEST]));
+    expect(new Set(withCommands)).toEqual(new Set([...COVERED, RUN_BY_PACK_TEST, ...RUN_BY_OPERATION_TEST]));
   });
 
   it("starts with two commands: npm start and npm test", () => {
@@ -150,18 +145,8 @@ describe("npm start, as the README has it", { timeout: TEST_MS }, () => {
   }
 
   /** Saves the programs of a section and runs its commands, in its order. Returns what the commands printed. */
-  async function follow(terminal: Terminal, section: string): Promise<string> {
-    let printed = "";
-    for (const { language, text, file } of blocksOf(sections, section, substitutions({ address }))) {
-      if (language === "sh") {
-        printed += await terminal.paste(text);
-      } else {
-        if (file === undefined) throw new Error(`a program of ${section} has no file name in its first line`);
-        await mkdir(dirname(join(clone.folder, file)), { recursive: true });
-        await writeFile(join(clone.folder, file), text);
-      }
-    }
-    return printed;
+  function follow(terminal: Terminal, section: string): Promise<string> {
+    return followBlocks(terminal, clone.folder, blocksOf(sections, section, substitutions({ address })));
   }
 
   it("prints commands that create, verify and revoke a key", async () => {

@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import postgresClient from "postgres";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Clients, startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
@@ -72,9 +72,10 @@ describeWithPostgres("Without its database", () => {
   });
 
   it("what nobody expected is INTERNAL with the id of the call, and does not say what happened", async () => {
-    const { claviger, anybody } = running();
+    const { postgres, claviger, anybody } = running();
     const { secret } = await makeKey(claviger.admin, { owner: "away-broken" });
-    await claviger.storage.read((database) => database.execute(sql`alter table api_key rename to mislaid`));
+    const owner = postgresClient(postgres.url, { max: 1 });
+    await owner`alter table api_key rename to mislaid`;
     try {
       const headers = { "x-request-id": "call-1" };
       const refusal = await refusalOf(anybody.verifier.verify({ secret }, { headers }));
@@ -89,7 +90,8 @@ describeWithPostgres("Without its database", () => {
         hasRetryInfo: false,
       });
     } finally {
-      await claviger.storage.read((database) => database.execute(sql`alter table mislaid rename to api_key`));
+      await owner`alter table mislaid rename to api_key`;
+      await owner.end();
     }
     expect(await verdictOf(anybody, secret)).toBe("VALID");
   });

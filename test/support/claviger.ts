@@ -1,11 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
-import { afterAll, beforeAll, describe } from "vitest";
-import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
-import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import { afterAll, beforeAll, describe, inject } from "vitest";
 import type { Storage } from "../../src/postgres/storage.ts";
 import { createAdminKey } from "../../src/server/bootstrap.ts";
 import { createManageDeps } from "../../src/server/compose.ts";
@@ -13,6 +9,7 @@ import { loadConfig } from "../../src/server/config.ts";
 import { createLogger } from "../../src/server/logger.ts";
 import { openStorage } from "../../src/server/open-storage.ts";
 import { runServer } from "../../src/server/serve.ts";
+import { type Clients, connect } from "./connect.ts";
 import { createTestDatabase } from "./database.ts";
 import { describeWithPostgres } from "./describe-with.ts";
 
@@ -21,12 +18,6 @@ export type StorageKind = "embedded" | "postgres";
 /** A root secret for tests, 32 zero bytes in base64. */
 export const TEST_ROOT_SECRET = Buffer.alloc(32).toString("base64");
 
-/** Both services as one caller. */
-export interface Clients {
-  readonly keys: Client<typeof KeyManagement>;
-  readonly verifier: Client<typeof KeyVerifier>;
-}
-
 /** A whole server in this process, spoken to over gRPC. */
 export interface TestClaviger {
   readonly url: string;
@@ -34,6 +25,8 @@ export interface TestClaviger {
   readonly admin: Clients;
   /** Calls with that secret as the credential; without one if undefined. */
   as(token: string | undefined): Clients;
+  /** With Postgres: where the database is, as its owner. */
+  readonly databaseUrl: string | undefined;
   /** For moving a row's dates; everything else goes over the wire. */
   readonly storage: Storage;
   close(): Promise<void>;
@@ -57,6 +50,7 @@ export async function startClaviger(
     admin: connect(server.url, adminToken),
     as: (token) => connect(server.url, token),
     storage: opened.storage,
+    databaseUrl: place.settings.DATABASE_URL,
     close: async () => {
       await server.close();
       await place.remove();
@@ -85,18 +79,9 @@ export function describeOnEachStorage(
   describeWithPostgres(`${name} (Postgres)`, suite("postgres"));
 }
 
-/** Both services at `url` over gRPC. */
-export function connect(url: string, token?: string): Clients {
-  const authorize: Interceptor = (next) => (request) => {
-    if (token !== undefined) request.header.set("authorization", `Bearer ${token}`);
-    return next(request);
-  };
-  const transport = createGrpcTransport({ baseUrl: url, interceptors: [authorize] });
-  return { keys: createClient(KeyManagement, transport), verifier: createClient(KeyVerifier, transport) };
-}
-
 async function temporaryFolder() {
   const folder = await mkdtemp(join(tmpdir(), "claviger-"));
+  await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
   return {
     settings: { CLAVIGER_DATA_DIR: folder } as Record<string, string>,
     remove: () => rm(folder, { recursive: true, force: true }),
@@ -110,3 +95,5 @@ async function temporaryDatabase() {
     remove: () => database.drop(),
   };
 }
+
+export { type Clients, connect } from "./connect.ts";

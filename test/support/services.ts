@@ -23,6 +23,8 @@ declare module "vitest" {
   interface ProvidedContext {
     /** The shared Postgres, or `undefined` where none is to be had. */
     postgres: { readonly adminUrl: string; readonly template: string } | undefined;
+    /** The folder of a migrated embedded database, to be copied. */
+    embedded: { readonly template: string };
     /** The shared Redis, or `undefined` where none is to be had. */
     redis: { readonly url: string } | undefined;
     /** A Python with gRPC and `protoc`, or `undefined`. */

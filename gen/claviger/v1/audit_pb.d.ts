@@ -98,7 +98,7 @@ export declare type AuditEvent = Message<"claviger.v1.AuditEvent"> & {
 export declare const AuditEventSchema: GenMessage<AuditEvent>;
 
 /**
- * Asks for events. Not built yet: `UNIMPLEMENTED`.
+ * Asks for events that match all filters that are set.
  *
  * @generated from message claviger.v1.ListAuditEventsRequest
  */
@@ -139,7 +139,7 @@ export declare type ListAuditEventsRequest = Message<"claviger.v1.ListAuditEvent
   endTime?: Timestamp | undefined;
 
   /**
-   * How many events at most; 0 means 50, above 1000 means 1000.
+   * How many events at most; 0 means 50, above 1000 means 1000. A page ends at 1 MiB even if it is short.
    *
    * @generated from field: int32 page_size = 6;
    */

@@ -221,6 +221,14 @@ export declare const ErrorReason: {
    * @generated from enum value: ERROR_REASON_SHUTTING_DOWN = 27;
    */
   readonly SHUTTING_DOWN: 27,
+
+  /**
+   * `UNAVAILABLE`: the issuer of the user's token does not give its keys, and none are known. Retry after the time in
+   * `google.rpc.RetryInfo`.
+   *
+   * @generated from enum value: ERROR_REASON_ISSUER_UNAVAILABLE = 28;
+   */
+  readonly ISSUER_UNAVAILABLE: 28,
 };
 
 /**

@@ -87,7 +87,8 @@ export declare type CreateKeyRequest = Message<"claviger.v1.CreateKeyRequest"> &
   ttl?: Duration | undefined;
 
   /**
-   * A UUID that makes retries safe. Not honoured yet: `UNIMPLEMENTED` if set.
+   * A UUID that makes retries safe for 24 hours: under one id, a caller makes at most one. A retry answers
+   * `ALREADY_EXISTS`, since the secret is not stored and cannot be shown again (AIP-155).
    *
    * @generated from field: string request_id = 10;
    */
@@ -340,7 +341,8 @@ export declare type RotateKeyRequest = Message<"claviger.v1.RotateKeyRequest"> &
   ttl?: Duration | undefined;
 
   /**
-   * A UUID that makes retries safe. Not honoured yet: `UNIMPLEMENTED` if set.
+   * A UUID that makes retries safe for 24 hours: under one id, a caller makes at most one. A retry answers
+   * `ALREADY_EXISTS`, since the secret is not stored and cannot be shown again (AIP-155).
    *
    * @generated from field: string request_id = 4;
    */
@@ -744,7 +746,7 @@ export declare const KeyManagement: GenService<{
     output: typeof QueryUsageResponseSchema;
   },
   /**
-   * Lists what was done to keys, newest first. Not built yet: `UNIMPLEMENTED`. Needs `claviger:audit.read`.
+   * Lists what was done to keys, and refused, newest first. Needs `claviger:audit.read`.
    *
    * @generated from rpc claviger.v1.KeyManagement.ListAuditEvents
    */

@@ -1,0 +1,16 @@
+import { isIP } from "node:net";
+
+/** What `issuerUrl` accepts, for messages. */
+export const ISSUER_URL_RULE = "an https:// URL without user or fragment (http:// on a loopback address only)";
+
+/** The URL if keys may be fetched from it: over TLS, or within this machine; undefined if not. */
+export function issuerUrl(text: string): URL | undefined {
+  const url = URL.parse(text);
+  if (url === null || url.username !== "" || url.password !== "" || url.hash !== "") return undefined;
+  if (url.protocol === "https:") return url;
+  return url.protocol === "http:" && isLoopback(url.hostname) ? url : undefined;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "[::1]" || (isIP(host) === 4 && host.startsWith("127."));
+}

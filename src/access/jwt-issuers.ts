@@ -1,0 +1,185 @@
+import { createHash } from "node:crypto";
+import { decodeJwt, type JWTPayload, jwtVerify } from "jose";
+import { LRUCache } from "lru-cache";
+import { ClavigerError } from "../keys/errors.ts";
+import type { CallOrigin, UserCaller } from "./caller.ts";
+import type { Clock } from "./clock.ts";
+import type { Fetch } from "./fetch-text.ts";
+import type { IssuerConfig } from "./issuer-config.ts";
+import { issuerUnavailable, KeySet } from "./key-set.ts";
+import { loadKeys } from "./load-keys.ts";
+import { hasAdminClaim, ownerOf } from "./token-claims.ts";
+import { refusalOf, tokenRefused } from "./token-refused.ts";
+
+/** Longer tokens are refused unread; those of real issuers are below 4 KiB. */
+export const MAX_TOKEN_BYTES = 8 * 1024;
+
+export interface UserAuthenticatorLimits {
+  /** Milliseconds for one load of an issuer's keys. Default 5,000. */
+  readonly fetchTimeoutMs: number;
+  /**
+   * Milliseconds from one load of an issuer's keys to the next that an unknown key may cause. Default 30,000: long
+   * enough that a flood of made-up keys is no load on the issuer; issuers publish keys well before they use them.
+   */
+  readonly cooldownMs: number;
+  /** Milliseconds after which keys are loaded anew, and so until a withdrawn one is refused. Default 600,000. */
+  readonly refreshMs: number;
+  /** Milliseconds between loads while an issuer has no keys at all. Default 1,000, as `RetryInfo` tells clients. */
+  readonly retryMs: number;
+  /** Verified tokens that are remembered. Default 10,000, about 8 MB. */
+  readonly cachedTokens: number;
+}
+
+export interface UserAuthenticatorOptions {
+  readonly issuers: readonly IssuerConfig[];
+  /** Scopes, possibly wildcards, that users may grant. */
+  readonly grantableScopes: readonly string[];
+  readonly clock: Clock;
+  /** Default `globalThis.fetch`. */
+  readonly fetch?: Fetch;
+  readonly limits?: Partial<UserAuthenticatorLimits>;
+  /** An issuer's keys could not be loaded, and why. At most once in `retryMs` for an issuer. Never about a token. */
+  readonly onWarning: (problem: string, issuer: string) => void;
+}
+
+export interface UserAuthenticator {
+  /**
+   * Who the token says is calling.
+   *
+   * @throws ClavigerError `CREDENTIAL_INVALID`, with a `TokenRefusal` as `cause` in its metadata.
+   * @throws ClavigerError `ISSUER_UNAVAILABLE`: it could not be checked.
+   */
+  authenticate(token: string, origin: CallOrigin): Promise<UserCaller>;
+  /** Ends the loads that are under way. */
+  close(): void;
+}
+
+interface Issuer {
+  readonly config: IssuerConfig;
+  readonly keys: KeySet;
+}
+
+interface VerifiedToken {
+  readonly user: Pick<UserCaller, "owner" | "isAdmin">;
+  readonly issuer: Issuer;
+  readonly generation: number;
+  /** Milliseconds since the epoch. */
+  readonly expireTime: number;
+}
+
+const DEFAULT_LIMITS: UserAuthenticatorLimits = {
+  fetchTimeoutMs: 5_000,
+  cooldownMs: 30_000,
+  refreshMs: 600_000,
+  retryMs: 1_000,
+  cachedTokens: 10_000,
+};
+
+/** Knows users by the tokens of the platform's own authentication: signed JWTs of the configured issuers. */
+export function createUserAuthenticator(options: UserAuthenticatorOptions): UserAuthenticator {
+  const { clock, grantableScopes } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const closing = new AbortController();
+  const issuers = new Map(
+    options.issuers.map((config) => [config.issuer, openIssuer(config, options, { limits, closing: closing.signal })]),
+  );
+  const verified = new LRUCache<string, VerifiedToken>({ max: limits.cachedTokens });
+
+  async function recall(token: string): Promise<VerifiedToken> {
+    const digest = createHash("sha256").update(token).digest("base64");
+    const known = verified.get(digest);
+    known?.issuer.keys.refresh();
+    if (known !== undefined && clock.now() < known.expireTime && known.generation === known.issuer.keys.generation) {
+      return known;
+    }
+    const fresh = await verify(token, issuerOf(token, issuers), clock.now());
+    verified.set(digest, fresh);
+    return fresh;
+  }
+
+  return {
+    async authenticate(token, origin) {
+      if (token.length > MAX_TOKEN_BYTES) throw tokenRefused("malformed");
+      const { user } = await recall(token);
+      return { kind: "user", ...user, grantableScopes, ...origin };
+    },
+    close: () => closing.abort(),
+  };
+}
+
+function openIssuer(
+  config: IssuerConfig,
+  { clock, fetch = globalThis.fetch, onWarning }: UserAuthenticatorOptions,
+  { limits, closing }: { readonly limits: UserAuthenticatorLimits; readonly closing: AbortSignal },
+): Issuer {
+  const keys = new KeySet({
+    issuer: config.issuer,
+    clock,
+    ...limits,
+    load: () => loadKeys(config, fetch, AbortSignal.any([closing, AbortSignal.timeout(limits.fetchTimeoutMs)])),
+    onFailure: (error) => {
+      if (!closing.aborted) onWarning(`its keys could not be loaded: ${describe(error)}`, config.issuer);
+    },
+  });
+  return { config, keys };
+}
+
+/** The issuer that the token, of which nothing is believed yet, says it is from. */
+function issuerOf(token: string, issuers: ReadonlyMap<string, Issuer>): Issuer {
+  const issuer = issuers.get(readUnverified(token).iss ?? "");
+  if (issuer === undefined) throw tokenRefused("issuer");
+  return issuer;
+}
+
+function readUnverified(token: string): JWTPayload {
+  try {
+    return decodeJwt(token);
+  } catch {
+    throw tokenRefused("malformed");
+  }
+}
+
+async function verify(token: string, issuer: Issuer, now: number): Promise<VerifiedToken> {
+  const { config, keys } = issuer;
+  let generation = 0;
+  keys.refresh();
+  const { payload } = await jwtVerify(
+    token,
+    async (header, jws) => {
+      const found = await keys.find(header, jws);
+      generation = found.generation;
+      return found.key;
+    },
+    {
+      issuer: config.issuer,
+      audience: [...config.audiences],
+      algorithms: [...config.algorithms],
+      clockTolerance: config.clockToleranceSeconds,
+      currentDate: new Date(now),
+      requiredClaims: ["exp", "sub"],
+    },
+  ).catch((error: unknown) => {
+    throw refuse(error, config.issuer);
+  });
+  // jose looks at `iat` only where tokens have a maximum age.
+  if (payload.iat !== undefined && payload.iat * 1000 > now + config.clockToleranceSeconds * 1000) {
+    throw tokenRefused("not_yet_valid");
+  }
+  const owner = ownerOf(payload, config);
+  if (owner === undefined) throw tokenRefused("subject");
+  const user = { owner, isAdmin: hasAdminClaim(payload, config) };
+  return { user, issuer, generation, expireTime: (payload.exp ?? 0) * 1000 };
+}
+
+function refuse(error: unknown, issuer: string): ClavigerError {
+  if (error instanceof ClavigerError) return error;
+  const refusal = refusalOf(error);
+  // What is left is about the key, such as one that is too short: the issuer's fault, and nothing is known of the token.
+  return refusal === undefined ? issuerUnavailable(issuer, error) : tokenRefused(refusal);
+}
+
+/** `fetch failed` alone says nothing: its cause does. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message} (${error.cause.message})` : error.message;
+}

@@ -1,0 +1,128 @@
+import { type CryptoKey, createLocalJWKSet, errors, type FlattenedJWSInput, type JWSHeaderParameters } from "jose";
+import { ClavigerError } from "../keys/errors.ts";
+import type { Clock } from "./clock.ts";
+
+export interface KeySetOptions {
+  readonly issuer: string;
+  /** The text of the JWK Set as it is now; rejects if it cannot be had. Bounded in time and size. */
+  readonly load: () => Promise<string>;
+  readonly clock: Clock;
+  /** Milliseconds from one load to the next that an unknown key may cause: a flood of them is one load in this time. */
+  readonly cooldownMs: number;
+  /** Milliseconds after which a use has the set loaded anew, behind its back. */
+  readonly refreshMs: number;
+  /** Milliseconds between loads while there are no keys at all. */
+  readonly retryMs: number;
+  /** Told once for each load that failed. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** A key, and the generation of the set that it is from. */
+export interface FoundKey {
+  readonly key: CryptoKey;
+  readonly generation: number;
+}
+
+interface Loaded {
+  readonly text: string;
+  readonly find: ReturnType<typeof createLocalJWKSet>;
+  readonly generation: number;
+}
+
+/**
+ * The public keys of one issuer, kept up to date by its use. A failed load leaves the keys that there are: the issuer's
+ * outage does not stop users whose key is known.
+ *
+ * jose's `createRemoteJWKSet` is not used: its cooldown begins only with a load that succeeds, and its clock is its own.
+ */
+export class KeySet {
+  readonly #options: KeySetOptions;
+  #loaded: Loaded | undefined;
+  #loadTime = Number.NEGATIVE_INFINITY;
+  #attempt: { readonly time: number; failed: boolean } | undefined;
+  #loading: Promise<void> | undefined;
+
+  constructor(options: KeySetOptions) {
+    this.#options = options;
+  }
+
+  /** Counts the changes of the set; 0 before there is one. What was found under another generation is out of date. */
+  get generation(): number {
+    return this.#loaded?.generation ?? 0;
+  }
+
+  /** Starts a load if the keys are old; they serve until it is done. */
+  refresh(): void {
+    if (this.#since(this.#loadTime) >= this.#options.refreshMs) void this.#load();
+  }
+
+  /**
+   * The one key that the header's `kid` and `alg` select.
+   *
+   * @throws JWKSNoMatchingKey, JWKSMultipleMatchingKeys of jose: there is none, or no way to tell which.
+   * @throws ClavigerError `ISSUER_UNAVAILABLE`: there are no keys, or none that matches and the issuer, which may have a
+   * new one, does not answer.
+   */
+  async find(header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<FoundKey> {
+    if (this.#loaded === undefined) await this.#load();
+    try {
+      return await this.#findLoaded(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+    }
+    await this.#load();
+    if (this.#attempt?.failed) throw issuerUnavailable(this.#options.issuer);
+    return this.#findLoaded(header, token);
+  }
+
+  async #findLoaded(header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<FoundKey> {
+    const loaded = this.#loaded;
+    if (loaded === undefined) throw issuerUnavailable(this.#options.issuer);
+    return { key: await loaded.find(header, token), generation: loaded.generation };
+  }
+
+  /** One load at a time, and none within the cooldown of the last. */
+  async #load(): Promise<void> {
+    if (this.#loading === undefined && this.#isCoolingDown()) return;
+    this.#loading ??= this.#replace().finally(() => {
+      this.#loading = undefined;
+    });
+    await this.#loading;
+  }
+
+  async #replace(): Promise<void> {
+    const { clock, load, onFailure } = this.#options;
+    const attempt = { time: clock.now(), failed: false };
+    this.#attempt = attempt;
+    try {
+      const text = await load();
+      if (text !== this.#loaded?.text) {
+        this.#loaded = { text, find: createLocalJWKSet(JSON.parse(text)), generation: this.generation + 1 };
+      }
+      this.#loadTime = clock.now();
+    } catch (error) {
+      attempt.failed = true;
+      onFailure(error);
+    }
+  }
+
+  #isCoolingDown(): boolean {
+    const { cooldownMs, retryMs } = this.#options;
+    if (this.#attempt === undefined) return false;
+    return this.#since(this.#attempt.time) < (this.#loaded === undefined ? retryMs : cooldownMs);
+  }
+
+  /** A clock that is set back must not stop the loads until it has caught up: the distance counts. */
+  #since(time: number): number {
+    return Math.abs(this.#options.clock.now() - time);
+  }
+}
+
+/** `ISSUER_UNAVAILABLE`: nothing is said about the token, since it could not be checked. */
+export function issuerUnavailable(issuer: string, cause?: unknown): ClavigerError {
+  return new ClavigerError(
+    "ISSUER_UNAVAILABLE",
+    `the token cannot be checked: the keys of its issuer, ${issuer}, cannot be had. Try again in a moment`,
+    { metadata: { issuer }, cause },
+  );
+}

@@ -1,0 +1,57 @@
+import { errors } from "jose";
+import { ClavigerError } from "../keys/errors.ts";
+
+/** Why a token is not accepted, for programs. */
+export type TokenRefusal =
+  | "expired"
+  | "not_yet_valid"
+  | "signature"
+  | "issuer"
+  | "audience"
+  | "algorithm"
+  | "key_unknown"
+  | "subject"
+  | "malformed";
+
+const WHY: Readonly<Record<TokenRefusal, string>> = {
+  expired: "it has expired",
+  not_yet_valid: "it is not valid yet",
+  signature: "its signature is wrong",
+  issuer: "its issuer is not one that is trusted here",
+  audience: "it is for another audience",
+  algorithm: "it is signed with an algorithm that its issuer is not trusted with",
+  key_unknown: "its issuer has no such key",
+  subject: "its subject cannot be an owner of keys",
+  malformed: "it is not a signed JWT with an end (exp)",
+};
+
+/** `CREDENTIAL_INVALID`. Never says what is in the token. */
+export function tokenRefused(cause: TokenRefusal): ClavigerError {
+  return new ClavigerError(
+    "CREDENTIAL_INVALID",
+    `the token is not accepted: ${WHY[cause]}. Get a new one from the issuer`,
+    { metadata: { cause } },
+  );
+}
+
+/** What an error of jose says about the token; undefined if it says nothing about it. */
+export function refusalOf(error: unknown): TokenRefusal | undefined {
+  if (error instanceof errors.JWTExpired) return "expired";
+  if (error instanceof errors.JWTClaimValidationFailed) return CLAIMS[error.claim] ?? "malformed";
+  if (error instanceof errors.JOSEAlgNotAllowed) return "algorithm";
+  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
+    return "key_unknown";
+  }
+  if (error instanceof errors.JWSSignatureVerificationFailed) return "signature";
+  const isMalformed = [errors.JWSInvalid, errors.JWTInvalid, errors.JOSENotSupported].some(
+    (kind) => error instanceof kind,
+  );
+  return isMalformed ? "malformed" : undefined;
+}
+
+const CLAIMS: Readonly<Record<string, TokenRefusal>> = {
+  iss: "issuer",
+  aud: "audience",
+  sub: "subject",
+  nbf: "not_yet_valid",
+};

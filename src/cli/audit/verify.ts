@@ -1,0 +1,45 @@
+import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
+import type { KeptHead } from "../../server/audit.ts";
+import { CliError, usageError } from "../cli-error.ts";
+import { addExamples } from "../examples.ts";
+import { EXIT } from "../exit-code.ts";
+import { printLine } from "../print.ts";
+import { addSettingsOptions, readConfig, type SettingsOptions } from "../settings-options.ts";
+import type { Shell } from "../shell.ts";
+
+/** `claviger audit verify` */
+export function addAuditVerify(parent: Command, shell: Shell): void {
+  const command = addSettingsOptions(parent.command("verify"))
+    .description("check the whole audit log, straight in the database, and name the first row that is wrong")
+    .option("--head <file>", "a head that was kept elsewhere: without one, a cut-off end cannot be seen")
+    .option("--json", "print the result as JSON, and errors too")
+    .action(async (options: SettingsOptions) => {
+      const kept = typeof options.head === "string" ? await readHead(options.head) : undefined;
+      const config = await readConfig(shell, options);
+      const { verifyAudit } = await import("../../server/audit.ts");
+      const { head, problem } = await verifyAudit(config, kept);
+      if (problem !== undefined) {
+        const message = `the audit log is not intact: ${problem.place}: ${problem.what}`;
+        throw new CliError({ message, exitCode: EXIT.denied, code: "AUDIT_BROKEN", metadata: problem });
+      }
+      const hash = head.hash.toString("hex");
+      const text = `the audit log is intact: ${head.sequence} events, head ${hash}`;
+      printLine(shell, options.json === true ? JSON.stringify({ sequence: head.sequence, hash }, null, 2) : text);
+    });
+  addExamples(
+    command,
+    "claviger audit verify",
+    "claviger audit verify --head kept-head.json      # sees also what was cut off since",
+  );
+}
+
+async function readHead(file: string): Promise<KeptHead> {
+  const { headFromJson } = await import("../../server/audit.ts");
+  const text = await readFile(file, "utf8").catch(() => undefined);
+  if (text === undefined)
+    throw usageError(`cannot read ${file}: name the file that \`claviger audit head\` was kept in`);
+  const head = headFromJson(text);
+  if (head === undefined) throw usageError(`${file} is no head: keep what \`claviger audit head\` prints, as it is`);
+  return head;
+}

@@ -1,0 +1,66 @@
+import { createHash } from "node:crypto";
+import canonicalize from "canonicalize";
+import type { Caller } from "../access/caller.ts";
+import { ClavigerError } from "../keys/errors.ts";
+import { findDoneRequest, insertDoneRequest, removeExpiredRequest } from "../postgres/done-requests.ts";
+import type { Database } from "../postgres/storage.ts";
+import { after } from "./terms.ts";
+
+/** How long a request id is remembered (AIP-155). */
+const REMEMBERED_MS = 24 * 60 * 60 * 1000;
+
+export interface RequestClaim {
+  readonly method: string;
+  /** Empty: the caller asked for nothing. */
+  readonly requestId: string;
+  /** What was asked for, defaults filled in. */
+  readonly payload: unknown;
+  /** What the request makes, if it is the first. */
+  readonly keyId: string;
+  readonly version: number;
+  readonly now: Date;
+}
+
+/**
+ * Makes the request the only one of the caller, for the method, under its id; commits and fails with the transaction.
+ * A second one, also through another server, waits here until the first has ended.
+ *
+ * @throws ClavigerError `REQUEST_ALREADY_DONE` with what the first made; `REQUEST_ID_REUSED` if it asked for another thing.
+ */
+export async function claimRequest(transaction: Database, caller: Caller, claim: RequestClaim): Promise<void> {
+  const { method, requestId, keyId, version, now } = claim;
+  if (requestId === "") return;
+  const id = { caller: identityOf(caller), method, requestId };
+  const payload = createHash("sha256")
+    .update(canonicalize(claim.payload) ?? "")
+    .digest();
+  await removeExpiredRequest(transaction, id, now);
+  const row = { ...id, payload, keyId, version, expireTime: after(now, REMEMBERED_MS) };
+  if (await insertDoneRequest(transaction, row)) return;
+  const first = await findDoneRequest(transaction, id);
+  if (first === undefined) throw new Error("a request was done and is not there");
+  if (!first.payload.equals(payload)) {
+    throw new ClavigerError(
+      "REQUEST_ID_REUSED",
+      `request_id ${requestId} was used for another ${method} within 24 hours. Use a new one`,
+      { metadata: { request_id: requestId } },
+    );
+  }
+  throw new ClavigerError(
+    "REQUEST_ALREADY_DONE",
+    `${method} ${requestId} was done: it made version ${first.version} of ${first.keyId}. If its answer was lost, rotate the key with grace_period 0`,
+    { metadata: { request_id: requestId, key_id: first.keyId, version: String(first.version) } },
+  );
+}
+
+/** A key keeps its identity when it rotates, and so do its requests. */
+function identityOf(caller: Caller): string {
+  switch (caller.kind) {
+    case "service":
+      return `service:${caller.keyId}`;
+    case "user":
+      return `user:${caller.owner}`;
+    default:
+      return caller.kind;
+  }
+}

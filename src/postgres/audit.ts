@@ -1,0 +1,136 @@
+import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, lt, or, type SQL, sql } from "drizzle-orm";
+import type { AuditEvent, ChainHead, Signature } from "../keys/audit-event.ts";
+import { auditEvent, auditPending, auditSeal } from "./schema.ts";
+import type { Database } from "./storage.ts";
+
+/** An event as it is stored. */
+export interface SignedEvent {
+  readonly event: AuditEvent;
+  readonly signature: Signature;
+}
+
+/** An event in its place. */
+export interface SealedEvent extends ChainHead {
+  readonly event: AuditEvent;
+}
+
+/** Any number that no other advisory lock of this database uses. */
+const SEALER_LOCK = 0x7365616c;
+
+/** Writes events, to be sealed later, in the transaction of what they tell. */
+export async function insertEvents(transaction: Database, events: readonly SignedEvent[]): Promise<void> {
+  const rows = events.map(({ event, signature }) => ({ ...event, root: signature.rootId, mac: signature.mac }));
+  await transaction.insert(auditEvent).values(rows);
+  await transaction.insert(auditPending).values(events.map(({ event }) => ({ eventId: event.id })));
+}
+
+/** Waits to be the only sealer until the end of the transaction. */
+export async function lockSealer(transaction: Database): Promise<void> {
+  await transaction.execute(sql`select pg_advisory_xact_lock(${SEALER_LOCK})`);
+}
+
+/** Up to `limit` events that are not sealed, oldest first. */
+export async function listPending(database: Database, limit: number): Promise<SignedEvent[]> {
+  const rows = await database
+    .select(getTableColumns(auditEvent))
+    .from(auditPending)
+    .innerJoin(auditEvent, eq(auditEvent.id, auditPending.eventId))
+    .orderBy(asc(auditEvent.time), asc(auditEvent.id))
+    .limit(limit);
+  return rows.map(toSigned);
+}
+
+/** The last seal; undefined while there is none. */
+export async function findHead(database: Database): Promise<ChainHead | undefined> {
+  const [row] = await database.select().from(auditSeal).orderBy(desc(auditSeal.sequence)).limit(1);
+  return row;
+}
+
+/** Adds places to the chain, and takes their events off the pending ones. */
+export async function insertSeals(transaction: Database, sealed: readonly SealedEvent[]): Promise<void> {
+  const seals = sealed.map(({ sequence, hash, event }) => ({ sequence, hash, eventId: event.id }));
+  const ids = seals.map((seal) => seal.eventId);
+  await transaction.insert(auditSeal).values(seals);
+  const gone = await transaction
+    .delete(auditPending)
+    .where(inArray(auditPending.eventId, ids))
+    .returning({ id: auditPending.eventId });
+  if (gone.length !== ids.length) throw new Error(`sealing ${ids.length} events met ${gone.length} pending ones`);
+}
+
+/** Which events to list; all that are set must hold. */
+export interface EventFilter {
+  readonly keyId?: string;
+  readonly owner?: string;
+  /** A subject or a key id. */
+  readonly actor?: string;
+  readonly startTime?: Date;
+  readonly endTime?: Date;
+}
+
+/** Sealed events, newest first, with places below `below`. */
+export async function listEvents(
+  database: Database,
+  filter: EventFilter,
+  page: { readonly below: number | undefined; readonly limit: number },
+): Promise<SealedEvent[]> {
+  const rows = await database
+    .select({ seal: auditSeal, row: auditEvent })
+    .from(auditSeal)
+    .innerJoin(auditEvent, eq(auditEvent.id, auditSeal.eventId))
+    .where(and(matches(filter), page.below === undefined ? undefined : lt(auditSeal.sequence, page.below)))
+    .orderBy(desc(auditSeal.sequence))
+    .limit(page.limit);
+  return rows.map(({ seal, row }) => ({ sequence: seal.sequence, hash: seal.hash, ...toSigned(row) }));
+}
+
+/** A place of the chain as found; its event may be missing. */
+export interface ChainRow extends ChainHead {
+  readonly eventId: string;
+  readonly signed: SignedEvent | undefined;
+}
+
+/** Up to `limit` places after `after`, in order. */
+export async function walkChain(database: Database, after: number, limit: number): Promise<ChainRow[]> {
+  const rows = await database
+    .select({ seal: auditSeal, row: auditEvent })
+    .from(auditSeal)
+    .leftJoin(auditEvent, eq(auditEvent.id, auditSeal.eventId))
+    .where(gt(auditSeal.sequence, after))
+    .orderBy(asc(auditSeal.sequence))
+    .limit(limit);
+  return rows.map(({ seal, row }) => ({ ...seal, signed: row === null ? undefined : toSigned(row) }));
+}
+
+/** Ids of up to `limit` events that are neither in the chain nor waiting for a place in it. */
+export async function listStrays(database: Database, limit: number): Promise<string[]> {
+  const rows = await database
+    .select({ id: auditEvent.id })
+    .from(auditEvent)
+    .leftJoin(auditSeal, eq(auditSeal.eventId, auditEvent.id))
+    .leftJoin(auditPending, eq(auditPending.eventId, auditEvent.id))
+    .where(sql`${auditSeal.sequence} is null and ${auditPending.eventId} is null`)
+    .orderBy(asc(auditEvent.time), asc(auditEvent.id))
+    .limit(limit);
+  return rows.map((row) => row.id);
+}
+
+function matches(filter: EventFilter): SQL | undefined {
+  const { keyId, owner, actor, startTime, endTime } = filter;
+  return and(
+    keyId === undefined ? undefined : eq(auditEvent.keyId, keyId),
+    owner === undefined ? undefined : eq(auditEvent.owner, owner),
+    actor === undefined ? undefined : or(actorIs("subject", actor), actorIs("keyId", actor)),
+    startTime === undefined ? undefined : gte(auditEvent.time, startTime),
+    endTime === undefined ? undefined : lt(auditEvent.time, endTime),
+  );
+}
+
+function actorIs(field: "subject" | "keyId", value: string): SQL {
+  return sql`${auditEvent.actor} ->> ${sql.raw(`'${field}'`)} = ${value}`;
+}
+
+function toSigned(row: typeof auditEvent.$inferSelect): SignedEvent {
+  const { root, mac, ...event } = row;
+  return { event, signature: { rootId: root, mac } };
+}

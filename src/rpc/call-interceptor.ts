@@ -1,0 +1,43 @@
+import type { Interceptor } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { callerKey, requestIdOf } from "./call.ts";
+import type { CallLog } from "./call-log.ts";
+import type { DenialRecorder, RefusedCall } from "./denials.ts";
+import { presentError } from "./errors.ts";
+
+export interface CallInterceptorOptions {
+  readonly log: Logger;
+  readonly callLog: CallLog;
+  readonly recordDenial: DenialRecorder;
+}
+
+/** Outermost of the interceptors: each call leaves a line in the log, and each error leaves in its wire form. */
+export function createCallInterceptor(options: CallInterceptorOptions): Interceptor {
+  const { log, callLog, recordDenial } = options;
+  return (next) => async (request) => {
+    const values = request.contextValues;
+    const method = `${request.service.typeName}/${request.method.name}`;
+    try {
+      const response = await next(request);
+      callLog.answered(method, values, response.stream ? undefined : response.message);
+      return response;
+    } catch (error) {
+      const about = request.stream ? {} : subjectOf(request.message);
+      await recordDenial({ caller: values.get(callerKey), method, error, about });
+      const refusal = presentError(error, log, requestIdOf(values));
+      callLog.refused(method, values, refusal);
+      throw refusal;
+    }
+  };
+}
+
+/** Denials come after the rules of the request were met, so what is read here has its form. */
+function subjectOf(message: object): RefusedCall["about"] {
+  const keyId = "keyId" in message ? message.keyId : "key" in message ? idOf(message.key) : undefined;
+  const owner = "owner" in message ? message.owner : undefined;
+  return { ...(typeof keyId === "string" ? { keyId } : {}), ...(typeof owner === "string" ? { owner } : {}) };
+}
+
+function idOf(key: unknown): unknown {
+  return typeof key === "object" && key !== null && "id" in key ? key.id : undefined;
+}

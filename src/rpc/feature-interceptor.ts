@@ -1,0 +1,52 @@
+import { isMessage } from "@bufbuild/protobuf";
+import type { Interceptor } from "@connectrpc/connect";
+import {
+  CreateKeyRequestSchema,
+  RotateKeyRequestSchema,
+  UpdateKeyRequestSchema,
+} from "#gen/claviger/v1/key_management_pb.js";
+import type { Caller } from "../access/caller.ts";
+import type { FeatureFlag } from "../access/feature-flag.ts";
+import { confinedTo } from "../access/permissions.ts";
+import { isKeyId } from "../keys/key-id.ts";
+import type { ManageDeps } from "../manage/deps.ts";
+import { findOwner } from "../manage/find-owner.ts";
+import { callerKey } from "./call.ts";
+
+/**
+ * Refuses to create, change and rotate keys where `enable-api-key-management` is off for the owner acted upon. Reads,
+ * verification and everything that ends a key are never gated: switching the feature off must not keep a leaked key
+ * alive.
+ */
+export function createFeatureInterceptor(deps: Pick<ManageDeps, "storage">, feature: FeatureFlag): Interceptor {
+  return (next) => async (request) => {
+    if (request.stream) return next(request);
+    const caller = request.contextValues.get(callerKey);
+    const owner = await ownerActedUpon(deps, caller, request.message);
+    if (owner !== undefined) await feature.requireFeature(owner, { kind: caller.kind, owner: ownerOf(caller) });
+    return next(request);
+  };
+}
+
+/**
+ * Undefined for what is not gated, and for a key that is not there: that is said later, and not by the flag. The rules
+ * of the request have not been checked yet, so what is no key id must not reach storage.
+ */
+async function ownerActedUpon(
+  deps: Pick<ManageDeps, "storage">,
+  caller: Caller,
+  message: object,
+): Promise<string | undefined> {
+  if (isMessage(message, CreateKeyRequestSchema)) return confinedTo(caller) ?? (message.owner || ownerOf(caller));
+  const keyId = isMessage(message, RotateKeyRequestSchema)
+    ? message.keyId
+    : isMessage(message, UpdateKeyRequestSchema)
+      ? (message.key?.id ?? "")
+      : undefined;
+  if (keyId === undefined || !isKeyId(keyId)) return undefined;
+  return confinedTo(caller) ?? (await findOwner(deps, keyId));
+}
+
+function ownerOf(caller: Caller): string {
+  return "owner" in caller ? caller.owner : "";
+}

@@ -1,0 +1,162 @@
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import postgres from "postgres";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, it } from "vitest";
+import { TEST_ROOT_SECRET } from "../support/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { describeWithPostgres } from "../support/describe-with.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { startOidcIssuer } from "../support/oidc-issuer.ts";
+import { copyRepository, type RepositoryCopy } from "../support/repository-copy.ts";
+import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { followBlocks, SERVE_FOR_A_MOMENT } from "./follow-blocks.ts";
+import { type Block, blocksOf, readSections } from "./readme-sections.ts";
+import { openTerminal, type Terminal } from "./terminal.ts";
+
+const SERVE = "./bin/claviger.js serve\n";
+
+let clone: RepositoryCopy;
+let sections: ReadonlyMap<string, string>;
+
+beforeAll(async () => {
+  clone = await copyRepository();
+  sections = readSections(clone.folder);
+});
+afterAll(() => clone.remove());
+
+describeWithPostgres("who may do what, and how it is rolled out, as the README has it", () => {
+  let database: TestDatabase;
+  let settings: Record<string, string>;
+  let terminal: Terminal;
+  let server: ServerProcess | undefined;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    settings = { DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET };
+  });
+  afterAll(() => database.drop());
+
+  beforeEach(async () => {
+    const port = await freePort();
+    const env = { ...settings, CLAVIGER_LISTEN: `127.0.0.1:${port}`, CLAVIGER_URL: `http://127.0.0.1:${port}` };
+    terminal = await openTerminal(clone.folder, env);
+    const { secret } = JSON.parse(await terminal.paste("./bin/claviger.js bootstrap --json"));
+    await terminal.paste(`export CLAVIGER_TOKEN=${secret}`);
+  });
+  afterEach(async () => {
+    await server?.stop();
+    server = undefined;
+    await terminal[Symbol.asyncDispose]();
+  });
+
+  /** Starts the server that the terminal calls. */
+  async function serve(env: Record<string, string> = {}): Promise<void> {
+    const CLAVIGER_LISTEN = await terminal.paste('printf %s "$CLAVIGER_LISTEN"');
+    server = await startServer({ cwd: clone.folder, env: { ...settings, CLAVIGER_LISTEN, ...env } });
+  }
+
+  /** Runs a block that ends with `serve`: the server is not the terminal's, but has what the block sets `variable` to. */
+  async function serveWith(variable: string, block: Block | undefined): Promise<void> {
+    await serve({ [variable]: await terminal.paste(block?.text.replace(SERVE, `printf %s "$${variable}"\n`) ?? "") });
+  }
+
+  it("users of an issuer manage their keys with its tokens, and its administrators those of all", async () => {
+    const issuer = await startOidcIssuer();
+    try {
+      const [start, use] = blocksOf(sections, "Users", [
+        { section: "Users", find: "https://login.example.com", replace: issuer.url },
+      ]);
+      await serveWith("CLAVIGER_JWT_ISSUERS", start);
+      const audience = "https://keys.example.com";
+      await writeFile(join(clone.folder, "token.jwt"), await issuer.issue("ada", { audience }));
+      expect(await terminal.paste(use?.text ?? "")).toMatch(/secret.*KEY ID.*my agent +example:ada/is);
+      const claims = { roles: ["keys-admin"] };
+      await writeFile(join(clone.folder, "token.jwt"), await issuer.issue("root", { audience, claims }));
+      expect(await terminal.paste(use?.text ?? "")).toMatch(/example:root.*example:ada/s);
+    } finally {
+      await issuer.stop();
+    }
+  });
+
+  it("the feature is switched on for some and off for all, and off keeps agents going and lets keys be revoked", async () => {
+    const [start, use] = blocksOf(sections, "The feature flag");
+    await serveWith("CLAVIGER_FLAGS_FILE", start);
+    expect(await terminal.paste(use?.text ?? "")).toMatch(/^VALID:.*revoked/s);
+    await eventually(async () => {
+      const { code, stderr } = await terminal.run("./bin/claviger.js keys create --owner alice --name late");
+      expect(stderr).toContain("enable-api-key-management");
+      expect(code).toBe(3);
+    });
+  });
+
+  it("a provider module of the README starts", async () => {
+    const section = "The feature flag";
+    const [, , ...provider] = blocksOf(sections, section, [
+      { section, find: "npm install @openfeature/env-var-provider\n", replace: "" },
+      { section, find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
+    ]);
+    expect(provider.map(({ language }) => language)).toEqual(["js", "sh"]);
+    await followBlocks(terminal, clone.folder, provider);
+  });
+
+  it("the audit log is listed, and verified against a head that was kept", async () => {
+    await serve();
+    await terminal.paste("./bin/claviger.js keys create --owner alice --name audited");
+    const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "The audit log"));
+    expect(printed).toMatch(/key\.created.*alice.*the audit log is intact/s);
+  });
+
+  it("migrations run as one role, and the server as one that can change neither schema nor audit log", async () => {
+    const section = "Database roles";
+    const adminUrl = new URL(inject("postgres")?.adminUrl ?? "");
+    const suffix = randomBytes(6).toString("hex");
+    const [migrator, service, name] = [`claviger_migrate_${suffix}`, `claviger_serve_${suffix}`, `claviger_${suffix}`];
+    const urlOf = (user: string, password: string) => {
+      const url = new URL(adminUrl);
+      return Object.assign(url, { username: user, password, pathname: `/${name}` }).href;
+    };
+    const serviceUrl = urlOf(service, "change-me-too");
+    const [roles, ...commands] = blocksOf(sections, section, [
+      // Migrating the template of all test databases has made it.
+      { section, find: "create role claviger_app nologin;\n", replace: "" },
+      {
+        section,
+        find: "postgres://claviger_serve:change-me-too@127.0.0.1:5432/claviger",
+        replace: serviceUrl,
+      },
+      {
+        section,
+        find: "postgres://claviger_migrate:change-me@127.0.0.1:5432/claviger",
+        replace: urlOf(migrator, "change-me"),
+      },
+      { section, find: "create role claviger_migrate", replace: `create role ${migrator}` },
+      { section, find: "create role claviger_serve", replace: `create role ${service}` },
+      {
+        section,
+        find: "create database claviger owner claviger_migrate",
+        replace: `create database ${name} owner ${migrator}`,
+      },
+      { section, find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
+    ]);
+    const admin = postgres(adminUrl.href, { max: 1, onnotice: () => undefined });
+    try {
+      // One at a time: a database is not created in a transaction.
+      for (const statement of roles?.text.split(";\n").filter((text) => text !== "") ?? [])
+        await admin.unsafe(statement);
+      expect(await followBlocks(terminal, clone.folder, commands)).toMatch(/^admin key: clv_live_/m);
+      const serving = postgres(serviceUrl, { max: 1, onnotice: () => undefined });
+      expect(await serving.unsafe("select action from audit_event")).toMatchObject([{ action: "key.created" }]);
+      const forbidden = ["delete from audit_event", "update audit_event set id = ''", "create table mine (id int)"];
+      for (const statement of forbidden) {
+        await expect(serving.unsafe(statement), statement).rejects.toThrow("permission denied");
+      }
+      await serving.end();
+    } finally {
+      await admin.unsafe(`drop database if exists ${name} with (force)`);
+      for (const role of [service, migrator]) await admin.unsafe(`drop role if exists ${role}`);
+      await admin.end();
+    }
+  });
+});
