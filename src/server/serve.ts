@@ -19,6 +19,7 @@ import { openFlags } from "./open-flags.ts";
 import { openStorage } from "./open-storage.ts";
 import { systemRandom } from "./random.ts";
 import { watchStorage } from "./readiness.ts";
+import { StartupError } from "./startup-error.ts";
 
 export interface ServeOptions {
   readonly config: ServerConfig;
@@ -53,14 +54,33 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
 
 /** Serves with storage that is open; closing the server closes it. */
 export async function runServer(options: Omit<ServeOptions, "config">, parts: Parts): Promise<RunningServer> {
-  const { config, opened, log } = parts;
   const gates = await openGates(parts);
+  try {
+    return await listen(options, { ...parts, gates });
+  } catch (error) {
+    await gates.close();
+    throw error;
+  }
+}
+
+async function listen(
+  options: Omit<ServeOptions, "config">,
+  parts: Parts & { readonly gates: Awaited<ReturnType<typeof openGates>> },
+): Promise<RunningServer> {
+  const { config, opened, log, gates } = parts;
   const { port, health, deps } = compose({ ...parts, users: gates.users?.authenticate, feature: gates.flags.flag });
   const { storage } = opened;
-  const { url } = await port.listen();
-
+  const { url } = await port.listen().catch((error: unknown) => {
+    throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });
+  });
   const self = { epoch: Buffer.from(systemRandom(16)).toString("hex"), roots: deps.keyring.rootIds, address: url };
-  await storage.read((database) => renewVerifier(database, self));
+  try {
+    await storage.read((database) => renewVerifier(database, self));
+    await announceStart(options, { ...parts, deps, url });
+  } catch (error) {
+    await port.drain();
+    throw error;
+  }
   const setReady = (ready: boolean) => {
     for (const service of [KeyVerifier, KeyManagement]) health.set(service.typeName, ready);
   };
@@ -72,7 +92,6 @@ export async function runServer(options: Omit<ServeOptions, "config">, parts: Pa
     every(config.policy.sealEveryMs, () => seal(deps)),
   ];
 
-  await announceStart(options, { ...parts, deps, url });
   log.info({ event: "started", url, storage: config.storage.kind, settings: config.described }, "started");
   return {
     url,
