@@ -1,7 +1,7 @@
 import { actorOf, type Caller } from "../access/caller.ts";
 import { ADMIN_OWNER, confineOwner, requireGrantable } from "../access/permissions.ts";
 import { invalidField } from "../keys/errors.ts";
-import type { Environment, JsonObject, KeyRecord, KeyView } from "../keys/key.ts";
+import type { KeyRecord, KeyView } from "../keys/key.ts";
 import { newKeyId } from "../keys/key-id.ts";
 import type { Secret } from "../keys/secret.ts";
 import { insertKey } from "../postgres/keys.ts";
@@ -17,15 +17,9 @@ import { after, chooseSpan } from "./terms.ts";
 
 const RESERVED_OWNERS = "claviger:";
 
-export interface CreateKey {
-  /** Empty for the caller's own owner. */
-  readonly owner: string;
-  readonly displayName: string;
-  readonly environment: Environment;
-  readonly scopes: readonly string[];
-  readonly labels: Readonly<Record<string, string>>;
-  readonly metadata: JsonObject | null;
-  readonly allowedCidrs: readonly string[];
+/** `owner` is empty for the caller's own. */
+export interface CreateKey
+  extends Pick<KeyRecord, "owner" | "displayName" | "environment" | "scopes" | "labels" | "metadata" | "allowedCidrs"> {
   /** Undefined for the default. */
   readonly ttlMs: number | undefined;
   /** Empty, or a UUID under which the caller creates at most one key. */

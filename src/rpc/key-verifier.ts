@@ -13,7 +13,7 @@ import {
 import { endOfSecret, isLive } from "../keys/state.ts";
 import type { Verdict as VerdictName } from "../verify/decide.ts";
 import type { FoundSecret, Verification, Verifier, VerifyCommand } from "../verify/verifier.ts";
-import { ENVIRONMENTS } from "./to-proto.ts";
+import { identityToProto } from "./to-proto.ts";
 
 const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
   malformed: Verdict.MALFORMED,
@@ -65,13 +65,7 @@ function aboutKey({ key, secret, now, revision }: FoundSecret): MessageInitShape
 
 function verifiedKey({ key, secret }: Pick<FoundSecret, "key" | "secret">): MessageInitShape<typeof VerifiedKeySchema> {
   return {
-    id: key.id,
-    owner: key.owner,
-    displayName: key.displayName,
-    environment: ENVIRONMENTS[key.environment],
-    scopes: [...key.scopes],
-    labels: { ...key.labels },
-    ...(key.metadata === null ? {} : { metadata: { ...key.metadata } }),
+    ...identityToProto(key),
     secretVersion: secret.version,
   };
 }

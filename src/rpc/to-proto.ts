@@ -51,12 +51,9 @@ const ACTOR_KINDS = {
   system: ActorKind.SYSTEM,
 } as const;
 
-/** A key as it is shown. */
-export function keyToProto(view: KeyView): KeyMessage {
-  const { key, secrets, now } = view;
-  const current = secrets.find((secret) => secret.version === key.currentVersion);
-  if (current === undefined) throw new Error(`key ${key.id} is shown without its current secret`);
-  return create(KeySchema, {
+/** What a key has in common with a verified key. */
+export function identityToProto(key: KeyRecord) {
+  return {
     id: key.id,
     owner: key.owner,
     displayName: key.displayName,
@@ -64,6 +61,16 @@ export function keyToProto(view: KeyView): KeyMessage {
     scopes: [...key.scopes],
     labels: { ...key.labels },
     ...(key.metadata === null ? {} : { metadata: { ...key.metadata } }),
+  };
+}
+
+/** A key as it is shown. */
+export function keyToProto(view: KeyView): KeyMessage {
+  const { key, secrets, now } = view;
+  const current = secrets.find((secret) => secret.version === key.currentVersion);
+  if (current === undefined) throw new Error(`key ${key.id} is shown without its current secret`);
+  return create(KeySchema, {
+    ...identityToProto(key),
     allowedCidrs: [...key.allowedCidrs],
     disabled: key.disabled,
     state: KEY_STATES[keyState(key, current, now)],
