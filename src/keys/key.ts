@@ -43,6 +43,10 @@ export interface KeyRecord {
   readonly revokeNote: string;
   /** Revision of the last committed change; 0 for a key that is as it was created. */
   readonly revision: number;
+  /** Revision of the last change that took validity away; 0 if there was none. */
+  readonly narrowedRevision: number;
+  /** Such changes up to here are obeyed by every verifier. */
+  readonly settledRevision: number;
 }
 
 /** One secret of a key as stored; never the secret. */

@@ -59,6 +59,12 @@ export class Keyring {
     return [newest.pageTokenKey, ...older.map((root) => root.pageTokenKey)];
   }
 
+  /** Keys for messages on the change bus, newest first. */
+  get busKeys(): readonly [Buffer, ...Buffer[]] {
+    const [newest, ...older] = this.#roots;
+    return [newest.busKey, ...older.map((root) => root.busKey)];
+  }
+
   /** Makes a secret under the newest root that every one of `otherNodes`, each a list of root ids, knows too. */
   mint(environment: Environment, random: Random, otherNodes: readonly (readonly string[])[]): MintedSecret {
     const root = this.#roots.find((own) => otherNodes.every((known) => known.includes(own.id))) ?? this.#roots[0];

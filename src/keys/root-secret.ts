@@ -8,6 +8,8 @@ export interface RootKeys {
   readonly pepper: Buffer;
   readonly pageTokenKey: Buffer;
   readonly auditKey: Buffer;
+  /** Signs what goes over the change bus. */
+  readonly busKey: Buffer;
 }
 
 /** Fewest bytes of a root secret. */
@@ -23,5 +25,6 @@ export function deriveRootKeys(root: Uint8Array): RootKeys {
     pepper: derive("pepper", 32),
     pageTokenKey: derive("page-token", 32),
     auditKey: derive("audit", 32),
+    busKey: derive("bus", 32),
   };
 }

@@ -28,7 +28,7 @@ export interface CreateKey
 
 /** Makes a key and its first secret, which exists nowhere but in the answer. */
 export async function createKey(
-  deps: ManageDeps,
+  deps: Omit<ManageDeps, "revoker">,
   caller: Caller,
   command: CreateKey,
 ): Promise<{ readonly view: KeyView; readonly secret: Secret }> {
@@ -51,6 +51,7 @@ export async function createKey(
       ...{ id, owner, displayName, environment, scopes, labels, metadata, allowedCidrs },
       ...{ disabled: false, currentVersion: 1, ttlMs, createTime: now, updateTime: now, createdBy: actorOf(caller) },
       ...{ revokeTime: null, revokedBy: null, revokeReason: null, revokeNote: "", revision: 0 },
+      ...{ narrowedRevision: 0, settledRevision: 0 },
     };
     const { secret, digest, rootId, hint } = minted;
     const first = {

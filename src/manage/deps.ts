@@ -4,6 +4,7 @@ import type { Keyring } from "../keys/keyring.ts";
 import type { PageTokens } from "../keys/page-token.ts";
 import type { Random } from "../keys/random.ts";
 import type { Storage } from "../postgres/storage.ts";
+import type { Revoker } from "../revocation/revoker.ts";
 
 /** The numbers that management obeys; their values and reasons stand in `server/policy.ts`. */
 export interface ManagePolicy {
@@ -25,6 +26,8 @@ export interface ManageDeps {
   readonly pageTokens: PageTokens;
   readonly signer: AuditSigner;
   readonly random: Random;
+  /** Makes changes known, and waits until they are obeyed. */
+  readonly revoker: Pick<Revoker, "announce" | "settle">;
   readonly policy: ManagePolicy;
   readonly log: Logger;
 }

@@ -64,7 +64,7 @@ async function judge(
   const now = await readDatabaseTime(transaction);
   if (caller.kind === "service") {
     if (held === undefined || secret === undefined) throw credentialInvalid("unknown");
-    const { verdict } = decide(held, secret, { requiredScopes: [], clientIp: caller.address, now });
+    const { verdict } = decide({ key: held, secret, now }, { requiredScopes: [], clientIp: caller.address });
     if (verdict !== "valid") throw credentialInvalid(verdict);
   }
   requirePermission(fresh, claim.permission);

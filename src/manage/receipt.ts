@@ -1,24 +1,37 @@
+import type { Settlement } from "../revocation/revoker.ts";
+import { waitingTime } from "../revocation/waiting-time.ts";
 import type { ManagePolicy } from "./deps.ts";
 
 /** How a change that takes validity away became effective everywhere. */
 export interface Receipt {
   readonly revision: number;
+  /** The database's time, carried on by this process' clock from when the change was made. */
   readonly effectiveTime: Date;
   readonly confirmedVerifiers: number;
   readonly expiredVerifiers: number;
   readonly barrierMs: number;
+  readonly isInRevocationSet: boolean;
 }
 
-/** The receipt of a change that no verifier can have cached: every verification reads storage. */
-export function uncachedReceipt(revision: number, effectiveTime: Date): Receipt {
-  return { revision, effectiveTime, confirmedVerifiers: 0, expiredVerifiers: 0, barrierMs: 0 };
+/** The receipt of a change at `revision`, made at `time` of the database. */
+export function receiptOf(revision: number, time: Date, settlement: Settlement): Receipt {
+  const { confirmed, expired, durationMs, isInRevocationSet } = settlement;
+  const effectiveTime = new Date(time.getTime() + Math.ceil(durationMs));
+  return {
+    ...{ revision, effectiveTime, isInRevocationSet },
+    ...{ confirmedVerifiers: confirmed, expiredVerifiers: expired, barrierMs: durationMs },
+  };
+}
+
+/** The receipt of what was effective everywhere before it was asked for. */
+export function settledReceipt(revision: number, time: Date): Receipt {
+  return receiptOf(revision, time, { confirmed: 0, expired: 0, durationMs: 0, isInRevocationSet: false });
 }
 
 /**
- * Whether validity that ends at `end` ends so soon that the change waits at the barrier: before now + 2W, with
- * W = D(1+ε)/(1−ε) for lease term D and clock rate error ε.
+ * Whether validity that ends at `end` ends so soon that the change waits at the barrier: before now + 2W. What ends
+ * later is learnt by every cache in time.
  */
-export function endsSoon(end: Date, now: Date, policy: ManagePolicy): boolean {
-  const wait = (policy.leaseMs * (1 + policy.clockRateError)) / (1 - policy.clockRateError);
-  return end.getTime() < now.getTime() + 2 * wait;
+export function endsSoon(end: Date, now: Date, { leaseMs, clockRateError }: ManagePolicy): boolean {
+  return end.getTime() < now.getTime() + 2 * waitingTime(leaseMs, clockRateError);
 }

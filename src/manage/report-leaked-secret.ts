@@ -7,6 +7,7 @@ import { readDatabaseTime } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { record } from "./record.ts";
 import { logRevocation } from "./revoke-key.ts";
+import { settle } from "./settle.ts";
 import { writeChange } from "./write-change.ts";
 
 export interface ReportLeakedSecret {
@@ -46,15 +47,17 @@ export async function reportLeakedSecret(
         ? [{ action: "key.revoked", ...about, details: { reason: "compromised", note: source } } as const]
         : []),
     ]);
-    if (!alive) return { key, actor, view: undefined };
+    if (!alive) return { key, now, actor, view: undefined };
     const change = { revokeTime: now, revokedBy: actor, revokeReason: "compromised", revokeNote: source } as const;
-    return { key, actor, view: await writeChange(transaction, { key, now }, change) };
+    const view = await writeChange(transaction, { key, now }, { change, narrows: true });
+    return { key: view.key, now, actor, view };
   });
   if (report === undefined) return;
-  const { key, actor, view } = report;
+  const { key, now, actor, view } = report;
   if (view !== undefined) logRevocation(deps, view, actor);
   deps.log.warn(
     { event: "secret.leaked", keyId: key.id, owner: key.owner, revoked: view !== undefined, actor },
     "leaked secret reported",
   );
+  await settle(deps, { key, now, changed: view !== undefined });
 }

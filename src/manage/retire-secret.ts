@@ -5,8 +5,9 @@ import { isLive } from "../keys/state.ts";
 import { retireSecret as endSecret, findSecret } from "../postgres/secrets.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";
-import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import type { Receipt } from "./receipt.ts";
 import { record } from "./record.ts";
+import { settle } from "./settle.ts";
 import { viewSecrets } from "./view.ts";
 import { writeChange } from "./write-change.ts";
 
@@ -29,18 +30,18 @@ export async function retireSecret(
     if (secret === undefined) throw versionNotFound(command);
     if (key.revokeTime !== null || !isLive(secret, now)) {
       const view = { key, secrets: await viewSecrets(transaction, key, now), now };
-      return { view, receipt: uncachedReceipt(key.revision, now), changed: false };
+      return { view, changed: false };
     }
     await endSecret(transaction, secret, now);
     const happening = { action: "secret.retired", keyId, owner: key.owner, time: now, details: { version } } as const;
     await record(transaction, { deps, caller }, [happening]);
-    const view = await writeChange(transaction, held, {});
-    return { view, receipt: uncachedReceipt(view.key.revision, now), changed: true };
+    return { view: await writeChange(transaction, held, { change: {}, narrows: true }), changed: true };
   });
   if (retirement.changed) {
     deps.log.info({ event: "secret.retired", keyId, version, actor: actorOf(caller) }, "secret retired");
   }
-  return retirement;
+  const { view, changed } = retirement;
+  return { view, receipt: await settle(deps, { ...view, changed }) };
 }
 
 function versionNotFound({ keyId, version }: RetireSecret): ClavigerError {

@@ -3,8 +3,9 @@ import type { Actor, JsonObject, KeyView, RevocationReason } from "../keys/key.t
 import { redactSecrets } from "../keys/redact.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";
-import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import type { Receipt } from "./receipt.ts";
 import { record } from "./record.ts";
+import { settle } from "./settle.ts";
 import { viewSecrets } from "./view.ts";
 import { writeChange } from "./write-change.ts";
 
@@ -26,19 +27,18 @@ export async function revokeKey(
     const held = await lockKeyAndCaller(transaction, keyId, { caller, permission: "claviger:keys.revoke" });
     const { key, now } = held;
     if (key.revokeTime !== null) {
-      const view = { key, secrets: await viewSecrets(transaction, key, now), now };
-      return { view, receipt: uncachedReceipt(key.revision, now), changed: false };
+      return { view: { key, secrets: await viewSecrets(transaction, key, now), now }, changed: false };
     }
     const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: redactSecrets(note) };
     const details = revocationDetails(command);
     await record(transaction, { deps, caller }, [
       { action: "key.revoked", keyId, owner: key.owner, time: now, details },
     ]);
-    const view = await writeChange(transaction, held, change);
-    return { view, receipt: uncachedReceipt(view.key.revision, now), changed: true };
+    return { view: await writeChange(transaction, held, { change, narrows: true }), changed: true };
   });
-  if (revocation.changed) logRevocation(deps, revocation.view, actor);
-  return revocation;
+  const { view, changed } = revocation;
+  if (changed) logRevocation(deps, view, actor);
+  return { view, receipt: await settle(deps, { ...view, changed }) };
 }
 
 /** What the audit log keeps of a revocation. */

@@ -1,15 +1,17 @@
 import { actorOf, type Caller } from "../access/caller.ts";
 import { confineOwner } from "../access/permissions.ts";
+import { MAX_NAMED_KEYS } from "../keys/change.ts";
 import { redactSecrets } from "../keys/redact.ts";
-import { changeKeys, countUnrevoked, type KeyFilter, lockUnrevoked } from "../postgres/keys.ts";
+import { changeKeys, countUnrevoked, type KeyFilter, listUnsettled, lockUnrevoked } from "../postgres/keys.ts";
 import { lockOwner } from "../postgres/owners.ts";
-import { readRevision, takeRevision } from "../postgres/revisions.ts";
+import { readRevision } from "../postgres/revisions.ts";
 import { readDatabaseTime } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockCaller } from "./lock.ts";
-import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import { type Receipt, receiptOf, settledReceipt } from "./receipt.ts";
 import { record } from "./record.ts";
 import { type Revocation, revocationDetails } from "./revoke-key.ts";
+import { remember } from "./settle.ts";
 
 export interface RevokeKeys extends Revocation {
   /** At least one of owner and labels is set. */
@@ -18,14 +20,10 @@ export interface RevokeKeys extends Revocation {
   readonly validateOnly: boolean;
 }
 
-interface Batch {
-  readonly ids: readonly string[];
-  readonly receipt: Receipt;
-}
-
 /**
  * Revokes every key of the filter, a bounded number per transaction, until one finds none left. Each holds the owner
- * first, so that a creation in flight is either seen or comes after.
+ * first, so that a creation in flight is either seen or comes after. One wait at the end covers them all, and keys that
+ * an earlier call revoked and did not see obeyed.
  */
 export async function revokeKeys(
   deps: ManageDeps,
@@ -41,33 +39,53 @@ export async function revokeKeys(
   await deps.storage.transaction((transaction) => lockCaller(transaction, caller, "claviger:keys.revoke"));
   let keyCount = 0;
   for (;;) {
-    const { ids, receipt } = await revokeBatch(deps, caller, { ...command, filter });
-    if (ids.length === 0) return { keyCount, receipt };
-    keyCount += ids.length;
+    const count = await revokeBatch(deps, caller, { ...command, filter });
+    keyCount += count;
+    if (count === 0) return { keyCount, receipt: await settleAll(deps, filter) };
   }
 }
 
 /** Authority was judged before the first batch: a caller whose own key is among those revoked still finishes. */
-async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys): Promise<Batch> {
+async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys): Promise<number> {
   const { filter, reason, note } = command;
   const actor = actorOf(caller);
-  const batch = await deps.storage.transaction(async (transaction) => {
+  const rows = await deps.storage.transaction(async (transaction) => {
     if (filter.owner !== undefined) await lockOwner(transaction, filter.owner);
     const held = await lockUnrevoked(transaction, filter, deps.policy.revokeBatchSize);
-    const ids = held.map((key) => key.keyId);
+    if (held.length === 0) return [];
     const now = await readDatabaseTime(transaction);
-    if (ids.length === 0) return { ids, receipt: uncachedReceipt(await readRevision(transaction), now) };
     const details = revocationDetails(command);
     const happenings = held.map((key) => ({ action: "key.revoked" as const, ...key, time: now, details }));
     await record(transaction, { deps, caller }, happenings);
-    const revision = await takeRevision(transaction);
     const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: redactSecrets(note) };
-    await changeKeys(transaction, ids, { ...change, revision, updateTime: now });
-    return { ids, receipt: uncachedReceipt(revision, now) };
+    const ids = held.map((key) => key.keyId);
+    return changeKeys(transaction, { ids, change, updateTime: now, narrows: true });
   });
-  const { revision } = batch.receipt;
-  for (const keyId of batch.ids) {
-    deps.log.info({ event: "key.revoked", keyId, owner: filter.owner, reason, revision, actor }, "key revoked");
+  const [first] = rows;
+  if (first === undefined) return 0;
+  const { revision } = first;
+  void deps.revoker.announce({ revision, keyIds: rows.map((key) => key.id) });
+  for (const { id: keyId, owner } of rows) {
+    deps.log.info({ event: "key.revoked", keyId, owner, reason, revision, actor }, "key revoked");
   }
-  return batch;
+  return rows.length;
+}
+
+/** Waits for every key of the filter that is revoked and not obeyed everywhere, by whichever call. */
+async function settleAll(deps: ManageDeps, filter: RevokeKeys["filter"]): Promise<Receipt> {
+  const { now, last, unsettled } = await deps.storage.read(async (database) => ({
+    now: await readDatabaseTime(database),
+    last: await readRevision(database),
+    unsettled: await listUnsettled(database, filter),
+  }));
+  const revision = unsettled.reduce((last, key) => Math.max(last, key.revision), 0);
+  if (revision === 0) return settledReceipt(last, now);
+  const ids = unsettled.map((key) => key.keyId);
+  const areOfOneChange = unsettled.every((key) => key.revision === revision) && ids.length <= MAX_NAMED_KEYS;
+  // An acknowledgement is for one revision: of several, it must be one of dropping everything.
+  const settlement = await deps.revoker.settle({ revision, keyIds: areOfOneChange ? ids : "all" });
+  for (let from = 0; from < ids.length; from += MAX_NAMED_KEYS) {
+    remember(deps, { revision, keyIds: ids.slice(from, from + MAX_NAMED_KEYS) });
+  }
+  return receiptOf(revision, now, settlement);
 }

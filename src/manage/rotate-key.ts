@@ -14,8 +14,9 @@ import type { ManageDeps } from "./deps.ts";
 import { requirePlace } from "./key-limit.ts";
 import { keyNotFound, type Locked, lockKeyAndCaller, mayKnow } from "./lock.ts";
 import { requireEtag, requireUnrevoked } from "./preconditions.ts";
-import { endsSoon, type Receipt, uncachedReceipt } from "./receipt.ts";
+import { endsSoon, type Receipt } from "./receipt.ts";
 import { record } from "./record.ts";
+import { settle } from "./settle.ts";
 import { after, chooseSpan } from "./terms.ts";
 import { writeChange } from "./write-change.ts";
 
@@ -77,13 +78,15 @@ export async function rotateKey(deps: ManageDeps, caller: Caller, command: Rotat
     const details = { version, expire_time: expireTime.toISOString(), grace_ms: graceMs };
     const { owner } = key;
     await record(transaction, { deps, caller }, [{ action: "key.rotated", keyId: key.id, owner, time: now, details }]);
-    const view = await writeChange(transaction, held, { currentVersion: version });
-    const waits = retiring !== undefined && endsSoon(endOfSecret(retiring), now, policy);
-    return { view, secret, retiring, receipt: waits ? uncachedReceipt(view.key.revision, now) : undefined };
+    const narrows = retiring !== undefined && endsSoon(endOfSecret(retiring), now, policy);
+    const view = await writeChange(transaction, held, { change: { currentVersion: version }, narrows });
+    return { view, secret, retiring, narrows };
   });
   const { id: keyId, owner, currentVersion: version } = rotation.view.key;
   deps.log.info({ event: "key.rotated", keyId, owner, version, actor: actorOf(caller) }, "key rotated");
-  return rotation;
+  const { view, secret, retiring, narrows } = rotation;
+  const receipt = await settle(deps, { ...view, changed: true });
+  return { view, secret, retiring, receipt: narrows ? receipt : undefined };
 }
 
 /** Owners are locked before keys, by everybody; whose key it is never changes. */

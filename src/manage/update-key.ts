@@ -6,8 +6,9 @@ import { missingScopes } from "../keys/scopes.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";
 import { requireEtag, requireUnrevoked } from "./preconditions.ts";
-import { type Receipt, uncachedReceipt } from "./receipt.ts";
+import type { Receipt } from "./receipt.ts";
 import { record } from "./record.ts";
+import { settle } from "./settle.ts";
 import { writeChange } from "./write-change.ts";
 
 /** The fields that an update may name; those that are set are replaced whole. */
@@ -29,7 +30,7 @@ export async function updateKey(
   command: UpdateKey,
 ): Promise<{ readonly view: KeyView; readonly receipt: Receipt | undefined }> {
   const { update } = command;
-  return deps.storage.transaction(async (transaction) => {
+  const { view, narrows } = await deps.storage.transaction(async (transaction) => {
     const held = await lockKeyAndCaller(transaction, command.keyId, { caller, permission: "claviger:keys.write" });
     const { key } = held;
     const next = { ...key, ...update };
@@ -39,9 +40,11 @@ export async function updateKey(
     const details = detailsOf(key, update);
     const happening = { action: "key.updated", keyId: key.id, owner: key.owner, time: held.now, details } as const;
     await record(transaction, { deps, caller }, [happening]);
-    const view = await writeChange(transaction, held, update);
-    return { view, receipt: narrows(key, next) ? uncachedReceipt(view.key.revision, held.now) : undefined };
+    const narrows = isNarrower(key, next);
+    return { view: await writeChange(transaction, held, { change: update, narrows }), narrows };
   });
+  const receipt = await settle(deps, { ...view, changed: true });
+  return { view, receipt: narrows ? receipt : undefined };
 }
 
 /** What verification sees is kept with its old and new value, the rest by name. */
@@ -63,7 +66,7 @@ function widens(before: KeyRecord, next: KeyRecord): boolean {
 }
 
 /** A key that is, and stays, disabled counts: whoever asks again to disable it must wait for that too. */
-function narrows(before: KeyRecord, next: KeyRecord): boolean {
+function isNarrower(before: KeyRecord, next: KeyRecord): boolean {
   return (
     next.disabled ||
     missingScopes(next.scopes, before.scopes).length > 0 ||

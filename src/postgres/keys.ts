@@ -1,7 +1,8 @@
 import { and, desc, eq, getTableColumns, gt, inArray, isNotNull, isNull, lt, lte, type SQL, sql } from "drizzle-orm";
 import type { KeyRecord } from "../keys/key.ts";
 import type { KeyState } from "../keys/state.ts";
-import { apiKey, secretVersion } from "./schema.ts";
+import { nextRevision } from "./revisions.ts";
+import { apiKey, invalidation, secretVersion } from "./schema.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime } from "./time.ts";
 
@@ -29,12 +30,6 @@ export type KeyChange = Partial<
   >
 >;
 
-/** What every committed change of a key leaves behind. */
-export interface ChangeStamp {
-  readonly revision: number;
-  readonly updateTime: Date;
-}
-
 export async function insertKey(transaction: Database, key: KeyRecord): Promise<void> {
   await transaction.insert(apiKey).values(key);
 }
@@ -54,30 +49,56 @@ export async function findKey(database: Database, id: string): Promise<KeyRecord
   return row;
 }
 
-/** Writes a change to a key that the transaction holds; returns the key as it is now. */
-export async function changeKey(
-  transaction: Database,
-  id: string,
-  change: KeyChange & ChangeStamp,
-): Promise<KeyRecord> {
-  const [row] = await changeKeys(transaction, [id], change);
-  if (row === undefined) throw new Error(`key ${id} was held and is gone`);
-  return row;
+/** A change of keys, as it is written. */
+export interface KeysChange {
+  readonly ids: readonly string[];
+  readonly change: KeyChange;
+  readonly updateTime: Date;
+  /** Whether it takes validity away now or soon, so that it must be obeyed before it is answered. */
+  readonly narrows: boolean;
 }
 
-/** Writes the same change to keys that the transaction holds; returns them as they are now. */
-export async function changeKeys(
-  transaction: Database,
-  ids: readonly string[],
-  change: KeyChange & ChangeStamp,
-): Promise<KeyRecord[]> {
+/**
+ * Writes the same change to keys that the transaction holds, with the revision that it takes and its place in the feed;
+ * all in one statement, since every other change waits from there until the commit.
+ */
+export async function changeKeys(transaction: Database, { ids, change, updateTime, narrows }: KeysChange) {
+  const next = nextRevision(transaction);
+  const noted = transaction
+    .$with("noted", {})
+    .as(
+      sql`insert into ${invalidation} (rev, key_id) select next.rev, unnest(${sql.param([...ids])}::text[]) from next`,
+    );
   const rows = await transaction
+    .with(next, noted)
     .update(apiKey)
-    .set(change)
+    .set({
+      ...change,
+      updateTime,
+      revision: sql`${next.rev}`,
+      ...(narrows ? { narrowedRevision: sql`${next.rev}` } : {}),
+    })
+    .from(next)
     .where(inArray(apiKey.id, [...ids]))
-    .returning();
+    .returning(getTableColumns(apiKey));
   if (rows.length !== ids.length) throw new Error(`a change of ${ids.length} keys met ${rows.length}`);
   return rows;
+}
+
+/** Remembers that what took validity away from the keys, up to `revision`, is obeyed everywhere. */
+export async function settleKeys(database: Database, ids: readonly string[], revision: number): Promise<void> {
+  await database
+    .update(apiKey)
+    .set({ settledRevision: revision })
+    .where(and(inArray(apiKey.id, [...ids]), lt(apiKey.settledRevision, revision)));
+}
+
+/** Ids and revisions of the revoked keys of the filter that are not known to be obeyed everywhere. */
+export function listUnsettled(database: Database, filter: KeyFilter) {
+  return database
+    .select({ keyId: apiKey.id, revision: apiKey.narrowedRevision })
+    .from(apiKey)
+    .where(and(matches(filter), isNotNull(apiKey.revokeTime), gt(apiKey.narrowedRevision, apiKey.settledRevision)));
 }
 
 /** Which keys to list; all that are set must hold. */

@@ -9,6 +9,7 @@ export async function openPglite(folder: string): Promise<Connection> {
   return {
     database,
     transaction: (work) => database.transaction(work),
+    write: (work) => work(database),
     close: () => client.close(),
     // It is the only one, and has no network to hang on.
     abandon: () => undefined,

@@ -1,8 +1,10 @@
 import { Socket } from "node:net";
+import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import { isAway } from "./errors.ts";
 import type { Connection } from "./storage.ts";
+import { databaseIdentity } from "./verifiers.ts";
 
 export interface PostgresOptions {
   /** `postgres://user:password@host:port/database`. */
@@ -19,7 +21,13 @@ export interface PostgresOptions {
   readonly lockTimeoutMs: number;
   /** How long a transaction may do nothing, in milliseconds: a frozen process must not hold its locks. */
   readonly idleInTransactionTimeoutMs: number;
+  /** Whether that is the database that is worked with; a new connection to another one is refused (rule R19). */
+  readonly isExpected?: (identity: string) => boolean;
 }
+
+/** SQLSTATE: nobody knows whether the transaction was committed; the connection could not be made. */
+const COMMIT_UNKNOWN = "08007";
+const NOT_CONNECTED = "08001";
 
 /** How long closing waits for what is under way. */
 const CLOSE_MS = 1000;
@@ -36,35 +44,47 @@ export function connectPostgres(options: PostgresOptions): Connection {
     connectionString: options.url,
     application_name: "claviger",
     max: options.poolSize,
-    ...(options.role === undefined ? {} : { options: `-c role=${options.role}` }),
+    // A server that is set to answer before the disk, or the standby, has it would forget revocations.
+    options: ["-c synchronous_commit=on", ...(options.role === undefined ? [] : [`-c role=${options.role}`])].join(" "),
     connectionTimeoutMillis: options.storageTimeoutMs,
     statement_timeout: options.statementTimeoutMs,
     lock_timeout: options.lockTimeoutMs,
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
     keepAlive: true,
     stream: () => tracked(new Socket(), sockets),
+    verify: (client, done) => void checkIdentity(client, options.isExpected).then(done, done),
   });
+  const warned = new WeakSet<pg.ClientBase>();
   const cutOff = () => {
     for (const socket of sockets) socket.destroy();
   };
   // A connection that is lost says so here too, beside failing its query: an event that nobody hears ends the process.
   pool.on("error", () => undefined);
-  pool.on("connect", (client) => client.on("error", () => undefined));
+  pool.on("connect", (client) => {
+    client.on("error", () => undefined);
+    client.on("notice", ({ severity }) => void (severity === "WARNING" && warned.add(client)));
+  });
+  async function confirmed<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    const client = await pool.connect();
+    let lost = false;
+    try {
+      warned.delete(client);
+      const result = await work(client);
+      // A wait for the standby that was cancelled commits, "successfully", with a warning: whether it lasts is unknown.
+      if (warned.has(client)) throw Object.assign(new Error("Postgres warned at the commit"), { code: COMMIT_UNKNOWN });
+      return result;
+    } catch (error) {
+      lost = isAway(error);
+      throw error;
+    } finally {
+      client.release(lost);
+    }
+  }
   return {
     database: drizzle(pool),
     // Not Drizzle's own on a pool: that keeps the client for ever when `begin` fails.
-    async transaction(work) {
-      const client = await pool.connect();
-      let lost = false;
-      try {
-        return await drizzle(client).transaction(work);
-      } catch (error) {
-        lost = isAway(error);
-        throw error;
-      } finally {
-        client.release(lost);
-      }
-    },
+    transaction: (work) => confirmed((client) => drizzle(client).transaction(work)),
+    write: (work) => confirmed((client) => work(drizzle(client))),
     async close() {
       const patience = setTimeout(cutOff, CLOSE_MS);
       await pool.end();
@@ -75,6 +95,15 @@ export function connectPostgres(options: PostgresOptions): Connection {
       cutOff();
     },
   };
+}
+
+async function checkIdentity(client: pg.ClientBase, isExpected: PostgresOptions["isExpected"]): Promise<undefined> {
+  if (isExpected === undefined) return;
+  const [row] = await drizzle(client as pg.Client)
+    .select({ identity: databaseIdentity })
+    .from(sql`(select 1) as one`);
+  if (row !== undefined && isExpected(row.identity)) return;
+  throw Object.assign(new Error("another database than before, or one that is no primary"), { code: NOT_CONNECTED });
 }
 
 function tracked(socket: Socket, sockets: Set<Socket>): Socket {

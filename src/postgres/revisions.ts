@@ -3,23 +3,31 @@ import { revision } from "./schema.ts";
 import type { Database } from "./storage.ts";
 
 /**
- * The next revision. Taking it by updating the one row makes revisions follow commit order without gaps (a sequence
- * would skip late commits); take it late, since it makes every other change wait until the commit.
+ * The next revision, as the first part of the statement that writes the change. Taking it by updating the one row makes
+ * revisions follow commit order without gaps (a sequence would skip late commits, rule R12). It makes every other
+ * change wait until the commit, so nothing comes after that statement.
  */
-export async function takeRevision(transaction: Database): Promise<number> {
-  const [row] = await transaction
-    .update(revision)
-    .set({ rev: sql`${revision.rev} + 1` })
-    .where(eq(revision.id, 1))
-    .returning({ rev: revision.rev });
-  if (row === undefined) throw new Error("table revision has lost its row");
-  return row.rev;
+export function nextRevision(transaction: Database) {
+  return transaction.$with("next").as(
+    transaction
+      .update(revision)
+      .set({ rev: sql`${revision.rev} + 1` })
+      .where(eq(revision.id, 1))
+      .returning({ rev: revision.rev }),
+  );
 }
 
 /** Scalar subquery: the last revision that the statement's snapshot sees. */
 export const lastRevision = sql<number>`(select ${revision.rev} from ${revision} where ${revision.id} = 1)`.mapWith(
   revision.rev,
 );
+
+/** The name of this database between all that share a Redis; made by the first migration. */
+export async function readClusterId(database: Database): Promise<string> {
+  const [row] = await database.select({ id: revision.clusterId }).from(revision);
+  if (row === undefined) throw new Error("table revision has lost its row");
+  return row.id;
+}
 
 /** The last revision that was committed. */
 export async function readRevision(database: Database): Promise<number> {

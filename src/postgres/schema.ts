@@ -61,8 +61,12 @@ export const apiKey = pgTable(
     revokeReason: text("revoke_reason").$type<RevocationReason>(),
     revokeNote: text("revoke_note").notNull(),
     revision: bigint("revision", { mode: "number" }).notNull(),
+    /** The last change that took validity away, and the last that is known to be obeyed everywhere. Only raised. */
+    narrowedRevision: bigint("narrowed_rev", { mode: "number" }).notNull().default(0),
+    settledRevision: bigint("settled_rev", { mode: "number" }).notNull().default(0),
   },
   (table) => [
+    index("api_key_unsettled").on(table.id).where(sql`${table.narrowedRevision} > ${table.settledRevision}`),
     index("api_key_owner_id").on(table.owner, table.id),
     index("api_key_labels").using("gin", sql`${table.labels} jsonb_path_ops`),
     index("api_key_revoke_time").on(table.revokeTime).where(sql`${table.revokeTime} is not null`),
@@ -111,17 +115,42 @@ export const revision = pgTable(
   {
     id: smallint("id").primaryKey(),
     rev: bigint("rev", { mode: "number" }).notNull(),
+    /** Changes up to here may be gone from `invalidation`. */
+    trimmedRev: bigint("trimmed_rev", { mode: "number" }).notNull().default(0),
+    /** Names this database between all that share a Redis. */
+    clusterId: text("cluster_id").notNull().default(sql`gen_random_uuid()::text`),
+    /** The marker of the revocation set that is valid; empty before the first. */
+    setMarker: text("set_marker").notNull().default(""),
   },
   (table) => [check("revision_one_row", sql`${table.id} = 1`)],
 );
 
-/** The running server processes, so that secrets are minted under a root that all of them know. */
+/** The feed: which keys each revision changed. */
+export const invalidation = pgTable(
+  "invalidation",
+  {
+    rev: bigint("rev", { mode: "number" }).notNull(),
+    keyId: text("key_id").notNull(),
+    time: instant("time").notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [primaryKey({ columns: [table.rev, table.keyId] })],
+);
+
+/** The running server processes: what each holds a lease for, and which roots it knows. */
 export const verifier = pgTable("verifier", {
-  /** A UUID per process start. */
+  /** A random name per process start. */
   epoch: text("epoch").primaryKey(),
   roots: text("roots").array().$type<readonly string[]>().notNull(),
   address: text("address").notNull(),
+  /** Lease term D in milliseconds. */
+  termMs: integer("term_ms").notNull(),
+  usesRevocationSet: boolean("uses_revocation_set").notNull(),
+  /** Every change up to here is applied, by the process and by whoever leases from it. */
+  ackedRevision: bigint("acked_rev", { mode: "number" }).notNull(),
+  renewSeq: bigint("renew_seq", { mode: "number" }).notNull(),
   renewTime: instant("renew_time").notNull(),
+  /** Set once the process was given up for lost. */
+  collectTime: instant("collect_time"),
 });
 
 /** What was done and refused. Only ever added to. */

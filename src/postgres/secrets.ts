@@ -1,4 +1,5 @@
 import { and, count, desc, eq, gt, inArray, isNull, notInArray, or, sql } from "drizzle-orm";
+import type { FoundSecret } from "../keys/found-secret.ts";
 import type { KeyRecord, SecretRecord } from "../keys/key.ts";
 import { lastRevision } from "./revisions.ts";
 import { apiKey, secretVersion } from "./schema.ts";
@@ -73,14 +74,6 @@ export async function listSecrets(
     .orderBy(secretVersion.keyId, desc(secretVersion.version));
   for (const row of rows) found.get(row.keyId)?.push(row);
   return found;
-}
-
-/** What a presented secret's digest leads to, with the time and revision that the reading statement saw. */
-export interface FoundSecret {
-  readonly key: KeyRecord;
-  readonly secret: SecretRecord;
-  readonly now: Date;
-  readonly revision: number;
 }
 
 /** Looks up digests in one statement; those that are not known are missing from the map, keyed by the digest in hex. */

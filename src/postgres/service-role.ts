@@ -10,6 +10,7 @@ const RIGHTS: Readonly<Record<string, string>> = {
   api_key: "select, insert, update, delete",
   secret_version: "select, insert, update",
   revision: "select, update",
+  invalidation: "select, insert, delete",
   verifier: "select, insert, update, delete",
   audit_event: "select, insert",
   audit_pending: "select, insert, delete",

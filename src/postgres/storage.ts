@@ -8,6 +8,8 @@ export type Database = PgDatabase<PgQueryResultHKT>;
 export interface Connection {
   readonly database: Database;
   transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T>;
+  /** One statement that writes. Like a transaction it fails when its commit came with a warning: nobody knows then. */
+  write<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Waits for what is under way. */
   close(): Promise<void>;
   /** Cuts off what is under way, which may hang for ever; `connect` is called for another. */
@@ -45,6 +47,11 @@ export class Storage {
   /** Runs `work` in a transaction, from the start again after a deadlock; so `work` has no effect but on the database. */
   transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T> {
     return this.#bounded(this.#attempt(work, ATTEMPTS));
+  }
+
+  /** Runs one statement that writes; rejects unless it is known to be committed, on a standby too where there is one. */
+  write<T>(work: (database: Database) => Promise<T>): Promise<T> {
+    return this.#bounded(this.#connection.write(work));
   }
 
   /** Gives up the connection and everything that waits on it, and opens another: for when the database has hung. */

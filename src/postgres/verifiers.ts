@@ -1,37 +1,119 @@
-import { eq, gt, lt, sql } from "drizzle-orm";
-import { verifier } from "./schema.ts";
+import { and, eq, gt, isNull, lt, sql } from "drizzle-orm";
+import { MAX_NAMED_KEYS } from "../keys/change.ts";
+import { lastRevision } from "./revisions.ts";
+import { invalidation, revision, verifier } from "./schema.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime } from "./time.ts";
 
-/** A running server process. */
-export interface VerifierRow {
-  /** A UUID per process start. */
+/** A process as it registers. */
+export interface NewVerifier {
   readonly epoch: string;
   /** Ids of the root secrets it knows. */
   readonly roots: readonly string[];
   readonly address: string;
+  readonly termMs: number;
+  readonly usesRevocationSet: boolean;
+  readonly isLeaf: boolean;
 }
 
-/** After this long without a renewal a process counts as gone. */
-const GONE_AFTER = sql`interval '30 seconds'`;
+/**
+ * The cluster, the server and its timeline (rule R19). Not `pg_control_checkpoint`, whose timeline lags a promotion. On
+ * a standby this fails, and with it the statement.
+ */
+export const databaseIdentity = sql<string>`(select ${revision.clusterId} || ':' || system_identifier || ':' ||
+  substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from ${revision}, pg_control_system())`;
 
-/** Registers the process, or says that it still runs. */
-export async function renewVerifier(database: Database, row: VerifierRow): Promise<void> {
-  const values = { ...row, renewTime: databaseTime };
-  await database.insert(verifier).values(values).onConflictDoUpdate({ target: verifier.epoch, set: values });
+const seen = { revision: revision.rev, setMarker: revision.setMarker, identity: databaseIdentity };
+
+/** Adds the process, or lets it begin again, and reads the last revision in the same statement. */
+export async function registerVerifier(database: Database, { isLeaf, ...row }: NewVerifier) {
+  const ackedRevision = isLeaf ? lastRevision : 0;
+  const values = { ...row, ackedRevision, renewSeq: 1, renewTime: databaseTime, collectTime: null };
+  const registered = database.$with("registered").as(
+    database
+      .insert(verifier)
+      .values(values)
+      .onConflictDoUpdate({ target: verifier.epoch, set: { ...values, renewSeq: sql`${verifier.renewSeq} + 1` } })
+      .returning({ epoch: verifier.epoch }),
+  );
+  const [answer] = await database.with(registered).select(seen).from(revision).innerJoin(registered, sql`true`);
+  if (answer === undefined) throw new Error("a registration wrote no row");
+  return answer;
 }
 
-/** Takes the process off the list, and those that have been gone for long. */
+/**
+ * Renews the row and reads what is new, in one statement and so from one snapshot (rules R6 and R13); undefined if the
+ * row is gone or was collected.
+ */
+export async function renewVerifier(
+  database: Database,
+  lease: { readonly epoch: string; readonly appliedRevision: number; readonly ackedRevision: number },
+) {
+  const renewed = database.$with("renewed").as(
+    database
+      .update(verifier)
+      .set({
+        renewSeq: sql`${verifier.renewSeq} + 1`,
+        ackedRevision: sql`greatest(${verifier.ackedRevision}, ${lease.ackedRevision}::bigint)`,
+        renewTime: databaseTime,
+      })
+      .where(and(eq(verifier.epoch, lease.epoch), isNull(verifier.collectTime)))
+      .returning({ epoch: verifier.epoch }),
+  );
+  const keyIds = sql<string[]>`array(select distinct ${invalidation.keyId} from ${invalidation}
+    where ${invalidation.rev} > ${lease.appliedRevision} limit ${MAX_NAMED_KEYS + 1})`;
+  const [answer] = await database
+    .with(renewed)
+    .select({ ...seen, trimmedRevision: revision.trimmedRev, keyIds })
+    .from(revision)
+    .innerJoin(renewed, sql`true`);
+  if (answer === undefined) return undefined;
+  return answer.keyIds.length > MAX_NAMED_KEYS ? { ...answer, keyIds: "all" as const } : answer;
+}
+
+/** Takes the process off the list. */
 export async function removeVerifier(database: Database, epoch: string): Promise<void> {
   await database.delete(verifier).where(eq(verifier.epoch, epoch));
-  await database.delete(verifier).where(lt(verifier.renewTime, sql`${databaseTime} - interval '1 day'`));
 }
+
+/** Every process on the list, those that were given up too. */
+export function listHolders(database: Database) {
+  return database
+    .select({
+      epoch: verifier.epoch,
+      termMs: verifier.termMs,
+      ackedRevision: verifier.ackedRevision,
+      renewSeq: verifier.renewSeq,
+      usesRevocationSet: verifier.usesRevocationSet,
+      isCollected: sql<boolean>`${verifier.collectTime} is not null`,
+    })
+    .from(verifier);
+}
+
+/** Gives a process up, unless it has renewed since; returns whether it did. */
+export async function collectVerifier(database: Database, epoch: string, renewSeq: number): Promise<boolean> {
+  const rows = await database
+    .update(verifier)
+    .set({ collectTime: databaseTime })
+    .where(and(eq(verifier.epoch, epoch), eq(verifier.renewSeq, renewSeq), isNull(verifier.collectTime)))
+    .returning({ epoch: verifier.epoch });
+  return rows.length === 1;
+}
+
+/** Forgets processes that were given up more than `ageMs` ago. */
+export async function forgetCollected(database: Database, ageMs: number): Promise<void> {
+  const before = sql`${databaseTime} - ${ageMs} * interval '1 millisecond'`;
+  await database.delete(verifier).where(lt(verifier.collectTime, before));
+}
+
+/** After this long without a renewal a process' roots no longer count. */
+const GONE_AFTER = sql`interval '30 seconds'`;
 
 /** The roots that each running process knows. */
 export async function listKnownRoots(database: Database): Promise<(readonly string[])[]> {
   const rows = await database
     .select({ roots: verifier.roots })
     .from(verifier)
-    .where(gt(verifier.renewTime, sql`${databaseTime} - ${GONE_AFTER}`));
+    .where(and(isNull(verifier.collectTime), gt(verifier.renewTime, sql`${databaseTime} - ${GONE_AFTER}`)));
   return rows.map((row) => row.roots);
 }

@@ -12,7 +12,13 @@ import {
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { endOfSecret, isLive } from "../keys/state.ts";
 import type { Verdict as VerdictName } from "../verify/decide.ts";
-import type { FoundSecret, Verification, Verifier, VerifyCommand } from "../verify/verifier.ts";
+import type {
+  FoundSecret,
+  Freshness as FreshnessName,
+  Verification,
+  Verifier,
+  VerifyCommand,
+} from "../verify/verifier.ts";
 import { identityToProto } from "./to-proto.ts";
 
 const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
@@ -44,22 +50,28 @@ function toCommand({ secret, requiredScopes, clientIp }: VerifyRequest): VerifyC
   return { secret, requiredScopes, clientIp };
 }
 
-function toResponse({ decision, found }: Verification): VerifyResponse {
+const FRESHNESS: Readonly<Record<FreshnessName, Freshness>> = {
+  authoritative: Freshness.AUTHORITATIVE,
+  leased: Freshness.LEASED,
+  revocation_set: Freshness.REVOCATION_SET,
+};
+
+function toResponse({ decision, found, freshness, revision }: Verification): VerifyResponse {
   return create(VerifyResponseSchema, {
     verdict: VERDICTS[decision.verdict],
     missingScopes: [...decision.missingScopes],
-    freshness: Freshness.AUTHORITATIVE,
+    freshness: FRESHNESS[freshness],
+    revision: BigInt(revision),
     ...(found === undefined ? {} : aboutKey(found)),
   });
 }
 
-function aboutKey({ key, secret, now, revision }: FoundSecret): MessageInitShape<typeof VerifyResponseSchema> {
+function aboutKey({ key, secret, now }: FoundSecret): MessageInitShape<typeof VerifyResponseSchema> {
   const retiring = secret.retireTime !== null && isLive(secret, now);
   return {
     key: verifiedKey({ key, secret }),
     secretExpireTime: timestampFromDate(endOfSecret(secret)),
     ...(retiring && secret.retireTime !== null ? { retireTime: timestampFromDate(secret.retireTime) } : {}),
-    revision: BigInt(revision),
   };
 }
 

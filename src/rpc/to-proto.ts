@@ -104,7 +104,8 @@ export function receiptToProto(receipt: Receipt): MessageInitShape<typeof Revoca
     effectiveTime: timestampFromMs(receipt.effectiveTime.getTime()),
     confirmedVerifierCount: receipt.confirmedVerifiers,
     expiredVerifierCount: receipt.expiredVerifiers,
-    barrierDuration: durationFromMs(receipt.barrierMs),
+    barrierDuration: durationFromMs(Math.ceil(receipt.barrierMs)),
+    revocationSetWritten: receipt.isInRevocationSet,
   };
 }
 

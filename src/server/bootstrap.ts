@@ -23,7 +23,7 @@ export async function bootstrapAdmin(config: ServerConfig): Promise<AdminKey> {
 }
 
 /** Makes a key that may do everything, owned by `claviger:admin`. */
-export async function createAdminKey(deps: ManageDeps): Promise<AdminKey> {
+export async function createAdminKey(deps: Omit<ManageDeps, "revoker">): Promise<AdminKey> {
   const command = {
     owner: "",
     displayName: "admin",

@@ -21,11 +21,13 @@ import { createValidateInterceptor } from "../rpc/validate.ts";
 import { createConnectHandler } from "../transport/connect-adapter.ts";
 import { deadlineInterceptor } from "../transport/deadline.ts";
 import { createHealth, type Health } from "../transport/health.ts";
+import { createMetricsHandler } from "../transport/metrics-handler.ts";
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
-import { Verifier } from "../verify/verifier.ts";
 import { monotonicMs } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
+import type { Metrics } from "./metrics.ts";
+import type { OpenRevocation } from "./open-revocation.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { systemRandom } from "./random.ts";
 
@@ -36,8 +38,8 @@ export interface Parts {
   readonly log: Logger;
 }
 
-/** What management needs, with or without a server around it. */
-export function createManageDeps({ config, opened, log }: Parts): ManageDeps {
+/** What management needs to create keys, with or without a server around it. */
+export function createManageDeps({ config, opened, log }: Parts): Omit<ManageDeps, "revoker"> {
   const { policy } = config;
   const keyring = new Keyring({ roots: opened.roots, brand: policy.brand });
   const pageTokens = new PageTokens(keyring.pageTokenKeys);
@@ -45,8 +47,10 @@ export function createManageDeps({ config, opened, log }: Parts): ManageDeps {
   return { storage: opened.storage, keyring, pageTokens, signer, random: systemRandom, policy, log };
 }
 
-/** What decides about callers besides storage. */
+/** What decides besides storage: about callers, and from memory. */
 export interface Gates {
+  readonly revocation: OpenRevocation;
+  readonly metrics: Metrics;
   readonly users: AuthenticateOptions["users"];
   readonly feature: FeatureFlag;
 }
@@ -57,12 +61,12 @@ export function compose(parts: Parts & Gates): {
   readonly health: Health;
   readonly deps: ManageDeps;
 } {
-  const { config, opened, log, users, feature } = parts;
+  const { config, log, users, feature, revocation, metrics } = parts;
+  const { verifier } = revocation;
   const { policy } = config;
-  const deps = createManageDeps(parts);
+  const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
   const callLog = new CallLog(log, monotonicMs);
   const calls = { log, callLog, recordDenial: createDenialRecorder(deps) };
-  const verifier = new Verifier({ keyring: deps.keyring, storage: opened.storage });
   const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
 
   const router = createConnectRouter({
@@ -87,12 +91,15 @@ export function compose(parts: Parts & Gates): {
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const port = createPort({
     ...config.listen,
-    handler: createConnectHandler({
-      router,
-      ...policy,
-      onError,
-      onAnswer: (method, values) => callLog.unread(method, values),
-    }),
+    handler: createMetricsHandler(
+      metrics,
+      createConnectHandler({
+        router,
+        ...policy,
+        onError,
+        onAnswer: (method, values) => callLog.unread(method, values),
+      }),
+    ),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
     onError,
   });

@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import type { IssuerConfig } from "../access/issuer-config.ts";
 import { MIN_ROOT_BYTES } from "../keys/root-secret.ts";
 import { Secret } from "../keys/secret.ts";
+import { parseRedisUrl, type RedisAddress } from "../redis/parse-redis-url.ts";
 import { ConfigError } from "./config-error.ts";
 import { parseIssuers } from "./parse-issuers.ts";
 import { parsePolicy } from "./parse-policy.ts";
@@ -19,6 +20,10 @@ export interface ServerConfig {
     | { readonly kind: "embedded"; readonly folder: string };
   /** Newest first; undefined lets the embedded database make and keep its own. */
   readonly rootSecrets: Secret | undefined;
+  /** A direct connection where `storage` names a transaction pooler; undefined: the same. */
+  readonly leaseDatabaseUrl: Secret | undefined;
+  readonly redis: RedisAddress | undefined;
+  readonly onDatabaseLoss: "deny" | "revocation-set";
   readonly verifyAccess: "key" | "open";
   readonly reflection: boolean;
   readonly logLevel: string;
@@ -43,7 +48,8 @@ const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"
  * @throws ConfigError that says which setting is wrong, what was wrong and what is right.
  */
 export async function loadConfig(environment: Environment): Promise<ServerConfig> {
-  const databaseUrl = parseDatabaseUrl(await readSecret(environment, "DATABASE_URL"));
+  const databaseUrl = await readDatabaseUrl(environment, "DATABASE_URL");
+  const redis = parseRedis(await readSecret(environment, "REDIS_URL"));
   const rootSecrets = await readSecret(environment, "CLAVIGER_ROOT_SECRETS");
   if (rootSecrets !== undefined) parseRootSecrets(rootSecrets);
   if (rootSecrets === undefined && databaseUrl !== undefined) {
@@ -60,10 +66,13 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
     listen,
     storage: databaseUrl === undefined ? { kind: "embedded", folder } : { kind: "postgres", url: databaseUrl },
     rootSecrets,
+    leaseDatabaseUrl: await readDatabaseUrl(environment, "CLAVIGER_LEASE_DATABASE_URL"),
+    redis,
+    onDatabaseLoss: parseOnLoss(environment, redis),
     verifyAccess: oneOf(environment, "CLAVIGER_VERIFY_ACCESS", ["key", "open"]) ?? "key",
     reflection: reflection === "on",
     logLevel: oneOf(environment, "CLAVIGER_LOG_LEVEL", LOG_LEVELS) ?? "info",
-    policy: parsePolicy(setting(environment, "CLAVIGER_POLICY")),
+    policy: withLease(parsePolicy(setting(environment, "CLAVIGER_POLICY")), setting(environment, "CLAVIGER_LEASE_MS")),
     issuers: parseIssuers(setting(environment, "CLAVIGER_JWT_ISSUERS")),
     flagsFile: setting(environment, "CLAVIGER_FLAGS_FILE"),
     described: describeSettings(environment),
@@ -135,16 +144,50 @@ function parseListen(text: string): ServerConfig["listen"] {
   return { host, port };
 }
 
-function parseDatabaseUrl(url: Secret | undefined): Secret | undefined {
+async function readDatabaseUrl(environment: Environment, variable: string): Promise<Secret | undefined> {
+  const url = await readSecret(environment, variable);
   if (url === undefined) return undefined;
   const text = url.reveal();
   if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) {
-    throw new ConfigError(
-      "DATABASE_URL",
-      "is not a Postgres address. Give postgres://user:password@host:5432/database",
-    );
+    throw new ConfigError(variable, "is not a Postgres address. Give postgres://user:password@host:5432/database");
   }
   return url;
+}
+
+function parseRedis(url: Secret | undefined): RedisAddress | undefined {
+  if (url === undefined) return undefined;
+  try {
+    return parseRedisUrl(url.reveal());
+  } catch (error) {
+    throw new ConfigError("REDIS_URL", error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** A Redis that fails over may lose what it acknowledged, and with it a revocation. */
+function parseOnLoss(environment: Environment, redis: RedisAddress | undefined): ServerConfig["onDatabaseLoss"] {
+  const variable = "CLAVIGER_ON_DATABASE_LOSS";
+  const choice = oneOf(environment, variable, ["deny", "revocation-set"]) ?? "deny";
+  if (choice === "revocation-set" && redis?.kind !== "standalone") {
+    throw new ConfigError(
+      variable,
+      "is revocation-set, which takes one standalone Redis in REDIS_URL: neither none, nor Sentinel, nor a cluster. Set one, or choose deny",
+    );
+  }
+  return choice;
+}
+
+const SHORTEST_LEASE_MS = 200;
+const LONGEST_LEASE_MS = 60_000;
+
+function withLease(policy: Policy, text: string | undefined): Policy {
+  const leaseMs = text === undefined ? policy.leaseMs : Number(text);
+  if (!Number.isInteger(leaseMs) || leaseMs < SHORTEST_LEASE_MS || leaseMs > LONGEST_LEASE_MS) {
+    throw new ConfigError(
+      "CLAVIGER_LEASE_MS",
+      `is ${JSON.stringify(text ?? leaseMs)}. Give milliseconds from ${SHORTEST_LEASE_MS} to ${LONGEST_LEASE_MS}, such as 3000`,
+    );
+  }
+  return { ...policy, leaseMs };
 }
 
 function unbuiltSettings(environment: Environment): string[] {

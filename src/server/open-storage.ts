@@ -17,6 +17,12 @@ import { StartupError } from "./startup-error.ts";
 /** Storage that is migrated, and the roots that its secrets were minted under. */
 export interface OpenStorage {
   readonly storage: Storage;
+  /** Reads secrets that are not kept in memory; a pool of its own. */
+  readonly misses: Storage;
+  /** One connection that nothing but the lease is on. */
+  readonly leases: Storage;
+  /** Says which database is worked with: connections to another one are given up, and new ones refused. */
+  expect(identity: string): void;
   /** Newest first. */
   readonly roots: readonly [RootKeys, ...RootKeys[]];
   /** Where the embedded database puts the first admin key when there is no terminal to show it on. */
@@ -46,11 +52,25 @@ async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStor
     throw unreachable(url, error);
   });
   const role = migrated.canServeAsRole ? SERVICE_ROLE : undefined;
-  const storage = new Storage({
-    connect: () => connectPostgres({ url: url.reveal(), role, ...policy }),
-    timeoutMs: policy.storageTimeoutMs,
-  });
-  return { storage, roots: deriveRoots(rootSecrets), adminKeyFile: undefined, close: () => storage.close() };
+  const direct = config.leaseDatabaseUrl ?? url;
+  let expected: string | undefined;
+  const isExpected = (identity: string) => expected === undefined || identity === expected;
+  const open = (to: Secret, numbers: { readonly poolSize?: number; readonly storageTimeoutMs?: number }) => {
+    const options = { url: to.reveal(), role, isExpected, ...policy, ...numbers };
+    return new Storage({ connect: () => connectPostgres(options), timeoutMs: options.storageTimeoutMs });
+  };
+  const storage = open(direct, {});
+  const misses = open(url, { storageTimeoutMs: policy.missTimeoutMs });
+  const leases = open(direct, { poolSize: 1, storageTimeoutMs: policy.leaseMs });
+  return {
+    ...{ storage, misses, leases, roots: deriveRoots(rootSecrets), adminKeyFile: undefined },
+    expect(identity) {
+      const isOther = expected !== undefined && identity !== expected;
+      expected = identity;
+      if (isOther) for (const other of [storage, misses]) other.reconnect();
+    },
+    close: async () => void (await Promise.all([storage, misses, leases].map((each) => each.close()))),
+  };
 }
 
 async function openEmbedded(config: ServerConfig, path: string): Promise<OpenStorage> {
@@ -67,7 +87,10 @@ async function openEmbedded(config: ServerConfig, path: string): Promise<OpenSto
       await storage.close();
       folder.release();
     };
-    return { storage, roots, adminKeyFile: folder.adminKeyFile, close };
+    return {
+      ...{ storage, misses: storage, leases: storage, roots, adminKeyFile: folder.adminKeyFile, close },
+      expect: () => undefined,
+    };
   } catch (error) {
     folder.release();
     throw error;

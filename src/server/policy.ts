@@ -23,6 +23,24 @@ export const DEFAULT_POLICY = {
   leaseMs: 3 * SECOND,
   /** ε: by how much the rates of two clocks may differ. */
   clockRateError: 0.02,
+  /** Secrets that a verifier keeps in memory. */
+  cacheEntries: 100_000,
+  /** After this long a kept secret is read again, whatever it says. */
+  cacheEntryMs: 5 * MINUTE,
+  /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */
+  missTimeoutMs: 3 * SECOND,
+  /** How often the registry is read while somebody waits for acknowledgements. */
+  barrierPollMs: 25,
+  /** After this long a change is pushed once more: a lost message is rarer than a slow one. */
+  pushAgainMs: 50,
+  /** Longest wait for Redis: it is never what makes anything true. */
+  redisTimeoutMs: 50,
+  /** How long without Postgres kept secrets may go on by the revocation set. */
+  revocationSetMs: 15 * MINUTE,
+  /** How long changes stay in the feed: above the time that a verifier may live on the revocation set. */
+  feedKeptMs: 20 * MINUTE,
+  /** How often the feed is trimmed. */
+  trimEveryMs: MINUTE,
   /** Keys per transaction when many are revoked: short enough for others to get in between. */
   revokeBatchSize: 1000,
   /** How long revoked and expired keys stay readable: 13 months, a year and its last invoice. */
@@ -39,14 +57,12 @@ export const DEFAULT_POLICY = {
   /** Longest wait for a lock. */
   lockTimeoutMs: 5 * SECOND,
   /** How long a transaction may be idle: a frozen process must not hold its locks. */
-  idleInTransactionTimeoutMs: 5 * SECOND,
+  idleInTransactionTimeoutMs: SECOND,
   /** Longest wait for storage as a whole: above the statement's, since Postgres' own answer says more. */
   storageTimeoutMs: 12 * SECOND,
   /** How often readiness asks Postgres, and how long it waits for the answer. */
   probeEveryMs: SECOND,
   probeTimeoutMs: 2 * SECOND,
-  /** How often a process says that it runs; others believe it for 30 s. */
-  renewEveryMs: 5 * SECOND,
 
   /** Longest message: a request holds a few KiB. Connect's own limit is 4 GiB. */
   maxMessageBytes: 64 * 1024,

@@ -1,13 +1,15 @@
 import { writeFile } from "node:fs/promises";
+import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createUserAuthenticator } from "../access/jwt-issuers.ts";
 import { ADMIN_OWNER } from "../access/permissions.ts";
 import { sealPending } from "../audit/seal-pending.ts";
+import { Keyring } from "../keys/keyring.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { forgetKeys } from "../manage/forget-keys.ts";
 import { isOwnerKnown } from "../postgres/owners.ts";
-import { removeVerifier, renewVerifier, type VerifierRow } from "../postgres/verifiers.ts";
+import type { Storage } from "../postgres/storage.ts";
 import { createAdminKey } from "./bootstrap.ts";
 import { systemClock } from "./clock.ts";
 import { compose, type Parts } from "./compose.ts";
@@ -15,9 +17,11 @@ import type { ServerConfig } from "./config.ts";
 import { every } from "./every.ts";
 import { describeStart } from "./first-steps.ts";
 import { createLogger } from "./logger.ts";
+import { createMetrics } from "./metrics.ts";
+import { openBus } from "./open-bus.ts";
 import { openFlags } from "./open-flags.ts";
+import { type OpenRevocation, openRevocation, type RevocationParts } from "./open-revocation.ts";
 import { openStorage } from "./open-storage.ts";
-import { systemRandom } from "./random.ts";
 import { watchStorage } from "./readiness.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -68,26 +72,30 @@ async function listen(
   parts: Parts & { readonly gates: Awaited<ReturnType<typeof openGates>> },
 ): Promise<RunningServer> {
   const { config, opened, log, gates } = parts;
-  const { port, health, deps } = compose({ ...parts, users: gates.users?.authenticate, feature: gates.flags.flag });
-  const { storage } = opened;
-  const { url } = await port.listen().catch((error: unknown) => {
+  const { revocation, metrics, bus } = await openVerifier(parts);
+  const open = { ...parts, revocation, metrics };
+  const { port, health, deps } = compose({ ...open, users: gates.users?.authenticate, feature: gates.flags.flag });
+  const { url } = await port.listen().catch(async (error: unknown) => {
+    await bus.close();
     throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });
   });
-  const self = { epoch: Buffer.from(systemRandom(16)).toString("hex"), roots: deps.keyring.rootIds, address: url };
   try {
-    await storage.read((database) => renewVerifier(database, self));
+    await revocation.start(url);
     await announceStart(options, { ...parts, deps, url });
   } catch (error) {
+    revocation.stopLeasing();
     await port.drain();
+    await bus.close();
     throw error;
   }
-  const setReady = (ready: boolean) => {
-    for (const service of [KeyVerifier, KeyManagement]) health.set(service.typeName, ready);
+  const watch = ({ typeName }: { readonly typeName: string }, storage: Storage) => {
+    health.set(typeName, true);
+    return watchStorage({ storage, log, ...config.policy, onChange: (ready) => health.set(typeName, ready) });
   };
-  setReady(true);
   const tasks = [
-    watchStorage({ storage, log, ...config.policy, onChange: setReady }),
-    every(config.policy.renewEveryMs, () => renew(deps, self)),
+    watch(KeyManagement, opened.storage),
+    watch(KeyVerifier, opened.misses),
+    every(config.policy.trimEveryMs, () => trim(revocation, log)),
     every(config.policy.forgetEveryMs, () => forget(deps)),
     every(config.policy.sealEveryMs, () => seal(deps)),
   ];
@@ -97,14 +105,27 @@ async function listen(
     url,
     async close() {
       health.shutdown();
+      revocation.stopLeasing();
       await port.drain();
       for (const task of tasks) task.stop();
       await gates.close();
-      await storage.read((database) => removeVerifier(database, self.epoch)).catch(() => undefined);
+      await revocation.leave().catch(() => undefined);
+      await bus.close();
       await opened.close();
       log.info({ event: "stopped" }, "stopped");
     },
   };
+}
+
+/** What answers from memory, and what it says of itself. */
+async function openVerifier({ config, opened, log }: Parts) {
+  const keyring = new Keyring({ roots: opened.roots, brand: config.policy.brand });
+  const bus = await openBus({ config, opened, keyring, log });
+  const onBarrier: RevocationParts["onBarrier"] = (outcome, ms) => metrics.barrier(outcome, ms / 1000);
+  const revocation = openRevocation({ config, opened, keyring, bus, log, onBarrier });
+  const { cache, keeper: lease, feed } = revocation;
+  const metrics = createMetrics({ cache, lease, feed, canary: { rounds: 0, undecided: 0, revokedButAccepted: 0 } });
+  return { bus, revocation, metrics };
 }
 
 /** What decides about callers besides storage: the users' issuers and the feature flag. */
@@ -138,10 +159,10 @@ async function announceStart(
   for (const line of describeStart({ url, command, embedded, adminKey, adminKeyFile: file })) announce(line);
 }
 
-async function renew({ storage, log }: ManageDeps, self: VerifierRow): Promise<void> {
-  await storage
-    .read((database) => renewVerifier(database, self))
-    .catch((error: unknown) => log.warn({ err: error }, "could not renew this process's registration"));
+async function trim(revocation: OpenRevocation, log: Logger): Promise<void> {
+  await revocation
+    .trim()
+    .catch((error: unknown) => log.warn({ err: error }, "the feed could not be trimmed; it will be"));
 }
 
 async function seal(deps: ManageDeps): Promise<void> {

@@ -34,9 +34,9 @@ export const SETTINGS = [
   {
     variable: "REDIS_URL",
     flag: "--redis-url <url>",
-    description: "Redis (no effect yet)",
+    description:
+      "Redis, which makes revocations fast: redis://host:6379, several with commas for a cluster, or redis+sentinel://host:26379,host:26379/name (default: in-process)",
     secret: true,
-    unbuilt: true,
   },
   {
     variable: "CLAVIGER_ROOT_SECRETS",
@@ -76,23 +76,20 @@ export const SETTINGS = [
   {
     variable: "CLAVIGER_LEASE_MS",
     flag: "--lease-ms <milliseconds>",
-    description: "lease term of cached verification (no effect yet)",
+    description: "lease term D: how long a revocation waits for a verifier that died (default 3000)",
     secret: false,
-    unbuilt: true,
   },
   {
     variable: "CLAVIGER_LEASE_DATABASE_URL",
     flag: "--lease-database-url <url>",
-    description: "direct connection for leases behind a transaction pooler (no effect yet)",
+    description: "direct connection for leases and changes, where DATABASE_URL is a transaction pooler",
     secret: true,
-    unbuilt: true,
   },
   {
     variable: "CLAVIGER_ON_DATABASE_LOSS",
     flag: "--on-database-loss <deny|revocation-set>",
-    description: "what cached verification does without Postgres (no effect yet: it denies)",
+    description: "what verification does without Postgres: nothing, or answer kept keys by Redis (default deny)",
     secret: false,
-    unbuilt: true,
   },
   {
     variable: "CLAVIGER_ON_LIMITER_LOSS",

@@ -27,6 +27,8 @@ const key: KeyRecord = {
   revokeReason: null,
   revokeNote: "",
   revision: 0,
+  narrowedRevision: 0,
+  settledRevision: 0,
 };
 const secret: SecretRecord = {
   keyId: key.id,
@@ -63,8 +65,8 @@ function verdictOf(...situations: readonly Situation[]): Verdict {
     }),
     { key, secret, question },
   );
-  return decide({ ...key, ...merged.key }, { ...secret, ...merged.secret }, { ...question, ...merged.question, now })
-    .verdict;
+  const found = { key: { ...key, ...merged.key }, secret: { ...secret, ...merged.secret }, now };
+  return decide(found, { ...question, ...merged.question }).verdict;
 }
 
 const pairs = CAUSES.flatMap(([first, cause], index) =>
@@ -96,7 +98,10 @@ it("a key with CIDRs is denied without an address, and one without them needs no
 });
 
 it("only scopes that are missing are named, and only when that is the verdict", () => {
-  const asked = { requiredScopes: ["a", "orders:read", "b"], clientIp: question.clientIp, now };
-  expect(decide(key, secret, asked)).toEqual({ verdict: "scope_missing", missingScopes: ["a", "b"] });
-  expect(decide({ ...key, disabled: true }, secret, asked)).toEqual({ verdict: "disabled", missingScopes: [] });
+  const asked = { requiredScopes: ["a", "orders:read", "b"], clientIp: question.clientIp };
+  expect(decide({ key, secret, now }, asked)).toEqual({ verdict: "scope_missing", missingScopes: ["a", "b"] });
+  expect(decide({ key: { ...key, disabled: true }, secret, now }, asked)).toEqual({
+    verdict: "disabled",
+    missingScopes: [],
+  });
 });

@@ -1,5 +1,5 @@
 import { isAddressAllowed } from "../keys/cidrs.ts";
-import type { KeyRecord, SecretRecord } from "../keys/key.ts";
+import type { FoundSecret } from "../keys/found-secret.ts";
 import { missingScopes } from "../keys/scopes.ts";
 import { isExpired, isRetired } from "../keys/state.ts";
 
@@ -29,12 +29,12 @@ export interface Decision {
   readonly missingScopes: readonly string[];
 }
 
-/** Decides about a genuine secret: the first verdict that applies, in the order of the contract. */
-export function decide(key: KeyRecord, secret: SecretRecord, question: Question & { readonly now: Date }): Decision {
+/** Decides about a genuine secret as of `now`: the first verdict that applies, in the order of the contract. */
+export function decide({ key, secret, now }: Omit<FoundSecret, "revision">, question: Question): Decision {
   if (key.revokeTime !== null) return because("revoked");
   if (key.disabled) return because("disabled");
-  if (isRetired(secret, question.now)) return because("retired");
-  if (isExpired(secret, question.now)) return because("expired");
+  if (isRetired(secret, now)) return because("retired");
+  if (isExpired(secret, now)) return because("expired");
   if (key.allowedCidrs.length > 0 && !isAddressAllowed(question.clientIp, key.allowedCidrs)) {
     return because("address_denied");
   }

@@ -1,7 +1,8 @@
+import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Keyring } from "../keys/keyring.ts";
-import { type FoundSecret, findByDigests } from "../postgres/secrets.ts";
-import type { Storage } from "../postgres/storage.ts";
+import { BatchedFind, type FindSecrets } from "./batched-find.ts";
 import { type Decision, decide, type Question } from "./decide.ts";
+import type { Fill, SecretCache } from "./secret-cache.ts";
 
 export type { FoundSecret };
 
@@ -10,50 +11,117 @@ export interface VerifyCommand extends Question {
   readonly secret: string;
 }
 
+/** What a verdict rests on; `claviger.v1.Freshness` says what each means. */
+export type Freshness = "authoritative" | "leased" | "revocation_set";
+
 /** What was decided, and the key if the secret was genuine. */
 export interface Verification {
   readonly decision: Decision;
   readonly found: FoundSecret | undefined;
+  readonly freshness: Freshness;
+  /** Every change up to here is accounted for; 0 if it was decided without storage. */
+  readonly revision: number;
+}
+
+/** Answers from the cache while there is neither a lease nor a database. */
+export interface LossFallback {
+  /** Whether the database is known to be away at this moment, so that there is no point in asking it. */
+  isAway(): boolean;
+  /** Whether the entry is confirmed to hold still; rejects if that cannot be said. */
+  confirm(found: FoundSecret): Promise<void>;
 }
 
 export interface VerifierOptions {
   readonly keyring: Keyring;
-  readonly storage: Storage;
+  readonly cache: SecretCache;
+  readonly find: FindSecrets;
+  /** The last revision that the cache has applied. */
+  readonly appliedRevision: () => number;
+  /** Undefined: without a lease and a database nothing is answered. */
+  readonly onLoss: LossFallback | undefined;
 }
 
-/** Answers from storage each time: uncached, so that a change is obeyed by whatever begins after its commit. */
+interface Read {
+  readonly fill: Fill;
+  readonly result: Promise<FoundSecret | undefined>;
+}
+
+/** Answers from memory while the lease is live, and from the primary otherwise. */
 export class Verifier {
   readonly #options: VerifierOptions;
+  readonly #find: BatchedFind;
+  readonly #reads = new Map<string, Read>();
 
   constructor(options: VerifierOptions) {
     this.#options = options;
+    this.#find = new BatchedFind(options.find);
+  }
+
+  /** The answer from memory; undefined if it takes I/O. */
+  verifyCached(command: VerifyCommand): Verification | undefined {
+    const { cache } = this.#options;
+    const found = cache.find(cache.placeOf(command.secret));
+    return found === undefined ? undefined : this.#answer(command, found, "leased");
   }
 
   async verify(command: VerifyCommand): Promise<Verification> {
-    const [verification] = await this.verifyAll([command]);
-    if (verification === undefined) throw new Error("one question had no answer");
-    return verification;
+    const { keyring, cache } = this.#options;
+    const cached = this.verifyCached(command);
+    if (cached !== undefined) return cached;
+    const recognition = keyring.recognise(command.secret);
+    if (recognition.kind !== "genuine") return without(recognition.kind === "malformed" ? "malformed" : "unknown");
+    const place = cache.placeOf(command.secret);
+    const { onLoss } = this.#options;
+    const known = onLoss === undefined ? undefined : cache.findUnleased(place);
+    if (onLoss === undefined || known === undefined) return this.#ask(command, place, recognition.digest);
+    if (!onLoss.isAway()) {
+      try {
+        return await this.#ask(command, place, recognition.digest);
+      } catch (error) {
+        if (!onLoss.isAway()) throw error;
+      }
+    }
+    await onLoss.confirm(known);
+    return this.#answer(command, known, "revocation_set");
   }
 
-  /** Decides about each command, in order, with at most one statement; rejects as a whole. */
-  async verifyAll(commands: readonly VerifyCommand[]): Promise<Verification[]> {
-    const recognised = commands.map((command) => this.#options.keyring.recognise(command.secret));
-    const digests = recognised.flatMap((one) => (one.kind === "genuine" ? [one.digest] : []));
-    const found =
-      digests.length === 0
-        ? new Map<string, FoundSecret>()
-        : await this.#options.storage.read((database) => findByDigests(database, digests));
-    return commands.map((command, index) => {
-      const recognition = recognised[index];
-      if (recognition === undefined || recognition.kind === "malformed") return without("malformed");
-      if (recognition.kind === "forged") return without("unknown");
-      const match = found.get(recognition.digest.toString("hex"));
-      if (match === undefined) return without("unknown");
-      return { decision: decide(match.key, match.secret, { ...command, now: match.now }), found: match };
-    });
+  /** Decides about each command, in order; rejects as a whole. */
+  verifyAll(commands: readonly VerifyCommand[]): Promise<Verification[]> {
+    return Promise.all(commands.map((command) => this.verify(command)));
+  }
+
+  async #ask(command: VerifyCommand, place: string, digest: Buffer): Promise<Verification> {
+    const found = await this.#read(place, digest);
+    return found === undefined ? without("unknown") : this.#answer(command, found, "authoritative");
+  }
+
+  /** Single flight: joins a read of the same secret that is under way, where its result may still be told (rule R20). */
+  #read(place: string, digest: Buffer): Promise<FoundSecret | undefined> {
+    const { cache } = this.#options;
+    const running = this.#reads.get(place);
+    if (running !== undefined && cache.mayJoin(running.fill)) return running.result;
+    const fill = cache.beginFill(place);
+    const read = { fill, result: this.#load(fill, digest) };
+    this.#reads.set(place, read);
+    const forget = () => void (this.#reads.get(place) === read && this.#reads.delete(place));
+    read.result.then(forget, forget);
+    return read.result;
+  }
+
+  async #load(fill: Fill, digest: Buffer): Promise<FoundSecret | undefined> {
+    const found = await this.#find.find(digest);
+    if (found !== undefined) this.#options.cache.keep(fill, found);
+    return found;
+  }
+
+  #answer(command: VerifyCommand, found: FoundSecret, freshness: Freshness): Verification {
+    const decision = decide(found, command);
+    const revision =
+      freshness === "leased" ? Math.max(found.revision, this.#options.appliedRevision()) : found.revision;
+    return { decision, found, freshness, revision };
   }
 }
 
 function without(verdict: "malformed" | "unknown"): Verification {
-  return { decision: { verdict, missingScopes: [] }, found: undefined };
+  return { decision: { verdict, missingScopes: [] }, found: undefined, freshness: "authoritative", revision: 0 };
 }

@@ -186,7 +186,8 @@ describeWithPostgres("The database itself refuses", () => {
   it("a second revision, and a second verifier of one epoch", async () => {
     expect(await broken(db().insert(revision).values({ id: 2, rev: 0 }))).toBe("revision_one_row");
     expect(await broken(db().insert(revision).values({ id: 1, rev: 0 }))).toBe("revision_pkey");
-    const row = { epoch: "e", roots: [], address: "", renewTime: now };
+    const lease = { termMs: 1, usesRevocationSet: false, ackedRevision: 0, renewSeq: 1, renewTime: now };
+    const row = { epoch: "e", roots: [], address: "", ...lease };
     await db().insert(verifier).values(row);
     expect(await broken(db().insert(verifier).values(row))).toBe("verifier_pkey");
   });

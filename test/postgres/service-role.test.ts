@@ -122,7 +122,7 @@ describe("a service that connects as a role of its own", () => {
           })
           .from(sql`(select 1) as one`),
       );
-      expect(rows).toEqual([{ user: "claviger_app", statement: "10s", lock: "5s", idle: "5s" }]);
+      expect(rows).toEqual([{ user: "claviger_app", statement: "10s", lock: "5s", idle: "1s" }]);
       expect(await bare`show statement_timeout`).toEqual([{ statement_timeout: "0" }]);
     } finally {
       await bare.end();

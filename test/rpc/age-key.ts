@@ -1,11 +1,17 @@
 import { eq, sql } from "drizzle-orm";
-import { apiKey, secretVersion } from "../../src/postgres/schema.ts";
+import { expect } from "vitest";
+import { nextRevision } from "../../src/postgres/revisions.ts";
+import { apiKey, invalidation, secretVersion, verifier } from "../../src/postgres/schema.ts";
 import type { Storage } from "../../src/postgres/storage.ts";
+import { eventually } from "../support/eventually.ts";
 
-/** Moves the dates of a key and its secrets back, as if all of it had happened that many milliseconds earlier. */
+/**
+ * Moves the dates of a key and its secrets back, as if all of it had happened that many milliseconds earlier. It enters
+ * the feed, and returns once every verifier knows: time does not jump otherwise.
+ */
 export async function ageKey(storage: Storage, keyId: string, ms: number): Promise<void> {
   const span = sql`${ms}::double precision * interval '1 millisecond'`;
-  await storage.transaction(async (transaction) => {
+  const revision = await storage.transaction(async (transaction) => {
     await transaction
       .update(secretVersion)
       .set({
@@ -22,5 +28,13 @@ export async function ageKey(storage: Storage, keyId: string, ms: number): Promi
         revokeTime: sql`${apiKey.revokeTime} - ${span}`,
       })
       .where(eq(apiKey.id, keyId));
+    const next = nextRevision(transaction);
+    const [row] = await transaction.with(next).select({ rev: next.rev }).from(next);
+    await transaction.insert(invalidation).values({ rev: row?.rev ?? 0, keyId });
+    return row?.rev ?? 0;
+  });
+  await eventually(async () => {
+    const rows = await storage.read((database) => database.select({ acked: verifier.ackedRevision }).from(verifier));
+    for (const { acked } of rows) expect(acked).toBeGreaterThanOrEqual(revision);
   });
 }

@@ -10,7 +10,7 @@ import { forge, mistype } from "./forge.ts";
 import { makeKey } from "./make-key.ts";
 
 // Nothing else may ask the database meanwhile: the periodic tasks are put off.
-const QUIET = '{"probeEveryMs": 100000000, "renewEveryMs": 100000000, "forgetEveryMs": 100000000}';
+const QUIET = '{"probeEveryMs": 100000000, "trimEveryMs": 100000000, "forgetEveryMs": 100000000}';
 
 describeWithPostgres("Verification without a credential (CLAVIGER_VERIFY_ACCESS=open)", () => {
   let postgres: PostgresServer | undefined;
@@ -23,6 +23,7 @@ describeWithPostgres("Verification without a credential (CLAVIGER_VERIFY_ACCESS=
       DATABASE_URL: postgres.url,
       CLAVIGER_VERIFY_ACCESS: "open",
       CLAVIGER_POLICY: QUIET,
+      CLAVIGER_LEASE_MS: "60000",
     });
     anybody = claviger.as(undefined);
   });
@@ -71,10 +72,12 @@ describeWithPostgres("Verification without a credential (CLAVIGER_VERIFY_ACCESS=
     expect(statements).toEqual([]);
   });
 
-  it("a genuine secret causes one query, by its digest and nothing else of it", async () => {
+  it("a genuine secret causes one query, by its digest and nothing else of it, and then none", async () => {
     const { claviger, anybody, postgres } = running();
     const { secret } = await makeKey(claviger.admin, { owner: "io" });
-    const statements = await statementsOf(() => anybody.verifier.verify({ secret }));
+    const statements = await statementsOf(async () => {
+      for (let i = 0; i < 3; i++) await anybody.verifier.verify({ secret });
+    });
     expect(statements).toHaveLength(1);
     expect(statements[0]).toContain('"secret_version"."digest"');
     expect(readFileSync(postgres.logFile, "utf8")).not.toContain(secret.slice(-49));

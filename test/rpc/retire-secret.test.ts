@@ -3,6 +3,7 @@ import { KeyState, SecretState } from "#gen/claviger/v1/key_pb.js";
 import { describeOnEachStorage } from "../support/claviger.ts";
 import { refusalOf } from "../support/refusal.ts";
 import { ageKey } from "./age-key.ts";
+import { expectSoonAfter } from "./expect-soon-after.ts";
 import { makeKey, UNKNOWN_KEY_ID } from "./make-key.ts";
 import { verdictOf } from "./verdict-of.ts";
 
@@ -18,7 +19,7 @@ describeOnEachStorage("RetireSecret", (claviger) => {
     expect(await verdictOf(admin, secret)).toBe("RETIRED");
     expect(await verdictOf(admin, second.secret)).toBe("VALID");
     expect(key?.secrets).toMatchObject([{ state: SecretState.CURRENT }, { state: SecretState.RETIRED }]);
-    expect(key?.secrets[1]?.retireTime).toEqual(receipt?.effectiveTime);
+    expectSoonAfter(key?.secrets[1]?.retireTime, receipt?.effectiveTime);
     expect(receipt?.revision).toBeGreaterThan(0n);
     expect((await admin.keys.getKey({ keyId: id })).key).toEqual(key);
   });

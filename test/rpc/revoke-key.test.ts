@@ -4,6 +4,7 @@ import { ActorKind, KeyState, RevocationReason, SecretState } from "#gen/clavige
 import { describeOnEachStorage } from "../support/claviger.ts";
 import { refusalOf } from "../support/refusal.ts";
 import { ageKey } from "./age-key.ts";
+import { expectSoonAfter } from "./expect-soon-after.ts";
 import { makeKey, UNKNOWN_KEY_ID } from "./make-key.ts";
 import { verdictOf } from "./verdict-of.ts";
 
@@ -47,7 +48,7 @@ describeOnEachStorage("RevokeKey", (claviger) => {
         { version: 1, state: SecretState.RETIRED },
       ],
     });
-    expect(key?.revokeTime).toEqual(receipt?.effectiveTime);
+    expectSoonAfter(key?.revokeTime, receipt?.effectiveTime);
     expect(receipt?.revision).toBeGreaterThan(0n);
     expect(receipt?.barrierDuration).toBeDefined();
     expect((await admin.keys.getKey({ keyId: id })).key).toEqual(key);

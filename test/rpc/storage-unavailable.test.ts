@@ -38,6 +38,8 @@ describeWithPostgres("Without its database", () => {
     const { postgres, claviger, anybody } = running();
     const { id, secret } = await makeKey(claviger.admin, { owner: "away" });
     postgres.kill("SIGKILL");
+    // A backend that is idle notices the death of its parent a moment later.
+    await eventually(() => refusalOf(anybody.verifier.verify({ secret })));
     const calls: readonly ((clients: Clients) => Promise<unknown>)[] = [
       () => anybody.verifier.verify({ secret }),
       () => anybody.verifier.batchVerify({ requests: [{ secret: mistype(secret) }, { secret }] }),

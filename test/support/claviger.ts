@@ -38,7 +38,9 @@ export async function startClaviger(
   settings: Readonly<Record<string, string>> = {},
 ): Promise<TestClaviger> {
   const place = await (kind === "embedded" ? temporaryFolder() : temporaryDatabase());
-  const environment = { CLAVIGER_LISTEN: "127.0.0.1:0", CLAVIGER_LOG_LEVEL: "silent", ...place.settings, ...settings };
+  // A short lease, so that what a test writes into the database by itself is known soon.
+  const quick = { CLAVIGER_LISTEN: "127.0.0.1:0", CLAVIGER_LOG_LEVEL: "silent", CLAVIGER_LEASE_MS: "400" };
+  const environment = { ...quick, ...place.settings, ...settings };
   const config = await loadConfig(environment);
   const opened = await openStorage(config);
   const parts = { config, opened, log: createLogger(config.logLevel) };

@@ -1,0 +1,17 @@
+/** A committed change to existing keys, as verifiers learn of it. */
+export interface Change {
+  /** Its place in the feed: revisions follow commit order, without gaps. */
+  readonly revision: number;
+  /** `all` where they are too many to name: whoever hears of it drops everything. */
+  readonly keyIds: readonly string[] | "all";
+}
+
+/** That a verifier, with everybody who leases from it, has applied exactly that revision; it says nothing of others. */
+export interface Ack {
+  /** The verifier's. */
+  readonly epoch: string;
+  readonly revision: number;
+}
+
+/** Keys that one message names at most; more are `all`. */
+export const MAX_NAMED_KEYS = 1000;

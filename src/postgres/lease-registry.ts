@@ -1,0 +1,32 @@
+import type { Storage } from "./storage.ts";
+import {
+  collectVerifier,
+  listHolders,
+  type NewVerifier,
+  registerVerifier,
+  removeVerifier,
+  renewVerifier,
+} from "./verifiers.ts";
+
+export interface LeaseRegistryOptions {
+  /** A connection of its own for what leases hang on: a busy pool must not let them run out (rule R17). */
+  readonly leases: Storage;
+  /** For whoever waits or looks. */
+  readonly others: Storage;
+  /** How the process describes itself when it registers. */
+  readonly self: () => Pick<NewVerifier, "roots" | "address">;
+}
+
+/** The registry of leases in Postgres. */
+export function createLeaseRegistry({ leases, others, self }: LeaseRegistryOptions) {
+  return {
+    register: (registrant: Omit<NewVerifier, "roots" | "address">) =>
+      leases.write((database) => registerVerifier(database, { ...registrant, ...self() })),
+    renew: (lease: Parameters<typeof renewVerifier>[1]) => leases.write((database) => renewVerifier(database, lease)),
+    leave: (epoch: string) => leases.write((database) => removeVerifier(database, epoch)),
+    list: () => others.read(listHolders),
+    collect: ({ epoch, renewSeq }: { readonly epoch: string; readonly renewSeq: number }) =>
+      others.write((database) => collectVerifier(database, epoch, renewSeq)),
+    reconnect: () => leases.reconnect(),
+  };
+}

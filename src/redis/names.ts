@@ -1,0 +1,5 @@
+/** The Redis names of one cluster. Pub/sub ignores the database's number, so that the cluster's id is in each; the braces keep them on one node of a Redis Cluster. */
+export function redisNames(clusterId: string) {
+  const prefix = `claviger:{${clusterId}}`;
+  return { changes: `${prefix}:changes`, acks: `${prefix}:acks`, revocations: `${prefix}:revocations` };
+}

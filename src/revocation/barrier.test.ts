@@ -1,0 +1,139 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { FakeClocks } from "../verify/fake-clocks.ts";
+import { Barrier, type BarrierPassed } from "./barrier.ts";
+import { FakeRegistry } from "./fake-registry.ts";
+import { InProcessBus } from "./in-process-bus.ts";
+
+const change = { revision: 5, keyIds: ["key_a"] };
+const W = (3000 * 1.02) / 0.98;
+
+let clocks: FakeClocks;
+let registry: FakeRegistry;
+let bus: InProcessBus;
+let barrier: Barrier;
+let outcome: BarrierPassed | Error | undefined;
+
+function begin(): void {
+  outcome = undefined;
+  barrier.wait({ change, committedMs: clocks.monotonicMs() }).then(
+    (passed) => {
+      outcome = passed;
+    },
+    (error: Error) => {
+      outcome = error;
+    },
+  );
+}
+
+beforeEach(() => {
+  clocks = new FakeClocks();
+  registry = new FakeRegistry();
+  bus = new InProcessBus();
+  const numbers = { clockRateError: 0.02, pollMs: 25, pushAgainMs: 50, giveUpMs: 6000 };
+  barrier = new Barrier({ registry, bus, clocks, timers: clocks, ...numbers });
+  registry.add({ epoch: "a" });
+});
+
+describe("the barrier", () => {
+  it("is passed as soon as every holder has acknowledged that very revision", async () => {
+    registry.add({ epoch: "b" });
+    begin();
+    await clocks.pass(0);
+    bus.acknowledge({ epoch: "a", revision: 5 });
+    bus.acknowledge({ epoch: "b", revision: 4 });
+    bus.acknowledge({ epoch: "b", revision: 6 });
+    await clocks.pass(0);
+    expect(outcome).toBeUndefined();
+    bus.acknowledge({ epoch: "b", revision: 5 });
+    await clocks.pass(0);
+    expect(outcome).toMatchObject({ confirmed: 2, expired: 0, isAcknowledgedByAll: true });
+  });
+
+  it("counts an acknowledgement that came before the registry was read", async () => {
+    const gate = Promise.withResolvers<void>();
+    registry.before = () => gate.promise;
+    begin();
+    bus.acknowledge({ epoch: "a", revision: 5 });
+    gate.resolve();
+    await clocks.pass(0);
+    expect(outcome).toMatchObject({ confirmed: 1, expired: 0 });
+  });
+
+  it("takes what the registry says to be applied, up to the revision or beyond", async () => {
+    begin();
+    await clocks.pass(30);
+    expect(outcome).toBeUndefined();
+    registry.add({ epoch: "a", ackedRevision: 7 });
+    await clocks.pass(25);
+    expect(outcome).toMatchObject({ confirmed: 1 });
+  });
+
+  it("waits for the silent by the longest term among them, from the commit on, and not a moment less", async () => {
+    registry.add({ epoch: "b", termMs: 1000 });
+    begin();
+    await clocks.pass(W - 1);
+    expect(outcome).toBeUndefined();
+    await clocks.pass(1);
+    expect(outcome).toMatchObject({ confirmed: 0, expired: 2, isAcknowledgedByAll: false });
+  });
+
+  it("waits no longer for one that is gone, nor for one that came after it began", async () => {
+    registry.add({ epoch: "b" });
+    begin();
+    await clocks.pass(1);
+    registry.add({ epoch: "late" });
+    registry.rows.delete("b");
+    bus.acknowledge({ epoch: "a", revision: 5 });
+    await clocks.pass(30);
+    expect(outcome).toMatchObject({ confirmed: 1, expired: 0 });
+  });
+
+  it("does not wait for one that was collected, and does not call it acknowledged", async () => {
+    registry.add({ epoch: "b", isCollected: true, usesRevocationSet: true });
+    begin();
+    bus.acknowledge({ epoch: "a", revision: 5 });
+    await clocks.pass(0);
+    expect(outcome).toMatchObject({ confirmed: 1, isAcknowledgedByAll: false, usesRevocationSet: true });
+  });
+
+  it("pushes the change at once and once more", async () => {
+    const pushed: number[] = [];
+    const beganMs = clocks.monotonicMs();
+    bus.onChange(() => pushed.push(clocks.monotonicMs() - beganMs));
+    begin();
+    await clocks.pass(W);
+    expect(pushed).toEqual([0, 50]);
+  });
+
+  it("reads the registry anew for each that begins, never relying on a read from before its commit", async () => {
+    const gate = Promise.withResolvers<void>();
+    registry.rows.clear();
+    registry.before = () => gate.promise;
+    begin();
+    const first = registry.calls.length;
+    registry.add({ epoch: "joined" });
+    begin();
+    gate.resolve();
+    registry.before = async () => undefined;
+    await clocks.pass(1);
+    expect(registry.calls.length).toBeGreaterThan(first);
+    expect(outcome).toBeUndefined();
+  });
+
+  it("fails when the registry cannot be read, after a while", async () => {
+    registry.before = () => Promise.reject(new Error("away"));
+    begin();
+    await clocks.pass(5900);
+    expect(outcome).toBeUndefined();
+    await clocks.pass(200);
+    expect(outcome).toMatchObject({ message: "away" });
+  });
+
+  it("is passed by the wait alone when the registry goes away after it was read", async () => {
+    begin();
+    await clocks.pass(1);
+    registry.before = () => Promise.reject(new Error("away"));
+    await clocks.pass(W);
+    expect(outcome).toMatchObject({ expired: 1 });
+  });
+});

@@ -1,0 +1,154 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { FakeClocks } from "../verify/fake-clocks.ts";
+import { Lease } from "../verify/lease.ts";
+import { FakeRegistry } from "./fake-registry.ts";
+import { Feed } from "./feed.ts";
+import { InProcessBus } from "./in-process-bus.ts";
+import { LeaseKeeper } from "./lease-keeper.ts";
+
+const TERM_MS = 3000;
+
+let clocks: FakeClocks;
+let registry: FakeRegistry;
+let bus: InProcessBus;
+let lease: Lease;
+let applied: (readonly string[] | "all")[];
+let feed: Feed;
+let keeper: LeaseKeeper;
+let databases: string[];
+
+beforeEach(async () => {
+  clocks = new FakeClocks();
+  registry = new FakeRegistry();
+  bus = new InProcessBus();
+  lease = new Lease(clocks);
+  applied = [];
+  databases = [];
+  const cache = {
+    apply: (keyIds: readonly string[] | "all") => void applied.push(keyIds),
+    clear: () => void applied.push("all"),
+  };
+  feed = new Feed({ epoch: "me", cache, bus });
+  keeper = new LeaseKeeper({
+    ...{ epoch: "me", termMs: TERM_MS, usesRevocationSet: false, registry, lease, feed, clocks, timers: clocks },
+    jitter: () => 1,
+    onDatabase: (identity) => databases.push(identity),
+  });
+  await keeper.start();
+});
+
+const away = () => Promise.reject(new Error("away"));
+
+describe("a lease keeper", () => {
+  it("registers, drops what was kept, and renews four times a term", async () => {
+    expect([keeper.state, applied]).toEqual(["leased", ["all"]]);
+    await clocks.pass(TERM_MS);
+    expect(registry.calls).toEqual(["register", "renew", "renew", "renew", "renew"]);
+    expect(keeper.state).toBe("leased");
+  });
+
+  it("counts the term from before it asked, however late the answer", async () => {
+    const gate = Promise.withResolvers<void>();
+    registry.before = () => gate.promise;
+    await clocks.pass(750);
+    await clocks.pass(1000);
+    gate.resolve();
+    registry.before = away;
+    await clocks.pass(0);
+    await clocks.pass(TERM_MS - 1000 - 1);
+    expect(keeper.state).toBe("leased");
+    await clocks.pass(1);
+    expect(keeper.state).toBe("lapsed");
+  });
+
+  it("applies what a renewal brings before the lease grows, and tells the registry at once", async () => {
+    registry.change("key_a");
+    await clocks.pass(750);
+    await clocks.pass(0);
+    expect(applied).toEqual(["all", ["key_a"]]);
+    expect(registry.rows.get("me")?.ackedRevision).toBe(1);
+    expect(registry.calls).toEqual(["register", "renew", "renew"]);
+  });
+
+  it("lapses without renewals, and comes back within a quarter term of the database's return", async () => {
+    registry.before = away;
+    await clocks.pass(TERM_MS + 750);
+    expect([keeper.state, keeper.isAway]).toEqual(["lapsed", true]);
+    registry.before = async () => undefined;
+    await clocks.pass(TERM_MS / 4);
+    expect([keeper.state, keeper.isAway]).toEqual(["leased", false]);
+    expect(keeper.registrations).toBe(1);
+  });
+
+  it("gives up an answer that does not come, and drops it when it comes after all", async () => {
+    const gate = Promise.withResolvers<void>();
+    registry.before = () => gate.promise;
+    await clocks.pass(750 + TERM_MS / 2);
+    expect(registry.calls).toContain("reconnect");
+    registry.before = away;
+    gate.resolve();
+    await clocks.pass(TERM_MS);
+    expect(keeper.state).toBe("lapsed");
+  });
+
+  it.each([
+    ["it was collected", () => registry.rows.delete("me")],
+    ["the feed was trimmed beyond what it has", () => Object.assign(registry, { revision: 9, trimmedRevision: 8 })],
+    ["the database is another one", () => Object.assign(registry, { identity: "other" })],
+  ])("registers anew when %s", async (_why, happen) => {
+    happen();
+    await clocks.pass(750);
+    await clocks.pass(1);
+    expect([keeper.registrations, keeper.state]).toEqual([2, "leased"]);
+    expect(applied).toEqual(["all", "all"]);
+    expect(databases.at(-1)).toBe(registry.identity);
+  });
+
+  it("registers anew when the database has gone back", async () => {
+    registry.change("key_a");
+    await clocks.pass(760);
+    registry.revision = 0;
+    await clocks.pass(751);
+    expect(keeper.registrations).toBe(2);
+    expect(feed.appliedRevision).toBe(0);
+  });
+
+  it("grants itself nothing once it closes, though an answer is on its way", async () => {
+    const gate = Promise.withResolvers<void>();
+    registry.before = () => gate.promise;
+    await clocks.pass(750);
+    keeper.close();
+    gate.resolve();
+    await clocks.pass(TERM_MS);
+    expect(keeper.state).toBe("closing");
+    expect(lease.isLive()).toBe(false);
+    await keeper.leave();
+    expect(registry.rows.size).toBe(0);
+  });
+});
+
+describe("a feed", () => {
+  it("applies every push, acknowledges exactly its revision, and moves on only by the next one", async () => {
+    const acks: number[] = [];
+    bus.onAck(({ revision }) => acks.push(revision));
+    await bus.push({ revision: 2, keyIds: ["key_b"] });
+    expect([feed.appliedRevision, feed.newestRevision]).toEqual([0, 2]);
+    await bus.push({ revision: 1, keyIds: ["key_a"] });
+    expect(feed.appliedRevision).toBe(1);
+    await bus.push({ revision: 2, keyIds: ["key_b"] });
+    expect(feed.appliedRevision).toBe(2);
+    expect(acks).toEqual([2, 1, 2]);
+    expect(applied).toEqual(["all", ["key_b"], ["key_a"], ["key_b"]]);
+  });
+
+  it("acknowledges no more than those who lease from it, until their leases are over", async () => {
+    const acks: number[] = [];
+    bus.onAck(({ revision }) => acks.push(revision));
+    let isLeased = true;
+    feed.tree.add({ ackedRevision: 0, isLeased: () => isLeased });
+    await bus.push({ revision: 1, keyIds: ["key_a"] });
+    expect([feed.appliedRevision, feed.ackedRevision, acks]).toEqual([1, 0, []]);
+    isLeased = false;
+    expect(feed.ackedRevision).toBe(1);
+  });
+});

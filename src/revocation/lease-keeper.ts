@@ -1,0 +1,169 @@
+import { type Clocks, type Moment, readMoment, type Timers } from "../verify/clocks.ts";
+import type { Lease } from "../verify/lease.ts";
+import type { Feed } from "./feed.ts";
+import type { LeaseRegistry, Registered, Registrant, Renewed } from "./lease-registry.ts";
+
+/**
+ * Where a verifier stands.
+ * - `registering`: has no row, or may not use it; enters by `start`, a jump of the feed or another database; leaves with
+ *   the registration's answer, which drops the cache.
+ * - `leased`: answers from the cache. Every renewal extends it.
+ * - `lapsed`: the lease ran out without a renewal. The row and the cache are still there: the next renewal brings what
+ *   was missed, and leads back to `leased`.
+ * - `collected`: others gave the row up; registers again.
+ * - `closing`: grants itself nothing more; the row goes once nothing is served.
+ */
+export type LeaseState = "registering" | "leased" | "lapsed" | "collected" | "closing";
+
+export interface LeaseKeeperOptions extends Omit<Registrant, "isLeaf"> {
+  readonly registry: LeaseRegistry;
+  readonly lease: Lease;
+  readonly feed: Feed;
+  readonly clocks: Clocks;
+  readonly timers: Timers;
+  /** 0 to 1, evenly: spreads the retries of many nodes. */
+  readonly jitter: () => number;
+  /** Told of every registration and renewal that was granted. */
+  readonly onGranted?: (seen: Registered, since: Moment) => void;
+  /** Told at each registration which database it is, before anything of it is used. */
+  readonly onDatabase?: (identity: string) => void;
+  /** Told of every attempt that failed. */
+  readonly onFailure?: (error: unknown) => void;
+}
+
+/** Renewals per term. Three may fail before the lease runs out. */
+const RENEWALS_PER_TERM = 4;
+
+/** Terms after which an answer is given up for lost, and its connection with it. */
+const PATIENCE_TERMS = 0.5;
+
+/** Keeps a verifier's lease: registers, renews every D/4, and starts over when what it knows no longer fits. */
+export class LeaseKeeper {
+  readonly #options: LeaseKeeperOptions;
+  #phase: "registering" | "registered" | "collected" | "closing" = "registering";
+  #registrations = 0;
+  #failures = 0;
+  #attempt = 0;
+  #identity: string | undefined;
+  #next: { cancel(): void } | undefined;
+
+  constructor(options: LeaseKeeperOptions) {
+    this.#options = options;
+  }
+
+  get state(): LeaseState {
+    if (this.#phase !== "registered") return this.#phase;
+    return this.#options.lease.isLive() ? "leased" : "lapsed";
+  }
+
+  get registrations(): number {
+    return this.#registrations;
+  }
+
+  /** Whether the last attempts to reach the registry have failed. */
+  get isAway(): boolean {
+    return this.#failures > 0;
+  }
+
+  /** Begins, and goes on until `close`; resolves after the first attempt. */
+  start(): Promise<void> {
+    return this.#turn();
+  }
+
+  /** No lease from here on. */
+  close(): void {
+    this.#phase = "closing";
+    this.#attempt += 1;
+    this.#options.lease.end();
+    this.#next?.cancel();
+  }
+
+  /** Takes the own row away. Call it when nothing is served any more. */
+  leave(): Promise<void> {
+    return this.#options.registry.leave(this.#options.epoch);
+  }
+
+  async #turn(): Promise<void> {
+    const { clocks, timers, registry, termMs, feed, jitter } = this.#options;
+    if (this.#phase === "closing") return;
+    this.#attempt += 1;
+    const attempt = this.#attempt;
+    const since = readMoment(clocks);
+    const patience = timers.after(termMs * PATIENCE_TERMS, () => {
+      if (attempt !== this.#attempt) return;
+      registry.reconnect();
+      this.#fail(attempt, new Error("no answer from the lease registry"));
+    });
+    let again = false;
+    try {
+      const acked = feed.ackedRevision;
+      await (this.#phase === "registered" ? this.#renew(attempt, since) : this.#register(attempt, since));
+      again = this.#phase !== "registered" || feed.ackedRevision > acked;
+    } catch (error) {
+      this.#fail(attempt, error);
+      return;
+    } finally {
+      patience.cancel();
+    }
+    if (attempt !== this.#attempt) return;
+    this.#failures = 0;
+    const pauseMs = termMs / RENEWALS_PER_TERM;
+    this.#schedule(again ? 0 : pauseMs * (0.9 + 0.1 * jitter()));
+  }
+
+  async #register(attempt: number, since: Moment): Promise<void> {
+    const { registry, feed, epoch, termMs, usesRevocationSet } = this.#options;
+    const seen = await registry.register({ epoch, termMs, usesRevocationSet, isLeaf: feed.tree.isLeaf });
+    if (attempt !== this.#attempt) return;
+    this.#options.onDatabase?.(seen.identity);
+    this.#identity = seen.identity;
+    feed.restart(seen.revision);
+    this.#phase = "registered";
+    this.#registrations += 1;
+    this.#grant(seen, since);
+  }
+
+  async #renew(attempt: number, since: Moment): Promise<void> {
+    const { registry, feed, epoch } = this.#options;
+    const { appliedRevision, ackedRevision } = feed;
+    const seen = await registry.renew({ epoch, appliedRevision, ackedRevision });
+    if (attempt !== this.#attempt) return;
+    if (seen === undefined) return this.#startOver("collected");
+    if (!this.#fits(seen, appliedRevision)) return this.#startOver("registering");
+    // A push may have come meanwhile, with a revision beyond this snapshot.
+    feed.applyRenewal(Math.max(seen.revision, feed.appliedRevision), seen.keyIds);
+    this.#grant(seen, since);
+  }
+
+  /** Whether what was applied is a past of what the database is now (rule R19). */
+  #fits(seen: Renewed, appliedRevision: number): boolean {
+    return (
+      seen.identity === this.#identity && appliedRevision >= seen.trimmedRevision && seen.revision >= appliedRevision
+    );
+  }
+
+  #grant(seen: Registered, since: Moment): void {
+    this.#options.onGranted?.(seen, since);
+    this.#options.lease.grant(since, this.#options.termMs);
+  }
+
+  #startOver(phase: "registering" | "collected"): void {
+    this.#options.lease.end();
+    this.#phase = phase;
+  }
+
+  #fail(attempt: number, error: unknown): void {
+    if (attempt !== this.#attempt) return;
+    this.#failures += 1;
+    // Whatever of this attempt still comes is dropped.
+    this.#attempt += 1;
+    this.#options.onFailure?.(error);
+    this.#schedule((this.#options.termMs / RENEWALS_PER_TERM) * (0.5 + 0.5 * this.#options.jitter()));
+  }
+
+  #schedule(ms: number): void {
+    if (this.#phase === "closing") return;
+    this.#next?.cancel();
+    this.#next = this.#options.timers.after(ms, () => void this.#turn());
+  }
+}

@@ -1,0 +1,40 @@
+import type { Logger } from "pino";
+import type { Keyring } from "../keys/keyring.ts";
+import { readClusterId } from "../postgres/revisions.ts";
+import { RedisBus } from "../redis/redis-bus.ts";
+import { RedisRevocationSet } from "../redis/revocation-set.ts";
+import type { ChangeBus } from "../revocation/change-bus.ts";
+import { InProcessBus } from "../revocation/in-process-bus.ts";
+import type { RevocationSetStore } from "../revocation/revocation-set-store.ts";
+import type { ServerConfig } from "./config.ts";
+import type { OpenStorage } from "./open-storage.ts";
+
+export interface OpenBus {
+  readonly bus: ChangeBus;
+  /** Undefined without Redis. */
+  readonly set: RevocationSetStore | undefined;
+  close(): Promise<void>;
+}
+
+/** Opens what carries changes between processes: Redis where it is configured, and nothing but this process otherwise. */
+export async function openBus(parts: {
+  readonly config: ServerConfig;
+  readonly opened: OpenStorage;
+  readonly keyring: Keyring;
+  readonly log: Logger;
+}): Promise<OpenBus> {
+  const { config, opened, keyring, log } = parts;
+  if (config.redis === undefined) {
+    const bus = new InProcessBus();
+    return { bus, set: undefined, close: () => bus.close() };
+  }
+  const options = {
+    address: config.redis,
+    clusterId: await opened.storage.read(readClusterId),
+    commandTimeoutMs: config.policy.redisTimeoutMs,
+    onWarning: (problem: string) => log.warn({ event: "redis", problem }, "the change bus has a problem"),
+  };
+  const bus = new RedisBus({ ...options, keys: keyring.busKeys });
+  const set = new RedisRevocationSet(options);
+  return { bus, set, close: async () => void (await Promise.all([bus.close(), set.close()])) };
+}

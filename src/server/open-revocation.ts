@@ -1,0 +1,121 @@
+import type { Logger } from "pino";
+import type { Keyring } from "../keys/keyring.ts";
+import { readSetMarker, replaceSetMarker, trimFeed } from "../postgres/feed.ts";
+import { createLeaseRegistry } from "../postgres/lease-registry.ts";
+import { findByDigests } from "../postgres/secrets.ts";
+import { forgetCollected } from "../postgres/verifiers.ts";
+import { Barrier } from "../revocation/barrier.ts";
+import { Collector } from "../revocation/collector.ts";
+import { Feed } from "../revocation/feed.ts";
+import { LeaseKeeper } from "../revocation/lease-keeper.ts";
+import { RevocationSet } from "../revocation/revocation-set.ts";
+import { Revoker } from "../revocation/revoker.ts";
+import { waitingTime } from "../revocation/waiting-time.ts";
+import { Lease } from "../verify/lease.ts";
+import { SecretCache } from "../verify/secret-cache.ts";
+import { Verifier } from "../verify/verifier.ts";
+import { systemClocks as clocks, systemTimers as timers } from "./clock.ts";
+import type { ServerConfig } from "./config.ts";
+import type { OpenBus } from "./open-bus.ts";
+import type { OpenStorage } from "./open-storage.ts";
+import { systemRandom as random } from "./random.ts";
+
+export interface RevocationParts {
+  readonly config: ServerConfig;
+  readonly opened: OpenStorage;
+  readonly keyring: Keyring;
+  readonly bus: OpenBus;
+  readonly log: Logger;
+  readonly onBarrier: (outcome: "acknowledged" | "waited" | "failed", durationMs: number) => void;
+}
+
+/** This process as a verifier and as a revoker. */
+export interface OpenRevocation {
+  readonly verifier: Verifier;
+  readonly revoker: Revoker;
+  readonly cache: SecretCache;
+  readonly feed: Feed;
+  readonly keeper: LeaseKeeper;
+  /** Registers under the address, and renews from then on. */
+  start(address: string): Promise<void>;
+  /** Removes from the feed, the registry and the revocation set what nobody needs any more. */
+  trim(): Promise<void>;
+  /** No answer from memory after it. */
+  stopLeasing(): void;
+  /** Takes the process off the registry. Call it when nothing is served any more. */
+  leave(): Promise<void>;
+}
+
+/** Builds what answers from memory and what makes it stop; nothing runs before `start`. */
+export function openRevocation(parts: RevocationParts): OpenRevocation {
+  const { config, opened, keyring, log, onBarrier } = parts;
+  const { policy } = config;
+  const { storage } = opened;
+  const { bus, set } = parts.bus;
+  const { clockRateError, leaseMs: termMs } = policy;
+  const usesRevocationSet = config.onDatabaseLoss === "revocation-set";
+  const epoch = Buffer.from(random(16)).toString("hex");
+  let address = "";
+
+  const registry = createLeaseRegistry({
+    ...{ leases: opened.leases, others: storage },
+    self: () => ({ roots: keyring.rootIds, address }),
+  });
+  const lease = new Lease(clocks);
+  const cache = new SecretCache({
+    ...{ lease, clocks, random, clockRateError },
+    ...{ capacity: policy.cacheEntries, maxAgeMs: policy.cacheEntryMs },
+  });
+  const feed = new Feed({ epoch, cache, bus });
+  const onLoss =
+    usesRevocationSet && set !== undefined
+      ? new RevocationSet({
+          ...{ store: set, random, clocks },
+          replaceMarker: (seen, marker) => storage.write((database) => replaceSetMarker(database, seen, marker)),
+          appliedRevision: () => feed.appliedRevision,
+          isAway: () => keeper.isAway,
+          lastsMs: policy.revocationSetMs,
+        })
+      : undefined;
+  const keeper = new LeaseKeeper({
+    ...{ epoch, termMs, usesRevocationSet, registry, lease, feed, clocks, timers },
+    jitter: () => (random(1)[0] ?? 0) / 255,
+    onGranted: (seen, since) => onLoss?.onGranted(seen, since),
+    onDatabase: (identity) => opened.expect(identity),
+    onFailure: (error) => log.warn({ event: "lease", err: error }, "the lease could not be renewed"),
+  });
+  const collector = new Collector({
+    ...{ registry, clocks, timers, clockRateError, termMs },
+    onCollected: (lost) => log.warn({ event: "collected", epoch: lost }, "a verifier is gone; nobody waits for it now"),
+  });
+  const barrier = new Barrier({
+    ...{ registry, bus, clocks, timers, clockRateError, pollMs: policy.barrierPollMs, pushAgainMs: policy.pushAgainMs },
+    giveUpMs: 2 * waitingTime(termMs, clockRateError),
+  });
+  const currentMarker = () => storage.read(readSetMarker);
+
+  return {
+    ...{ cache, feed, keeper },
+    verifier: new Verifier({
+      ...{ keyring, cache, onLoss },
+      find: (digests) => opened.misses.read((database) => findByDigests(database, digests)),
+      appliedRevision: () => feed.appliedRevision,
+    }),
+    revoker: new Revoker({ bus, barrier, set, clocks, readSetMarker: currentMarker, onBarrier }),
+    async start(own) {
+      address = own;
+      await keeper.start();
+      collector.start();
+    },
+    async trim() {
+      const floor = await storage.transaction((transaction) => trimFeed(transaction, policy.feedKeptMs));
+      await storage.read((database) => forgetCollected(database, policy.revocationSetMs + termMs));
+      if (floor > 0 && set?.state() !== undefined) await set.trim(await currentMarker(), floor);
+    },
+    stopLeasing() {
+      keeper.close();
+      collector.stop();
+    },
+    leave: () => keeper.leave(),
+  };
+}

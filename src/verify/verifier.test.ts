@@ -1,0 +1,120 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { ClavigerError } from "../keys/errors.ts";
+import type { FoundSecret } from "../keys/found-secret.ts";
+import type { Keyring } from "../keys/keyring.ts";
+import { FakeClocks } from "./fake-clocks.ts";
+import { fakeFound } from "./fake-found.ts";
+import { Lease } from "./lease.ts";
+import { SecretCache } from "./secret-cache.ts";
+import { type LossFallback, Verifier } from "./verifier.ts";
+
+const digestOf = (secret: string) => Buffer.from(secret);
+const keyring = {
+  recognise: (secret: string) => ({ kind: "genuine", digest: digestOf(secret) }),
+} as Keyring;
+const ask = (secret: string) => ({ secret, requiredScopes: [], clientIp: "" });
+
+let clocks: FakeClocks;
+let lease: Lease;
+let cache: SecretCache;
+let statements: string[][];
+let answer: () => Promise<FoundSecret>;
+
+function verifierWith(onLoss?: LossFallback): Verifier {
+  return new Verifier({
+    ...{ keyring, cache, onLoss, appliedRevision: () => 7 },
+    find: async (digests) => {
+      statements.push(digests.map(String));
+      const found = await answer();
+      return new Map(digests.map((digest) => [digest.toString("hex"), found]));
+    },
+  });
+}
+
+beforeEach(() => {
+  clocks = new FakeClocks();
+  lease = new Lease(clocks);
+  const random = (bytes: number) => new Uint8Array(bytes);
+  cache = new SecretCache({ lease, clocks, random, capacity: 10, maxAgeMs: 60_000, clockRateError: 0.02 });
+  statements = [];
+  answer = async () => fakeFound("key_a");
+  lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 3000);
+});
+
+describe("a verifier", () => {
+  it("reads a secret once, and answers from memory while its lease is live", async () => {
+    const verifier = verifierWith();
+    expect(await verifier.verify(ask("s"))).toMatchObject({ freshness: "authoritative", revision: 0 });
+    expect(await verifier.verify(ask("s"))).toMatchObject({ freshness: "leased", revision: 7 });
+    expect(verifier.verifyCached(ask("s"))?.decision.verdict).toBe("valid");
+    expect(statements).toHaveLength(1);
+  });
+
+  it("reads each time without a lease, and keeps nothing", async () => {
+    lease.end();
+    const verifier = verifierWith();
+    for (let i = 0; i < 2; i++) expect(await verifier.verify(ask("s"))).toMatchObject({ freshness: "authoritative" });
+    expect([statements.length, cache.size]).toEqual([2, 0]);
+  });
+
+  it("asks for one secret once for all who wait, and for a batch in one statement", async () => {
+    const verifier = verifierWith();
+    await Promise.all([verifier.verify(ask("s")), verifier.verify(ask("s"))]);
+    await verifier.verifyAll([ask("s"), ask("t"), ask("u")]);
+    expect(statements).toEqual([["s"], ["t", "u"]]);
+  });
+
+  it("lets nobody join a read that began before a change", async () => {
+    const gates = [Promise.withResolvers<FoundSecret>(), Promise.withResolvers<FoundSecret>()];
+    answer = () => (gates[statements.length - 1] ?? Promise.withResolvers<FoundSecret>()).promise;
+    const verifier = verifierWith();
+    const before = verifier.verify(ask("s"));
+    await Promise.resolve();
+    cache.apply(["key_a"]);
+    const after = verifier.verify(ask("s"));
+    await Promise.resolve();
+    gates[0]?.resolve(fakeFound("key_a"));
+    gates[1]?.resolve(fakeFound("key_a", { key: { disabled: true } }));
+    expect((await before).decision.verdict).toBe("valid");
+    expect((await after).decision.verdict).toBe("disabled");
+    expect((await verifier.verify(ask("s"))).decision.verdict).toBe("disabled");
+  });
+});
+
+describe("a verifier without a database", () => {
+  const away = new ClavigerError("STORAGE_UNAVAILABLE", "away");
+  const undecided = new ClavigerError("LEASE_UNAVAILABLE", "undecided");
+  async function lose(verifier: Verifier): Promise<void> {
+    await verifier.verify(ask("s"));
+    lease.end();
+    answer = () => Promise.reject(away);
+    statements = [];
+  }
+
+  it("answers nothing once its lease is over", async () => {
+    const verifier = verifierWith();
+    await lose(verifier);
+    await expect(verifier.verify(ask("s"))).rejects.toBe(away);
+  });
+
+  it("answers what it has kept, once the revocation set confirms it, without asking the database in vain", async () => {
+    const verifier = verifierWith({ isAway: () => true, confirm: async () => undefined });
+    await lose(verifier);
+    expect(await verifier.verify(ask("s"))).toMatchObject({ freshness: "revocation_set" });
+    expect(statements).toEqual([]);
+    await expect(verifier.verify(ask("other"))).rejects.toBe(away);
+  });
+
+  it("answers nothing where the set cannot confirm", async () => {
+    const verifier = verifierWith({ isAway: () => true, confirm: () => Promise.reject(undecided) });
+    await lose(verifier);
+    await expect(verifier.verify(ask("s"))).rejects.toBe(undecided);
+  });
+
+  it("asks the database while that is not known to be away", async () => {
+    const verifier = verifierWith({ isAway: () => false, confirm: () => Promise.reject(undecided) });
+    await verifier.verify(ask("s"));
+    lease.end();
+    expect(await verifier.verify(ask("s"))).toMatchObject({ freshness: "authoritative" });
+  });
+});
