@@ -3,6 +3,7 @@ import { addAuditHead } from "./audit/head.ts";
 import { addAuditList } from "./audit/list.ts";
 import { addAuditVerify } from "./audit/verify.ts";
 import { addBootstrap } from "./bootstrap.ts";
+import { addCanary } from "./canary.ts";
 import { addExamples } from "./examples.ts";
 import { addHealth } from "./health.ts";
 import { addCreate } from "./keys/create.ts";
@@ -14,6 +15,7 @@ import { addRevoke } from "./keys/revoke.ts";
 import { addRotate } from "./keys/rotate.ts";
 import { addUpdate } from "./keys/update.ts";
 import { addMigrate } from "./migrate.ts";
+import { addNodes } from "./nodes.ts";
 import { addReportLeaked } from "./report-leaked.ts";
 import { addServe } from "./serve.ts";
 import type { Shell } from "./shell.ts";
@@ -32,14 +34,14 @@ export function createProgram(shell: Shell): Command {
       writeErr: (text) => shell.stderr.write(text),
       outputError: () => {},
     });
-  for (const add of [addServe, addMigrate, addBootstrap]) add(program, shell);
+  for (const add of [addServe, addMigrate, addBootstrap, addNodes]) add(program, shell);
   const keys = program.command("keys").description("manage keys");
   for (const add of [addCreate, addList, addGet, addUpdate, addRotate, addRetire, addRevoke, addDisable, addEnable]) {
     add(keys, shell);
   }
   const audit = program.command("audit").description("read and check the audit log");
   for (const add of [addAuditList, addAuditVerify, addAuditHead]) add(audit, shell);
-  for (const add of [addVerify, addReportLeaked, addHealth]) add(program, shell);
+  for (const add of [addVerify, addReportLeaked, addHealth, addCanary]) add(program, shell);
   addExamples(keys, "claviger keys create --name demo", "claviger keys list --expires-before 14d");
   return addExamples(
     program,

@@ -47,14 +47,20 @@ export async function registerVerifier(database: Database, { isLeaf, ...row }: N
  */
 export async function renewVerifier(
   database: Database,
-  lease: { readonly epoch: string; readonly appliedRevision: number; readonly ackedRevision: number },
+  lease: {
+    readonly epoch: string;
+    readonly identity: string;
+    readonly appliedRevision: number;
+    readonly ackedRevision: number;
+  },
 ) {
   const renewed = database.$with("renewed").as(
     database
       .update(verifier)
       .set({
         renewSeq: sql`${verifier.renewSeq} + 1`,
-        ackedRevision: sql`greatest(${verifier.ackedRevision}, ${lease.ackedRevision}::bigint)`,
+        ackedRevision: sql`case when ${databaseIdentity} = ${lease.identity}
+          then greatest(${verifier.ackedRevision}, ${lease.ackedRevision}::bigint) else ${verifier.ackedRevision} end`,
         renewTime: databaseTime,
       })
       .where(and(eq(verifier.epoch, lease.epoch), isNull(verifier.collectTime)))

@@ -44,7 +44,7 @@ export class LeaseKeeper {
   #registrations = 0;
   #failures = 0;
   #attempt = 0;
-  #identity: string | undefined;
+  #identity = "";
   #next: { cancel(): void } | undefined;
 
   constructor(options: LeaseKeeperOptions) {
@@ -126,7 +126,7 @@ export class LeaseKeeper {
   async #renew(attempt: number, since: Moment): Promise<void> {
     const { registry, feed, epoch } = this.#options;
     const { appliedRevision, ackedRevision } = feed;
-    const seen = await registry.renew({ epoch, appliedRevision, ackedRevision });
+    const seen = await registry.renew({ epoch, identity: this.#identity, appliedRevision, ackedRevision });
     if (attempt !== this.#attempt) return;
     if (seen === undefined) return this.#startOver("collected");
     if (!this.#fits(seen, appliedRevision)) return this.#startOver("registering");

@@ -44,9 +44,13 @@ export interface Renewed extends Registered {
 /** Where leases are kept: Postgres, or a simulation of it. Every call rejects unless its outcome is known. */
 export interface LeaseRegistry {
   register(registrant: Registrant): Promise<Registered>;
-  /** Raises the row's `renewSeq` and `ackedRevision`; undefined if there is no such row, or it was collected. */
+  /**
+   * Raises the row's `renewSeq`, and its `ackedRevision` if the database still is the one of that identity: revisions of
+   * a restored backup are other ones. Undefined if there is no such row, or it was collected.
+   */
   renew(lease: {
     readonly epoch: string;
+    readonly identity: string;
     readonly appliedRevision: number;
     readonly ackedRevision: number;
   }): Promise<Renewed | undefined>;

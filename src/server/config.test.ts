@@ -158,14 +158,43 @@ describe("a secret setting that is wrong stops the start, and the message does n
   });
 });
 
-describe("what the operator should know is a warning", () => {
+describe("Redis and leases", () => {
+  it("are off, or at their defaults, where nothing is said", async () => {
+    const { redis, onDatabaseLoss, policy, leaseDatabaseUrl } = await loadConfig({});
+    expect([redis, onDatabaseLoss, policy.leaseMs, leaseDatabaseUrl]).toEqual([undefined, "deny", 3000, undefined]);
+  });
+
+  it("are as they are set", async () => {
+    const config = await loadConfig({
+      REDIS_URL: "redis://:hunter2@r",
+      CLAVIGER_LEASE_MS: "500",
+      CLAVIGER_LEASE_DATABASE_URL: URL,
+      CLAVIGER_ON_DATABASE_LOSS: "revocation-set",
+    });
+    expect(config.redis).toEqual({ kind: "standalone", url: "redis://:hunter2@r" });
+    expect(config.leaseDatabaseUrl?.reveal()).toBe(URL);
+    expect([config.onDatabaseLoss, config.policy.leaseMs]).toEqual(["revocation-set", 500]);
+    expect(JSON.stringify(config.described)).not.toContain("hunter2");
+  });
+
   it.each([
-    ["REDIS_URL", "redis://:hunter2@r"],
-    ["CLAVIGER_LEASE_MS", "500"],
-    ["CLAVIGER_LEASE_DATABASE_URL", URL],
-    ["CLAVIGER_ON_DATABASE_LOSS", "revocation-set"],
-    ["CLAVIGER_ON_LIMITER_LOSS", "deny"],
-  ])("when %s has no effect yet", async (variable, value) => {
+    ["REDIS_URL", { REDIS_URL: "http://:hunter2@r" }],
+    ["CLAVIGER_LEASE_MS", { CLAVIGER_LEASE_MS: "3s" }],
+    ["CLAVIGER_LEASE_MS", { CLAVIGER_LEASE_MS: "1" }],
+    ["CLAVIGER_LEASE_DATABASE_URL", { CLAVIGER_LEASE_DATABASE_URL: "mysql://x" }],
+    ["CLAVIGER_ON_DATABASE_LOSS", { CLAVIGER_ON_DATABASE_LOSS: "revocation-set" }],
+    ["CLAVIGER_ON_DATABASE_LOSS", { CLAVIGER_ON_DATABASE_LOSS: "revocation-set", REDIS_URL: "redis://a,redis://b" }],
+    ["CLAVIGER_ON_DATABASE_LOSS", { CLAVIGER_ON_DATABASE_LOSS: "revocation-set", REDIS_URL: "redis+sentinel://a/m" }],
+  ])("are refused where %s is wrong: %j", async (variable, settings) => {
+    const { message } = await complaintAbout(settings);
+    expect(message).toContain(variable);
+    expect(message).toMatch(/Give|Set one/);
+    expect(message).not.toContain("hunter2");
+  });
+});
+
+describe("what the operator should know is a warning", () => {
+  it.each([["CLAVIGER_ON_LIMITER_LOSS", "deny"]])("when %s has no effect yet", async (variable, value) => {
     const { warnings } = await loadConfig({ [variable]: value });
     expect(warnings).toEqual([`${variable} is set and has no effect yet`]);
   });

@@ -65,7 +65,7 @@ export class SecretCache {
   /** What is known of the secret, if it may be answered from at this moment. */
   find(place: string): FoundSecret | undefined {
     const entry = this.#options.lease.isLive() ? this.#entries.get(place) : undefined;
-    if (entry === undefined || this.#ageOf(entry) >= entry.freshMs) {
+    if (entry === undefined || this.#ageSince(entry.since) >= entry.freshMs) {
       this.counters.misses += 1;
       return undefined;
     }
@@ -76,7 +76,7 @@ export class SecretCache {
   /** What was known of the secret when the lease ended; whether it still holds is for the revocation set to say. */
   findUnleased(place: string): FoundSecret | undefined {
     const entry = this.#entries.get(place);
-    return entry === undefined || this.#ageOf(entry) >= entry.lastsMs ? undefined : entry.found;
+    return entry === undefined || this.#ageSince(entry.since) >= entry.lastsMs ? undefined : entry.found;
   }
 
   /** Call it before the read begins. */
@@ -88,6 +88,11 @@ export class SecretCache {
   /** Whether a request that begins now may be answered by the read (rule R20). */
   mayJoin({ token }: Fill): boolean {
     return this.#fills.isUntouched(token) && this.#options.lease.isLive();
+  }
+
+  /** Whether the secret may have ended since it was read: who joined the read meanwhile must not be told of a life before. */
+  hasEnded({ since }: Fill, found: FoundSecret): boolean {
+    return this.#ageSince(since) >= this.#spanUntilEnd(found);
   }
 
   /** Keeps what was read, unless it may be old already. */
@@ -106,7 +111,10 @@ export class SecretCache {
 
   /** Forgets the keys that a change names, and reads that may have been before it. */
   apply(keyIds: Change["keyIds"]): void {
-    if (keyIds === "all") return this.clear();
+    if (keyIds === "all") {
+      this.clear();
+      return;
+    }
     this.#fills.note(keyIds);
     for (const keyId of keyIds) for (const place of this.#placesOfKey.get(keyId) ?? []) this.#entries.delete(place);
   }
@@ -117,7 +125,7 @@ export class SecretCache {
     this.#entries.clear();
   }
 
-  #ageOf({ since }: Entry): number {
+  #ageSince(since: Moment): number {
     const { clocks } = this.#options;
     return Math.max(clocks.monotonicMs() - since.monotonicMs, clocks.wallMs() - since.wallMs);
   }

@@ -81,6 +81,24 @@ describe("a verifier", () => {
   });
 });
 
+describe("a request that joins another's read", () => {
+  it("is not told of a secret that has ended since that was read", async () => {
+    const gate = Promise.withResolvers<FoundSecret>();
+    answer = () => (statements.length === 1 ? gate.promise : Promise.resolve(ended));
+    const found = fakeFound("key_a");
+    const retireTime = new Date(found.now.getTime() + 100);
+    const ended = { ...found, now: retireTime, secret: { ...found.secret, retireTime } };
+    const verifier = verifierWith();
+    const first = verifier.verify(ask("s"));
+    await Promise.resolve();
+    clocks.stall(150);
+    const joined = verifier.verify(ask("s"));
+    gate.resolve({ ...found, secret: { ...found.secret, retireTime } });
+    expect((await first).decision.verdict).toBe("valid");
+    expect((await joined).decision.verdict).toBe("retired");
+  });
+});
+
 describe("a verifier without a database", () => {
   const away = new ClavigerError("STORAGE_UNAVAILABLE", "away");
   const undecided = new ClavigerError("LEASE_UNAVAILABLE", "undecided");

@@ -96,10 +96,13 @@ export class Verifier {
   }
 
   /** Single flight: joins a read of the same secret that is under way, where its result may still be told (rule R20). */
-  #read(place: string, digest: Buffer): Promise<FoundSecret | undefined> {
+  async #read(place: string, digest: Buffer): Promise<FoundSecret | undefined> {
     const { cache } = this.#options;
     const running = this.#reads.get(place);
-    if (running !== undefined && cache.mayJoin(running.fill)) return running.result;
+    if (running !== undefined && cache.mayJoin(running.fill)) {
+      const found = await running.result;
+      if (found === undefined || !cache.hasEnded(running.fill, found)) return found;
+    }
     const fill = cache.beginFill(place);
     const read = { fill, result: this.#load(fill, digest) };
     this.#reads.set(place, read);

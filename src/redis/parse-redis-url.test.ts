@@ -1,0 +1,28 @@
+import { expect, it } from "vitest";
+import { parseRedisUrl } from "./parse-redis-url.ts";
+
+it.each([
+  ["redis://h:1/2", { kind: "standalone", url: "redis://h:1/2" }],
+  ["rediss://u:p@h", { kind: "standalone", url: "rediss://u:p@h" }],
+  ["redis://a:1, redis://b:2", { kind: "cluster", urls: ["redis://a:1", "redis://b:2"] }],
+  [
+    "redis+sentinel://u:p%40@a,b:7/main",
+    {
+      kind: "sentinel",
+      sentinels: [
+        { host: "a", port: 26379 },
+        { host: "b", port: 7 },
+      ],
+      ...{ name: "main", username: "u", password: "p@" },
+    },
+  ],
+])("%s is understood", (text, address) => {
+  expect(parseRedisUrl(text)).toEqual(address);
+});
+
+it.each(["", "h:1", "http://h", "redis://", "redis://a,", "redis+sentinel://a", "redis+sentinel:///main"])(
+  "%j is refused, and what is right is said without repeating it",
+  (text) => {
+    expect(() => parseRedisUrl(text)).toThrow(/^is not a Redis address\. Give redis:\/\/host:6379/);
+  },
+);

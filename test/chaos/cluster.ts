@@ -1,0 +1,99 @@
+import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
+import { loadConfig } from "../../src/server/config.ts";
+import { type Clients, connect } from "../support/connect.ts";
+import { freePort } from "../support/free-port.ts";
+import type { Mutation } from "../support/mutation.ts";
+import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
+import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
+import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+
+const ROOT_SECRET = Buffer.alloc(32).toString("base64");
+
+export interface ClusterOptions {
+  readonly nodes: number;
+  readonly leaseMs: number;
+  readonly onDatabaseLoss: "deny" | "revocation-set";
+  /** Changes to the source of every node: the control of a guarantee. */
+  readonly mutate?: readonly Mutation[];
+}
+
+/** One `claviger serve`, each of its links through a proxy of its own. */
+export interface Node {
+  readonly index: number;
+  readonly clients: Clients;
+  readonly url: string;
+  /** Reads of secrets; leases and changes; Redis. */
+  readonly links: { readonly reads: TcpProxy; readonly leases: TcpProxy; readonly redis: TcpProxy };
+  server: ServerProcess;
+  restart(): Promise<void>;
+}
+
+export interface Cluster {
+  readonly postgres: PostgresServer;
+  readonly redis: RedisServer;
+  readonly nodes: Node[];
+  readonly leaseMs: number;
+  readonly token: string;
+  join(): Promise<Node>;
+  stop(): Promise<void>;
+}
+
+/** A cluster of the caller's own: real servers, real links. */
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const [postgres, redis] = await Promise.all([startPostgresServer(), startRedisServer()]);
+  const common = { CLAVIGER_ROOT_SECRETS: ROOT_SECRET, CLAVIGER_LOG_LEVEL: "silent" };
+  const admin = await bootstrapAdmin(await loadConfig({ ...common, DATABASE_URL: postgres.url }));
+  const token = admin.secret.reveal();
+  const nodes: Node[] = [];
+
+  async function join(): Promise<Node> {
+    const [reads, leases, link, port] = await Promise.all([
+      createTcpProxy({ port: postgres.port }),
+      createTcpProxy({ port: postgres.port }),
+      createTcpProxy({ port: redis.port }),
+      freePort(),
+    ]);
+    const through = (proxy: TcpProxy) => `postgres://postgres@127.0.0.1:${proxy.port}/postgres`;
+    const start = () =>
+      startServer({
+        args: ["--listen", `127.0.0.1:${port}`],
+        env: {
+          ...common,
+          DATABASE_URL: through(reads),
+          CLAVIGER_LEASE_DATABASE_URL: through(leases),
+          REDIS_URL: `redis://127.0.0.1:${link.port}`,
+          CLAVIGER_LEASE_MS: String(options.leaseMs),
+          CLAVIGER_ON_DATABASE_LOSS: options.onDatabaseLoss,
+        },
+        ...(options.mutate === undefined ? {} : { mutate: options.mutate }),
+      });
+    const url = `http://127.0.0.1:${port}`;
+    const node: Node = {
+      index: nodes.length,
+      url,
+      clients: connect(url, token),
+      links: { reads, leases, redis: link },
+      server: await start(),
+      restart: async () => {
+        node.server = await start();
+      },
+    };
+    nodes.push(node);
+    return node;
+  }
+
+  const stop = async () => {
+    await Promise.all(nodes.map(({ server }) => server.kill("SIGCONT")));
+    await Promise.all(nodes.map(({ server }) => server.kill("SIGKILL")));
+    await Promise.all(nodes.flatMap(({ links }) => Object.values(links).map((link) => link.close())));
+    await Promise.all([postgres.stop({ mode: "immediate" }), redis.stop()]);
+  };
+  try {
+    for (let index = 0; index < options.nodes; index++) await join();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { postgres, redis, nodes, leaseMs: options.leaseMs, token, join, stop };
+}

@@ -1,0 +1,142 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
+import type { Chance } from "../support/chance.ts";
+import type { Cluster, Node } from "./cluster.ts";
+
+/** Breaks something, keeps it broken for a while, and mends it. */
+export interface Nemesis {
+  readonly name: string;
+  readonly strike: (cluster: Cluster, chance: Chance) => Promise<void>;
+}
+
+const node = ({ nodes }: Cluster, chance: Chance): Node => {
+  const found = chance.pick(nodes);
+  if (found === undefined) throw new Error("there is no node");
+  return found;
+};
+
+/** From half a lease to two. */
+const while_ = ({ leaseMs }: Cluster, chance: Chance) => sleep(leaseMs * (0.5 + 1.5 * chance.next()));
+
+type Link = keyof Node["links"];
+
+function cut(link: Link, how: "hang" | "refuse" | "reset" | "halfClose" | "latency"): Nemesis {
+  return {
+    name: `${link}: ${how}`,
+    async strike(cluster, chance) {
+      const proxy = node(cluster, chance).links[link];
+      if (how === "latency") proxy.latency(20 + chance.below(150));
+      else await proxy[how]();
+      if (how === "refuse") proxy.reset();
+      await while_(cluster, chance);
+      await proxy.resume();
+      // What was held for long is of no use to either side.
+      if (how === "hang" || how === "halfClose") proxy.reset();
+    },
+  };
+}
+
+export const NEMESES: readonly Nemesis[] = [
+  {
+    name: "node: SIGSTOP",
+    async strike(cluster, chance) {
+      const { server } = node(cluster, chance);
+      await server.kill("SIGSTOP");
+      await while_(cluster, chance);
+      await server.kill("SIGCONT");
+    },
+  },
+  {
+    name: "node: SIGSTOP until it is collected",
+    async strike(cluster, chance) {
+      const { server } = node(cluster, chance);
+      await server.kill("SIGSTOP");
+      await sleep(cluster.leaseMs * 3);
+      await server.kill("SIGCONT");
+    },
+  },
+  {
+    name: "node: SIGTERM",
+    async strike(cluster, chance) {
+      const stopped = node(cluster, chance);
+      await stopped.server.stop();
+      await while_(cluster, chance);
+      await stopped.restart();
+    },
+  },
+  {
+    name: "node: blocked event loop",
+    async strike(cluster, chance) {
+      const { server } = node(cluster, chance);
+      for (let i = 0; i < 8; i++) {
+        await server.kill("SIGSTOP");
+        await sleep(30 + chance.below(250));
+        await server.kill("SIGCONT");
+        await sleep(30 + chance.below(100));
+      }
+    },
+  },
+  {
+    name: "node: SIGKILL",
+    async strike(cluster, chance) {
+      const killed = node(cluster, chance);
+      await killed.server.kill("SIGKILL");
+      await while_(cluster, chance);
+      await killed.restart();
+    },
+  },
+  ...(["leases", "reads"] as const).flatMap((link) =>
+    (["hang", "refuse", "reset", "halfClose", "latency"] as const).map((how) => cut(link, how)),
+  ),
+  ...(["hang", "refuse", "latency"] as const).map((how) => cut("redis", how)),
+  {
+    name: "redis: restart",
+    async strike(cluster, chance) {
+      cluster.redis.kill("SIGKILL");
+      await while_(cluster, chance);
+      await cluster.redis.restart();
+    },
+  },
+  {
+    name: "redis: FLUSHALL",
+    async strike(cluster, chance) {
+      const redis = new Redis(cluster.redis.url);
+      for (let i = 0; i < 5; i++) {
+        await redis.flushall();
+        await sleep(50 + chance.below(200));
+      }
+      redis.disconnect();
+    },
+  },
+  {
+    name: "redis: SIGSTOP",
+    async strike(cluster, chance) {
+      cluster.redis.kill("SIGSTOP");
+      await while_(cluster, chance);
+      cluster.redis.kill("SIGCONT");
+    },
+  },
+  {
+    name: "postgres: SIGKILL",
+    async strike(cluster, chance) {
+      cluster.postgres.kill("SIGKILL");
+      await while_(cluster, chance);
+      await cluster.postgres.restart();
+    },
+  },
+  {
+    name: "postgres: SIGSTOP",
+    async strike(cluster, chance) {
+      cluster.postgres.kill("SIGSTOP");
+      await while_(cluster, chance);
+      cluster.postgres.kill("SIGCONT");
+    },
+  },
+  {
+    name: "postgres: restart",
+    async strike(cluster) {
+      await cluster.postgres.restart({ mode: "immediate" });
+      await sleep(500);
+    },
+  },
+];

@@ -1,0 +1,123 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Chance } from "../support/chance.ts";
+import { type Cluster, type ClusterOptions, startCluster } from "./cluster.ts";
+import { History, type Violation } from "./history.ts";
+import { NEMESES } from "./nemeses.ts";
+import { Traffic } from "./traffic.ts";
+
+export interface ChaosOptions extends ClusterOptions {
+  readonly seed: number;
+  readonly seconds: number;
+  /** Which nemeses strike, by name. Default all; each at least once. */
+  readonly nemeses?: readonly string[];
+  /** Nodes that come while it goes on. */
+  readonly joining: number;
+  readonly onProgress?: (line: string) => void;
+}
+
+export interface ChaosReport {
+  readonly counts: History["counts"];
+  readonly violations: readonly Violation[];
+  /** Strikes by nemesis, and narrowing calls that were under way during them. */
+  readonly strikes: Readonly<Record<string, { strikes: number; overlapped: number }>>;
+  readonly fillsDiscarded: number;
+  readonly registrations: number;
+  readonly nodes: number;
+  readonly revocationMs: { readonly p50: number; readonly p99: number };
+  /** Why the run shows nothing, if it does not. */
+  readonly isVoidBecause: readonly string[];
+}
+
+const LEAST_LEASED = 100;
+
+/** Breaks a cluster in every way in turn while clients use it, and says what they saw. */
+export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
+  const chance = new Chance(options.seed);
+  const cluster = await startCluster(options);
+  const history = new History();
+  const traffic = new Traffic({ cluster, history, chance: new Chance(options.seed + 1) });
+  const strikes: Record<string, { strikes: number; overlapped: number }> = {};
+  const gauges = new Gauges(cluster);
+  let joined = 0;
+  try {
+    await traffic.start();
+    const end = performance.now() + options.seconds * 1000;
+    const chosen = NEMESES.filter(({ name }) => options.nemeses?.includes(name) ?? true);
+    for (let turn = 0; performance.now() < end || turn < chosen.length; turn++) {
+      const nemesis = chosen[turn % chosen.length];
+      if (nemesis === undefined) break;
+      history.overlapped = history.pending;
+      await nemesis.strike(cluster, chance);
+      const entry = strikes[nemesis.name] ?? { strikes: 0, overlapped: 0 };
+      strikes[nemesis.name] = entry;
+      entry.strikes += 1;
+      entry.overlapped += history.overlapped;
+      if (joined < options.joining && turn % 3 === 2) {
+        joined += 1;
+        traffic.serve((await cluster.join()).index);
+      }
+      await sleep(options.leaseMs * 0.3);
+      await gauges.read();
+      options.onProgress?.(
+        `${nemesis.name}: ${JSON.stringify(history.counts)}, ${history.violations.length} violations`,
+      );
+    }
+    await traffic.stop();
+    await gauges.read();
+  } finally {
+    await cluster.stop();
+  }
+  const sorted = [...history.barrierMs].sort((a, b) => a - b);
+  const at = (share: number) => Math.round(sorted[Math.floor(sorted.length * share)] ?? 0);
+  const report = {
+    counts: history.counts,
+    violations: history.violations,
+    strikes,
+    fillsDiscarded: gauges.total("claviger_fills_discarded_total"),
+    registrations: gauges.total("claviger_registrations_total"),
+    nodes: gauges.processes,
+    revocationMs: { p50: at(0.5), p99: at(0.99) },
+  };
+  return { ...report, isVoidBecause: whyVoid(report) };
+}
+
+function whyVoid(report: Omit<ChaosReport, "isVoidBecause">): string[] {
+  const { counts, strikes } = report;
+  const idle = Object.entries(strikes).filter(([, { overlapped }]) => overlapped === 0);
+  return [
+    ...(counts.leasedWhilePending >= LEAST_LEASED ? [] : ["too few were answered from a lease while a revocation ran"]),
+    ...(counts.acked > 0 ? [] : ["no revocation was acknowledged by all"]),
+    ...(counts.waited > 0 ? [] : ["no revocation waited a lease out"]),
+    ...(report.fillsDiscarded > 0 ? [] : ["no read was discarded"]),
+    ...(report.registrations > report.nodes ? [] : ["nobody registered again"]),
+    ...idle.map(([name]) => `no revocation ran during "${name}"`),
+  ];
+}
+
+/** Counters of every process that there was: those that are killed take theirs along. */
+class Gauges {
+  readonly #cluster: Cluster;
+  readonly #last = new Map<number, string>();
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  get processes(): number {
+    return this.#last.size;
+  }
+
+  async read(): Promise<void> {
+    await Promise.all(
+      this.#cluster.nodes.map(async ({ url, server }) => {
+        const answer = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(1000) }).catch(() => undefined);
+        if (answer?.ok) this.#last.set(server.pid, await answer.text());
+      }),
+    );
+  }
+
+  total(name: string): number {
+    const of = (text: string) => Number(new RegExp(`^${name} (\\d+)`, "m").exec(text)?.[1] ?? 0);
+    return [...this.#last.values()].reduce((sum, text) => sum + of(text), 0);
+  }
+}

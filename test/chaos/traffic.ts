@@ -1,0 +1,170 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import type { RevocationReceipt } from "#gen/claviger/v1/key_pb.js";
+import type { Chance } from "../support/chance.ts";
+import type { Clients } from "../support/connect.ts";
+import type { Cluster } from "./cluster.ts";
+import type { History, KnownSecret } from "./history.ts";
+
+const POOL = 24;
+const VERIFIERS_PER_NODE = 2;
+const REVOKERS = 6;
+const SCOPES = ["a:b", "c:d"];
+const VERIFY_MS = 1500;
+const CHANGE_MS = 8000;
+/** The clocks of Postgres and of this process are one; its instants are cut to milliseconds. */
+const CLOCK_MS = 5;
+/** How long a secret that was refused is asked about, so that it is seen. */
+const LINGER_MS = 400;
+
+type Narrowing = (clients: Clients, key: KnownSecret) => Promise<RevocationReceipt | undefined>;
+
+/** Clients that verify all the time, and others that take validity away in every way there is. */
+export class Traffic {
+  readonly #cluster: Cluster;
+  readonly #history: History;
+  readonly #chance: Chance;
+  readonly #live: KnownSecret[] = [];
+  readonly #fading: KnownSecret[] = [];
+  #running = true;
+  #owners = 0;
+  #workers: Promise<unknown>[] = [];
+
+  constructor(parts: { readonly cluster: Cluster; readonly history: History; readonly chance: Chance }) {
+    this.#cluster = parts.cluster;
+    this.#history = parts.history;
+    this.#chance = parts.chance;
+  }
+
+  async start(): Promise<void> {
+    while (this.#live.length < POOL) this.#live.push(await this.#create());
+    for (const { index } of this.#cluster.nodes) this.serve(index);
+    for (let i = 0; i < REVOKERS; i++) this.#workers.push(this.#repeat(() => this.#narrowOne()));
+  }
+
+  /** Verifies on a node from here on. */
+  serve(node: number): void {
+    for (let i = 0; i < VERIFIERS_PER_NODE; i++) this.#workers.push(this.#repeat(() => this.#verifyOne(node)));
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false;
+    await Promise.all(this.#workers);
+  }
+
+  async #repeat(work: () => Promise<void>): Promise<void> {
+    while (this.#running) await work();
+  }
+
+  async #verifyOne(node: number): Promise<void> {
+    const known = this.#chance.pick(this.#fading.length > 0 && this.#chance.flip(0.6) ? this.#fading : this.#live);
+    const clients = this.#cluster.nodes[node]?.clients;
+    if (known === undefined || clients === undefined) return void (await sleep(5));
+    const narrow = this.#chance.flip(0.3);
+    const call = { node, narrow, began: performance.now() };
+    const request = { secret: known.secret, requiredScopes: narrow ? SCOPES : [] };
+    try {
+      this.#history.verified(known, call, await clients.verifier.verify(request, { timeoutMs: VERIFY_MS }));
+      await sleep(2);
+    } catch {
+      this.#history.counts.undecided += 1;
+      await sleep(10);
+    }
+  }
+
+  async #narrowOne(): Promise<void> {
+    const at = this.#chance.below(this.#live.length);
+    const [key] = this.#live.splice(at, 1);
+    if (key === undefined) return void (await sleep(5));
+    const way = this.#chance.pick<Narrowing>([revoke, revoke, disable, rotateAtOnce, rotateSoon, retire, takeScope]);
+    this.#fading.push(key);
+    if (await this.#insist(way ?? revoke, key)) await sleep(LINGER_MS);
+    this.#fading.splice(this.#fading.indexOf(key), 1);
+    while (this.#running) {
+      const next = await this.#create().catch(() => undefined);
+      if (next === undefined) {
+        await sleep(50);
+        continue;
+      }
+      this.#live.push(next);
+      break;
+    }
+    await sleep(this.#chance.below(60));
+  }
+
+  /** Repeats the call on whatever node until it is answered with OK, as a careful client would. */
+  async #insist(way: Narrowing, key: KnownSecret): Promise<boolean> {
+    const { counts, barrierMs } = this.#history;
+    this.#history.pending += 1;
+    this.#history.overlapped += 1;
+    try {
+      while (this.#running) {
+        const clients = this.#chance.pick(this.#cluster.nodes)?.clients;
+        if (clients === undefined) return false;
+        const began = performance.now();
+        const receipt = await way(clients, key).catch(() => undefined);
+        if (receipt === undefined) {
+          await sleep(20);
+          continue;
+        }
+        const returned = performance.now();
+        if (way === takeScope) key.narrowFrom ??= returned;
+        else key.deadFrom ??= returned;
+        counts.narrowed += 1;
+        if (receipt.expiredVerifierCount > 0) counts.waited += 1;
+        else if (receipt.confirmedVerifierCount > 0) counts.acked += 1;
+        barrierMs.push(returned - began);
+        return true;
+      }
+      return false;
+    } finally {
+      this.#history.pending -= 1;
+    }
+  }
+
+  async #create(): Promise<KnownSecret> {
+    const node = this.#chance.pick(this.#cluster.nodes);
+    if (node === undefined) throw new Error("there is no node");
+    const request = { owner: `chaos-${this.#owners++}`, displayName: "k", scopes: SCOPES };
+    const { key, secret } = await node.clients.keys.createKey(request, { timeoutMs: CHANGE_MS });
+    return { keyId: key?.id ?? "", secret, deadFrom: undefined, narrowFrom: undefined };
+  }
+}
+
+const options = { timeoutMs: CHANGE_MS };
+
+const revoke: Narrowing = async ({ keys }, { keyId }) => (await keys.revokeKey({ keyId }, options)).receipt;
+
+const disable: Narrowing = async ({ keys }, { keyId }) => {
+  const request = { key: { id: keyId, disabled: true }, updateMask: { paths: ["disabled"] } };
+  return (await keys.updateKey(request, options)).receipt;
+};
+
+const takeScope: Narrowing = async ({ keys }, { keyId }) => {
+  const request = { key: { id: keyId, scopes: SCOPES.slice(0, 1) }, updateMask: { paths: ["scopes"] } };
+  const { receipt, key } = await keys.updateKey(request, options);
+  // A repetition takes nothing away any more and has no receipt, but has waited all the same.
+  return receipt ?? (key === undefined ? undefined : await retired(keys, keyId));
+};
+
+const retire: Narrowing = async ({ keys }, { keyId }) =>
+  (await keys.retireSecret({ keyId, version: 1 }, options)).receipt;
+
+const rotateAtOnce: Narrowing = async ({ keys }, { keyId }) => {
+  const { receipt } = await keys.rotateKey({ keyId, gracePeriod: {} }, options);
+  // Where the first answer was lost, the secret is an older one now.
+  return receipt ?? (await retired(keys, keyId));
+};
+
+/** The old secret, which nodes have in memory, ends by itself a little later. */
+const rotateSoon: Narrowing = async ({ keys }, key) => {
+  const { receipt, retiring } = await keys.rotateKey({ keyId: key.keyId, gracePeriod: durationFromMs(400) }, options);
+  const end = retiring?.retireTime;
+  if (receipt === undefined || end === undefined || retiring?.version !== 1) return retired(keys, key.keyId);
+  key.deadFrom = Math.max(performance.now(), timestampMs(end) - performance.timeOrigin) + CLOCK_MS;
+  return receipt;
+};
+
+async function retired(keys: Clients["keys"], keyId: string): Promise<RevocationReceipt | undefined> {
+  return (await keys.retireSecret({ keyId, version: 1 }, options)).receipt;
+}

@@ -1,0 +1,68 @@
+import { expect, it } from "vitest";
+import { type ChaosReport, runChaos } from "../chaos/run-chaos.ts";
+import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
+import type { Mutation } from "../support/mutation.ts";
+
+const SEED = 1;
+const LEASE_MS = 1000;
+const OPTIONS = { seed: SEED, nodes: 3, joining: 1, leaseMs: LEASE_MS, onDatabaseLoss: "deny" } as const;
+
+/** What each nemesis is, in a build that lacks a rule. */
+const CONTROLS: readonly [rule: string, nemeses: readonly string[], mutate: readonly Mutation[]][] = [
+  [
+    "R3: what was read is kept whatever happened meanwhile",
+    ["reads: latency"],
+    [
+      {
+        file: "src/verify/fills.ts",
+        find: "if (this.#recent[at % RING]?.includes(keyId)) return false;",
+        replace: "",
+      },
+    ],
+  ],
+  [
+    "R6: a renewal does not bring the feed",
+    ["redis: refuse", "redis: hang"],
+    [
+      {
+        file: "src/revocation/feed.ts",
+        find: 'if (keyIds === "all" || keyIds.length > 0) this.#options.cache.apply(keyIds);',
+        replace: "",
+      },
+    ],
+  ],
+  [
+    "R9: OK comes at once",
+    ["node: blocked event loop", "redis: latency"],
+    [
+      {
+        file: "src/revocation/barrier.ts",
+        find: "if (silent.length > 0 && leftMs > 0) {",
+        replace: "if (false) {",
+      },
+    ],
+  ],
+];
+
+function told({ counts, strikes, revocationMs, isVoidBecause }: ChaosReport): string {
+  return JSON.stringify({ seed: SEED, counts, strikes, revocationMs, isVoidBecause }, null, 2);
+}
+
+describeWithPostgres("three nodes of which everything breaks", () => {
+  describeWithRedis("with Postgres and Redis through proxies", () => {
+    it("never say VALID to a call that began after a narrowing one was answered", async () => {
+      const report = await runChaos({ ...OPTIONS, seconds: 50 });
+      expect(report.violations, told(report)).toEqual([]);
+      expect(report.isVoidBecause, told(report)).toEqual([]);
+    }, 240_000);
+
+    it.each(CONTROLS)(
+      "control: do, without %s",
+      async (_rule, nemeses, mutate) => {
+        const report = await runChaos({ ...OPTIONS, joining: 0, seconds: 8, nemeses, mutate });
+        expect(report.violations.length, told(report)).toBeGreaterThan(0);
+      },
+      120_000,
+    );
+  });
+});

@@ -1,0 +1,174 @@
+import type { Logger } from "pino";
+import type { Ack, Change } from "../../src/keys/change.ts";
+import type { FoundSecret } from "../../src/keys/found-secret.ts";
+import type { KeyRecord } from "../../src/keys/key.ts";
+import type { Keyring } from "../../src/keys/keyring.ts";
+import type { ManageDeps } from "../../src/manage/deps.ts";
+import { settle } from "../../src/manage/settle.ts";
+import { Barrier } from "../../src/revocation/barrier.ts";
+import type { ChangeBus } from "../../src/revocation/change-bus.ts";
+import { Collector } from "../../src/revocation/collector.ts";
+import { Feed } from "../../src/revocation/feed.ts";
+import { LeaseKeeper } from "../../src/revocation/lease-keeper.ts";
+import type { LeaseRegistry } from "../../src/revocation/lease-registry.ts";
+import { Revoker } from "../../src/revocation/revoker.ts";
+import { waitingTime } from "../../src/revocation/waiting-time.ts";
+import { Lease } from "../../src/verify/lease.ts";
+import { SecretCache } from "../../src/verify/secret-cache.ts";
+import { Verifier } from "../../src/verify/verifier.ts";
+import type { Chance } from "../support/chance.ts";
+import type { Database } from "./database.ts";
+import type { Machine } from "./machine.ts";
+
+export const CLOCK_RATE_ERROR = 0.02;
+
+const keyring = {
+  recognise: (secret: string) => ({ kind: "genuine", digest: Buffer.from(secret) }),
+} as unknown as Keyring;
+
+/** How a node reaches what is outside: every call may be late, lost, or done and its answer lost. */
+export interface Links {
+  /** `purpose` tells apart connections that fail apart. */
+  ask<T>(machine: Machine, purpose: "lease" | "read" | "change", statement: (database: Database) => T): Promise<T>;
+  send(from: Machine, message: Change | Ack): void;
+}
+
+/** The product's own classes, put together as the server does it, on a machine of the simulation. */
+export class SimNode {
+  readonly machine: Machine;
+  readonly cache: SecretCache;
+  readonly keeper: LeaseKeeper;
+  readonly verifier: Verifier;
+  readonly outcomes: { confirmed: number; expired: number }[] = [];
+  isServing = true;
+  readonly #links: Links;
+  readonly #revoker: Revoker;
+  readonly #collector: Collector;
+  readonly #changes = new Set<(change: Change) => void>();
+  readonly #acks = new Set<(ack: Ack) => void>();
+
+  constructor(options: {
+    readonly machine: Machine;
+    readonly links: Links;
+    readonly chance: Chance;
+    readonly epoch: string;
+    readonly termMs: number;
+    readonly onCollected: () => void;
+    readonly now: () => number;
+  }) {
+    const { machine, links, chance, epoch, termMs, onCollected, now } = options;
+    this.machine = machine;
+    this.#links = links;
+    const clocks = machine;
+    const timers = machine;
+    const random = (bytes: number) => new Uint8Array(bytes);
+    const registry: LeaseRegistry = {
+      register: (registrant) => links.ask(machine, "lease", (database) => database.register(registrant)),
+      renew: (lease) => links.ask(machine, "lease", (database) => database.renew(lease)),
+      leave: (own) => links.ask(machine, "lease", (database) => database.leave(own)),
+      list: () => links.ask(machine, "change", (database) => database.list()),
+      collect: (holder) => links.ask(machine, "change", (database) => database.collect(holder)),
+      reconnect: () => undefined,
+    };
+    const bus = this.#bus();
+    const lease = new Lease(clocks);
+    const numbers = { capacity: 16, maxAgeMs: 60_000, clockRateError: CLOCK_RATE_ERROR };
+    this.cache = new SecretCache({ lease, clocks, random, ...numbers });
+    const feed = new Feed({ epoch, cache: this.cache, bus });
+    this.keeper = new LeaseKeeper({
+      ...{ epoch, termMs, usesRevocationSet: false, registry, lease, feed, clocks, timers },
+      jitter: () => chance.next(),
+    });
+    this.#collector = new Collector({
+      ...{ registry, clocks, timers, termMs, clockRateError: CLOCK_RATE_ERROR, onCollected },
+    });
+    const barrier = new Barrier({
+      ...{ registry, bus, clocks, timers, clockRateError: CLOCK_RATE_ERROR },
+      ...{ pollMs: 60, pushAgainMs: 50, giveUpMs: 2 * waitingTime(termMs, CLOCK_RATE_ERROR) },
+    });
+    this.#revoker = new Revoker({ bus, barrier, set: undefined, clocks, readSetMarker: async () => "" });
+    this.verifier = new Verifier({
+      ...{ keyring, cache: this.cache, onLoss: undefined, appliedRevision: () => feed.appliedRevision },
+      find: (digests) => this.#find(digests, now),
+    });
+  }
+
+  start(): void {
+    void this.keeper.start();
+    this.#collector.start();
+  }
+
+  /** The graceful end: no grants, nothing served, then the row goes. */
+  exit(): void {
+    this.keeper.close();
+    this.#collector.stop();
+    this.isServing = false;
+    this.keeper.leave().then(
+      () => this.machine.die(),
+      () => this.machine.die(),
+    );
+  }
+
+  hear(message: Change | Ack): void {
+    if ("keyIds" in message) for (const listener of this.#changes) listener(message);
+    else for (const listener of this.#acks) listener(message);
+  }
+
+  /** The steps of a management call after its transaction, which `write` is. */
+  async change(keyId: string, write: (database: Database) => { key: KeyRecord; changed: boolean }): Promise<void> {
+    const { key, changed } = await this.#links.ask(this.machine, "change", write);
+    const remember = (revision: number) =>
+      this.#links.ask(this.machine, "change", (database) => database.settle(keyId, revision));
+    // What `settleKeys` asks of Drizzle.
+    const database = {
+      update: () => ({
+        set: ({ settledRevision }: { readonly settledRevision: number }) => ({
+          where: () => remember(settledRevision),
+        }),
+      }),
+    };
+    const deps = {
+      revoker: {
+        announce: (change: Change) => this.#revoker.announce(change),
+        settle: async (change: Change) => {
+          const settlement = await this.#revoker.settle(change);
+          this.outcomes.push(settlement);
+          return settlement;
+        },
+      },
+      storage: { read: (work: (given: typeof database) => Promise<unknown>) => work(database) },
+      log: { warn: () => undefined } as unknown as Logger,
+    } as unknown as ManageDeps;
+    await settle(deps, { key, now: new Date(0), changed });
+  }
+
+  async #find(digests: readonly Buffer[], now: () => number): Promise<Map<string, FoundSecret>> {
+    const found = await this.#links.ask(this.machine, "read", (database) =>
+      digests.map((digest) => {
+        const [keyId = "", version = "1"] = digest.toString().split("#");
+        return [digest.toString("hex"), database.find(keyId, Number(version), now())] as const;
+      }),
+    );
+    return new Map(found);
+  }
+
+  #bus(): ChangeBus {
+    const listen =
+      <T>(to: Set<(message: T) => void>) =>
+      (listener: (message: T) => void) => {
+        to.add(listener);
+        return () => to.delete(listener);
+      };
+    const tell = (message: Change | Ack) => {
+      this.hear(message);
+      this.#links.send(this.machine, message);
+    };
+    return {
+      push: async (change) => tell(change),
+      acknowledge: (ack) => tell(ack),
+      onChange: listen(this.#changes),
+      onAck: listen(this.#acks),
+      close: async () => undefined,
+    };
+  }
+}
