@@ -37,6 +37,7 @@ describe("without settings", () => {
     expect(await loadConfig({})).toEqual({
       listen: { host: "127.0.0.1", port: 4640 },
       storage: { kind: "embedded", folder: ".claviger" },
+      ...{ leaseDatabaseUrl: undefined, redis: undefined, onDatabaseLoss: "deny", canaryMs: undefined },
       rootSecrets: undefined,
       verifyAccess: "key",
       reflection: true,
@@ -181,6 +182,7 @@ describe("Redis and leases", () => {
     ["REDIS_URL", { REDIS_URL: "http://:hunter2@r" }],
     ["CLAVIGER_LEASE_MS", { CLAVIGER_LEASE_MS: "3s" }],
     ["CLAVIGER_LEASE_MS", { CLAVIGER_LEASE_MS: "1" }],
+    ["CLAVIGER_CANARY_MS", { CLAVIGER_CANARY_MS: "often" }],
     ["CLAVIGER_LEASE_DATABASE_URL", { CLAVIGER_LEASE_DATABASE_URL: "mysql://x" }],
     ["CLAVIGER_ON_DATABASE_LOSS", { CLAVIGER_ON_DATABASE_LOSS: "revocation-set" }],
     ["CLAVIGER_ON_DATABASE_LOSS", { CLAVIGER_ON_DATABASE_LOSS: "revocation-set", REDIS_URL: "redis://a,redis://b" }],

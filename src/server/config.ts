@@ -24,6 +24,8 @@ export interface ServerConfig {
   readonly leaseDatabaseUrl: Secret | undefined;
   readonly redis: RedisAddress | undefined;
   readonly onDatabaseLoss: "deny" | "revocation-set";
+  /** How often this process tries the promise on every node, in milliseconds; undefined: never. */
+  readonly canaryMs: number | undefined;
   readonly verifyAccess: "key" | "open";
   readonly reflection: boolean;
   readonly logLevel: string;
@@ -69,6 +71,7 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
     leaseDatabaseUrl: await readDatabaseUrl(environment, "CLAVIGER_LEASE_DATABASE_URL"),
     redis,
     onDatabaseLoss: parseOnLoss(environment, redis),
+    canaryMs: parseCanary(setting(environment, "CLAVIGER_CANARY_MS")),
     verifyAccess: oneOf(environment, "CLAVIGER_VERIFY_ACCESS", ["key", "open"]) ?? "key",
     reflection: reflection === "on",
     logLevel: oneOf(environment, "CLAVIGER_LOG_LEVEL", LOG_LEVELS) ?? "info",
@@ -174,6 +177,18 @@ function parseOnLoss(environment: Environment, redis: RedisAddress | undefined):
     );
   }
   return choice;
+}
+
+const SHORTEST_CANARY_MS = 1000;
+
+function parseCanary(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = Number(text);
+  if (Number.isSafeInteger(ms) && ms >= SHORTEST_CANARY_MS) return ms;
+  throw new ConfigError(
+    "CLAVIGER_CANARY_MS",
+    `is ${JSON.stringify(text)}. Give milliseconds from ${SHORTEST_CANARY_MS}, such as 60000`,
+  );
 }
 
 const SHORTEST_LEASE_MS = 200;

@@ -9,7 +9,10 @@ export interface MetricSources {
   };
   readonly lease: { readonly state: LeaseState; readonly registrations: number };
   readonly feed: { readonly appliedRevision: number; readonly newestRevision: number };
-  readonly canary: { readonly rounds: number; readonly undecided: number; readonly revokedButAccepted: number };
+  /** Undefined in a process that does not run one. */
+  readonly canary:
+    | (() => { readonly rounds: number; readonly undecided: number; readonly revokedButAccepted: number })
+    | undefined;
 }
 
 export interface Metrics {
@@ -59,13 +62,15 @@ export function createMetrics({ cache, lease, feed, canary }: MetricSources): Me
     "Revisions heard of and not applied in order yet.",
     () => feed.newestRevision - feed.appliedRevision,
   );
-  counter("claviger_canary_rounds_total", "Rounds of the canary in this process.", () => canary.rounds);
-  counter("claviger_canary_undecided_total", "Rounds that could not be decided.", () => canary.undecided);
-  counter(
-    "claviger_canary_revoked_but_accepted_total",
-    "Revoked keys of the canary that a node still accepted. Anything but 0 breaks the promise.",
-    () => canary.revokedButAccepted,
-  );
+  if (canary !== undefined) {
+    counter("claviger_canary_rounds_total", "Rounds of the canary in this process.", () => canary().rounds);
+    counter("claviger_canary_undecided_total", "Rounds that could not be decided.", () => canary().undecided);
+    counter(
+      "claviger_canary_revoked_but_accepted_total",
+      "Revoked keys of the canary that a node still accepted. Anything but 0 breaks the promise.",
+      () => canary().revokedButAccepted,
+    );
+  }
   new Gauge({
     name: "claviger_lease_state",
     help: "1 for the state in which the lease of this process is.",

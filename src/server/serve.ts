@@ -11,6 +11,7 @@ import { forgetKeys } from "../manage/forget-keys.ts";
 import { isOwnerKnown } from "../postgres/owners.ts";
 import type { Storage } from "../postgres/storage.ts";
 import { createAdminKey } from "./bootstrap.ts";
+import type { Canary } from "./canary.ts";
 import { systemClock } from "./clock.ts";
 import { compose, type Parts } from "./compose.ts";
 import type { ServerConfig } from "./config.ts";
@@ -19,6 +20,7 @@ import { describeStart } from "./first-steps.ts";
 import { createLogger } from "./logger.ts";
 import { createMetrics } from "./metrics.ts";
 import { openBus } from "./open-bus.ts";
+import { openCanary } from "./open-canary.ts";
 import { openFlags } from "./open-flags.ts";
 import { type OpenRevocation, openRevocation, type RevocationParts } from "./open-revocation.ts";
 import { openStorage } from "./open-storage.ts";
@@ -72,9 +74,10 @@ async function listen(
   parts: Parts & { readonly gates: Awaited<ReturnType<typeof openGates>> },
 ): Promise<RunningServer> {
   const { config, opened, log, gates } = parts;
-  const { revocation, metrics, bus } = await openVerifier(parts);
+  const { revocation, metrics, bus, runCanary } = await openVerifier(parts);
   const open = { ...parts, revocation, metrics };
   const { port, health, deps } = compose({ ...open, users: gates.users?.authenticate, feature: gates.flags.flag });
+  const round = runCanary(deps);
   const { url } = await port.listen().catch(async (error: unknown) => {
     await bus.close();
     throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });
@@ -98,6 +101,7 @@ async function listen(
     every(config.policy.trimEveryMs, () => trim(revocation, log)),
     every(config.policy.forgetEveryMs, () => forget(deps)),
     every(config.policy.sealEveryMs, () => seal(deps)),
+    ...(round === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, round)]),
   ];
 
   log.info({ event: "started", url, storage: config.storage.kind, settings: config.described }, "started");
@@ -124,8 +128,17 @@ async function openVerifier({ config, opened, log }: Parts) {
   const onBarrier: RevocationParts["onBarrier"] = (outcome, ms) => metrics.barrier(outcome, ms / 1000);
   const revocation = openRevocation({ config, opened, keyring, bus, log, onBarrier });
   const { cache, keeper: lease, feed } = revocation;
-  const metrics = createMetrics({ cache, lease, feed, canary: { rounds: 0, undecided: 0, revokedButAccepted: 0 } });
-  return { bus, revocation, metrics };
+  let canary: Canary | undefined;
+  const counts = () => canary ?? { rounds: 0, undecided: 0, revokedButAccepted: 0 };
+  const runs = config.canaryMs !== undefined;
+  const metrics = createMetrics({ cache, lease, feed, canary: runs ? counts : undefined });
+  const runCanary = (deps: ManageDeps) => {
+    if (!runs) return undefined;
+    const opened = openCanary(deps);
+    canary = opened.canary;
+    return opened.round;
+  };
+  return { bus, revocation, metrics, runCanary };
 }
 
 /** What decides about callers besides storage: the users' issuers and the feature flag. */

@@ -92,6 +92,12 @@ export const SETTINGS = [
     secret: false,
   },
   {
+    variable: "CLAVIGER_CANARY_MS",
+    flag: "--canary-ms <milliseconds>",
+    description: "revoke a key of its own that often and see whether any node still accepts it (default: never)",
+    secret: false,
+  },
+  {
     variable: "CLAVIGER_ON_LIMITER_LOSS",
     flag: "--on-limiter-loss <allow|deny>",
     description: "what limits do without Redis (no effect yet)",

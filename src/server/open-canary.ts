@@ -1,0 +1,76 @@
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { KeyVerifier, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { SystemCaller } from "../access/caller.ts";
+import type { Secret } from "../keys/secret.ts";
+import { createKey } from "../manage/create-key.ts";
+import type { ManageDeps } from "../manage/deps.ts";
+import { revokeKey } from "../manage/revoke-key.ts";
+import { listVerifiers } from "../postgres/verifier-list.ts";
+import { Canary } from "./canary.ts";
+import { monotonicMs } from "./clock.ts";
+
+const SELF: SystemCaller = { kind: "system", address: "", requestId: "canary" };
+const TTL_MS = 24 * 60 * 60 * 1000;
+const TIMEOUT_MS = 5000;
+
+export interface OpenCanary {
+  readonly canary: Canary;
+  /** One round on every live node; logs what it finds, and never rejects. */
+  round(): Promise<void>;
+}
+
+/** The canary inside a server: it manages keys as the operator, and verifies over the network as any agent does. */
+export function openCanary(deps: ManageDeps): OpenCanary {
+  let credential: { readonly secret: Secret; readonly untilMs: number } | undefined;
+
+  async function mint(displayName: string, scopes: readonly string[]) {
+    const command = { owner: "", displayName, environment: "live", scopes, ttlMs: TTL_MS, requestId: "" } as const;
+    return createKey(deps, SELF, { ...command, labels: { canary: "true" }, metadata: null, allowedCidrs: [] });
+  }
+
+  /** What verifying takes; made anew before it expires. */
+  async function token(): Promise<string> {
+    if (credential === undefined || credential.untilMs < monotonicMs()) {
+      const { secret } = await mint("canary, verifying", ["claviger:verify"]);
+      credential = { secret, untilMs: monotonicMs() + TTL_MS / 2 };
+    }
+    return credential.secret.reveal();
+  }
+
+  const canary = new Canary({
+    async create() {
+      const { view, secret } = await mint("canary", []);
+      return { keyId: view.key.id, secret: secret.reveal() };
+    },
+    revoke: async (keyId) => void (await revokeKey(deps, SELF, { keyId, reason: "no_longer_used", note: "canary" })),
+    async isAccepted(node, secret) {
+      const sessionManager = new Http2SessionManager(node);
+      try {
+        const verifier = createClient(KeyVerifier, createGrpcTransport({ baseUrl: node, sessionManager }));
+        const headers = { authorization: `Bearer ${await token()}` };
+        const answer = await verifier.verify({ secret }, { headers, timeoutMs: TIMEOUT_MS });
+        return answer.verdict === Verdict.VALID;
+      } finally {
+        sessionManager.abort();
+      }
+    },
+    monotonicMs,
+  });
+
+  return {
+    canary,
+    async round() {
+      try {
+        const rows = await deps.storage.read(listVerifiers);
+        const nodes = rows.filter((row) => !row.isCollected && row.silentMs < row.termMs).map((row) => row.address);
+        const { stillAccepting, undecided, revokeMs } = await canary.round(nodes);
+        const found = { event: "canary", revokeMs: Math.round(revokeMs), stillAccepting, undecided };
+        if (stillAccepting.length > 0) deps.log.error(found, "a node accepts a key that was revoked");
+        else deps.log.info(found, "canary");
+      } catch (error) {
+        deps.log.warn({ event: "canary", err: error }, "the canary could not make its round");
+      }
+    },
+  };
+}

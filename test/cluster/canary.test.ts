@@ -1,0 +1,87 @@
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
+import { loadConfig } from "../../src/server/config.ts";
+import { TEST_ROOT_SECRET } from "../support/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { describeWithPostgres } from "../support/describe-with.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { runProgram } from "../support/run-program.ts";
+import { type ServerProcess, startServer } from "../support/server-process.ts";
+
+const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
+/** A node that takes no notice of revocations. */
+const DEAF = [
+  { file: "src/verify/decide.ts", find: 'if (key.revokeTime !== null) return because("revoked");', replace: "" },
+];
+
+describeWithPostgres("the canary", () => {
+  let database: TestDatabase;
+  let env: Record<string, string>;
+  let servers: ServerProcess[];
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    env = {
+      ...{ DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, CLAVIGER_LOG_LEVEL: "silent" },
+      CLAVIGER_LEASE_MS: "1000",
+    };
+    const { secret } = await bootstrapAdmin(await loadConfig(env));
+    const watching = { ...env, CLAVIGER_CANARY_MS: "1000" };
+    servers = await Promise.all([
+      startServer({ env: watching }),
+      startServer({ env }),
+      startServer({ env, mutate: DEAF }),
+    ]);
+    env = { ...env, CLAVIGER_TOKEN: secret.reveal(), CLAVIGER_URL: servers[0]?.url ?? "" };
+  });
+  afterAll(async () => {
+    await Promise.all((servers ?? []).map((server) => server.stop()));
+    await database?.drop();
+  });
+
+  const urlOf = (index: number) => servers[index]?.url ?? "";
+  const canary = (nodes: readonly string[]) => {
+    const named = nodes.flatMap((node) => ["--node", node]);
+    return runProgram(process.execPath, [BIN, "canary", "--rounds", "2", "--every", "10ms", ...named], { env });
+  };
+
+  it("finds that every node obeys", async () => {
+    const { code, stdout } = await canary([urlOf(0), urlOf(1)]);
+    expect(stdout.match(/every node obeys/g)).toHaveLength(2);
+    expect(code).toBe(0);
+  });
+
+  it("names a node that accepts a revoked key, and ends with 1", async () => {
+    const { code, stdout } = await canary([urlOf(1), urlOf(2)]);
+    expect(stdout).toContain(`REVOKED BUT ACCEPTED by ${urlOf(2)}`);
+    expect(code).toBe(1);
+  });
+
+  it("says that a node could not be asked, and ends with 4", async () => {
+    const nobody = `http://127.0.0.1:${await freePort()}`;
+    const { code, stdout } = await canary([urlOf(1), nobody]);
+    expect(stdout).toContain(`${nobody} could not be asked`);
+    expect(code).toBe(4);
+  });
+
+  it("runs inside a server too, on every live node, and its metric counts what is accepted", async () => {
+    await eventually(async () => {
+      const text = await (await fetch(`${urlOf(0)}/metrics`)).text();
+      expect(Number(/^claviger_canary_revoked_but_accepted_total (\d+)/m.exec(text)?.[1])).toBeGreaterThan(0);
+      expect(Number(/^claviger_canary_rounds_total (\d+)/m.exec(text)?.[1])).toBeGreaterThan(0);
+    });
+    expect(await (await fetch(`${urlOf(1)}/metrics`)).text()).not.toContain("claviger_canary");
+  });
+
+  it("`claviger nodes` lists each node with its lease, its lag and its address", async () => {
+    const { code, stdout } = await runProgram(process.execPath, [BIN, "nodes", "--json"], { env });
+    expect(code).toBe(0);
+    const { nodes } = JSON.parse(stdout);
+    expect(nodes.map(({ address }: { address: string }) => address).sort()).toEqual([0, 1, 2].map(urlOf).sort());
+    for (const node of nodes) expect(node).toMatchObject({ state: "live", termMs: 1000 });
+    const { stdout: table } = await runProgram(process.execPath, [BIN, "nodes"], { env });
+    expect(table).toMatch(/^ADDRESS +LEASE +TERM +RENEWED +LAG +EPOCH\n/);
+  });
+});

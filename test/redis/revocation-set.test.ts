@@ -1,0 +1,87 @@
+import { Redis } from "ioredis";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { RedisRevocationSet } from "../../src/redis/revocation-set.ts";
+import { describeWithRedis } from "../support/describe-with.ts";
+import { eventually } from "../support/eventually.ts";
+import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
+
+describeWithRedis("the revocation set in Redis", () => {
+  let server: RedisServer;
+  let set: RedisRevocationSet;
+
+  beforeAll(async () => {
+    server = await startRedisServer();
+  });
+  beforeEach(async () => {
+    set = new RedisRevocationSet({
+      address: { kind: "standalone", url: server.url },
+      clusterId: "c",
+      commandTimeoutMs: 1000,
+    });
+    await eventually(() => expect(set.state()).toBeDefined());
+    await set.initialise("m", 3);
+  });
+  afterEach(async () => {
+    const redis = new Redis(server.url);
+    await redis.flushall();
+    redis.disconnect();
+    await set.close();
+  });
+  afterAll(() => server?.stop());
+
+  it("holds the newest revision of each key, under its marker", async () => {
+    expect(await set.write("m", ["a", "b"], 5)).toBe(true);
+    expect(await set.write("m", ["a"], 4)).toBe(true);
+    expect(await set.look("a")).toEqual({ marker: "m", floor: 3, member: 5 });
+    expect(await set.look("c")).toEqual({ marker: "m", floor: 3, member: 0 });
+    expect(await set.holds("m", ["a", "b"], 5)).toBe(true);
+    expect(await set.holds("m", ["a", "b"], 6)).toBe(false);
+    expect(await set.holds("m", ["never"], 3)).toBe(true);
+  });
+
+  it("takes nothing under another marker, and holds nothing under it", async () => {
+    expect(await set.write("other", ["a"], 5)).toBe(false);
+    expect(await set.look("a")).toMatchObject({ member: 0 });
+    expect(await set.holds("other", ["a"], 1)).toBe(false);
+  });
+
+  it("begins anew under another marker, and is left alone under the same", async () => {
+    await set.write("m", ["a"], 5);
+    await set.initialise("m", 9);
+    expect(await set.look("a")).toEqual({ marker: "m", floor: 3, member: 5 });
+    await set.initialise("n", 9);
+    expect(await set.look("a")).toEqual({ marker: "n", floor: 9, member: 0 });
+  });
+
+  it("has no marker and takes nothing once it was flushed", async () => {
+    const redis = new Redis(server.url);
+    await redis.flushall();
+    redis.disconnect();
+    expect(await set.readMarker()).toBeUndefined();
+    expect(await set.write("m", ["a"], 5)).toBe(false);
+    const { marker, floor } = await set.look("a");
+    expect([marker, floor]).toEqual([undefined, Number.NaN]);
+  });
+
+  it("raises its floor before it forgets what is below", async () => {
+    const many = Array.from({ length: 2500 }, (_, index) => `key_${index}`);
+    await set.write("m", many, 5);
+    await set.write("m", ["later"], 8);
+    await set.trim("m", 6);
+    expect(await set.look("key_7")).toEqual({ marker: "m", floor: 6, member: 0 });
+    expect(await set.look("later")).toMatchObject({ member: 8 });
+    expect(await set.holds("m", many, 5)).toBe(true);
+    await set.trim("other", 100);
+    expect(await set.look("a")).toMatchObject({ floor: 6 });
+  });
+
+  it("is another one after a restart of the server, and nothing of it is known meanwhile", async () => {
+    const before = set.state();
+    const restarted = server.restart();
+    await eventually(() => expect(set.state()).toBeUndefined());
+    await restarted;
+    await eventually(() => expect(set.state()).toBeDefined());
+    expect(set.state()?.runId).not.toBe(before?.runId);
+    expect(set.state()?.connection).not.toBe(before?.connection);
+  });
+});
