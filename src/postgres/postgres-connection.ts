@@ -11,6 +11,8 @@ export interface PostgresOptions {
   readonly url: string;
   /** Connections at most. */
   readonly poolSize: number;
+  /** Whether it only reads. Then a transaction pooler, which takes no start-up options, may be in between. */
+  readonly isReadOnly?: boolean;
   /** The role that every connection takes; undefined to stay what it connected as. */
   readonly role: string | undefined;
   /** Longest wait for a connection, new or from the pool, in milliseconds. */
@@ -44,8 +46,7 @@ export function connectPostgres(options: PostgresOptions): Connection {
     connectionString: options.url,
     application_name: "claviger",
     max: options.poolSize,
-    // A server that is set to answer before the disk, or the standby, has it would forget revocations.
-    options: ["-c synchronous_commit=on", ...(options.role === undefined ? [] : [`-c role=${options.role}`])].join(" "),
+    options: startupOptions(options),
     connectionTimeoutMillis: options.storageTimeoutMs,
     statement_timeout: options.statementTimeoutMs,
     lock_timeout: options.lockTimeoutMs,
@@ -95,6 +96,14 @@ export function connectPostgres(options: PostgresOptions): Connection {
       cutOff();
     },
   };
+}
+
+function startupOptions({ role, isReadOnly = false }: PostgresOptions): string {
+  return [
+    // A server that is set to answer before the disk, or the standby, has it would forget revocations.
+    ...(isReadOnly ? [] : ["-c synchronous_commit=on"]),
+    ...(role === undefined ? [] : [`-c role=${role}`]),
+  ].join(" ");
 }
 
 async function checkIdentity(client: pg.ClientBase, isExpected: PostgresOptions["isExpected"]): Promise<undefined> {

@@ -3,7 +3,8 @@ import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
 import type { Secret } from "../keys/secret.ts";
 import { migrate, migrateEmbedded } from "../postgres/migrate.ts";
 import { openPglite } from "../postgres/pglite-connection.ts";
-import { connectPostgres } from "../postgres/postgres-connection.ts";
+import { connectPostgres, type PostgresOptions } from "../postgres/postgres-connection.ts";
+import { verifier } from "../postgres/schema.ts";
 import { countLiveUnderOtherRoots } from "../postgres/secrets.ts";
 import { SERVICE_ROLE } from "../postgres/service-role.ts";
 import { Storage } from "../postgres/storage.ts";
@@ -55,12 +56,12 @@ async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStor
   const direct = config.leaseDatabaseUrl ?? url;
   let expected: string | undefined;
   const isExpected = (identity: string) => expected === undefined || identity === expected;
-  const open = (to: Secret, numbers: { readonly poolSize?: number; readonly storageTimeoutMs?: number }) => {
+  const open = (to: Secret, numbers: Partial<PostgresOptions>) => {
     const options = { url: to.reveal(), role, isExpected, ...policy, ...numbers };
     return new Storage({ connect: () => connectPostgres(options), timeoutMs: options.storageTimeoutMs });
   };
   const storage = open(direct, {});
-  const misses = open(url, { storageTimeoutMs: policy.missTimeoutMs });
+  const misses = open(url, { isReadOnly: true, storageTimeoutMs: policy.missTimeoutMs });
   const leases = open(direct, { poolSize: 1, storageTimeoutMs: policy.leaseMs });
   return {
     ...{ storage, misses, leases, roots: deriveRoots(rootSecrets), adminKeyFile: undefined },
@@ -82,6 +83,8 @@ async function openEmbedded(config: ServerConfig, path: string): Promise<OpenSto
     const connection = await openPglite(folder.databaseFolder);
     await migrateEmbedded(connection.database);
     await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
+    // The folder's lock says that nobody else runs: what a killed process has left would only be waited for.
+    await connection.database.delete(verifier);
     const storage = new Storage({ connect: () => connection, timeoutMs: config.policy.storageTimeoutMs });
     const close = async () => {
       await storage.close();

@@ -108,6 +108,14 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
     expect(printed).toMatch(/key\.created.*alice.*the audit log is intact/s);
   });
 
+  it("the nodes are listed, the canary finds that they obey, and the metrics say that a lease is held", async () => {
+    await serve();
+    const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "Watching it"));
+    expect(printed).toMatch(
+      /http:\/\/127\.0\.0\.1:\d+ +live.*(every node obeys.*){2}claviger_lease_state\{state="leased"\} 1/s,
+    );
+  });
+
   it("migrations run as one role, and the server as one that can change neither schema nor audit log", async () => {
     const section = "Database roles";
     const adminUrl = new URL(inject("postgres")?.adminUrl ?? "");
