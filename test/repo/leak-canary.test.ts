@@ -109,6 +109,8 @@ describe("no secret is anywhere but in the answer that minted it (Postgres)", ()
     DATABASE_URL: databaseUrl(port),
     CLAVIGER_ROOT_SECRETS: ROOT_SECRET,
     CLAVIGER_LOG_LEVEL: "trace",
+    // Nothing is answered from memory: it is failures that are looked for.
+    CLAVIGER_POLICY: '{"cacheEntryMs": 1}',
   });
   const configured: Canary[] = [
     { name: "the root secret", text: ROOT_SECRET },

@@ -1,0 +1,45 @@
+import { expect, it } from "vitest";
+import { createMetrics } from "./metrics.ts";
+
+const counters = { hits: 3, misses: 2, discardedFills: 1 };
+const sources = {
+  cache: { counters, size: 5 },
+  lease: { state: "leased" as const, registrations: 2 },
+  feed: { appliedRevision: 7, newestRevision: 9 },
+};
+
+it("what is counted elsewhere is told as it is at that moment, however often it is asked for", async () => {
+  const metrics = createMetrics({ ...sources, canary: undefined });
+  for (let i = 0; i < 2; i++) expect(await metrics.text()).toMatch(/^claviger_cache_hits_total 3$/m);
+  counters.hits = 4;
+  const text = await metrics.text();
+  for (const line of [
+    "claviger_cache_hits_total 4",
+    "claviger_fills_discarded_total 1",
+    "claviger_cache_entries 5",
+    "claviger_feed_lag_revisions 2",
+    'claviger_lease_state{state="leased"} 1',
+    'claviger_lease_state{state="lapsed"} 0',
+  ]) {
+    expect(text.split("\n")).toContain(line);
+  }
+  expect(text).not.toContain("canary");
+});
+
+it("waits at the barrier are told by how they ended", async () => {
+  const canary = () => ({ rounds: 1, undecided: 0, revokedButAccepted: 0 });
+  const metrics = createMetrics({ ...sources, canary });
+  metrics.barrier("waited", 3.1);
+  const text = await metrics.text();
+  expect(text).toMatch(/^claviger_barrier_duration_seconds_count\{outcome="waited"\} 1$/m);
+  expect(text).toMatch(/^claviger_canary_revoked_but_accepted_total 0$/m);
+});
+
+it("two sets of metrics know nothing of each other", async () => {
+  const [one, two] = [
+    createMetrics({ ...sources, canary: undefined }),
+    createMetrics({ ...sources, canary: undefined }),
+  ];
+  one.barrier("acknowledged", 0.001);
+  expect(await two.text()).not.toContain('outcome="acknowledged"');
+});
