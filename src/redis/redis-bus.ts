@@ -4,7 +4,16 @@ import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
 import { openMessage, sealMessage } from "./sealed-message.ts";
 
+/** How a process hears what it says itself. */
+export interface LocalBus {
+  push(change: Change): Promise<void>;
+  acknowledge(ack: Ack): void;
+  onChange(listener: (change: Change) => void): () => void;
+  onAck(listener: (ack: Ack) => void): () => void;
+}
+
 export interface RedisBusOptions {
+  readonly local: LocalBus;
   readonly address: RedisAddress;
   readonly clusterId: string;
   /** Longest wait for one command, in milliseconds. */
@@ -24,8 +33,6 @@ export class RedisBus {
   readonly #names: ReturnType<typeof redisNames>;
   readonly #commands: RedisConnection;
   readonly #subscriber: RedisConnection;
-  readonly #changes = new Set<(change: Change) => void>();
-  readonly #acks = new Set<(ack: Ack) => void>();
 
   constructor(options: RedisBusOptions) {
     this.#options = options;
@@ -40,23 +47,21 @@ export class RedisBus {
   }
 
   async push(change: Change): Promise<void> {
-    for (const listener of this.#changes) listener(change);
+    await this.#options.local.push(change);
     await this.#publish(this.#names.changes, change);
   }
 
   acknowledge(ack: Ack): void {
-    for (const listener of this.#acks) listener(ack);
+    this.#options.local.acknowledge(ack);
     void this.#publish(this.#names.acks, ack);
   }
 
   onChange(listener: (change: Change) => void): () => void {
-    this.#changes.add(listener);
-    return () => this.#changes.delete(listener);
+    return this.#options.local.onChange(listener);
   }
 
   onAck(listener: (ack: Ack) => void): () => void {
-    this.#acks.add(listener);
-    return () => this.#acks.delete(listener);
+    return this.#options.local.onAck(listener);
   }
 
   async close(): Promise<void> {
@@ -73,14 +78,11 @@ export class RedisBus {
   }
 
   #hear(channel: string, text: string): void {
-    const message = openMessage(this.#options.keys, text);
-    if (channel === this.#names.changes && isChange(message)) {
-      for (const listener of this.#changes) listener(message);
-    } else if (channel === this.#names.acks && isAck(message)) {
-      for (const listener of this.#acks) listener(message);
-    } else {
-      this.#options.onWarning("a message on the change bus was not made with this cluster's root secrets; dropped");
-    }
+    const { keys, local, onWarning } = this.#options;
+    const message = openMessage(keys, text);
+    if (channel === this.#names.changes && isChange(message)) void local.push(message);
+    else if (channel === this.#names.acks && isAck(message)) local.acknowledge(message);
+    else onWarning("a message on the change bus was not made with this cluster's root secrets; dropped");
   }
 }
 

@@ -34,7 +34,7 @@ export async function openBus(parts: {
     commandTimeoutMs: config.policy.redisTimeoutMs,
     onWarning: (problem: string) => log.warn({ event: "redis", problem }, "the change bus has a problem"),
   };
-  const bus = new RedisBus({ ...options, keys: keyring.busKeys });
+  const bus = new RedisBus({ ...options, local: new InProcessBus(), keys: keyring.busKeys });
   const set = new RedisRevocationSet(options);
   return { bus, set, close: async () => void (await Promise.all([bus.close(), set.close()])) };
 }

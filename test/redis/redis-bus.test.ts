@@ -4,6 +4,7 @@ import type { Change } from "../../src/keys/change.ts";
 import { redisNames } from "../../src/redis/names.ts";
 import { RedisBus } from "../../src/redis/redis-bus.ts";
 import { sealMessage } from "../../src/redis/sealed-message.ts";
+import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
 import { describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
@@ -27,6 +28,7 @@ describeWithRedis("the bus over Redis", () => {
 
   function bus(options: { clusterId?: string; key?: Buffer; database?: number } = {}): RedisBus {
     const made = new RedisBus({
+      local: new InProcessBus(),
       address: { kind: "standalone", url: `${server.url}/${options.database ?? 0}` },
       clusterId: options.clusterId ?? "c",
       commandTimeoutMs: 50,
