@@ -114,6 +114,19 @@ describeWithPostgres("a revocation", () => {
     });
   }, 60_000);
 
+  it("without Redis takes no longer than until the next renewal, while all nodes live", async () => {
+    await besides([], async () => {
+      const here = connect(whole.url, token);
+      for (let round = 0; round < 5; round++) {
+        const { id } = await makeKey(here, { owner: "no-redis" });
+        const { receipt } = await here.keys.revokeKey({ keyId: id });
+        expect(receipt).toMatchObject({ confirmedVerifierCount: 2, expiredVerifierCount: 0 });
+        // The round trips, and what a busy machine adds to them.
+        expect(barrierMs(receipt)).toBeLessThan(LEASE_MS / 4 + 300);
+      }
+    });
+  }, 60_000);
+
   it("control: without the wait, it comes at once, and the node accepts the key when it wakes", async () => {
     const rushed = await startServer({
       env,
