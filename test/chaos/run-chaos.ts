@@ -8,6 +8,8 @@ import { Traffic } from "./traffic.ts";
 export interface ChaosOptions extends ClusterOptions {
   readonly seed: number;
   readonly seconds: number;
+  /** For controls: end as soon as there is a violation. */
+  readonly untilViolation?: true;
   /** Which nemeses strike, by name. Default all; each at least once. */
   readonly nemeses?: readonly string[];
   /** Nodes that come while it goes on. */
@@ -46,6 +48,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     for (let turn = 0; performance.now() < end || turn < chosen.length; turn++) {
       const nemesis = chosen[turn % chosen.length];
       if (nemesis === undefined) break;
+      await somethingPending(history);
       history.overlapped = history.pending;
       await nemesis.strike(cluster, chance);
       const entry = strikes[nemesis.name] ?? { strikes: 0, overlapped: 0 };
@@ -58,6 +61,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       }
       await sleep(options.leaseMs * 0.3);
       await gauges.read();
+      if (options.untilViolation && history.violations.length > 0) break;
       options.onProgress?.(
         `${nemesis.name}: ${JSON.stringify(history.counts)}, ${history.violations.length} violations`,
       );
@@ -79,6 +83,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     revocationMs: { p50: at(0.5), p99: at(0.99) },
   };
   return { ...report, isVoidBecause: whyVoid(report) };
+}
+
+/** What strikes while nothing is being revoked shows nothing. */
+async function somethingPending(history: History): Promise<void> {
+  for (let i = 0; i < 1000 && history.pending === 0; i++) await sleep(5);
 }
 
 function whyVoid(report: Omit<ChaosReport, "isVoidBecause">): string[] {

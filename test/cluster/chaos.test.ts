@@ -8,7 +8,7 @@ const LEASE_MS = 1000;
 const OPTIONS = { seed: SEED, nodes: 3, joining: 1, leaseMs: LEASE_MS, onDatabaseLoss: "deny" } as const;
 
 /** What each nemesis is, in a build that lacks a rule. */
-const CONTROLS: readonly [rule: string, nemeses: readonly string[], mutate: readonly Mutation[]][] = [
+const CONTROLS: readonly [rule: string, nemeses: readonly string[], mutate: readonly Mutation[], policy?: string][] = [
   [
     "R3: what was read is kept whatever happened meanwhile",
     ["reads: latency"],
@@ -19,6 +19,8 @@ const CONTROLS: readonly [rule: string, nemeses: readonly string[], mutate: read
         replace: "",
       },
     ],
+    // Read again and again: what is in memory is not filled in anew.
+    '{"cacheEntryMs": 1000}',
   ],
   [
     "R6: a renewal does not bring the feed",
@@ -58,8 +60,9 @@ describeWithPostgres("three nodes of which everything breaks", () => {
 
     it.each(CONTROLS)(
       "control: do, without %s",
-      async (_rule, nemeses, mutate) => {
-        const report = await runChaos({ ...OPTIONS, joining: 0, seconds: 8, nemeses, mutate });
+      async (_rule, nemeses, mutate, policy = "{}") => {
+        const control = { joining: 0, seconds: 60, untilViolation: true, nemeses, mutate, policy } as const;
+        const report = await runChaos({ ...OPTIONS, ...control });
         expect(report.violations.length, told(report)).toBeGreaterThan(0);
       },
       120_000,
