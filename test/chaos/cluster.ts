@@ -14,8 +14,6 @@ export interface ClusterOptions {
   readonly nodes: number;
   readonly leaseMs: number;
   readonly onDatabaseLoss: "deny" | "revocation-set";
-  /** JSON over the numbers of the policy. */
-  readonly policy?: string;
   /** Changes to the source of every node: the control of a guarantee. */
   readonly mutate?: readonly Mutation[];
 }
@@ -67,7 +65,6 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
           REDIS_URL: `redis://127.0.0.1:${link.port}`,
           CLAVIGER_LEASE_MS: String(options.leaseMs),
           CLAVIGER_ON_DATABASE_LOSS: options.onDatabaseLoss,
-          CLAVIGER_POLICY: options.policy ?? "{}",
         },
         ...(options.mutate === undefined ? {} : { mutate: options.mutate }),
       });

@@ -60,7 +60,7 @@ export const RULES: readonly Rule[] = [
       {
         file: "src/verify/fills.ts",
         find: "if (this.#recent[at % RING]?.includes(keyId)) return false;",
-        replace: "",
+        replace: ";",
       },
     ],
   },
