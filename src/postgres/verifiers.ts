@@ -1,6 +1,5 @@
 import { and, eq, gt, isNull, lt, sql } from "drizzle-orm";
 import { MAX_NAMED_KEYS } from "../keys/change.ts";
-import { lastRevision } from "./revisions.ts";
 import { invalidation, revision, verifier } from "./schema.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime } from "./time.ts";
@@ -13,7 +12,6 @@ export interface NewVerifier {
   readonly address: string;
   readonly termMs: number;
   readonly usesRevocationSet: boolean;
-  readonly isLeaf: boolean;
 }
 
 /**
@@ -25,15 +23,17 @@ export const databaseIdentity = sql<string>`(select ${revision.clusterId} || ':'
 
 const seen = { revision: revision.rev, setMarker: revision.setMarker, identity: databaseIdentity };
 
-/** Adds the process, or lets it begin again, and reads the last revision in the same statement. */
-export async function registerVerifier(database: Database, { isLeaf, ...row }: NewVerifier) {
-  const ackedRevision = isLeaf ? lastRevision : 0;
-  const values = { ...row, ackedRevision, renewSeq: 1, renewTime: databaseTime, collectTime: null };
+/**
+ * Adds the process, or lets it begin again, and reads the last revision in the same statement. It acknowledges nothing:
+ * one that was given up may arrive late, when the process has long registered again and knows less than it would say.
+ */
+export async function registerVerifier(database: Database, row: NewVerifier) {
+  const again = { ...row, renewTime: databaseTime, collectTime: null };
   const registered = database.$with("registered").as(
     database
       .insert(verifier)
-      .values(values)
-      .onConflictDoUpdate({ target: verifier.epoch, set: { ...values, renewSeq: sql`${verifier.renewSeq} + 1` } })
+      .values({ ...again, ackedRevision: 0, renewSeq: 1 })
+      .onConflictDoUpdate({ target: verifier.epoch, set: { ...again, renewSeq: sql`${verifier.renewSeq} + 1` } })
       .returning({ epoch: verifier.epoch }),
   );
   const [answer] = await database.with(registered).select(seen).from(revision).innerJoin(registered, sql`true`);

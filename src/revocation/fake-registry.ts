@@ -26,7 +26,7 @@ export class FakeRegistry implements LeaseRegistry {
   async register({ epoch, termMs, usesRevocationSet }: Parameters<LeaseRegistry["register"]>[0]): Promise<Registered> {
     this.calls.push("register");
     await this.before();
-    this.add({ epoch, termMs, usesRevocationSet, ackedRevision: this.revision });
+    this.add({ epoch, termMs, usesRevocationSet, ackedRevision: this.rows.get(epoch)?.ackedRevision ?? 0 });
     return this.#seen();
   }
 

@@ -15,7 +15,7 @@ import type { LeaseRegistry, Registered, Registrant, Renewed } from "./lease-reg
  */
 export type LeaseState = "registering" | "leased" | "lapsed" | "collected" | "closing";
 
-export interface LeaseKeeperOptions extends Omit<Registrant, "isLeaf"> {
+export interface LeaseKeeperOptions extends Registrant {
   readonly registry: LeaseRegistry;
   readonly lease: Lease;
   readonly feed: Feed;
@@ -98,6 +98,7 @@ export class LeaseKeeper {
     try {
       const acked = feed.ackedRevision;
       await (this.#phase === "registered" ? this.#renew(attempt, since) : this.#register(attempt, since));
+      // What is applied is acknowledged at once, and not a quarter of a term later.
       again = this.#phase !== "registered" || feed.ackedRevision > acked;
     } catch (error) {
       this.#fail(attempt, error);
@@ -113,7 +114,7 @@ export class LeaseKeeper {
 
   async #register(attempt: number, since: Moment): Promise<void> {
     const { registry, feed, epoch, termMs, usesRevocationSet } = this.#options;
-    const seen = await registry.register({ epoch, termMs, usesRevocationSet, isLeaf: feed.tree.isLeaf });
+    const seen = await registry.register({ epoch, termMs, usesRevocationSet });
     if (attempt !== this.#attempt) return;
     this.#options.onDatabase?.(seen.identity);
     this.#identity = seen.identity;

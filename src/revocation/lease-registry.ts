@@ -19,8 +19,6 @@ export interface Registrant {
   readonly epoch: string;
   readonly termMs: number;
   readonly usesRevocationSet: boolean;
-  /** Whether nobody leases from it, so that what it has applied is all there is to acknowledge. */
-  readonly isLeaf: boolean;
 }
 
 /** What a registration saw, all from one snapshot. */
@@ -43,6 +41,7 @@ export interface Renewed extends Registered {
 
 /** Where leases are kept: Postgres, or a simulation of it. Every call rejects unless its outcome is known. */
 export interface LeaseRegistry {
+  /** Acknowledges nothing; the renewal that follows does. */
   register(registrant: Registrant): Promise<Registered>;
   /**
    * Raises the row's `renewSeq`, and its `ackedRevision` if the database still is the one of that identity: revisions of

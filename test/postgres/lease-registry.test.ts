@@ -10,7 +10,7 @@ import { makeKey } from "../rpc/make-key.ts";
 import { startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
 
-const LEAF = { termMs: 3000, usesRevocationSet: false, isLeaf: true };
+const LEASE = { termMs: 3000, usesRevocationSet: false };
 
 describeWithPostgres("the registry of leases in Postgres", () => {
   let claviger: TestClaviger;
@@ -43,7 +43,7 @@ describeWithPostgres("the registry of leases in Postgres", () => {
   });
   beforeEach(async () => {
     epoch = `epoch-${++epochs}`;
-    ({ identity } = await registry.register({ ...LEAF, epoch }));
+    ({ identity } = await registry.register({ ...LEASE, epoch }));
   });
   afterAll(async () => {
     await storage?.close();
@@ -55,7 +55,7 @@ describeWithPostgres("the registry of leases in Postgres", () => {
       await makeKey(claviger.admin, { owner: "feed" }),
       await makeKey(claviger.admin, { owner: "feed" }),
     ];
-    const { revision } = await registry.register({ ...LEAF, epoch });
+    const { revision } = await registry.register({ ...LEASE, epoch });
     await change(one.id);
     await change(two.id, false);
     const renewed = await renew(revision);
@@ -102,7 +102,7 @@ describeWithPostgres("the registry of leases in Postgres", () => {
     expect(await registry.collect({ epoch, renewSeq })).toBe(false);
     expect(await registry.collect({ epoch, renewSeq: renewSeq + 1 })).toBe(true);
     expect(await renew(0)).toBeUndefined();
-    await registry.register({ ...LEAF, epoch });
+    await registry.register({ ...LEASE, epoch });
     expect(await renew(0)).toBeDefined();
     await registry.leave(epoch);
     expect(await renew(0)).toBeUndefined();

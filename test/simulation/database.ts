@@ -5,6 +5,8 @@ import { fakeFound } from "../../src/verify/fake-found.ts";
 
 /** What the statements say, left out. */
 export interface DatabaseFlaws {
+  /** A registration acknowledges what it has read, however late it arrives. */
+  readonly registrationsAcknowledge?: boolean;
   /** Acknowledgements of another timeline count. */
   readonly acksAcrossTimelines?: boolean;
 }
@@ -33,9 +35,11 @@ export class Database {
     for (const id of keyIds) this.#keys.set(id, { record: fakeFound(id).key, retireAt: [NEVER, NEVER] });
   }
 
-  register({ epoch, termMs, usesRevocationSet, isLeaf }: Registrant): Registered {
+  register({ epoch, termMs, usesRevocationSet }: Registrant): Registered {
     const renewSeq = (this.rows.get(epoch)?.renewSeq ?? 0) + 1;
-    const ackedRevision = isLeaf ? this.revision : 0;
+    const ackedRevision = this.flaws.registrationsAcknowledge
+      ? this.revision
+      : (this.rows.get(epoch)?.ackedRevision ?? 0);
     this.rows.set(epoch, { epoch, termMs, usesRevocationSet, ackedRevision, renewSeq, isCollected: false });
     return this.#seen();
   }

@@ -37,6 +37,11 @@ describe("without the rule that", () => {
   });
 });
 
+it("control: where a late registration acknowledges, the promise is broken, and that is seen", async () => {
+  const { violation } = await simulate({ seed: 1_270_561, flaws: { registrationsAcknowledge: true } });
+  expect(violation).toContain("is VALID");
+});
+
 describe("with all rules, the promise holds", () => {
   it.each(Object.keys(DIRECTED))("when %s", async (name) => {
     const direct = DIRECTED[name];
