@@ -13,16 +13,25 @@ it.each([
         { host: "a", port: 26379 },
         { host: "b", port: 7 },
       ],
-      ...{ name: "main", username: "u", password: "p@" },
+      ...{ name: "main", username: "u", password: "p@", tls: false },
+    },
+  ],
+  [
+    "rediss+sentinel://[::1]:7/main",
+    {
+      ...{ kind: "sentinel", sentinels: [{ host: "::1", port: 7 }], name: "main" },
+      ...{ username: undefined, password: undefined, tls: true },
     },
   ],
 ])("%s is understood", (text, address) => {
   expect(parseRedisUrl(text)).toEqual(address);
 });
 
-it.each(["", "h:1", "http://h", "redis://", "redis://a,", "redis+sentinel://a", "redis+sentinel:///main"])(
-  "%j is refused, and what is right is said without repeating it",
-  (text) => {
-    expect(() => parseRedisUrl(text)).toThrow(/^is not a Redis address\. Give redis:\/\/host:6379/);
-  },
-);
+it.each([
+  ...["", "h:1", "http://h", "redis://", "redis://a,", "redis://a,rediss://b", "redis://a/x", "redis+sentinel://a"],
+  ...["redis+sentinel:///main", "redis+sentinel://a:99999/main", "redis+sentinel://u:hunter2%@a/main"],
+  ...["redis://:hunter2%@a", "redis://:hunter2@a?autoResendUnfulfilledCommands=1"],
+])("%j is refused, and what is right is said without repeating it", (text) => {
+  expect(() => parseRedisUrl(text)).toThrow(/^is not a Redis address\. Give redis:\/\/host:6379/);
+  expect(() => parseRedisUrl(text)).not.toThrow(/hunter2/);
+});

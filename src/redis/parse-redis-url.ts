@@ -1,18 +1,23 @@
 /** Where Redis is. */
 export type RedisAddress =
   | { readonly kind: "standalone"; readonly url: string }
-  | { readonly kind: "cluster"; readonly urls: readonly string[] }
+  /** All with the scheme of the first; its credentials are those of every node. */
+  | { readonly kind: "cluster"; readonly urls: readonly [string, ...string[]] }
   | {
       readonly kind: "sentinel";
       readonly sentinels: readonly { readonly host: string; readonly port: number }[];
       readonly name: string;
+      /** The servers' own, not the sentinels'. */
       readonly username: string | undefined;
       readonly password: string | undefined;
+      /** To the servers and to the sentinels. */
+      readonly tls: boolean;
     };
 
 const SENTINEL_PORT = 26379;
+const MAX_PORT = 65535;
 const WRONG =
-  "is not a Redis address. Give redis://host:6379, rediss:// for TLS, several of them with commas for a cluster, or redis+sentinel://host:26379,host:26379/name";
+  "is not a Redis address. Give redis://host:6379, rediss:// for TLS, several of them with commas for a cluster, or redis+sentinel://host:26379,host:26379/name (rediss+sentinel:// for TLS); encode % as %25, and leave out options after a ?";
 
 /**
  * Reads `REDIS_URL`.
@@ -20,23 +25,49 @@ const WRONG =
  * @throws Error that says what is right, and repeats nothing: the address may hold a password
  */
 export function parseRedisUrl(text: string): RedisAddress {
-  if (text.startsWith("redis+sentinel://")) return parseSentinel(text);
-  const urls = text.split(",").map((part) => part.trim());
-  for (const url of urls) if (!/^rediss?:\/\/./.test(url) || !URL.canParse(url)) throw new Error(WRONG);
-  const [first, second] = urls;
+  if (/^rediss?\+sentinel:/.test(text)) return parseSentinel(text);
+  const [first, ...others] = text.split(",").map((part) => checkUrl(part.trim()));
   if (first === undefined) throw new Error(WRONG);
-  return second === undefined ? { kind: "standalone", url: first } : { kind: "cluster", urls };
+  if (others.length === 0) return { kind: "standalone", url: first };
+  if (others.some((url) => new URL(url).protocol !== new URL(first).protocol)) throw new Error(WRONG);
+  return { kind: "cluster", urls: [first, ...others] };
+}
+
+/** ioredis takes any option of its own from the query, before those of the program: it could turn on re-sending. */
+function checkUrl(url: string): string {
+  if (!/^rediss?:\/\/./.test(url) || !URL.canParse(url)) throw new Error(WRONG);
+  const { hostname, pathname, search, username, password } = new URL(url);
+  const isPlain = hostname !== "" && /^(\/\d*)?$/.test(pathname) && /^(\?family=[46])?$/.test(search);
+  if (!isPlain) throw new Error(WRONG);
+  decode(username);
+  decode(password);
+  return url;
 }
 
 function parseSentinel(text: string): RedisAddress {
-  const match = /^redis\+sentinel:\/\/(?:([^:@/]*):([^@/]*)@)?([^/@]+)\/([^/?]+)$/.exec(text);
-  const [, username, password, hosts, name] = match ?? [];
+  const match = /^redis(s?)\+sentinel:\/\/(?:([^:@/]*):([^@/]*)@)?([^/@]+)\/([^/?]+)$/.exec(text);
+  const [, secure, username, password, hosts, name] = match ?? [];
   if (hosts === undefined || name === undefined) throw new Error(WRONG);
-  const sentinels = hosts.split(",").map((part) => {
-    const [, host, port] = /^([^:]+|\[[^\]]+\])(?::(\d{1,5}))?$/.exec(part.trim()) ?? [];
-    if (host === undefined) throw new Error(WRONG);
-    return { host, port: port === undefined ? SENTINEL_PORT : Number(port) };
-  });
-  const decode = (part: string | undefined) => (part ? decodeURIComponent(part) : undefined);
-  return { kind: "sentinel", sentinels, name, username: decode(username), password: decode(password) };
+  const sentinels = hosts.split(",").map(parseSentinelHost);
+  return {
+    ...{ kind: "sentinel", sentinels, name, tls: secure === "s" },
+    ...{ username: decode(username), password: decode(password) },
+  };
+}
+
+function parseSentinelHost(text: string): { readonly host: string; readonly port: number } {
+  const [, ipv6, name, digits] = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text.trim()) ?? [];
+  const host = ipv6 ?? name;
+  const port = digits === undefined ? SENTINEL_PORT : Number(digits);
+  if (host === undefined || port < 1 || port > MAX_PORT) throw new Error(WRONG);
+  return { host, port };
+}
+
+function decode(part: string | undefined): string | undefined {
+  if (!part) return undefined;
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new Error(WRONG);
+  }
 }

@@ -1,4 +1,5 @@
-import type { Ack, Change } from "../keys/change.ts";
+import { type Ack, type Change, MAX_NAMED_KEYS } from "../keys/change.ts";
+import type { Random } from "../keys/random.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
@@ -20,39 +21,42 @@ export interface RedisBusOptions {
   readonly commandTimeoutMs: number;
   /** Keys of the messages, newest first: the first seals, any opens. */
   readonly keys: readonly [Buffer, ...Buffer[]];
-  /** Told of messages that were dropped. */
+  /** Told of messages that were dropped, and of listeners that failed. */
   readonly onWarning: (problem: string) => void;
+  /** Spreads attempts to reconnect. Default: no spread. */
+  readonly random?: Random;
 }
 
 /**
  * Carries changes and acknowledgements by Redis' pub/sub, on one commanding and one subscribing connection. This
- * process hears its own messages without Redis.
+ * process hears its own messages without Redis. What is missed while a connection is lost is not made up for.
  */
 export class RedisBus {
   readonly #options: RedisBusOptions;
   readonly #names: ReturnType<typeof redisNames>;
   readonly #commands: RedisConnection;
   readonly #subscriber: RedisConnection;
+  #isSubscribed = false;
 
   constructor(options: RedisBusOptions) {
     this.#options = options;
     this.#names = redisNames(options.clusterId);
-    this.#commands = connectRedis(options.address, options.commandTimeoutMs);
-    this.#subscriber = connectRedis(options.address, options.commandTimeoutMs);
+    this.#commands = connectRedis(options);
+    this.#subscriber = connectRedis(options);
     this.#subscriber.on("message", (channel: string, text: string) => this.#hear(channel, text));
-    // Each time: a subscription whose answer was lost is not repeated by ioredis.
-    this.#subscriber.on("ready", () => {
-      this.#subscriber.subscribe(this.#names.changes, this.#names.acks).catch(() => this.#subscriber.disconnect(true));
+    this.#subscriber.on("ready", () => void this.#subscribe());
+    this.#subscriber.on("close", () => {
+      this.#isSubscribed = false;
     });
   }
 
   async push(change: Change): Promise<void> {
-    await this.#options.local.push(change);
+    await this.#deliverChange(change);
     await this.#publish(this.#names.changes, change);
   }
 
   acknowledge(ack: Ack): void {
-    this.#options.local.acknowledge(ack);
+    this.#deliverAck(ack);
     void this.#publish(this.#names.acks, ack);
   }
 
@@ -64,40 +68,82 @@ export class RedisBus {
     return this.#options.local.onAck(listener);
   }
 
+  /** Whether both connections are up, as far as is known, and the channels are heard. */
+  isConnected(): boolean {
+    return this.#isSubscribed && this.#commands.status === "ready";
+  }
+
   async close(): Promise<void> {
     this.#commands.disconnect();
     this.#subscriber.disconnect();
   }
 
+  async #subscribe(): Promise<void> {
+    try {
+      await this.#subscriber.subscribe(this.#names.changes, this.#names.acks);
+      this.#isSubscribed = this.#subscriber.status === "ready";
+    } catch {
+      this.#subscriber.disconnect(true);
+    }
+  }
+
   async #publish(channel: string, message: Change | Ack): Promise<void> {
     try {
-      await this.#commands.publish(channel, sealMessage(this.#options.keys[0], message));
+      const text = sealMessage(this.#options.keys[0], { cluster: this.#options.clusterId, ...message });
+      await this.#commands.publish(channel, text);
     } catch {
       // It is what makes revocations fast, not what makes them true.
     }
   }
 
   #hear(channel: string, text: string): void {
-    const { keys, local, onWarning } = this.#options;
+    const { keys, clusterId, onWarning } = this.#options;
     const message = openMessage(keys, text);
-    if (channel === this.#names.changes && isChange(message)) void local.push(message);
-    else if (channel === this.#names.acks && isAck(message)) local.acknowledge(message);
-    else onWarning("a message on the change bus was not made with this cluster's root secrets; dropped");
+    const isOurs = isRecord(message) && message.cluster === clusterId;
+    const change = isOurs && channel === this.#names.changes ? readChange(message) : undefined;
+    const ack = isOurs && channel === this.#names.acks ? readAck(message) : undefined;
+    if (change !== undefined) void this.#deliverChange(change);
+    else if (ack !== undefined) this.#deliverAck(ack);
+    else onWarning("dropped a message on the change bus; see that all nodes share root secrets and run one version");
+  }
+
+  async #deliverChange(change: Change): Promise<void> {
+    try {
+      await this.#options.local.push(change);
+    } catch (error) {
+      this.#warnOfListener(error);
+    }
+  }
+
+  #deliverAck(ack: Ack): void {
+    try {
+      this.#options.local.acknowledge(ack);
+    } catch (error) {
+      this.#warnOfListener(error);
+    }
+  }
+
+  #warnOfListener(error: unknown): void {
+    this.#options.onWarning(`a listener of the change bus failed (${String(error)}); please report it as a defect`);
   }
 }
 
-function isChange(message: unknown): message is Change {
-  if (!hasRevision(message) || !("keyIds" in message)) return false;
-  const { keyIds } = message;
-  return keyIds === "all" || (Array.isArray(keyIds) && keyIds.every((keyId) => typeof keyId === "string"));
+function readChange({ revision, keyIds }: Readonly<Record<string, unknown>>): Change | undefined {
+  if (!isRevision(revision)) return undefined;
+  if (keyIds === "all") return { revision, keyIds };
+  const isNamed =
+    Array.isArray(keyIds) && keyIds.length <= MAX_NAMED_KEYS && keyIds.every((keyId) => typeof keyId === "string");
+  return isNamed ? { revision, keyIds } : undefined;
 }
 
-function isAck(message: unknown): message is Ack {
-  return hasRevision(message) && "epoch" in message && typeof message.epoch === "string";
+function readAck({ revision, epoch }: Readonly<Record<string, unknown>>): Ack | undefined {
+  return isRevision(revision) && typeof epoch === "string" && epoch !== "" ? { epoch, revision } : undefined;
 }
 
-function hasRevision(message: unknown): message is { readonly revision: number } {
-  return (
-    typeof message === "object" && message !== null && "revision" in message && Number.isSafeInteger(message.revision)
-  );
+function isRevision(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
 }

@@ -1,3 +1,4 @@
+import type { Random } from "../keys/random.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
@@ -7,6 +8,8 @@ export interface RedisRevocationSetOptions {
   readonly clusterId: string;
   /** Longest wait for one command, in milliseconds. */
   readonly commandTimeoutMs: number;
+  /** Spreads attempts to reconnect. Default: no spread. */
+  readonly random?: Random;
 }
 
 /** Fields of the hash beside the keys' own; no key id looks like them. */
@@ -52,7 +55,7 @@ export class RedisRevocationSet {
 
   constructor(options: RedisRevocationSetOptions) {
     this.#name = redisNames(options.clusterId).revocations;
-    this.#redis = connectRedis(options.address, options.commandTimeoutMs);
+    this.#redis = connectRedis(options);
     this.#redis.on("ready", () => void this.#learn());
     this.#redis.on("close", () => {
       this.#connections += 1;
@@ -112,10 +115,13 @@ export class RedisRevocationSet {
     }
   }
 
+  /** Runs once even without keys: the marker is compared all the same. */
   async #ofAll(script: string, args: readonly (string | number)[], keyIds: readonly string[]): Promise<boolean> {
-    for (let from = 0; from < keyIds.length; from += CHUNK) {
+    let from = 0;
+    do {
       if ((await this.#run(script, [...args, ...keyIds.slice(from, from + CHUNK)])) !== 1) return false;
-    }
+      from += CHUNK;
+    } while (from < keyIds.length);
     return true;
   }
 

@@ -8,6 +8,7 @@ import { InProcessBus } from "../revocation/in-process-bus.ts";
 import type { RevocationSetStore } from "../revocation/revocation-set-store.ts";
 import type { ServerConfig } from "./config.ts";
 import type { OpenStorage } from "./open-storage.ts";
+import { systemRandom } from "./random.ts";
 
 export interface OpenBus {
   readonly bus: ChangeBus;
@@ -32,6 +33,7 @@ export async function openBus(parts: {
     address: config.redis,
     clusterId: await opened.storage.read(readClusterId),
     commandTimeoutMs: config.policy.redisTimeoutMs,
+    random: systemRandom,
     onWarning: (problem: string) => log.warn({ event: "redis", problem }, "the change bus has a problem"),
   };
   const bus = new RedisBus({ ...options, local: new InProcessBus(), keys: keyring.busKeys });

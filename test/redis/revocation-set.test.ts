@@ -1,6 +1,6 @@
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
-import { RedisRevocationSet } from "../../src/redis/revocation-set.ts";
+import { RedisRevocationSet, type RedisRevocationSetOptions } from "../../src/redis/revocation-set.ts";
 import { describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
@@ -12,12 +12,13 @@ describeWithRedis("the revocation set in Redis", () => {
   beforeAll(async () => {
     server = await startRedisServer();
   });
+  const options = (): RedisRevocationSetOptions => ({
+    address: { kind: "standalone", url: server.url },
+    clusterId: "c",
+    commandTimeoutMs: 1000,
+  });
   beforeEach(async () => {
-    set = new RedisRevocationSet({
-      address: { kind: "standalone", url: server.url },
-      clusterId: "c",
-      commandTimeoutMs: 1000,
-    });
+    set = new RedisRevocationSet(options());
     await eventually(() => expect(set.state()).toBeDefined());
     await set.initialise("m", 3);
   });
@@ -43,6 +44,35 @@ describeWithRedis("the revocation set in Redis", () => {
     expect(await set.write("other", ["a"], 5)).toBe(false);
     expect(await set.look("a")).toMatchObject({ member: 0 });
     expect(await set.holds("other", ["a"], 1)).toBe(false);
+  });
+
+  it("compares the marker of a call without keys as well", async () => {
+    expect([await set.write("other", [], 5), await set.holds("other", [], 1)]).toEqual([false, false]);
+    expect([await set.write("m", [], 5), await set.holds("m", [], 1)]).toEqual([true, true]);
+  });
+
+  it("rejects what is not answered in time, and what it cannot send", async () => {
+    const hasty = new RedisRevocationSet({ ...options(), commandTimeoutMs: 50 });
+    await eventually(() => expect(hasty.state()).toBeDefined());
+    server.kill("SIGSTOP");
+    try {
+      const outcomes = await Promise.allSettled([
+        ...[hasty.readMarker(), hasty.look("a"), hasty.initialise("n", 9), hasty.trim("m", 9)],
+        ...[hasty.write("m", ["a"], 5), hasty.holds("m", ["a"], 5)],
+      ]);
+      expect(outcomes.map(({ status }) => status)).toEqual(Array(6).fill("rejected"));
+    } finally {
+      server.kill("SIGCONT");
+    }
+    await hasty.close();
+    await expect(hasty.look("a")).rejects.toThrow();
+  });
+
+  it("looks in all of thousands of keys", async () => {
+    const many = Array.from({ length: 2500 }, (_, index) => `key_${index}`);
+    expect(await set.write("m", many, 5)).toBe(true);
+    expect(await set.holds("m", many, 5)).toBe(true);
+    expect(await set.holds("m", [...many, "key_2500"], 5)).toBe(false);
   });
 
   it("begins anew under another marker, and is left alone under the same", async () => {
@@ -82,6 +112,6 @@ describeWithRedis("the revocation set in Redis", () => {
     await restarted;
     await eventually(() => expect(set.state()).toBeDefined());
     expect(set.state()?.runId).not.toBe(before?.runId);
-    expect(set.state()?.connection).not.toBe(before?.connection);
+    expect(set.state()?.connection).toBeGreaterThan(before?.connection ?? Number.POSITIVE_INFINITY);
   });
 });
