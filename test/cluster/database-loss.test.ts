@@ -30,7 +30,8 @@ describeWithPostgres("a node whose Postgres goes away", () => {
     const ask = (at: Node, secret: string): Promise<VerifyResponse> => at.clients.verifier.verify({ secret }, QUICK);
     /** Known to both nodes, so that both may answer from memory. */
     async function warmKey(owner: string) {
-      const made = await makeKey(node(0).clients, { owner });
+      // Whoever lost the database in the case before may not be back yet.
+      const made = await eventually(() => makeKey(node(0).clients, { owner }));
       await eventually(async () => {
         for (const at of cluster.nodes) expect((await ask(at, made.secret)).freshness).toBe(Freshness.LEASED);
       });
