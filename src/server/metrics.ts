@@ -1,5 +1,9 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { LeaseState } from "../revocation/lease-keeper.ts";
+import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
+import { createPort } from "../transport/port.ts";
+import { DEFAULT_POLICY } from "./policy.ts";
+import { StartupError } from "./startup-error.ts";
 
 /** What metrics are read from, at the moment that somebody asks. */
 export interface MetricSources {
@@ -10,15 +14,17 @@ export interface MetricSources {
   readonly lease: { readonly state: LeaseState; readonly registrations: number };
   readonly feed: { readonly appliedRevision: number; readonly newestRevision: number };
   /** Undefined in a process that does not run one. */
-  readonly canary:
-    | (() => { readonly rounds: number; readonly undecided: number; readonly revokedButAccepted: number })
-    | undefined;
+  readonly canary: (() => CanaryCounts) | undefined;
 }
 
-export interface Metrics {
-  readonly contentType: string;
-  /** Everything, in the Prometheus text format. No label holds an id. */
-  text(): Promise<string>;
+export interface CanaryCounts {
+  readonly rounds: number;
+  readonly undecided: number;
+  readonly revokedButAccepted: number;
+}
+
+/** Everything, in the Prometheus text format. No label holds an id. */
+export interface Metrics extends MetricsText {
   /** A revocation has waited at the barrier. */
   barrier(outcome: "acknowledged" | "waited" | "failed", seconds: number): void;
 }
@@ -29,17 +35,9 @@ const LEASE_STATES: readonly LeaseState[] = ["registering", "leased", "lapsed", 
 const BARRIER_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60];
 
 export function createMetrics({ cache, lease, feed, canary }: MetricSources): Metrics {
-  const registers = [new Registry()];
-  const [registry] = registers;
-  if (registry === undefined) throw new Error("there is no registry");
-  const counter = (name: string, help: string, read: () => number) =>
-    new Counter({
-      ...{ name, help, registers },
-      collect() {
-        this.reset();
-        this.inc(read());
-      },
-    });
+  const registry = new Registry();
+  const registers = [registry];
+  const counter = counterIn(registry);
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
       ...{ name, help, registers },
@@ -62,15 +60,7 @@ export function createMetrics({ cache, lease, feed, canary }: MetricSources): Me
     "Revisions heard of and not applied in order yet.",
     () => feed.newestRevision - feed.appliedRevision,
   );
-  if (canary !== undefined) {
-    counter("claviger_canary_rounds_total", "Rounds of the canary in this process.", () => canary().rounds);
-    counter("claviger_canary_undecided_total", "Rounds that could not be decided.", () => canary().undecided);
-    counter(
-      "claviger_canary_revoked_but_accepted_total",
-      "Revoked keys of the canary that a node still accepted. Anything but 0 breaks the promise.",
-      () => canary().revokedButAccepted,
-    );
-  }
+  if (canary !== undefined) addCanary(registry, canary);
   new Gauge({
     name: "claviger_lease_state",
     help: "1 for the state in which the lease of this process is.",
@@ -92,4 +82,50 @@ export function createMetrics({ cache, lease, feed, canary }: MetricSources): Me
     text: () => registry.metrics(),
     barrier: (outcome, seconds) => barrier.observe({ outcome }, seconds),
   };
+}
+
+/** Serves the canary's metrics alone, for a process that is no server. StartupError says why it cannot listen. */
+export async function serveCanaryMetrics(
+  listen: { readonly host: string; readonly port: number },
+  canary: () => CanaryCounts,
+): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const registry = new Registry();
+  addCanary(registry, canary);
+  const metrics: MetricsText = { contentType: registry.contentType, text: () => registry.metrics() };
+  const handler = createMetricsHandler(metrics, (_req, res) => {
+    res.statusCode = 404;
+    // The two versions of HTTP type `end` apart.
+    if ("stream" in res) res.end();
+    else res.end();
+  });
+  // Nothing that is under way here is worth waiting for.
+  const limits = { ...DEFAULT_POLICY, headerListBytes: DEFAULT_POLICY.maxHeaderBytes, drainMs: 0 };
+  const port = createPort({ ...listen, handler, limits });
+  const { url } = await port.listen().catch((error: unknown) => {
+    throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });
+  });
+  return { url: `${url}/metrics`, close: () => port.drain() };
+}
+
+function addCanary(registry: Registry, canary: () => CanaryCounts): void {
+  const counter = counterIn(registry);
+  counter("claviger_canary_rounds_total", "Rounds of the canary in this process.", () => canary().rounds);
+  counter("claviger_canary_undecided_total", "Rounds that could not be decided.", () => canary().undecided);
+  counter(
+    "claviger_canary_revoked_but_accepted_total",
+    "Revoked keys of the canary that a node still accepted. Anything but 0 breaks the promise.",
+    () => canary().revokedButAccepted,
+  );
+}
+
+/** Makes counters of what is counted elsewhere, read when somebody asks. */
+function counterIn(registry: Registry) {
+  return (name: string, help: string, read: () => number) =>
+    new Counter({
+      ...{ name, help, registers: [registry] },
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
 }

@@ -15,16 +15,33 @@ export interface NodeStatus {
   readonly usesRevocationSet: boolean;
 }
 
+/** The registry of a database, to be read again and again. */
+export interface OpenNodes {
+  list(): Promise<NodeStatus[]>;
+  close(): Promise<void>;
+}
+
+/** Opens the database itself, as a server does; StartupError says what to do. */
+export async function openNodes(config: ServerConfig): Promise<OpenNodes> {
+  const opened = await openStorage(config);
+  return {
+    async list() {
+      const rows = await opened.storage.read(listVerifiers);
+      return rows.map(({ isCollected, silentMs, ...row }) => {
+        const state = isCollected ? "collected" : silentMs < row.termMs ? "live" : "silent";
+        return { ...row, state, silentMs: Math.max(0, Math.round(silentMs)) };
+      });
+    },
+    close: () => opened.close(),
+  };
+}
+
 /** The server processes of this database, read from it. */
 export async function listNodes(config: ServerConfig): Promise<NodeStatus[]> {
-  const opened = await openStorage(config);
+  const nodes = await openNodes(config);
   try {
-    const rows = await opened.storage.read(listVerifiers);
-    return rows.map(({ isCollected, silentMs, ...row }) => {
-      const state = isCollected ? "collected" : silentMs < row.termMs ? "live" : "silent";
-      return { ...row, state, silentMs: Math.max(0, Math.round(silentMs)) };
-    });
+    return await nodes.list();
   } finally {
-    await opened.close();
+    await nodes.close();
   }
 }

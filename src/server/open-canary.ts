@@ -7,7 +7,7 @@ import { createKey } from "../manage/create-key.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { revokeKey } from "../manage/revoke-key.ts";
 import { listVerifiers } from "../postgres/verifier-list.ts";
-import { Canary } from "./canary.ts";
+import { Canary, unclearAddresses } from "./canary.ts";
 import { monotonicMs } from "./clock.ts";
 
 const SELF: SystemCaller = { kind: "system", address: "", requestId: "canary" };
@@ -22,6 +22,7 @@ export interface OpenCanary {
 
 /** The canary inside a server: it manages keys as the operator, and verifies over the network as any agent does. */
 export function openCanary(deps: ManageDeps): OpenCanary {
+  let unclear: ReadonlySet<string> = new Set();
   let credential: { readonly secret: Secret; readonly untilMs: number } | undefined;
 
   async function mint(displayName: string, scopes: readonly string[]) {
@@ -45,6 +46,8 @@ export function openCanary(deps: ManageDeps): OpenCanary {
     },
     revoke: async (keyId) => void (await revokeKey(deps, SELF, { keyId, reason: "no_longer_used", note: "canary" })),
     async isAccepted(node, secret) {
+      // Else each server would ask itself, and find that everybody obeys.
+      if (unclear.has(node)) throw new Error(`${node} may be another node: have each listen on an address of its own`);
       const sessionManager = new Http2SessionManager(node);
       try {
         const verifier = createClient(KeyVerifier, createGrpcTransport({ baseUrl: node, sessionManager }));
@@ -64,9 +67,11 @@ export function openCanary(deps: ManageDeps): OpenCanary {
       try {
         const rows = await deps.storage.read(listVerifiers);
         const nodes = rows.filter((row) => !row.isCollected && row.silentMs < row.termMs).map((row) => row.address);
-        const { stillAccepting, undecided, revokeMs } = await canary.round(nodes);
+        unclear = unclearAddresses(nodes);
+        const { stillAccepting, undecided, revokeMs, failures } = await canary.round(nodes);
         const found = { event: "canary", revokeMs: Math.round(revokeMs), stillAccepting, undecided };
         if (stillAccepting.length > 0) deps.log.error(found, "a node accepts a key that was revoked");
+        else if (undecided.length > 0) deps.log.warn({ ...found, why: [...failures.values()].map(String) }, "canary");
         else deps.log.info(found, "canary");
       } catch (error) {
         deps.log.warn({ event: "canary", err: error }, "the canary could not make its round");

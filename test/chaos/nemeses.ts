@@ -85,6 +85,20 @@ export const NEMESES: readonly Nemesis[] = [
       await killed.restart();
     },
   },
+  {
+    // Neither pushes nor renewals reach it, and it goes on being asked: only the end of its lease stops it. Until it is
+    // collected; what it missed is lost, not held in its sockets as with SIGSTOP.
+    name: "node: cut off",
+    async strike(cluster, chance) {
+      const links = Object.values(node(cluster, chance).links);
+      for (const link of links) link.hang();
+      await sleep(cluster.leaseMs * 3);
+      for (const link of links) {
+        await link.resume();
+        link.reset();
+      }
+    },
+  },
   ...(["leases", "reads"] as const).flatMap((link) =>
     (["hang", "refuse", "reset", "halfClose", "latency"] as const).map((how) => cut(link, how)),
   ),

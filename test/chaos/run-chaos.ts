@@ -69,6 +69,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await traffic.stop();
     await gauges.read();
   } finally {
+    await traffic.stop();
     await cluster.stop();
   }
   const sorted = [...history.barrierMs].sort((a, b) => a - b);

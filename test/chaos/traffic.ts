@@ -5,6 +5,7 @@ import type { Chance } from "../support/chance.ts";
 import type { Clients } from "../support/connect.ts";
 import type { Cluster } from "./cluster.ts";
 import type { History, KnownSecret } from "./history.ts";
+import { Witnesses } from "./witnesses.ts";
 
 const POOL = 24;
 const VERIFIERS_PER_NODE = 2;
@@ -26,6 +27,7 @@ export class Traffic {
   readonly #chance: Chance;
   readonly #live: KnownSecret[] = [];
   readonly #fading: KnownSecret[] = [];
+  readonly #witnesses: Witnesses;
   #running = true;
   #owners = 0;
   #workers: Promise<unknown>[] = [];
@@ -34,6 +36,7 @@ export class Traffic {
     this.#cluster = parts.cluster;
     this.#history = parts.history;
     this.#chance = parts.chance;
+    this.#witnesses = new Witnesses(parts);
   }
 
   async start(): Promise<void> {
@@ -50,6 +53,7 @@ export class Traffic {
   async stop(): Promise<void> {
     this.#running = false;
     await Promise.all(this.#workers);
+    await this.#witnesses.stop();
   }
 
   async #repeat(work: () => Promise<void>): Promise<void> {
@@ -61,7 +65,7 @@ export class Traffic {
     const clients = this.#cluster.nodes[node]?.clients;
     if (known === undefined || clients === undefined) return void (await sleep(5));
     const narrow = this.#chance.flip(0.3);
-    const call = { node, narrow, began: performance.now() };
+    const call = { node, narrow, began: performance.now(), pending: this.#history.pending };
     const request = { secret: known.secret, requiredScopes: narrow ? SCOPES : [] };
     try {
       this.#history.verified(known, call, await clients.verifier.verify(request, { timeoutMs: VERIFY_MS }));
@@ -110,6 +114,7 @@ export class Traffic {
         const returned = performance.now();
         if (way === takeScope) key.narrowFrom ??= returned;
         else key.deadFrom ??= returned;
+        this.#witnesses.watch(key, way === takeScope ? SCOPES : []);
         counts.narrowed += 1;
         if (receipt.expiredVerifierCount > 0) counts.waited += 1;
         else if (receipt.confirmedVerifierCount > 0) counts.acked += 1;
@@ -161,7 +166,7 @@ const rotateSoon: Narrowing = async ({ keys }, key) => {
   const { receipt, retiring } = await keys.rotateKey({ keyId: key.keyId, gracePeriod: durationFromMs(400) }, options);
   const end = retiring?.retireTime;
   if (receipt === undefined || end === undefined || retiring?.version !== 1) return retired(keys, key.keyId);
-  key.deadFrom = Math.max(performance.now(), timestampMs(end) - performance.timeOrigin) + CLOCK_MS;
+  key.deadFrom = Math.max(performance.now(), timestampMs(end) - (Date.now() - performance.now())) + CLOCK_MS;
   return receipt;
 };
 

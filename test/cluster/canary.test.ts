@@ -53,6 +53,22 @@ describeWithPostgres("the canary", () => {
     expect(code).toBe(0);
   });
 
+  it("needs no server beside the nodes", async () => {
+    const words = [BIN, "canary", "--rounds", "1", "--node", urlOf(0), "--node", urlOf(1)];
+    const { code, stdout } = await runProgram(process.execPath, words, { env: { ...env, CLAVIGER_URL: "" } });
+    expect(stdout).toContain("verified on 2 of 2 nodes");
+    expect(code).toBe(0);
+  });
+
+  it("asks every live node of the database when none is named, the deaf one too", async () => {
+    const words = [BIN, "canary", "--rounds", "1", "--json"];
+    const { code, stdout } = await runProgram(process.execPath, words, { env: { ...env, CLAVIGER_URL: "" } });
+    const round = JSON.parse(stdout);
+    expect(round.reached.toSorted()).toEqual([0, 1, 2].map(urlOf).sort());
+    expect(round.revoked_but_accepted).toEqual([urlOf(2)]);
+    expect(code).toBe(1);
+  });
+
   it("names a node that accepts a revoked key, and ends with 1", async () => {
     const { code, stdout } = await canary([urlOf(1), urlOf(2)]);
     expect(stdout).toContain(`REVOKED BUT ACCEPTED by ${urlOf(2)}`);
@@ -83,5 +99,21 @@ describeWithPostgres("the canary", () => {
     for (const node of nodes) expect(node).toMatchObject({ state: "live", termMs: 1000 });
     const { stdout: table } = await runProgram(process.execPath, [BIN, "nodes"], { env });
     expect(table).toMatch(/^ADDRESS +LEASE +TERM +RENEWED +LAG +EPOCH\n/);
+  });
+});
+
+describeWithPostgres("a node that listens on every address", () => {
+  it("is not taken for one that can be reached by it: the canary asks for --node", async () => {
+    const database = await createTestDatabase();
+    const env = { DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, CLAVIGER_LOG_LEVEL: "silent" };
+    const server = await startServer({ env: { ...env, CLAVIGER_LISTEN: "0.0.0.0:0" } });
+    try {
+      const { code, stderr } = await runProgram(process.execPath, [BIN, "canary", "--rounds", "1"], { env });
+      expect(stderr).toContain("name each of them by --node");
+      expect(code).toBe(2);
+    } finally {
+      await server.stop();
+      await database.drop();
+    }
   });
 });

@@ -31,6 +31,27 @@ const CONTROLS: readonly [rule: string, nemeses: readonly string[], mutate: read
       },
     ],
   ],
+  [
+    "R2: the lease has no end",
+    ["node: cut off"],
+    [{ file: "src/verify/lease.ts", find: "return this.remainingMs() > 0;", replace: "return this.#termMs > 0;" }],
+  ],
+  [
+    "R5: a registration keeps the cache",
+    ["node: cut off"],
+    [{ file: "src/revocation/feed.ts", find: "    this.#options.cache.clear();\n", replace: "" }],
+  ],
+  [
+    "R10: a third of the wait is enough",
+    ["node: cut off", "node: SIGSTOP"],
+    [
+      {
+        file: "src/revocation/barrier.ts",
+        find: "return waitingTime(termMs, this.#options.clockRateError);",
+        replace: "return waitingTime(termMs, this.#options.clockRateError) / 3;",
+      },
+    ],
+  ],
 ];
 
 function told({ counts, strikes, revocationMs, isVoidBecause }: ChaosReport): string {
