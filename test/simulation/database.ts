@@ -3,21 +3,42 @@ import type { KeyRecord } from "../../src/keys/key.ts";
 import type { Holder, LeaseRegistry, Registered, Registrant, Renewed } from "../../src/revocation/lease-registry.ts";
 import { fakeFound } from "../../src/verify/fake-found.ts";
 
-/** What the statements say, left out. */
+/** What the statements of `src/postgres` say, left out; the switches of the rules that live there. */
 export interface DatabaseFlaws {
+  /** R6: a renewal reads the changes from one snapshot and the revision from a later one. */
+  readonly renewalsReadTwice?: boolean;
+  /** R12: a revision is taken when a transaction begins, as from a sequence. */
+  readonly revisionsBeforeCommit?: boolean;
+  /** R13: a renewal writes nothing. */
+  readonly renewalsAreReads?: boolean;
+  /** R14: a process has the epoch of the one whose place it takes. */
+  readonly reusesEpochs?: boolean;
+  /** R15: a row is collected whether or not it was renewed since. */
+  readonly collectsBlindly?: boolean;
+  /** R17: misses read a standby, which lags. */
+  readonly readsLag?: boolean;
+  /** R19: a new connection is used wherever it leads. */
+  readonly readsAnyServer?: boolean;
   /** A registration acknowledges what it has read, however late it arrives. */
   readonly registrationsAcknowledge?: boolean;
   /** Acknowledgements of another timeline count. */
   readonly acksAcrossTimelines?: boolean;
 }
 
-interface SimKey {
+interface KeyState {
   record: KeyRecord;
   retireAt: [number, number];
 }
 
+interface SimKey extends KeyState {
+  /** What a standby still has, and until when. */
+  before?: KeyState & { readonly until: number };
+}
+
 const EPOCH_MS = Date.parse("2026-01-01T00:00:00Z");
 const NEVER = 1e12;
+/** How far a standby is behind, in milliseconds. */
+const STANDBY_LAG_MS = 100;
 
 /** Postgres as the statements of `src/postgres` use it: each call is one statement, at one moment, on one snapshot. */
 export class Database {
@@ -28,11 +49,20 @@ export class Database {
   readonly #keys = new Map<string, SimKey>();
   #feed: { readonly rev: number; readonly keyId: string }[] = [];
 
+  #lastTaken = 0;
+  #taken: number | undefined;
   readonly flaws: DatabaseFlaws;
+  readonly #now: () => number;
 
-  constructor(keyIds: readonly string[], flaws: DatabaseFlaws) {
+  constructor(keyIds: readonly string[], flaws: DatabaseFlaws, now: () => number) {
     this.flaws = flaws;
+    this.#now = now;
     for (const id of keyIds) this.#keys.set(id, { record: fakeFound(id).key, retireAt: [NEVER, NEVER] });
+  }
+
+  /** Which server, and which of its timelines. */
+  get identity(): string {
+    return `db:${this.timeline}`;
   }
 
   register({ epoch, termMs, usesRevocationSet }: Registrant): Registered {
@@ -41,17 +71,17 @@ export class Database {
       ? this.revision
       : (this.rows.get(epoch)?.ackedRevision ?? 0);
     this.rows.set(epoch, { epoch, termMs, usesRevocationSet, ackedRevision, renewSeq, isCollected: false });
-    return this.#seen();
+    return this.see();
   }
 
   renew(lease: Parameters<LeaseRegistry["renew"]>[0]): Renewed | undefined {
     const row = this.rows.get(lease.epoch);
     if (row === undefined || row.isCollected) return undefined;
-    const isSame = lease.identity === this.#seen().identity || this.flaws.acksAcrossTimelines === true;
+    const isSame = lease.identity === this.identity || this.flaws.acksAcrossTimelines === true;
     const ackedRevision = isSame ? Math.max(row.ackedRevision, lease.ackedRevision) : row.ackedRevision;
     this.rows.set(lease.epoch, { ...row, ackedRevision, renewSeq: row.renewSeq + 1 });
     const keyIds = this.#feed.filter(({ rev }) => rev > lease.appliedRevision).map(({ keyId }) => keyId);
-    return { ...this.#seen(), trimmedRevision: this.trimmedRevision, keyIds: [...new Set(keyIds)] };
+    return { ...this.see(), trimmedRevision: this.trimmedRevision, keyIds: [...new Set(keyIds)] };
   }
 
   list(): Holder[] {
@@ -64,13 +94,17 @@ export class Database {
 
   collect({ epoch, renewSeq }: Pick<Holder, "epoch" | "renewSeq">): boolean {
     const row = this.rows.get(epoch);
-    if (row === undefined || row.renewSeq !== renewSeq || row.isCollected) return false;
+    const isRenewed = row?.renewSeq !== renewSeq && this.flaws.collectsBlindly !== true;
+    if (row === undefined || isRenewed || row.isCollected) return false;
     this.rows.set(epoch, { ...row, isCollected: true });
     return true;
   }
 
-  find(keyId: string, version: number, now: number): FoundSecret {
-    const { record, retireAt } = this.#key(keyId);
+  find(keyId: string, version: number): FoundSecret {
+    const now = this.#now();
+    const key = this.#key(keyId);
+    const isBehind = this.flaws.readsLag === true && key.before !== undefined && now < key.before.until;
+    const { record, retireAt } = isBehind && key.before !== undefined ? key.before : key;
     const retires = retireAt[version - 1] ?? NEVER;
     const retireTime = retires === NEVER ? null : new Date(EPOCH_MS + retires);
     const found = fakeFound(keyId, { key: record, secret: { version, retireTime }, revision: this.revision });
@@ -80,13 +114,41 @@ export class Database {
   /** A change of the key, in its transaction. */
   change(keyId: string, change: Partial<KeyRecord>, options: { narrows: boolean; retire?: number }): KeyRecord {
     const key = this.#key(keyId);
-    this.revision += 1;
-    const revision = this.revision;
+    const { record, retireAt } = key;
+    key.before = { record, retireAt: [...retireAt], until: this.#now() + STANDBY_LAG_MS };
+    const revision = this.#taken ?? this.revision + 1;
+    this.revision = Math.max(this.revision, revision);
     this.#feed.push({ rev: revision, keyId });
     if (options.retire !== undefined) key.retireAt[0] = Math.min(key.retireAt[0], options.retire);
     const narrowed = options.narrows ? { narrowedRevision: revision } : {};
     key.record = { ...key.record, ...change, revision, ...narrowed };
     return key.record;
+  }
+
+  /** A revision for what is committed later; see `flaws`. */
+  takeRevision(): number {
+    this.#lastTaken = Math.max(this.#lastTaken, this.revision) + 1;
+    return this.#lastTaken;
+  }
+
+  committing<T>(taken: number, statement: (database: Database) => T): T {
+    this.#taken = taken;
+    const result = statement(this);
+    this.#taken = undefined;
+    return result;
+  }
+
+  /** A standby that has everything is promoted; returns the primary that was, which knows nothing of it. */
+  failOver(): Database {
+    const old = new Database([], this.flaws, this.#now);
+    old.revision = this.revision;
+    old.trimmedRevision = this.trimmedRevision;
+    old.timeline = this.timeline;
+    old.#feed = [...this.#feed];
+    for (const [epoch, row] of this.rows) old.rows.set(epoch, row);
+    for (const [id, { record, retireAt }] of this.#keys) old.#keys.set(id, { record, retireAt: [...retireAt] });
+    this.timeline += 1;
+    return old;
   }
 
   read(keyId: string): { readonly record: KeyRecord; readonly retireAt: number } {
@@ -130,7 +192,7 @@ export class Database {
     return key;
   }
 
-  #seen(): Registered {
-    return { revision: this.revision, identity: `db:${this.timeline}`, setMarker: "" };
+  see(): Registered {
+    return { revision: this.revision, identity: this.identity, setMarker: "" };
   }
 }

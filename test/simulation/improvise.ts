@@ -1,14 +1,21 @@
 import { KEYS, type Run, TERM_MS } from "./run.ts";
 import type { SimNode } from "./sim-node.ts";
 
+type Strike = "stall" | "sleep" | "cut" | "bus" | "crash" | "join" | "exit" | "trim";
+
+/** As often as they are named. */
+export const STRIKES: readonly Strike[] = [
+  ...(["stall", "stall", "sleep", "cut", "cut", "cut", "bus", "crash", "join", "exit", "trim"] as const),
+];
+
 /** Everything that chance may do to a cluster of three. */
 export function improvise(run: Run, lastsMs: number): void {
   const { world, chance, nodes } = run;
   const any = () => chance.pick(nodes.filter(({ machine, isServing }) => isServing && !machine.isDead));
   const mixed = chance.flip(0.2);
   for (let i = 0; i < 3; i++) run.join(mixed ? { termMs: TERM_MS * (i === 0 ? 2 : 1) } : {});
-  run.loss = chance.pick([0, 0, 0.3, 0.8]) ?? 0;
-  run.slowMs = chance.pick([0, 300, 900, 1600]) ?? 0;
+  run.network.loss = chance.pick([0, 0, 0.3, 0.8]) ?? 0;
+  run.network.slowMs = chance.pick([0, 300, 900, 1600]) ?? 0;
 
   for (const keyId of KEYS) {
     for (const node of nodes)
@@ -46,35 +53,24 @@ export function improvise(run: Run, lastsMs: number): void {
   }
 }
 
-function strike(run: Run, node: SimNode): void {
-  const { world, chance, cut } = run;
+/** One of the things that befall a node. */
+export function strike(run: Run, node: SimNode, kinds: readonly Strike[] = STRIKES): void {
+  const { world, chance, network } = run;
   const { machine } = node;
   const ms = 100 + chance.next() * chance.next() * 3500;
-  const what = chance.pick([
-    "stall",
-    "stall",
-    "sleep",
-    "cut",
-    "cut",
-    "cut",
-    "bus",
-    "crash",
-    "join",
-    "exit",
-    "trim",
-  ] as const);
+  const what = chance.pick(kinds);
   world.note(`${what} for ${ms.toFixed(0)}`);
   const strikes = {
     stall: () => machine.stall(ms),
     sleep: () => machine.sleep(ms),
     cut() {
       const purposes = chance.pick([["lease"], ["read"], ["change"], ["lease", "read", "change"]] as const) ?? [];
-      cut.set(machine, new Set(purposes));
-      world.later(ms, () => cut.delete(machine));
+      network.cut(machine, purposes);
+      world.later(ms, () => network.mend(machine));
     },
     bus() {
-      cut.set(machine, new Set(["bus"]));
-      world.later(ms, () => cut.delete(machine));
+      network.cut(machine, ["bus"]);
+      world.later(ms, () => network.mend(machine));
     },
     crash() {
       machine.die();

@@ -5,17 +5,20 @@ import type { World } from "./world.ts";
 export class Machine implements Clocks, Timers {
   readonly #world: World;
   readonly #rate: number;
+  readonly #wallRate: number;
+  #wallOffsetMs = 0;
   #sleptMs = 0;
   #asleepSince: number | undefined;
-  #stalledUntil = 0;
+  #stalledUntil = Number.NEGATIVE_INFINITY;
   #requests: (() => void)[] = [];
   #timers: (() => void)[] = [];
   isDead = false;
 
-  /** `rate`: milliseconds of its clocks for one of true time. */
-  constructor(world: World, rate: number) {
+  /** Milliseconds of its clocks for one of true time: of the monotonic one, and of the other if that differs. */
+  constructor(world: World, rate: number, wallRate = rate) {
     this.#world = world;
     this.#rate = rate;
+    this.#wallRate = wallRate;
   }
 
   monotonicMs(): number {
@@ -23,7 +26,18 @@ export class Machine implements Clocks, Timers {
   }
 
   wallMs(): number {
-    return this.#world.now * this.#rate;
+    return this.#world.now * this.#wallRate + this.#wallOffsetMs;
+  }
+
+  /** Somebody sets the wall clock, forwards or back. */
+  setWall(byMs: number): void {
+    this.#world.note(`a wall clock is set by ${(byMs / 1000).toFixed(0)} s`);
+    this.#wallOffsetMs += byMs;
+  }
+
+  /** Whether it has neither died nor stood still since. */
+  isCalmSince(at: number): boolean {
+    return !this.isDead && this.#stalledUntil < at;
   }
 
   after(atLeastMs: number, work: () => void): { cancel(): void } {

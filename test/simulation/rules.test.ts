@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { mutate } from "../support/mutation.ts";
 import { outputOf } from "../support/run-program.ts";
-import { DIRECTED } from "./directed.ts";
+import { BEYOND, DIRECTED, type Direct } from "./directed.ts";
 import { RULES } from "./rules.ts";
 import { simulate } from "./simulate.ts";
 
@@ -13,27 +13,30 @@ const MOST_SEEDS = 6000;
 const MOST_DIRECTED = 300;
 const HELD_SEEDS = 60;
 
+function directOf(schedule: string): Direct {
+  const direct = DIRECTED[schedule];
+  if (direct === undefined) throw new Error(`no schedule is called ${schedule}`);
+  return direct;
+}
+
 describe("without the rule that", () => {
   it.each(RULES)(
     "$rule ($id), the promise is broken, and that is seen",
-    async ({ without, schedule }) => {
+    async ({ id, without, schedule, says = "is VALID" }) => {
       const most = schedule === undefined ? MOST_SEEDS : MOST_DIRECTED;
-      const args = [RUNNER, String(most), ...(schedule === undefined ? [] : [schedule])];
-      const printed = await outputOf(process.execPath, args, { env: mutate(...without) });
-      expect(JSON.parse(printed).violation).toContain("is VALID");
+      const env = without.length === 0 ? {} : mutate(...without);
+      const printed = await outputOf(process.execPath, [RUNNER, String(most), id], { env });
+      const { seeds, violation } = JSON.parse(printed);
+      expect(violation).toContain(says);
+      // With the rule, the same schedule holds: it is the rule that was seen.
+      const how = schedule === undefined ? {} : { direct: directOf(schedule), play: "none" as const };
+      expect((await simulate({ seed: seeds, ...how })).violation).toBeUndefined();
     },
     60_000,
   );
 
-  it("nothing of another timeline is acknowledged, the promise is broken, and that is seen", async () => {
-    const direct = DIRECTED["a backup is restored"];
-    if (direct === undefined) throw new Error("the schedule is gone");
-    const violations = [];
-    for (let seed = 1; seed <= MOST_DIRECTED; seed++) {
-      const flaws = { acksAcrossTimelines: true };
-      violations.push((await simulate({ seed, direct, random: false, flaws })).violation);
-    }
-    expect(violations.filter((violation) => violation !== undefined)).not.toEqual([]);
+  it.each(Array.from({ length: 20 }, (_, index) => `R${index + 1}`))("is called %s, one is shown here", (id) => {
+    expect(RULES.filter((rule) => rule.id.split(",")[0] === id)).not.toEqual([]);
   });
 });
 
@@ -44,10 +47,15 @@ it("control: where a late registration acknowledges, the promise is broken, and 
 
 describe("with all rules, the promise holds", () => {
   it.each(Object.keys(DIRECTED))("when %s", async (name) => {
-    const direct = DIRECTED[name];
-    if (direct === undefined) throw new Error("the schedule is gone");
     for (let seed = 1; seed <= HELD_SEEDS; seed++) {
-      expect((await simulate({ seed, direct, random: false })).violation).toBeUndefined();
+      const { violation, trace } = await simulate({ seed, direct: directOf(name), play: "none" });
+      expect(violation, trace.join("\n")).toBeUndefined();
     }
+  });
+});
+
+describe("control: beyond its assumptions the promise ends", () => {
+  it.each(Object.entries(BEYOND))("where %s", async (_, direct) => {
+    expect((await simulate({ seed: 1, direct, play: "none" })).violation).toContain("is VALID");
   });
 });

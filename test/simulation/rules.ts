@@ -1,12 +1,18 @@
 import type { Mutation } from "../support/mutation.ts";
+import type { DatabaseFlaws } from "./database.ts";
 
 /** A rule of the protocol, and the product without it. */
 export interface Rule {
   readonly id: string;
   readonly rule: string;
+  /** Of the product's source; none where the rule lives in SQL, or in how the server is put together. */
   readonly without: readonly Mutation[];
+  /** Of the model of those. */
+  readonly flaws?: DatabaseFlaws;
   /** The schedule that shows it, where chance seldom finds one; see `directed.ts`. */
   readonly schedule?: string;
+  /** What the violation says. Default `is VALID`. */
+  readonly says?: "is LATE";
 }
 
 const KEEPER = "src/revocation/lease-keeper.ts";
@@ -83,6 +89,12 @@ export const RULES: readonly Rule[] = [
     without: [{ file: FEED, find: "    this.#options.cache.clear();\n", replace: "" }],
   },
   {
+    id: "R5, reads",
+    rule: "a registration cancels reads that are under way",
+    without: [{ file: "src/verify/fills.ts", find: "    this.#generation += 1;\n", replace: "" }],
+    schedule: "a node registers anew during a slow read",
+  },
+  {
     id: "R6",
     rule: "a renewal brings the feed, applied before the lease grows",
     without: [
@@ -92,6 +104,13 @@ export const RULES: readonly Rule[] = [
         replace: "",
       },
     ],
+  },
+  {
+    id: "R6, one snapshot",
+    rule: "a renewal reads changes and revision from one snapshot",
+    without: [],
+    flaws: { renewalsReadTwice: true },
+    schedule: "a renewal and a change meet, and nothing is pushed",
   },
   {
     id: "R7",
@@ -157,6 +176,39 @@ export const RULES: readonly Rule[] = [
     ],
   },
   {
+    id: "R11, a clock that is set",
+    rule: "a wall clock that is set back lengthens no lease",
+    without: [
+      {
+        file: "src/verify/lease.ts",
+        find: "return Math.max(0, this.#termMs - Math.max(monotonic, wall));",
+        replace: "return Math.max(0, this.#termMs - wall);",
+      },
+    ],
+    schedule: "a clock is set back while a node has no database",
+  },
+  {
+    id: "R12",
+    rule: "revisions follow the order of commits",
+    without: [],
+    flaws: { revisionsBeforeCommit: true },
+    schedule: "a renewal and a change meet, and nothing is pushed",
+  },
+  {
+    id: "R13",
+    rule: "a renewal is a write, which an isolated primary cannot commit",
+    without: [],
+    flaws: { renewalsAreReads: true },
+    schedule: "a primary is promoted, and the fence lets the leases through to the one that was",
+  },
+  {
+    id: "R14",
+    rule: "each start of a process has an epoch of its own",
+    without: [],
+    flaws: { reusesEpochs: true },
+    schedule: "a process takes the place of one that exits slowly",
+  },
+  {
     id: "R15",
     rule: "a holder is given up only after two waits without a renewal",
     without: [
@@ -166,6 +218,30 @@ export const RULES: readonly Rule[] = [
         replace: "< 0.3 * holder.termMs) return;",
       },
     ],
+  },
+  {
+    id: "R15, compared",
+    rule: "a holder that has renewed since it was seen is not given up",
+    without: [],
+    flaws: { collectsBlindly: true },
+    schedule: "a holder renews while it is given up",
+  },
+  {
+    id: "R15, gaps",
+    rule: "a collector that could not look starts its count again",
+    without: [
+      {
+        file: "src/revocation/collector.ts",
+        find: "if (doneMs - this.#lookedMs > termMs / 2) this.#silences.clear();",
+        replace: "",
+      },
+      {
+        file: "src/revocation/collector.ts",
+        find: "again.\n      this.#silences.clear();",
+        replace: "again.",
+      },
+    ],
+    schedule: "a backup is restored while a collector cannot look",
   },
   {
     id: "R16",
@@ -179,6 +255,24 @@ export const RULES: readonly Rule[] = [
     ],
   },
   {
+    id: "R16, a grace that ends soon",
+    rule: "what ends within a lease waits like what ends at once",
+    without: [
+      {
+        file: "src/manage/receipt.ts",
+        find: "now.getTime() + 2 * waitingTime(leaseMs, clockRateError)",
+        replace: "now.getTime()",
+      },
+    ],
+    schedule: "a secret ends after a grace that is shorter than a lease",
+  },
+  {
+    id: "R17",
+    rule: "misses are read from the primary",
+    without: [],
+    flaws: { readsLag: true },
+  },
+  {
     id: "R18",
     rule: "what is unknown is no OK",
     without: [
@@ -190,6 +284,19 @@ export const RULES: readonly Rule[] = [
       },
     ],
     schedule: "the revoker cannot read the registry",
+  },
+  {
+    id: "R18, renewals",
+    rule: "a renewal whose outcome is unknown grants nothing",
+    without: [
+      {
+        file: KEEPER,
+        find: "    } catch (error) {\n      this.#fail(attempt, error);",
+        replace:
+          "    } catch (error) {\n      this.#options.lease.grant(since, termMs);\n      this.#fail(attempt, error);",
+      },
+    ],
+    schedule: "a key is revoked as a node loses its lease, which it takes for renewed",
   },
   {
     id: "R19",
@@ -207,9 +314,46 @@ export const RULES: readonly Rule[] = [
     schedule: "a backup is restored",
   },
   {
+    id: "R19, acknowledgements",
+    rule: "what was acknowledged on another timeline does not count",
+    without: [],
+    flaws: { acksAcrossTimelines: true },
+    schedule: "a backup is restored",
+  },
+  {
+    id: "R19, new connections",
+    rule: "a new connection is used only where it leads to the database of the lease",
+    without: [],
+    flaws: { readsAnyServer: true },
+    schedule: "a primary is promoted, and new connections of a node lead to the one that was",
+  },
+  {
     id: "R20",
     rule: "a request joins a read only if its result could still be kept",
     without: [{ file: "src/verify/verifier.ts", find: "&& cache.mayJoin(running.fill)", replace: "" }],
+  },
+  {
+    id: "R20, token alive",
+    rule: "nobody joins a read that began before a change was applied",
+    without: [
+      {
+        file: "src/verify/fills.ts",
+        find: "token.generation === this.#generation && token.count === this.#count;",
+        replace: "token.generation === this.#generation;",
+      },
+    ],
+  },
+  {
+    id: "R20, leased now",
+    rule: "nobody joins a read once the lease is over",
+    without: [
+      {
+        file: "src/verify/secret-cache.ts",
+        find: "return this.#fills.isUntouched(token) && this.#options.lease.isLive();",
+        replace: "return this.#fills.isUntouched(token);",
+      },
+    ],
+    schedule: "a read is slower than a lease",
   },
   {
     id: "R20, ends meanwhile",
@@ -227,5 +371,11 @@ export const RULES: readonly Rule[] = [
     rule: "who lacks what was trimmed registers anew",
     without: [{ file: KEEPER, find: "appliedRevision >= seen.trimmedRevision &&", replace: "" }],
     schedule: "the feed is trimmed beyond what a node has",
+  },
+  {
+    id: "P1-live",
+    rule: "a revocation ends its wait when the last lease is over",
+    without: [{ file: BARRIER, find: "const leftMs = endsMs - clocks.monotonicMs();", replace: "const leftMs = 1e9;" }],
+    says: "is LATE",
   },
 ];

@@ -17,8 +17,9 @@ import { Lease } from "../../src/verify/lease.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
 import { Verifier } from "../../src/verify/verifier.ts";
 import type { Chance } from "../support/chance.ts";
-import type { Database } from "./database.ts";
+import type { Database, DatabaseFlaws } from "./database.ts";
 import type { Machine } from "./machine.ts";
+import type { Links } from "./network.ts";
 
 export const CLOCK_RATE_ERROR = 0.02;
 
@@ -26,17 +27,12 @@ const keyring = {
   recognise: (secret: string) => ({ kind: "genuine", digest: Buffer.from(secret) }),
 } as unknown as Keyring;
 
-/** How a node reaches what is outside: every call may be late, lost, or done and its answer lost. */
-export interface Links {
-  /** `purpose` tells apart connections that fail apart. */
-  ask<T>(machine: Machine, purpose: "lease" | "read" | "change", statement: (database: Database) => T): Promise<T>;
-  send(from: Machine, message: Change | Ack): void;
-}
-
 /** The product's own classes, put together as the server does it, on a machine of the simulation. */
 export class SimNode {
   readonly machine: Machine;
   readonly cache: SecretCache;
+  readonly epoch: string;
+  readonly termMs: number;
   readonly keeper: LeaseKeeper;
   readonly verifier: Verifier;
   readonly outcomes: { confirmed: number; expired: number }[] = [];
@@ -53,20 +49,27 @@ export class SimNode {
     readonly chance: Chance;
     readonly epoch: string;
     readonly termMs: number;
+    readonly flaws: DatabaseFlaws;
     readonly onCollected: () => void;
-    readonly now: () => number;
+    readonly onDatabase: (identity: string) => void;
   }) {
-    const { machine, links, chance, epoch, termMs, onCollected, now } = options;
+    const { machine, links, chance, epoch, termMs, flaws, onCollected, onDatabase } = options;
     this.machine = machine;
+    this.epoch = epoch;
+    this.termMs = termMs;
     this.#links = links;
     const clocks = machine;
     const timers = machine;
     const random = (bytes: number) => new Uint8Array(bytes);
     const registry: LeaseRegistry = {
       register: (registrant) => links.ask(machine, "lease", (database) => database.register(registrant)),
-      renew: (lease) => links.ask(machine, "lease", (database) => database.renew(lease)),
+      renew: async (lease) => {
+        const seen = await links.ask(machine, "lease", (database) => database.renew(lease));
+        if (seen === undefined || !flaws.renewalsReadTwice) return seen;
+        return { ...seen, ...(await links.ask(machine, "lease", (database) => database.see())) };
+      },
       leave: (own) => links.ask(machine, "lease", (database) => database.leave(own)),
-      list: () => links.ask(machine, "change", (database) => database.list()),
+      list: () => links.ask(machine, "look", (database) => database.list()),
       collect: (holder) => links.ask(machine, "change", (database) => database.collect(holder)),
       reconnect: () => undefined,
     };
@@ -77,7 +80,7 @@ export class SimNode {
     const feed = new Feed({ epoch, cache: this.cache, bus });
     this.keeper = new LeaseKeeper({
       ...{ epoch, termMs, usesRevocationSet: false, registry, lease, feed, clocks, timers },
-      jitter: () => chance.next(),
+      ...{ onDatabase, jitter: () => chance.next() },
     });
     this.#collector = new Collector({
       ...{ registry, clocks, timers, termMs, clockRateError: CLOCK_RATE_ERROR, onCollected },
@@ -89,7 +92,7 @@ export class SimNode {
     this.#revoker = new Revoker({ bus, barrier, set: undefined, clocks, readSetMarker: async () => "" });
     this.verifier = new Verifier({
       ...{ keyring, cache: this.cache, onLoss: undefined, appliedRevision: () => feed.appliedRevision },
-      find: (digests) => this.#find(digests, now),
+      find: (digests) => this.#find(digests),
     });
   }
 
@@ -142,11 +145,11 @@ export class SimNode {
     await settle(deps, { key, now: new Date(0), changed });
   }
 
-  async #find(digests: readonly Buffer[], now: () => number): Promise<Map<string, FoundSecret>> {
+  async #find(digests: readonly Buffer[]): Promise<Map<string, FoundSecret>> {
     const found = await this.#links.ask(this.machine, "read", (database) =>
       digests.map((digest) => {
         const [keyId = "", version = "1"] = digest.toString().split("#");
-        return [digest.toString("hex"), database.find(keyId, Number(version), now())] as const;
+        return [digest.toString("hex"), database.find(keyId, Number(version))] as const;
       }),
     );
     return new Map(found);

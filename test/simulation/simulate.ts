@@ -1,16 +1,22 @@
+import type { Counts } from "./counts.ts";
 import type { DatabaseFlaws } from "./database.ts";
 import { improvise } from "./improvise.ts";
-import { type Counts, Run } from "./run.ts";
+import { improviseWidely } from "./improvise-widely.ts";
+import { Run } from "./run.ts";
 
-export type { Counts, Run };
+export type { Run };
+
+/** `wide` has everything that `narrow` has not: rivals, changes of D, failovers, backups, clocks that are set. */
+export type Play = "narrow" | "wide";
+export const PLAYS: readonly Play[] = ["narrow", "wide"];
 
 export interface Scenario {
   readonly seed: number;
   readonly flaws?: DatabaseFlaws;
   /** What is done to this schedule beside, or instead of, what chance does. */
   readonly direct?: (run: Run) => void;
-  /** Default true. */
-  readonly random?: boolean;
+  /** What chance does. Default `narrow`, of which seeds are remembered: it must not change. */
+  readonly play?: Play | "none";
   /** Milliseconds of true time. */
   readonly lastsMs?: number;
 }
@@ -25,13 +31,18 @@ export interface Outcome {
 export async function simulate(scenario: Scenario): Promise<Outcome> {
   const run = new Run(scenario.seed, scenario.flaws ?? {});
   const lastsMs = scenario.lastsMs ?? 5000;
-  if (scenario.random ?? true) improvise(run, lastsMs);
+  const play = scenario.play ?? "narrow";
+  if (play === "narrow") improvise(run, lastsMs);
+  if (play === "wide") improviseWidely(run, lastsMs);
   scenario.direct?.(run);
-  for (let at = 250; at <= lastsMs && run.violation === undefined; at += 250) await run.world.passUntil(at);
+  for (let at = 250; at <= lastsMs && run.promises.violation === undefined; at += 250) await run.world.passUntil(at);
   for (const node of run.nodes) {
     run.counts.discarded += node.cache.counters.discardedFills;
     run.counts.registrations += node.keeper.registrations;
+    run.counts.reRegistrations += Math.max(0, node.keeper.registrations - 1);
     for (const { expired } of node.outcomes) run.counts[expired > 0 ? "waited" : "acknowledged"] += 1;
   }
-  return { violation: run.violation, trace: run.world.trace, counts: run.counts };
+  const { violation } = run.promises;
+  if (violation !== undefined) run.world.note(violation);
+  return { violation, trace: run.world.trace, counts: run.counts };
 }
