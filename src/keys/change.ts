@@ -2,6 +2,8 @@
 export interface Change {
   /** Its place in the feed: revisions follow commit order, without gaps. */
   readonly revision: number;
+  /** Of the database that it was committed to: a restored backup uses revisions again. */
+  readonly identity: string;
   /** `all` where they are too many to name: whoever hears of it drops everything. */
   readonly keyIds: readonly string[] | "all";
 }
@@ -11,6 +13,8 @@ export interface Ack {
   /** The verifier's. */
   readonly epoch: string;
   readonly revision: number;
+  /** Of the database that the verifier works with. */
+  readonly identity: string;
 }
 
 /** Keys that one message names at most; more are `all`. */

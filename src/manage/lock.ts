@@ -2,24 +2,26 @@ import { credentialInvalid } from "../access/authenticate.ts";
 import type { Caller } from "../access/caller.ts";
 import { confinedTo, type Permission, requirePermission } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
-import type { KeyRecord } from "../keys/key.ts";
+import type { KeyRecord, SecretRecord } from "../keys/key.ts";
 import { lockKey } from "../postgres/keys.ts";
 import { findSecret } from "../postgres/secrets.ts";
 import type { Database } from "../postgres/storage.ts";
-import { readDatabaseTime } from "../postgres/time.ts";
+import { type DatabaseMoment, readDatabaseMoment } from "../postgres/time.ts";
 import { decide } from "../verify/decide.ts";
 
 /** What a change holds, as of its locks. */
-export interface Locked {
+export interface Locked extends DatabaseMoment {
   /** The caller with the scopes that its key has now. */
   readonly caller: Caller;
-  readonly now: Date;
 }
 
 /** Holds the caller's key, and checks again that it is good for this: authority never comes from before the lock. */
 export async function lockCaller(transaction: Database, caller: Caller, permission: Permission): Promise<Locked> {
-  const held = caller.kind === "service" ? await lockKey(transaction, caller.keyId, "share") : undefined;
-  return judge(transaction, { caller, permission, held });
+  const [held, known] = await Promise.all([
+    caller.kind === "service" ? lockKey(transaction, caller.keyId, "share") : undefined,
+    readCredential(transaction, caller),
+  ]);
+  return judge({ caller, permission, held, ...known });
 }
 
 /**
@@ -34,12 +36,15 @@ export async function lockKeyAndCaller(
   by: { readonly caller: Caller; readonly permission: Permission },
 ): Promise<Locked & { readonly key: KeyRecord }> {
   const callerId = by.caller.kind === "service" ? by.caller.keyId : undefined;
-  const rows = new Map<string, KeyRecord | undefined>();
-  for (const id of new Set([keyId, ...(callerId === undefined ? [] : [callerId])].sort())) {
-    rows.set(id, await lockKey(transaction, id, id === keyId ? "update" : "share"));
-  }
-  const locked = await judge(transaction, { ...by, held: callerId === undefined ? undefined : rows.get(callerId) });
-  const key = rows.get(keyId);
+  const ids = [...new Set([keyId, callerId ?? keyId])].sort();
+  // Asked together, done one after the other.
+  const [rows, known] = await Promise.all([
+    Promise.all(ids.map((id) => lockKey(transaction, id, id === keyId ? "update" : "share"))),
+    readCredential(transaction, by.caller),
+  ]);
+  const found = (id: string | undefined) => rows.find((row) => row?.id === id);
+  const locked = judge({ ...by, held: found(callerId), ...known });
+  const key = found(keyId);
   if (key === undefined || !mayKnow(by.caller, key)) throw keyNotFound(keyId);
   return { ...locked, key };
 }
@@ -54,19 +59,33 @@ export function keyNotFound(keyId: string): ClavigerError {
   return new ClavigerError("KEY_NOT_FOUND", `there is no key ${keyId}. Check the id`, { metadata: { key_id: keyId } });
 }
 
-async function judge(
-  transaction: Database,
-  claim: { readonly caller: Caller; readonly permission: Permission; readonly held: KeyRecord | undefined },
-): Promise<Locked> {
-  const { caller, held } = claim;
+/** What a caller presented, and the time at which it is judged. */
+interface Credential extends DatabaseMoment {
+  readonly secret: SecretRecord | undefined;
+}
+
+async function readCredential(transaction: Database, caller: Caller): Promise<Credential> {
+  const [secret, moment] = await Promise.all([
+    caller.kind === "service" ? findSecret(transaction, caller.keyId, caller.version) : undefined,
+    readDatabaseMoment(transaction),
+  ]);
+  return { secret, ...moment };
+}
+
+function judge(
+  claim: Credential & {
+    readonly caller: Caller;
+    readonly permission: Permission;
+    readonly held: KeyRecord | undefined;
+  },
+): Locked {
+  const { caller, held, secret, now, identity } = claim;
   const fresh = caller.kind === "service" ? { ...caller, scopes: held?.scopes ?? [] } : caller;
-  const secret = caller.kind === "service" ? await findSecret(transaction, caller.keyId, caller.version) : undefined;
-  const now = await readDatabaseTime(transaction);
   if (caller.kind === "service") {
     if (held === undefined || secret === undefined) throw credentialInvalid("unknown");
     const { verdict } = decide({ key: held, secret, now }, { requiredScopes: [], clientIp: caller.address });
     if (verdict !== "valid") throw credentialInvalid(verdict);
   }
   requirePermission(fresh, claim.permission);
-  return { caller: fresh, now };
+  return { caller: fresh, now, identity };
 }

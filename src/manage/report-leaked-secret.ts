@@ -3,7 +3,7 @@ import { redactSecrets } from "../keys/redact.ts";
 import { isLive } from "../keys/state.ts";
 import { lockKey } from "../postgres/keys.ts";
 import { findByDigests, findSecret } from "../postgres/secrets.ts";
-import { readDatabaseTime } from "../postgres/time.ts";
+import { readDatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { record } from "./record.ts";
 import { logRevocation } from "./revoke-key.ts";
@@ -33,7 +33,8 @@ export async function reportLeakedSecret(
     if (found === undefined) return undefined;
     const key = await lockKey(transaction, found.key.id, "update");
     const secret = await findSecret(transaction, found.key.id, found.secret.version);
-    const now = await readDatabaseTime(transaction);
+    const moment = await readDatabaseMoment(transaction);
+    const { now } = moment;
     if (key === undefined || secret === undefined) return undefined;
     const actor = { ...actorOf(caller), keyId: key.id };
     // Whoever reports a leak is likely to paste it into the source as well.
@@ -47,17 +48,17 @@ export async function reportLeakedSecret(
         ? [{ action: "key.revoked", ...about, details: { reason: "compromised", note: source } } as const]
         : []),
     ]);
-    if (!alive) return { key, now, actor, view: undefined };
+    if (!alive) return { key, moment, actor, view: undefined };
     const change = { revokeTime: now, revokedBy: actor, revokeReason: "compromised", revokeNote: source } as const;
-    const view = await writeChange(transaction, { key, now }, { change, narrows: true });
-    return { key: view.key, now, actor, view };
+    const view = await writeChange(transaction, { key, ...moment }, { change, narrows: true });
+    return { key: view.key, moment, actor, view };
   });
   if (report === undefined) return;
-  const { key, now, actor, view } = report;
+  const { key, moment, actor, view } = report;
   if (view !== undefined) logRevocation(deps, view, actor);
   deps.log.warn(
     { event: "secret.leaked", keyId: key.id, owner: key.owner, revoked: view !== undefined, actor },
     "leaked secret reported",
   );
-  await settle(deps, { key, now, changed: view !== undefined });
+  await settle(deps, { ...moment, ...view, key, changed: view !== undefined });
 }

@@ -25,17 +25,20 @@ export async function retireSecret(
   const { keyId, version } = command;
   const retirement = await deps.storage.transaction(async (transaction) => {
     const held = await lockKeyAndCaller(transaction, keyId, { caller, permission: "claviger:keys.revoke" });
-    const { key, now } = held;
+    const { key, now, identity } = held;
     const secret = await findSecret(transaction, keyId, version);
     if (secret === undefined) throw versionNotFound(command);
     if (key.revokeTime !== null || !isLive(secret, now)) {
-      const view = { key, secrets: await viewSecrets(transaction, key, now), now };
+      const view = { key, secrets: await viewSecrets(transaction, key, now), now, identity };
       return { view, changed: false };
     }
-    await endSecret(transaction, secret, now);
     const happening = { action: "secret.retired", keyId, owner: key.owner, time: now, details: { version } } as const;
-    await record(transaction, { deps, caller }, [happening]);
-    return { view: await writeChange(transaction, held, { change: {}, narrows: true }), changed: true };
+    const [, , view] = await Promise.all([
+      endSecret(transaction, secret, now),
+      record(transaction, { deps, caller }, [happening]),
+      writeChange(transaction, held, { change: {}, narrows: true }),
+    ]);
+    return { view, changed: true };
   });
   if (retirement.changed) {
     deps.log.info({ event: "secret.retired", keyId, version, actor: actorOf(caller) }, "secret retired");

@@ -4,7 +4,7 @@ import { redactSecrets } from "../keys/redact.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";
 import type { Receipt } from "./receipt.ts";
-import { record } from "./record.ts";
+import { type Happening, record } from "./record.ts";
 import { settle } from "./settle.ts";
 import { viewSecrets } from "./view.ts";
 import { writeChange } from "./write-change.ts";
@@ -25,16 +25,18 @@ export async function revokeKey(
   const actor = actorOf(caller);
   const revocation = await deps.storage.transaction(async (transaction) => {
     const held = await lockKeyAndCaller(transaction, keyId, { caller, permission: "claviger:keys.revoke" });
-    const { key, now } = held;
+    const { key, now, identity } = held;
     if (key.revokeTime !== null) {
-      return { view: { key, secrets: await viewSecrets(transaction, key, now), now }, changed: false };
+      return { view: { key, secrets: await viewSecrets(transaction, key, now), now, identity }, changed: false };
     }
     const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: redactSecrets(note) };
     const details = revocationDetails(command);
-    await record(transaction, { deps, caller }, [
-      { action: "key.revoked", keyId, owner: key.owner, time: now, details },
+    const happening: Happening = { action: "key.revoked", keyId, owner: key.owner, time: now, details };
+    const [, view] = await Promise.all([
+      record(transaction, { deps, caller }, [happening]),
+      writeChange(transaction, held, { change, narrows: true }),
     ]);
-    return { view: await writeChange(transaction, held, { change, narrows: true }), changed: true };
+    return { view, changed: true };
   });
   const { view, changed } = revocation;
   if (changed) logRevocation(deps, view, actor);

@@ -5,7 +5,7 @@ import { redactSecrets } from "../keys/redact.ts";
 import { changeKeys, countUnrevoked, type KeyFilter, listUnsettled, lockUnrevoked } from "../postgres/keys.ts";
 import { lockOwner } from "../postgres/owners.ts";
 import { readRevision } from "../postgres/revisions.ts";
-import { readDatabaseTime } from "../postgres/time.ts";
+import { readDatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockCaller } from "./lock.ts";
 import { type Receipt, receiptOf, settledReceipt } from "./receipt.ts";
@@ -49,23 +49,25 @@ export async function revokeKeys(
 async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys): Promise<number> {
   const { filter, reason, note } = command;
   const actor = actorOf(caller);
-  const rows = await deps.storage.transaction(async (transaction) => {
+  const { rows, identity } = await deps.storage.transaction(async (transaction) => {
     if (filter.owner !== undefined) await lockOwner(transaction, filter.owner);
     const held = await lockUnrevoked(transaction, filter, deps.policy.revokeBatchSize);
-    if (held.length === 0) return [];
-    const now = await readDatabaseTime(transaction);
+    const { now, identity } = await readDatabaseMoment(transaction);
+    if (held.length === 0) return { rows: [], identity };
     const details = revocationDetails(command);
     const happenings = held.map((key) => ({ action: "key.revoked" as const, ...key, time: now, details }));
     await record(transaction, { deps, caller }, happenings);
     const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: redactSecrets(note) };
     const ids = held.map((key) => key.keyId);
-    return changeKeys(transaction, { ids, change, updateTime: now, narrows: true });
+    return { rows: await changeKeys(transaction, { ids, change, updateTime: now, narrows: true }), identity };
   });
   const [first] = rows;
   if (first === undefined) return 0;
-  const { revision } = first;
-  void deps.revoker.announce({ revision, keyIds: rows.map((key) => key.id) });
-  for (const { id: keyId, owner } of rows) {
+  const { setMarker } = first;
+  const { revision } = first.key;
+  void deps.revoker.announce({ revision, identity, keyIds: rows.map(({ key }) => key.id) }, setMarker);
+  for (const { key } of rows) {
+    const { id: keyId, owner } = key;
     deps.log.info({ event: "key.revoked", keyId, owner, reason, revision, actor }, "key revoked");
   }
   return rows.length;
@@ -73,19 +75,19 @@ async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys
 
 /** Waits for every key of the filter that is revoked and not obeyed everywhere, by whichever call. */
 async function settleAll(deps: ManageDeps, filter: RevokeKeys["filter"]): Promise<Receipt> {
-  const { now, last, unsettled } = await deps.storage.read(async (database) => ({
-    now: await readDatabaseTime(database),
-    last: await readRevision(database),
-    unsettled: await listUnsettled(database, filter),
+  const { now, identity, last, unsettled } = await deps.storage.transaction(async (transaction) => ({
+    ...(await readDatabaseMoment(transaction)),
+    last: await readRevision(transaction),
+    unsettled: await listUnsettled(transaction, filter),
   }));
   const revision = unsettled.reduce((last, key) => Math.max(last, key.revision), 0);
   if (revision === 0) return settledReceipt(last, now);
   const ids = unsettled.map((key) => key.keyId);
   const areOfOneChange = unsettled.every((key) => key.revision === revision) && ids.length <= MAX_NAMED_KEYS;
   // An acknowledgement is for one revision: of several, it must be one of dropping everything.
-  const settlement = await deps.revoker.settle({ revision, keyIds: areOfOneChange ? ids : "all" });
+  const settlement = await deps.revoker.settle({ revision, identity, keyIds: areOfOneChange ? ids : "all" });
   for (let from = 0; from < ids.length; from += MAX_NAMED_KEYS) {
-    remember(deps, { revision, keyIds: ids.slice(from, from + MAX_NAMED_KEYS) });
+    remember(deps, { revision, identity, keyIds: ids.slice(from, from + MAX_NAMED_KEYS) });
   }
   return receiptOf(revision, now, settlement);
 }

@@ -1,14 +1,16 @@
 import type { Change } from "../keys/change.ts";
 import type { KeyRecord } from "../keys/key.ts";
 import { settleKeys } from "../postgres/keys.ts";
+import type { DatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { type Receipt, receiptOf, settledReceipt } from "./receipt.ts";
 
 /** What a management call has left behind. */
-export interface Outcome {
+export interface Outcome extends DatabaseMoment {
   readonly key: KeyRecord;
-  readonly now: Date;
   readonly changed: boolean;
+  /** What `changeKeys` returned; missing where nothing was changed. */
+  readonly setMarker?: string;
 }
 
 /**
@@ -16,24 +18,22 @@ export interface Outcome {
  * what changed, and returns once everything that was ever taken from the key is obeyed everywhere. So a repetition
  * after a crash waits again (rule R16).
  */
-export async function settle(deps: ManageDeps, { key, now, changed }: Outcome): Promise<Receipt> {
+export async function settle(deps: ManageDeps, { key, now, identity, changed, setMarker }: Outcome): Promise<Receipt> {
   const { narrowedRevision, settledRevision } = key;
   const isUnsettled = narrowedRevision > settledRevision;
   if (changed && !(isUnsettled && narrowedRevision === key.revision)) {
-    void deps.revoker.announce({ revision: key.revision, keyIds: [key.id] });
+    void deps.revoker.announce({ revision: key.revision, identity, keyIds: [key.id] }, setMarker);
   }
   if (!isUnsettled) return settledReceipt(narrowedRevision, now);
-  const settlement = await deps.revoker.settle({ revision: narrowedRevision, keyIds: [key.id] });
-  remember(deps, { revision: narrowedRevision, keyIds: [key.id] });
+  const change = { revision: narrowedRevision, identity, keyIds: [key.id] };
+  const settlement = await deps.revoker.settle(change, setMarker);
+  remember(deps, change);
   return receiptOf(narrowedRevision, now, settlement);
 }
 
 /** Nobody waits for it: if it is lost, a repetition waits once more than it needs. */
-export function remember(
-  { storage, log }: ManageDeps,
-  { revision, keyIds }: Change & { keyIds: readonly string[] },
-): void {
+export function remember({ storage, log }: ManageDeps, change: Change & { keyIds: readonly string[] }): void {
   storage
-    .read((database) => settleKeys(database, keyIds, revision))
+    .read((database) => settleKeys(database, change))
     .catch((error: unknown) => log.warn({ err: error }, "a revocation is effective, and that could not be remembered"));
 }

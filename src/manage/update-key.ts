@@ -39,9 +39,12 @@ export async function updateKey(
     requireEtag(key, command.etag);
     const details = detailsOf(key, update);
     const happening = { action: "key.updated", keyId: key.id, owner: key.owner, time: held.now, details } as const;
-    await record(transaction, { deps, caller }, [happening]);
     const narrows = isNarrower(key, next);
-    return { view: await writeChange(transaction, held, { change: update, narrows }), narrows };
+    const [, view] = await Promise.all([
+      record(transaction, { deps, caller }, [happening]),
+      writeChange(transaction, held, { change: update, narrows }),
+    ]);
+    return { view, narrows };
   });
   const receipt = await settle(deps, { ...view, changed: true });
   return { view, receipt: narrows ? receipt : undefined };

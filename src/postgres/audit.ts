@@ -20,8 +20,10 @@ const SEALER_LOCK = 0x7365616c;
 /** Writes events, to be sealed later, in the transaction of what they tell. */
 export async function insertEvents(transaction: Database, events: readonly SignedEvent[]): Promise<void> {
   const rows = events.map(({ event, signature }) => ({ ...event, root: signature.rootId, mac: signature.mac }));
-  await transaction.insert(auditEvent).values(rows);
-  await transaction.insert(auditPending).values(events.map(({ event }) => ({ eventId: event.id })));
+  await Promise.all([
+    transaction.insert(auditEvent).values(rows),
+    transaction.insert(auditPending).values(events.map(({ event }) => ({ eventId: event.id }))),
+  ]);
 }
 
 /** Waits to be the only sealer until the end of the transaction. */

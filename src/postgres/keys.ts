@@ -1,7 +1,8 @@
 import { and, desc, eq, getTableColumns, gt, inArray, isNotNull, isNull, lt, lte, type SQL, sql } from "drizzle-orm";
+import type { Change } from "../keys/change.ts";
 import type { KeyRecord } from "../keys/key.ts";
 import type { KeyState } from "../keys/state.ts";
-import { nextRevision } from "./revisions.ts";
+import { databaseIdentity, nextRevision } from "./revisions.ts";
 import { apiKey, invalidation, secretVersion } from "./schema.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime } from "./time.ts";
@@ -58,11 +59,21 @@ export interface KeysChange {
   readonly narrows: boolean;
 }
 
+/** A key as a change has left it. */
+export interface ChangedKey {
+  readonly key: KeyRecord;
+  /** Of the revocation set, valid at this change: one that replaces it later comes with a floor that covers the change. */
+  readonly setMarker: string;
+}
+
 /**
  * Writes the same change to keys that the transaction holds, with the revision that it takes and its place in the feed;
  * all in one statement, since every other change waits from there until the commit.
  */
-export async function changeKeys(transaction: Database, { ids, change, updateTime, narrows }: KeysChange) {
+export async function changeKeys(
+  transaction: Database,
+  { ids, change, updateTime, narrows }: KeysChange,
+): Promise<ChangedKey[]> {
   const next = nextRevision(transaction);
   const noted = transaction
     .$with("noted", {})
@@ -80,17 +91,29 @@ export async function changeKeys(transaction: Database, { ids, change, updateTim
     })
     .from(next)
     .where(inArray(apiKey.id, [...ids]))
-    .returning(getTableColumns(apiKey));
+    .returning({ key: getTableColumns(apiKey), setMarker: sql<string>`${next.setMarker}` });
   if (rows.length !== ids.length) throw new Error(`a change of ${ids.length} keys met ${rows.length}`);
   return rows;
 }
 
-/** Remembers that what took validity away from the keys, up to `revision`, is obeyed everywhere. */
-export async function settleKeys(database: Database, ids: readonly string[], revision: number): Promise<void> {
+/**
+ * Remembers that what took validity away from the keys, up to `revision` of that database, is obeyed everywhere. Not in
+ * another: a restored backup uses revisions again.
+ */
+export async function settleKeys(
+  database: Database,
+  { keyIds, revision, identity }: Change & { readonly keyIds: readonly string[] },
+): Promise<void> {
   await database
     .update(apiKey)
     .set({ settledRevision: revision })
-    .where(and(inArray(apiKey.id, [...ids]), lt(apiKey.settledRevision, revision)));
+    .where(
+      and(
+        inArray(apiKey.id, [...keyIds]),
+        lt(apiKey.settledRevision, revision),
+        sql`${databaseIdentity} = ${identity}`,
+      ),
+    );
 }
 
 /** Ids and revisions of the revoked keys of the filter that are not known to be obeyed everywhere. */

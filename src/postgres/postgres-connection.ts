@@ -3,8 +3,8 @@ import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import { isAway } from "./errors.ts";
+import { databaseIdentity } from "./revisions.ts";
 import type { Connection } from "./storage.ts";
-import { databaseIdentity } from "./verifiers.ts";
 
 export interface PostgresOptions {
   /** `postgres://user:password@host:port/database`. */
@@ -52,6 +52,8 @@ export function connectPostgres(options: PostgresOptions): Connection {
     lock_timeout: options.lockTimeoutMs,
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
     keepAlive: true,
+    // What a transaction asks together goes in one round trip: with it `RevokeKey` takes PIPELINED.
+    pipeline: true,
     stream: () => tracked(new Socket(), sockets),
     verify: (client, done) => void checkIdentity(client, options.isExpected).then(done, done),
   });

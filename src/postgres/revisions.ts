@@ -13,7 +13,7 @@ export function nextRevision(transaction: Database) {
       .update(revision)
       .set({ rev: sql`${revision.rev} + 1` })
       .where(eq(revision.id, 1))
-      .returning({ rev: revision.rev }),
+      .returning({ rev: revision.rev, setMarker: revision.setMarker }),
   );
 }
 
@@ -21,6 +21,13 @@ export function nextRevision(transaction: Database) {
 export const lastRevision = sql<number>`(select ${revision.rev} from ${revision} where ${revision.id} = 1)`.mapWith(
   revision.rev,
 );
+
+/**
+ * The cluster, the server and its timeline (rule R19). Not `pg_control_checkpoint`, whose timeline lags a promotion. On
+ * a standby this fails, and with it the statement.
+ */
+export const databaseIdentity = sql<string>`(select ${revision.clusterId} || ':' || system_identifier || ':' ||
+  substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from ${revision}, pg_control_system())`;
 
 /** The name of this database between all that share a Redis; made by the first migration. */
 export async function readClusterId(database: Database): Promise<string> {

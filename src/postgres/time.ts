@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { databaseIdentity } from "./revisions.ts";
 import { apiKey, revision } from "./schema.ts";
 import type { Database } from "./storage.ts";
 
@@ -13,4 +14,17 @@ export async function readDatabaseTime(database: Database): Promise<Date> {
   const [row] = await database.select({ now: databaseTime }).from(revision);
   if (row === undefined) throw new Error("table revision has lost its row");
   return row.now;
+}
+
+/** When something is judged, by the clock of which database. */
+export interface DatabaseMoment {
+  readonly now: Date;
+  readonly identity: string;
+}
+
+/** As `readDatabaseTime`; for what becomes a change, whose revision means nothing to another database. */
+export async function readDatabaseMoment(database: Database): Promise<DatabaseMoment> {
+  const [row] = await database.select({ now: databaseTime, identity: databaseIdentity }).from(revision);
+  if (row === undefined) throw new Error("table revision has lost its row");
+  return row;
 }

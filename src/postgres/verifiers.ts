@@ -1,5 +1,6 @@
 import { and, eq, gt, isNull, lt, sql } from "drizzle-orm";
 import { MAX_NAMED_KEYS } from "../keys/change.ts";
+import { databaseIdentity } from "./revisions.ts";
 import { invalidation, revision, verifier } from "./schema.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime } from "./time.ts";
@@ -13,13 +14,6 @@ export interface NewVerifier {
   readonly termMs: number;
   readonly usesRevocationSet: boolean;
 }
-
-/**
- * The cluster, the server and its timeline (rule R19). Not `pg_control_checkpoint`, whose timeline lags a promotion. On
- * a standby this fails, and with it the statement.
- */
-export const databaseIdentity = sql<string>`(select ${revision.clusterId} || ':' || system_identifier || ':' ||
-  substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from ${revision}, pg_control_system())`;
 
 const seen = { revision: revision.rev, setMarker: revision.setMarker, identity: databaseIdentity };
 

@@ -128,16 +128,20 @@ export class RedisBus {
   }
 }
 
-function readChange({ revision, keyIds }: Readonly<Record<string, unknown>>): Change | undefined {
-  if (!isRevision(revision)) return undefined;
-  if (keyIds === "all") return { revision, keyIds };
+function readChange({ revision, identity, keyIds }: Readonly<Record<string, unknown>>): Change | undefined {
+  if (!isRevision(revision) || !isName(identity)) return undefined;
+  if (keyIds === "all") return { revision, identity, keyIds };
   const isNamed =
     Array.isArray(keyIds) && keyIds.length <= MAX_NAMED_KEYS && keyIds.every((keyId) => typeof keyId === "string");
-  return isNamed ? { revision, keyIds } : undefined;
+  return isNamed ? { revision, identity, keyIds } : undefined;
 }
 
-function readAck({ revision, epoch }: Readonly<Record<string, unknown>>): Ack | undefined {
-  return isRevision(revision) && typeof epoch === "string" && epoch !== "" ? { epoch, revision } : undefined;
+function readAck({ revision, identity, epoch }: Readonly<Record<string, unknown>>): Ack | undefined {
+  return isRevision(revision) && isName(identity) && isName(epoch) ? { epoch, revision, identity } : undefined;
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
 }
 
 function isRevision(value: unknown): value is number {

@@ -4,7 +4,8 @@ import { Barrier, type BarrierPassed } from "./barrier.ts";
 import { FakeRegistry } from "./fake-registry.ts";
 import { InProcessBus } from "./in-process-bus.ts";
 
-const change = { revision: 5, keyIds: ["key_a"] };
+const identity = "db";
+const change = { revision: 5, identity, keyIds: ["key_a"] };
 const W = (3000 * 1.02) / 0.98;
 
 let clocks: FakeClocks;
@@ -39,12 +40,12 @@ describe("the barrier", () => {
     registry.add({ epoch: "b" });
     begin();
     await clocks.pass(0);
-    bus.acknowledge({ epoch: "a", revision: 5 });
-    bus.acknowledge({ epoch: "b", revision: 4 });
-    bus.acknowledge({ epoch: "b", revision: 6 });
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
+    bus.acknowledge({ epoch: "b", revision: 4, identity });
+    bus.acknowledge({ epoch: "b", revision: 6, identity });
     await clocks.pass(0);
     expect(outcome).toBeUndefined();
-    bus.acknowledge({ epoch: "b", revision: 5 });
+    bus.acknowledge({ epoch: "b", revision: 5, identity });
     await clocks.pass(0);
     expect(outcome).toMatchObject({ confirmed: 2, expired: 0, isAcknowledgedByAll: true });
   });
@@ -53,7 +54,7 @@ describe("the barrier", () => {
     const gate = Promise.withResolvers<void>();
     registry.before = () => gate.promise;
     begin();
-    bus.acknowledge({ epoch: "a", revision: 5 });
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
     gate.resolve();
     await clocks.pass(0);
     expect(outcome).toMatchObject({ confirmed: 1, expired: 0 });
@@ -83,7 +84,7 @@ describe("the barrier", () => {
     await clocks.pass(1);
     registry.add({ epoch: "late" });
     registry.rows.delete("b");
-    bus.acknowledge({ epoch: "a", revision: 5 });
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
     await clocks.pass(30);
     expect(outcome).toMatchObject({ confirmed: 1, expired: 0 });
   });
@@ -91,7 +92,7 @@ describe("the barrier", () => {
   it("does not wait for one that was collected, and does not call it acknowledged", async () => {
     registry.add({ epoch: "b", isCollected: true, usesRevocationSet: true });
     begin();
-    bus.acknowledge({ epoch: "a", revision: 5 });
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
     await clocks.pass(0);
     expect(outcome).toMatchObject({ confirmed: 1, isAcknowledgedByAll: false, usesRevocationSet: true });
   });

@@ -96,7 +96,7 @@ export class Barrier {
       },
     };
     const unsubscribe = bus.onAck((ack) => {
-      if (ack.revision !== change.revision) return;
+      if (ack.revision !== change.revision || ack.identity !== change.identity) return;
       acked.add(ack.epoch);
       check();
     });

@@ -2,6 +2,7 @@ import type { Ack, Change } from "../keys/change.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
 import { AckTree } from "./ack-tree.ts";
 import type { ChangeBus } from "./change-bus.ts";
+import type { Registered } from "./lease-registry.ts";
 
 export interface FeedOptions {
   readonly epoch: string;
@@ -14,6 +15,7 @@ export class Feed {
   /** Whoever leases from this verifier. */
   readonly tree = new AckTree();
   readonly #options: FeedOptions;
+  #identity = "";
   #appliedRevision = 0;
   #newestRevision = 0;
 
@@ -37,9 +39,10 @@ export class Feed {
     return this.tree.ackedRevision(this.#appliedRevision);
   }
 
-  /** A registration begins anew: what was read before it may lack any change (rule R5). */
-  restart(revision: number): void {
+  /** A registration with a database begins anew: what was read before it may lack any change (rule R5). */
+  restart({ revision, identity }: Pick<Registered, "revision" | "identity">): void {
     this.#options.cache.clear();
+    this.#identity = identity;
     this.#appliedRevision = revision;
     this.#newestRevision = revision;
   }
@@ -55,9 +58,11 @@ export class Feed {
   #applyPush(change: Change): void {
     const { cache, bus, epoch } = this.#options;
     cache.apply(change.keyIds);
+    // Its number means nothing here: whoever waits for it reads of this verifier in the registry.
+    if (change.identity !== this.#identity) return;
     if (change.revision === this.#appliedRevision + 1) this.#appliedRevision = change.revision;
     this.#newestRevision = Math.max(this.#newestRevision, change.revision);
-    const ack: Ack = { epoch, revision: change.revision };
+    const ack: Ack = { epoch, revision: change.revision, identity: change.identity };
     if (this.tree.isLeaf) bus.acknowledge(ack);
   }
 }

@@ -128,14 +128,24 @@ describe("a lease keeper", () => {
 });
 
 describe("a feed", () => {
+  beforeEach(() => keeper.start());
+
+  it("applies what another database has pushed, and neither counts nor acknowledges it", async () => {
+    const acks: number[] = [];
+    bus.onAck(({ revision }) => acks.push(revision));
+    await bus.push({ revision: 1, identity: "another", keyIds: ["key_a"] });
+    expect(applied).toContainEqual(["key_a"]);
+    expect([feed.appliedRevision, feed.newestRevision, acks]).toEqual([0, 0, []]);
+  });
+
   it("applies every push, acknowledges exactly its revision, and moves on only by the next one", async () => {
     const acks: number[] = [];
     bus.onAck(({ revision }) => acks.push(revision));
-    await bus.push({ revision: 2, keyIds: ["key_b"] });
+    await bus.push({ revision: 2, identity: "db", keyIds: ["key_b"] });
     expect([feed.appliedRevision, feed.newestRevision]).toEqual([0, 2]);
-    await bus.push({ revision: 1, keyIds: ["key_a"] });
+    await bus.push({ revision: 1, identity: "db", keyIds: ["key_a"] });
     expect(feed.appliedRevision).toBe(1);
-    await bus.push({ revision: 2, keyIds: ["key_b"] });
+    await bus.push({ revision: 2, identity: "db", keyIds: ["key_b"] });
     expect(feed.appliedRevision).toBe(2);
     expect(acks).toEqual([2, 1, 2]);
     expect(applied).toEqual(["all", ["key_b"], ["key_a"], ["key_b"]]);
@@ -146,7 +156,7 @@ describe("a feed", () => {
     bus.onAck(({ revision }) => acks.push(revision));
     let isLeased = true;
     feed.tree.add({ ackedRevision: 0, isLeased: () => isLeased });
-    await bus.push({ revision: 1, keyIds: ["key_a"] });
+    await bus.push({ revision: 1, identity: "db", keyIds: ["key_a"] });
     expect([feed.appliedRevision, feed.ackedRevision, acks]).toEqual([1, 0, []]);
     isLeased = false;
     expect(feed.ackedRevision).toBe(1);

@@ -118,7 +118,7 @@ export class LeaseKeeper {
     if (attempt !== this.#attempt) return;
     this.#options.onDatabase?.(seen.identity);
     this.#identity = seen.identity;
-    feed.restart(seen.revision);
+    feed.restart(seen);
     this.#phase = "registered";
     this.#registrations += 1;
     this.#grant(seen, since);

@@ -33,21 +33,22 @@ export class Revoker {
     this.#options = options;
   }
 
-  /** Tells everybody; for a change that nobody waits for. Never rejects. */
-  async announce(change: Change): Promise<void> {
-    await this.#write(change);
+  /** Tells everybody; for a change that nobody waits for. Never rejects. `setMarker` as for `settle`. */
+  async announce(change: Change, setMarker?: string): Promise<void> {
+    await this.#write(change, setMarker);
     await this.#options.bus.push(change);
   }
 
   /**
-   * Returns once no verifier can answer from before the change. Call it as soon as the commit is answered.
+   * Returns once no verifier can answer from before the change. Call it as soon as the commit is answered, with the
+   * marker of the revocation set that the change itself has read, if it made one.
    *
    * @throws ClavigerError `STORAGE_UNAVAILABLE`, `REVOCATION_UNCONFIRMED`: the change stands, and a repetition converges.
    */
-  async settle(change: Change): Promise<Settlement> {
+  async settle(change: Change, setMarker?: string): Promise<Settlement> {
     const { barrier, clocks, onBarrier } = this.#options;
     const committedMs = clocks.monotonicMs();
-    const marker = await this.#write(change);
+    const marker = await this.#write(change, setMarker);
     try {
       const passed = await barrier.wait({ change, committedMs });
       const isInRevocationSet = await this.#confirm(change, passed, marker);
@@ -59,12 +60,12 @@ export class Revoker {
     }
   }
 
-  /** The marker is read after the commit: one that replaces it later comes with a floor that covers the change. */
-  async #write({ keyIds, revision }: Change): Promise<string | undefined> {
+  /** The marker is read with the change, or after: one that replaces it comes with a floor that covers the change. */
+  async #write({ keyIds, revision }: Change, setMarker?: string): Promise<string | undefined> {
     const { set, readSetMarker } = this.#options;
     if (set?.state() === undefined) return undefined;
     try {
-      const marker = await readSetMarker();
+      const marker = setMarker ?? (await readSetMarker());
       if (keyIds !== "all") return (await set.write(marker, keyIds, revision)) ? marker : undefined;
       await set.trim(marker, revision);
       return marker;

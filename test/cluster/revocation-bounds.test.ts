@@ -24,24 +24,24 @@ const STEPS: readonly [step: string, mutation: Mutation][] = [
     "holding the key, before it is written",
     {
       file: "src/manage/write-change.ts",
-      find: "  const [key] = await changeKeys(",
-      replace: '  process.kill(process.pid, "SIGSTOP");\n  const [key] = await changeKeys(',
+      find: "  const [secrets, [changed]] = await Promise.all([",
+      replace: '  process.kill(process.pid, "SIGSTOP");\n  const [secrets, [changed]] = await Promise.all([',
     },
   ],
   [
     "holding the revision, before the commit",
     {
       file: "src/manage/write-change.ts",
-      find: "  if (key === undefined) throw",
-      replace: '  process.kill(process.pid, "SIGSTOP");\n  if (key === undefined) throw',
+      find: "  if (changed === undefined) throw",
+      replace: '  process.kill(process.pid, "SIGSTOP");\n  if (changed === undefined) throw',
     },
   ],
   [
     "after the commit, before anybody is told",
     {
       file: "src/revocation/revoker.ts",
-      find: "    const marker = await this.#write(change);\n",
-      replace: '    process.kill(process.pid, "SIGSTOP");\n    const marker = await this.#write(change);\n',
+      find: "    const marker = await this.#write(change, setMarker);\n",
+      replace: '    process.kill(process.pid, "SIGSTOP");\n    const marker = await this.#write(change, setMarker);\n',
     },
   ],
   [

@@ -83,7 +83,7 @@ describeWithPostgres("the registry of leases in Postgres", () => {
     await Promise.all([first, second]);
     expect(order.at(-1)).toBe("second is committed");
     const [last] = await change(one.id);
-    expect(seen?.revision).toBe((last?.revision ?? 0) - 3);
+    expect(seen?.revision).toBe((last?.key.revision ?? 0) - 3);
   });
 
   it("takes acknowledgements of this database only, never lowers them, and counts every renewal", async () => {

@@ -10,7 +10,8 @@ import { eventually } from "../support/eventually.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 
 const KEY = Buffer.alloc(32, 1);
-const change: Change = { revision: 1, keyIds: ["key_a"] };
+const identity = "db";
+const change: Change = { revision: 1, identity, keyIds: ["key_a"] };
 
 describeWithRedis("the bus over Redis", () => {
   let server: RedisServer;
@@ -59,8 +60,8 @@ describeWithRedis("the bus over Redis", () => {
     const acks: unknown[] = [];
     one.onAck((ack) => acks.push(ack));
     await eventually(() => {
-      two.acknowledge({ epoch: "e", revision: 7 });
-      expect(acks).toContainEqual({ epoch: "e", revision: 7 });
+      two.acknowledge({ epoch: "e", revision: 7, identity });
+      expect(acks).toContainEqual({ epoch: "e", revision: 7, identity });
     });
   });
 
@@ -75,23 +76,23 @@ describeWithRedis("the bus over Redis", () => {
     const two = bus();
     const heard = heardBy(two);
     await connected(two);
-    const wrong = { cluster: "c", revision: 666, keyIds: ["key_x"] };
+    const wrong = { cluster: "c", revision: 666, identity, keyIds: ["key_x"] };
     const texts = [
       ...["", "garbage", JSON.stringify(wrong), sealMessage(Buffer.alloc(32, 2), wrong), sealMessage(KEY, null)],
       ...[
         { ...wrong, cluster: "other" },
-        { revision: 666, keyIds: ["key_x"] },
+        { revision: 666, identity, keyIds: ["key_x"] },
       ].map((one) => sealMessage(KEY, one)),
       ...["1", -1, 1.5, Number.NaN].map((revision) => sealMessage(KEY, { ...wrong, revision })),
       ...[[3], "some", Array(1001).fill("k"), undefined].map((keyIds) => sealMessage(KEY, { ...wrong, keyIds })),
-      sealMessage(KEY, { cluster: "c", epoch: "e", revision: 666 }),
+      sealMessage(KEY, { cluster: "c", epoch: "e", revision: 666, identity }),
     ];
     const redis = new Redis(server.url);
     for (const text of texts) await redis.publish(redisNames("c").changes, text);
     // The control: the same message with the right key and cluster.
     await redis.publish(redisNames("c").changes, sealMessage(KEY, wrong));
     redis.disconnect();
-    await eventually(() => expect(heard).toEqual([{ revision: 666, keyIds: ["key_x"] }]));
+    await eventually(() => expect(heard).toEqual([{ revision: 666, identity, keyIds: ["key_x"] }]));
     expect(warnings).toHaveLength(texts.length);
     expect(warnings.join()).not.toContain("key_x");
   });
@@ -108,9 +109,9 @@ describeWithRedis("the bus over Redis", () => {
     await connected(old, both, fresh);
     await old.push(change);
     await eventually(() => expect(atBoth).toEqual([change]));
-    await both.push({ revision: 2, keyIds: "all" });
-    await eventually(() => expect(atFresh).toEqual([{ revision: 2, keyIds: "all" }]));
-    expect(atOld).not.toContainEqual({ revision: 2, keyIds: "all" });
+    await both.push({ revision: 2, identity, keyIds: "all" });
+    await eventually(() => expect(atFresh).toEqual([{ revision: 2, identity, keyIds: "all" }]));
+    expect(atOld).not.toContainEqual({ revision: 2, identity, keyIds: "all" });
   });
 
   it("survives listeners that fail, and says so", async () => {
@@ -123,9 +124,9 @@ describeWithRedis("the bus over Redis", () => {
     local.onAck(fail);
     await connected(one, two);
     await two.push(change);
-    two.acknowledge({ epoch: "e", revision: 1 });
+    two.acknowledge({ epoch: "e", revision: 1, identity });
     await one.push(change);
-    one.acknowledge({ epoch: "e", revision: 1 });
+    one.acknowledge({ epoch: "e", revision: 1, identity });
     // Own, own echo and the other's, of each kind.
     await eventually(() => expect(warnings.filter((problem) => problem.includes("boom"))).toHaveLength(6));
   });
@@ -147,8 +148,8 @@ describeWithRedis("the bus over Redis", () => {
     // Pub/sub keeps order: had the change been sent there, it would have come before this one.
     const last = bus({ clusterId: "other", database: 3 });
     await connected(last);
-    await last.push({ revision: 2, keyIds: "all" });
-    await eventually(() => expect(foreign).toEqual([{ revision: 2, keyIds: "all" }]));
+    await last.push({ revision: 2, identity, keyIds: "all" });
+    await eventually(() => expect(foreign).toEqual([{ revision: 2, identity, keyIds: "all" }]));
     expect(heard).toEqual([change]);
   });
 
@@ -160,7 +161,7 @@ describeWithRedis("the bus over Redis", () => {
     try {
       const began = performance.now();
       const pushed = one.push(change);
-      one.acknowledge({ epoch: "e", revision: 1 });
+      one.acknowledge({ epoch: "e", revision: 1, identity });
       expect(own).toEqual([change]);
       await pushed;
       // 50 for the command, and room for a busy machine.
@@ -179,14 +180,14 @@ describeWithRedis("the bus over Redis", () => {
     await eventually(() => expect(one.isConnected()).toBe(false));
     const began = performance.now();
     await one.push(change);
-    one.acknowledge({ epoch: "e", revision: 1 });
+    one.acknowledge({ epoch: "e", revision: 1, identity });
     expect(performance.now() - began).toBeLessThan(150);
     expect(own).toEqual([change]);
     await server.restart();
     await connected(one, two);
     heard.length = 0;
-    await one.push({ revision: 2, keyIds: [] });
-    await eventually(() => expect(heard).toEqual([{ revision: 2, keyIds: [] }]));
+    await one.push({ revision: 2, identity, keyIds: [] });
+    await eventually(() => expect(heard).toEqual([{ revision: 2, identity, keyIds: [] }]));
   });
 
   it("loses its connection at close, and finds no other", async () => {

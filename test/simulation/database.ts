@@ -23,6 +23,8 @@ export interface DatabaseFlaws {
   readonly registrationsAcknowledge?: boolean;
   /** Acknowledgements of another timeline count. */
   readonly acksAcrossTimelines?: boolean;
+  /** What was obeyed of another timeline counts as obeyed. */
+  readonly settlesAcrossTimelines?: boolean;
 }
 
 interface KeyState {
@@ -156,7 +158,8 @@ export class Database {
     return { record, retireAt: retireAt[0] };
   }
 
-  settle(keyId: string, revision: number): void {
+  settle(keyId: string, { revision, identity }: { readonly revision: number; readonly identity: string }): void {
+    if (identity !== this.identity && !this.flaws.settlesAcrossTimelines) return;
     const key = this.#key(keyId);
     const settledRevision = Math.max(key.record.settledRevision, revision);
     key.record = { ...key.record, settledRevision };

@@ -154,6 +154,41 @@ export const DIRECTED: Readonly<Record<string, Direct>> = {
     });
     narrowAt(run, 3200 + run.chance.next() * 300, 2, "key_a");
   },
+  "a renewal acknowledges changes that a restored backup has lost"(run) {
+    run.join({});
+    run.join({});
+    run.world.later(100, () => restoreAt(run, 600, run.database.backup()));
+    for (const keyId of ["key_b", "key_c"]) narrowAt(run, 300, 0, keyId);
+    keepAsking(run, 1, "key_a", 50);
+    const at = 1000 + run.chance.next() * 400;
+    cutAt(run, at, 1, ["lease", "bus"]);
+    narrowAt(run, at + 5, 0, "key_a");
+  },
+  "what a lost change had reached is remembered after a backup is restored"(run) {
+    const revoker = run.join({});
+    run.join({});
+    keepAsking(run, 1, "key_a", 50);
+    run.world.later(400, () => restoreAt(run, 600, run.database.backup()));
+    narrowAt(run, 410, 0, "key_a");
+    run.world.later(415, () => run.network.lag.set(revoker.machine, { purposes: ["change"], thereMs: 600, backMs: 0 }));
+    run.world.later(1300, () => run.network.lag.delete(revoker.machine));
+    cutAt(run, 1300, 1, ["lease", "bus"]);
+    narrowAt(run, 1310, 0, "key_a");
+  },
+  "a lost change is pushed after a backup is restored"(run) {
+    const revoker = run.join({});
+    run.join({});
+    run.join({});
+    keepAsking(run, 1, "key_b", 50);
+    run.world.later(400, () => restoreAt(run, 600, run.database.backup()));
+    cutAt(run, 405, 1, ["lease", "bus"]);
+    narrowAt(run, 410, 0, "key_a");
+    run.world.later(440, () => revoker.machine.stall(1200));
+    mendAt(run, 600, 1);
+    const at = 1950 + run.chance.next() * 400;
+    cutAt(run, at, 1, ["lease", "bus"]);
+    narrowAt(run, at + 5, 2, "key_b");
+  },
   "a renewal and a change meet, and nothing is pushed"(run) {
     run.join({});
     run.join({});
@@ -246,6 +281,14 @@ function retireAt(run: Run, at: number, how: { readonly node: number; readonly g
 function leaveAtOld(run: Run, node: number, purposes: readonly Purpose[]): void {
   const machine = run.nodes[node]?.machine;
   if (machine !== undefined) run.network.left.set(machine, { old: run.database.failOver(), purposes });
+}
+
+/** The database is as it was, and what was promised since is void. */
+function restoreAt(run: Run, at: number, goBack: () => void): void {
+  run.world.later(at - run.world.now, () => {
+    run.promises.forget();
+    goBack();
+  });
 }
 
 /** Back to before two changes that a node has applied; then others change, while nothing is pushed to it. */

@@ -118,8 +118,8 @@ export const RULES: readonly Rule[] = [
     without: [
       {
         file: BARRIER,
-        find: "if (ack.revision !== change.revision) return;",
-        replace: "if (ack.revision < change.revision) return;",
+        find: "if (ack.revision !== change.revision ||",
+        replace: "if (ack.revision < change.revision ||",
       },
     ],
   },
@@ -318,7 +318,20 @@ export const RULES: readonly Rule[] = [
     rule: "what was acknowledged on another timeline does not count",
     without: [],
     flaws: { acksAcrossTimelines: true },
-    schedule: "a backup is restored",
+    schedule: "a renewal acknowledges changes that a restored backup has lost",
+  },
+  {
+    id: "R19, what was obeyed",
+    rule: "what was obeyed of another timeline does not count",
+    without: [],
+    flaws: { settlesAcrossTimelines: true },
+    schedule: "what a lost change had reached is remembered after a backup is restored",
+  },
+  {
+    id: "R19, pushes",
+    rule: "what another timeline pushes is neither counted nor acknowledged",
+    without: [{ file: FEED, find: "if (change.identity !== this.#identity) return;", replace: "" }],
+    schedule: "a lost change is pushed after a backup is restored",
   },
   {
     id: "R19, new connections",

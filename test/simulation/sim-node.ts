@@ -119,9 +119,12 @@ export class SimNode {
 
   /** The steps of a management call after its transaction, which `write` is. */
   async change(keyId: string, write: (database: Database) => { key: KeyRecord; changed: boolean }): Promise<void> {
-    const { key, changed } = await this.#links.ask(this.machine, "change", write);
+    const { key, changed, identity } = await this.#links.ask(this.machine, "change", (database) => ({
+      ...write(database),
+      identity: database.identity,
+    }));
     const remember = (revision: number) =>
-      this.#links.ask(this.machine, "change", (database) => database.settle(keyId, revision));
+      this.#links.ask(this.machine, "change", (database) => database.settle(keyId, { revision, identity }));
     // What `settleKeys` asks of Drizzle.
     const database = {
       update: () => ({
@@ -142,7 +145,7 @@ export class SimNode {
       storage: { read: (work: (given: typeof database) => Promise<unknown>) => work(database) },
       log: { warn: () => undefined } as unknown as Logger,
     } as unknown as ManageDeps;
-    await settle(deps, { key, now: new Date(0), changed });
+    await settle(deps, { key, now: new Date(0), identity, changed });
   }
 
   async #find(digests: readonly Buffer[]): Promise<Map<string, FoundSecret>> {
