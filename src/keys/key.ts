@@ -1,3 +1,5 @@
+import type { Limits } from "./limits.ts";
+
 /** What a key is for; part of its secrets' prefix. */
 export type Environment = "live" | "test";
 
@@ -30,6 +32,8 @@ export interface KeyRecord {
   readonly metadata: JsonObject | null;
   readonly allowedCidrs: readonly string[];
   readonly disabled: boolean;
+  /** Null for none. */
+  readonly limits: Limits | null;
   /** Version of the newest secret. */
   readonly currentVersion: number;
   /** Term of the key's secrets unless a rotation says otherwise, in milliseconds. */
@@ -58,6 +62,8 @@ export interface SecretRecord {
   readonly expireTime: Date;
   /** Set once the secret was rotated out or ended early; may lie in the future. */
   readonly retireTime: Date | null;
+  /** When it was last valid; null for never, missing where it was not read. */
+  readonly lastUsedTime?: Date | null;
 }
 
 /** A key with those of its secrets that are shown, newest first, and the database's time at which they were read. */

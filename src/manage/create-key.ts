@@ -12,6 +12,7 @@ import { claimRequest } from "./claim-request.ts";
 import type { ManageDeps } from "./deps.ts";
 import { requirePlace } from "./key-limit.ts";
 import { lockCaller } from "./lock.ts";
+import { requireLimiter } from "./preconditions.ts";
 import { record } from "./record.ts";
 import { after, chooseSpan } from "./terms.ts";
 
@@ -19,7 +20,10 @@ const RESERVED_OWNERS = "claviger:";
 
 /** `owner` is empty for the caller's own. */
 export interface CreateKey
-  extends Pick<KeyRecord, "owner" | "displayName" | "environment" | "scopes" | "labels" | "metadata" | "allowedCidrs"> {
+  extends Pick<
+    KeyRecord,
+    "owner" | "displayName" | "environment" | "scopes" | "labels" | "metadata" | "allowedCidrs" | "limits"
+  > {
   /** Undefined for the default. */
   readonly ttlMs: number | undefined;
   /** Empty, or a UUID under which the caller creates at most one key. */
@@ -34,6 +38,7 @@ export async function createKey(
 ): Promise<{ readonly view: KeyView; readonly secret: Secret }> {
   const { policy, storage } = deps;
   const ttlMs = chooseSpan("ttl", command.ttlMs, { default: policy.maxTtlMs, max: policy.maxTtlMs });
+  if (command.limits !== null) requireLimiter(deps);
   const owner = chooseOwner(caller, command.owner);
   const made = await storage.transaction(async (transaction) => {
     await lockOwner(transaction, owner);
@@ -46,9 +51,9 @@ export async function createKey(
     await requirePlace(transaction, { id, owner }, policy.keysPerOwner);
 
     const minted = deps.keyring.mint(command.environment, deps.random, await listKnownRoots(transaction));
-    const { environment, displayName, scopes, labels, metadata, allowedCidrs } = command;
+    const { environment, displayName, scopes, labels, metadata, allowedCidrs, limits } = command;
     const key: KeyRecord = {
-      ...{ id, owner, displayName, environment, scopes, labels, metadata, allowedCidrs },
+      ...{ id, owner, displayName, environment, scopes, labels, metadata, allowedCidrs, limits },
       ...{ disabled: false, currentVersion: 1, ttlMs, createTime: now, updateTime: now, createdBy: actorOf(caller) },
       ...{ revokeTime: null, revokedBy: null, revokeReason: null, revokeNote: "", revision: 0 },
       ...{ narrowedRevision: 0, settledRevision: 0 },

@@ -17,6 +17,9 @@ export interface ManagePolicy {
   readonly clockRateError: number;
   readonly revokeBatchSize: number;
   readonly retentionMs: number;
+  readonly usageMinutesMs: number;
+  readonly usageHoursMs: number;
+  readonly usagePoints: number;
 }
 
 /** What the steps of a change need. */
@@ -28,6 +31,8 @@ export interface ManageDeps {
   readonly random: Random;
   /** Makes changes known, and waits until they are obeyed. */
   readonly revoker: Pick<Revoker, "announce" | "settle">;
+  /** Whether there is somewhere to keep limits that holds for every node. */
+  readonly canLimit: boolean;
   readonly policy: ManagePolicy;
   readonly log: Logger;
 }

@@ -40,5 +40,11 @@ export async function listKeys(deps: ManageDeps, caller: Caller, command: ListKe
 
 function canonical(filter: KeyFilter): string {
   const labels = Object.entries(filter.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([filter.owner ?? null, filter.state ?? null, labels, filter.expiresBefore ?? null]);
+  return JSON.stringify([
+    filter.owner ?? null,
+    filter.state ?? null,
+    labels,
+    filter.expiresBefore ?? null,
+    filter.unusedSince ?? null,
+  ]);
 }

@@ -1,6 +1,7 @@
 import { ClavigerError } from "../keys/errors.ts";
 import { etagOf } from "../keys/etag.ts";
 import type { KeyRecord } from "../keys/key.ts";
+import type { ManageDeps } from "./deps.ts";
 
 /** `KEY_REVOKED` for a key that has been revoked. */
 export function requireUnrevoked(key: KeyRecord): void {
@@ -16,4 +17,13 @@ export function requireEtag(key: KeyRecord, etag: string): void {
   throw new ClavigerError("ETAG_MISMATCH", `key ${key.id} has changed since it was read. Read it again, then retry`, {
     metadata: { key_id: key.id, etag: etagOf(key) },
   });
+}
+
+/** `LIMITER_NOT_CONFIGURED` where limits could not hold for every node. */
+export function requireLimiter({ canLimit }: Pick<ManageDeps, "canLimit">): void {
+  if (canLimit) return;
+  throw new ClavigerError(
+    "LIMITER_NOT_CONFIGURED",
+    "limits need Redis, which every node can count in. Set REDIS_URL on the servers, or leave limits out",
+  );
 }

@@ -2,10 +2,11 @@ import type { Caller } from "../access/caller.ts";
 import { requireGrantable } from "../access/permissions.ts";
 import { allowsAtMost } from "../keys/cidrs.ts";
 import type { JsonObject, KeyRecord, KeyView } from "../keys/key.ts";
+import { isLowered } from "../keys/limits.ts";
 import { missingScopes } from "../keys/scopes.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";
-import { requireEtag, requireUnrevoked } from "./preconditions.ts";
+import { requireEtag, requireLimiter, requireUnrevoked } from "./preconditions.ts";
 import type { Receipt } from "./receipt.ts";
 import { record } from "./record.ts";
 import { settle } from "./settle.ts";
@@ -13,7 +14,7 @@ import { writeChange } from "./write-change.ts";
 
 /** The fields that an update may name; those that are set are replaced whole. */
 export type KeyUpdate = Partial<
-  Pick<KeyRecord, "displayName" | "scopes" | "labels" | "metadata" | "allowedCidrs" | "disabled">
+  Pick<KeyRecord, "displayName" | "scopes" | "labels" | "metadata" | "allowedCidrs" | "disabled" | "limits">
 >;
 
 export interface UpdateKey {
@@ -37,6 +38,7 @@ export async function updateKey(
     if (widens(key, next)) requireGrantable(held.caller, [...key.scopes, ...next.scopes]);
     requireUnrevoked(key);
     requireEtag(key, command.etag);
+    if (update.limits) requireLimiter(deps);
     const details = detailsOf(key, update);
     const happening = { action: "key.updated", keyId: key.id, owner: key.owner, time: held.now, details } as const;
     const narrows = isNarrower(key, next);
@@ -51,11 +53,14 @@ export async function updateKey(
 }
 
 /** What verification sees is kept with its old and new value, the rest by name. */
-function detailsOf({ scopes, allowedCidrs, disabled }: KeyRecord, update: KeyUpdate): JsonObject {
+function detailsOf({ scopes, allowedCidrs, disabled, limits }: KeyRecord, update: KeyUpdate): JsonObject {
   return {
     fields: Object.keys(update),
     ...(update.scopes && { scopes: { from: [...scopes], to: [...update.scopes] } }),
     ...(update.allowedCidrs && { allowed_cidrs: { from: [...allowedCidrs], to: [...update.allowedCidrs] } }),
+    ...(update.limits !== undefined && {
+      limits: { from: limits && { ...limits }, to: update.limits && { ...update.limits } },
+    }),
     ...(update.disabled !== undefined && { disabled: { from: disabled, to: update.disabled } }),
   };
 }
@@ -64,7 +69,8 @@ function widens(before: KeyRecord, next: KeyRecord): boolean {
   return (
     (before.disabled && !next.disabled) ||
     missingScopes(before.scopes, next.scopes).length > 0 ||
-    !allowsAtMost(next.allowedCidrs, before.allowedCidrs)
+    !allowsAtMost(next.allowedCidrs, before.allowedCidrs) ||
+    isLowered(next.limits, before.limits)
   );
 }
 
@@ -73,6 +79,7 @@ function isNarrower(before: KeyRecord, next: KeyRecord): boolean {
   return (
     next.disabled ||
     missingScopes(next.scopes, before.scopes).length > 0 ||
-    !allowsAtMost(before.allowedCidrs, next.allowedCidrs)
+    !allowsAtMost(before.allowedCidrs, next.allowedCidrs) ||
+    isLowered(before.limits, next.limits)
   );
 }

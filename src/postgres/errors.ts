@@ -29,6 +29,12 @@ export function isAway(error: unknown): boolean {
   return code !== undefined && (AWAY_CODES.has(code) || (code.length === 5 && AWAY_CLASSES.includes(code.slice(0, 2))));
 }
 
+/** SQLSTATE of an error that the data itself is to blame for, and that would come again; undefined for any other. */
+export function dataErrorCode(error: unknown): string | undefined {
+  const code = codeOf(error);
+  return code !== undefined && /^2[23]...$/.test(code) ? code : undefined;
+}
+
 /**
  * What leaves this room instead of a driver's error: `STORAGE_UNAVAILABLE` when the database is away, anything else
  * without Drizzle's message, which contains every parameter.

@@ -3,7 +3,7 @@ import type { Change } from "../keys/change.ts";
 import type { KeyRecord } from "../keys/key.ts";
 import type { KeyState } from "../keys/state.ts";
 import { databaseIdentity, nextRevision } from "./revisions.ts";
-import { apiKey, invalidation, secretVersion } from "./schema.ts";
+import { apiKey, invalidation, keyLastUsed, secretVersion } from "./schema.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime } from "./time.ts";
 
@@ -23,6 +23,7 @@ export type KeyChange = Partial<
     | "metadata"
     | "allowedCidrs"
     | "disabled"
+    | "limits"
     | "currentVersion"
     | "revokeTime"
     | "revokedBy"
@@ -130,6 +131,8 @@ export interface KeyFilter {
   readonly state?: KeyState;
   readonly labels?: Readonly<Record<string, string>>;
   readonly expiresBefore?: Date;
+  /** Made before this, and not valid since. */
+  readonly unusedSince?: Date;
 }
 
 /** Keys by id, newest first, that come after `after` in that order. */
@@ -178,6 +181,8 @@ export async function deleteDeadSince(database: Database, before: Date, limit: n
     .where(lt(secretVersion.expireTime, before));
   const dead = revoked.union(expired).limit(limit);
   const rows = await database.delete(apiKey).where(sql`${apiKey.id} in ${dead}`).returning({ id: apiKey.id });
+  const ids = rows.map(({ id }) => id);
+  if (ids.length > 0) await database.delete(keyLastUsed).where(inArray(keyLastUsed.keyId, ids));
   return rows.length;
 }
 
@@ -187,7 +192,14 @@ function matches(filter: KeyFilter): SQL | undefined {
     filter.state === undefined ? undefined : inState(filter.state),
     filter.labels === undefined ? undefined : sql`${apiKey.labels} @> ${JSON.stringify(filter.labels)}::jsonb`,
     filter.expiresBefore === undefined ? undefined : lt(secretVersion.expireTime, filter.expiresBefore),
+    filter.unusedSince === undefined ? undefined : isUnusedSince(filter.unusedSince),
   );
+}
+
+function isUnusedSince(time: Date): SQL | undefined {
+  const used = sql`select from ${keyLastUsed} where ${keyLastUsed.keyId} = ${apiKey.id}
+    and ${keyLastUsed.time} >= ${time.toISOString()}::timestamptz`;
+  return and(lt(apiKey.createTime, time), sql`not exists (${used})`);
 }
 
 /** `keyState` of the domain, as a condition. */

@@ -52,7 +52,7 @@ export function connectPostgres(options: PostgresOptions): Connection {
     lock_timeout: options.lockTimeoutMs,
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
     keepAlive: true,
-    // What a transaction asks together goes in one round trip: with it `RevokeKey` takes PIPELINED.
+    // What a transaction asks together goes in one round trip.
     pipeline: true,
     stream: () => tracked(new Socket(), sockets),
     verify: (client, done) => void checkIdentity(client, options.isExpected).then(done, done),

@@ -17,6 +17,8 @@ import {
 } from "drizzle-orm/pg-core";
 import type { AuditAction } from "../keys/audit-event.ts";
 import type { Actor, Environment, JsonObject, RevocationReason } from "../keys/key.ts";
+import type { Limits } from "../keys/limits.ts";
+import type { Verdict } from "../keys/verdict.ts";
 
 // node-postgres gives a Buffer, PGlite a Uint8Array.
 const bytea = customType<{ data: Buffer; driverData: Uint8Array }>({
@@ -51,6 +53,7 @@ export const apiKey = pgTable(
     metadata: jsonb("metadata").$type<JsonObject>(),
     allowedCidrs: text("allowed_cidrs").array().$type<readonly string[]>().notNull(),
     disabled: boolean("disabled").notNull(),
+    limits: jsonb("limits").$type<Limits>(),
     currentVersion: integer("current_version").notNull(),
     ttlMs: bigint("ttl_ms", { mode: "number" }).notNull(),
     createTime: instant("create_time").notNull(),
@@ -215,4 +218,73 @@ export const doneRequest = pgTable(
     primaryKey({ columns: [table.caller, table.method, table.requestId] }),
     index("done_request_expire_time").on(table.expireTime),
   ],
+);
+
+/** Who sends batches of usage, and the last that was taken. Rows stay: a batch may come again at any time. */
+export const usageSource = pgTable("usage_source", {
+  epoch: text("epoch").primaryKey(),
+  lastSeq: bigint("last_seq", { mode: "number" }).notNull(),
+});
+
+/** The ledger: batches of counts that are not folded yet. */
+export const usageBatch = pgTable(
+  "usage_batch",
+  {
+    epoch: text("epoch").notNull(),
+    seq: bigint("seq", { mode: "number" }).notNull(),
+    /** How many rows `deltas` has. */
+    size: integer("size").notNull(),
+    /** Rows of `deltaColumns`. */
+    deltas: jsonb("deltas").notNull(),
+    time: instant("time").notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [primaryKey({ columns: [table.epoch, table.seq] }), index("usage_batch_time").on(table.time)],
+);
+
+/** Batches that could not be folded, for a person to look at. */
+export const usageRejected = pgTable(
+  "usage_rejected",
+  {
+    epoch: text("epoch").notNull(),
+    seq: bigint("seq", { mode: "number" }).notNull(),
+    deltas: jsonb("deltas").notNull(),
+    /** SQLSTATE. */
+    code: text("code").notNull(),
+    time: instant("time").notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [primaryKey({ columns: [table.epoch, table.seq] })],
+);
+
+/** Counts of one minute or hour. The key is empty where the secret was nobody's; then the caller says who asked. */
+const usageColumns = () => ({
+  time: instant("time").notNull(),
+  keyId: text("key_id").notNull(),
+  callerId: text("caller_id").notNull(),
+  version: integer("version").notNull(),
+  verdict: text("verdict").$type<Verdict>().notNull(),
+  method: text("method").notNull(),
+  count: bigint("count", { mode: "number" }).notNull(),
+  /** What was charged, or would have been without limits. */
+  cost: bigint("cost", { mode: "number" }).notNull(),
+});
+
+/** Partitioned by day. */
+export const usageMinute = pgTable("usage_minute", usageColumns(), (table) => [
+  primaryKey({ columns: [table.keyId, table.time, table.callerId, table.version, table.verdict, table.method] }),
+]);
+
+/** Partitioned by month. */
+export const usageHour = pgTable("usage_hour", usageColumns(), (table) => [
+  primaryKey({ columns: [table.keyId, table.time, table.callerId, table.version, table.verdict, table.method] }),
+]);
+
+/** When a secret was last valid. Beside the key's own row, which counting must not hold. */
+export const keyLastUsed = pgTable(
+  "key_last_used",
+  {
+    keyId: text("key_id").notNull(),
+    version: integer("version").notNull(),
+    time: instant("time").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.keyId, table.version] })],
 );

@@ -2,7 +2,7 @@ import { and, count, desc, eq, gt, inArray, isNull, notInArray, or, sql } from "
 import type { FoundSecret } from "../keys/found-secret.ts";
 import type { KeyRecord, SecretRecord } from "../keys/key.ts";
 import { lastRevision } from "./revisions.ts";
-import { apiKey, secretVersion } from "./schema.ts";
+import { apiKey, keyLastUsed, secretVersion } from "./schema.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime } from "./time.ts";
 
@@ -62,9 +62,13 @@ export async function listSecrets(
   const found = new Map<string, SecretRecord[]>(keys.map((key) => [key.id, []]));
   if (keys.length === 0) return found;
   const rows = await database
-    .select(shown)
+    .select({ ...shown, lastUsedTime: keyLastUsed.time })
     .from(secretVersion)
     .innerJoin(apiKey, eq(apiKey.id, secretVersion.keyId))
+    .leftJoin(
+      keyLastUsed,
+      and(eq(keyLastUsed.keyId, secretVersion.keyId), eq(keyLastUsed.version, secretVersion.version)),
+    )
     .where(
       and(
         inArray(secretVersion.keyId, [...found.keys()]),

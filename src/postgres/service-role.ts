@@ -16,6 +16,12 @@ const RIGHTS: Readonly<Record<string, string>> = {
   audit_pending: "select, insert, delete",
   audit_seal: "select, insert",
   done_request: "select, insert, delete",
+  usage_source: "select, insert, update",
+  usage_batch: "select, insert, update, delete",
+  usage_rejected: "select, insert",
+  usage_minute: "select, insert, update",
+  usage_hour: "select, insert, update",
+  key_last_used: "select, insert, update, delete",
 };
 
 /**
@@ -43,6 +49,8 @@ export async function grantServiceRole(database: Database): Promise<void> {
     grant usage on schema public, drizzle to ${SERVICE_ROLE};
     grant select on drizzle.__drizzle_migrations to ${SERVICE_ROLE};
     ${grants.join("\n    ")}
+    revoke execute on function claviger_usage_partitions from public;
+    grant execute on function claviger_usage_partitions to ${SERVICE_ROLE};
   end $$`),
   );
 }

@@ -1,7 +1,9 @@
 import type { JsonObject as ProtoJsonObject } from "@bufbuild/protobuf";
 import { type Duration, durationMs, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
-import { ClavigerError, invalidField } from "../keys/errors.ts";
+import type { Limits as LimitsMessage } from "#gen/claviger/v1/key_pb.js";
+import { invalidField } from "../keys/errors.ts";
 import type { JsonObject } from "../keys/key.ts";
+import { type Limits, limitsOrNone } from "../keys/limits.ts";
 
 const METADATA_BYTES = 4096;
 
@@ -40,15 +42,10 @@ export function metadataFromProto(field: string, metadata: ProtoJsonObject | und
   return metadata;
 }
 
-/** A field that is declared and not honoured yet is refused, never ignored. */
-export function refuseUnbuilt(field: string, isSet: boolean): void {
-  if (!isSet) return;
-  throw new ClavigerError("NOT_IMPLEMENTED", `${field} is not honoured yet. Leave it out`, { metadata: { field } });
-}
-
-/** A method that is declared and not built yet. */
-export function methodUnbuilt(method: string): ClavigerError {
-  return new ClavigerError("NOT_IMPLEMENTED", `${method} is not built yet. Use a newer server`, {
-    metadata: { method },
-  });
+/** Null for a field that is not set, and for limits that limit nothing. */
+export function limitsFromProto(limits: LimitsMessage | undefined): Limits | null {
+  if (limits === undefined) return null;
+  const { requestsPerSecond, burst, requestsPerDay } = limits;
+  if (burst > 0 && requestsPerSecond === 0) throw invalidField("limits.burst", "takes requests_per_second as well");
+  return limitsOrNone({ requestsPerSecond, burst, requestsPerDay });
 }

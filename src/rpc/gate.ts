@@ -6,7 +6,7 @@ import { METHOD_PERMISSIONS, requirePermission } from "../access/permissions.ts"
 import { ClavigerError } from "../keys/errors.ts";
 import type { Random } from "../keys/random.ts";
 import { redactSecrets } from "../keys/redact.ts";
-import type { Verifier } from "../verify/verifier.ts";
+import type { MeteredVerifier } from "../usage/metered-verifier.ts";
 import { callerKey, peerAddressKey } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import type { DenialRecorder } from "./denials.ts";
@@ -16,7 +16,8 @@ const OWN_PACKAGE = "claviger.v1.";
 const REQUEST_ID_HEADER = "x-request-id";
 
 export interface GateOptions {
-  readonly verifier: Verifier;
+  /** Verifies a caller's own secret, on the way to a method. */
+  readonly verifyCaller: MeteredVerifier["verifyCaller"];
   readonly users: AuthenticateOptions["users"];
   readonly random: Random;
   readonly log: Logger;
@@ -54,7 +55,7 @@ async function admit(
   { values, requestHeader }: HandlerContext,
   options: GateOptions & { readonly method: string; readonly origin: CallOrigin },
 ): Promise<void> {
-  const { method, verifier } = options;
+  const { method, verifyCaller } = options;
   const permission = METHOD_PERMISSIONS[method];
   if (permission === undefined) {
     throw new ClavigerError("PERMISSION_DENIED", `nobody may call ${method}. Report it`, { metadata: { method } });
@@ -65,7 +66,7 @@ async function admit(
   await authenticate({
     authorization: requestHeader.get("authorization"),
     origin: options.origin,
-    check: (secret, clientIp) => verifier.verify({ secret, clientIp, requiredScopes: [] }),
+    check: (secret, clientIp) => verifyCaller({ secret, clientIp, requiredScopes: [] }, method),
     users: options.users,
     identify,
   });

@@ -8,6 +8,7 @@ import type { ManageDeps } from "../manage/deps.ts";
 import { getKey } from "../manage/get-key.ts";
 import { type EventFilter, listAuditEvents } from "../manage/list-audit-events.ts";
 import { type KeyFilter, listKeys } from "../manage/list-keys.ts";
+import { queryUsage } from "../manage/query-usage.ts";
 import { reportLeakedSecret } from "../manage/report-leaked-secret.ts";
 import { retireSecret } from "../manage/retire-secret.ts";
 import { revokeKey } from "../manage/revoke-key.ts";
@@ -16,23 +17,16 @@ import { rotateKey } from "../manage/rotate-key.ts";
 import { updateKey } from "../manage/update-key.ts";
 import { auditEventToProto } from "./audit-to-proto.ts";
 import { callerKey } from "./call.ts";
-import {
-  instantFromProto,
-  metadataFromProto,
-  methodUnbuilt,
-  nameOf,
-  refuseUnbuilt,
-  spanFromProto,
-} from "./from-proto.ts";
+import { instantFromProto, limitsFromProto, metadataFromProto, nameOf, spanFromProto } from "./from-proto.ts";
 import { pageToProto } from "./page-to-proto.ts";
 import { ENVIRONMENTS, KEY_STATES, keyToProto, REVOCATION_REASONS, receiptToProto, secretToProto } from "./to-proto.ts";
 import { updateFromProto } from "./update-from-proto.ts";
+import { usageFromProto, usageToProto } from "./usage-to-proto.ts";
 
 /** `claviger.v1.KeyManagement`: requests to commands, results to responses. */
 export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyManagement> {
   return {
     async createKey(request, context) {
-      refuseUnbuilt("limits", request.limits !== undefined);
       const { view, secret } = await createKey(deps, callerOf(context), {
         owner: request.owner,
         displayName: request.displayName,
@@ -41,6 +35,7 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
         labels: request.labels,
         metadata: metadataFromProto("metadata", request.metadata),
         allowedCidrs: request.allowedCidrs,
+        limits: limitsFromProto(request.limits),
         ttlMs: spanFromProto("ttl", request.ttl),
         requestId: request.requestId.toLowerCase(),
       });
@@ -52,7 +47,6 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
     },
 
     async listKeys(request, context) {
-      refuseUnbuilt("unused_since", request.unusedSince !== undefined);
       const { pageSize, pageToken } = request;
       const command = { filter: listFilter(request), pageSize, pageToken };
       const page = await listKeys(deps, callerOf(context), command);
@@ -108,8 +102,8 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
       return {};
     },
 
-    queryUsage() {
-      throw methodUnbuilt("QueryUsage");
+    async queryUsage(request, context) {
+      return usageToProto(await queryUsage(deps, callerOf(context), usageFromProto(request)));
     },
 
     async listAuditEvents(request, context) {
@@ -134,10 +128,12 @@ function selection(owner: string, labels: Readonly<Record<string, string>>): Pic
 function listFilter(request: ListKeysRequest): KeyFilter {
   const state = nameOf(KEY_STATES, request.state);
   const expiresBefore = instantFromProto("expires_before", request.expiresBefore);
+  const unusedSince = instantFromProto("unused_since", request.unusedSince);
   return {
     ...selection(request.owner, request.labelSelector),
     ...(state === undefined ? {} : { state }),
     ...(expiresBefore === undefined ? {} : { expiresBefore }),
+    ...(unusedSince === undefined ? {} : { unusedSince }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   Freshness,
   type KeyVerifier,
@@ -11,14 +11,10 @@ import {
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { endOfSecret, isLive } from "../keys/state.ts";
-import type { Verdict as VerdictName } from "../verify/decide.ts";
-import type {
-  FoundSecret,
-  Freshness as FreshnessName,
-  Verification,
-  Verifier,
-  VerifyCommand,
-} from "../verify/verifier.ts";
+import type { Verdict as VerdictName } from "../keys/verdict.ts";
+import type { Metered, MeteredCommand, MeteredVerifier } from "../usage/metered-verifier.ts";
+import type { FoundSecret, Freshness as FreshnessName } from "../verify/verifier.ts";
+import { callerKey } from "./call.ts";
 import { identityToProto } from "./to-proto.ts";
 
 const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
@@ -30,24 +26,31 @@ const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
   expired: Verdict.EXPIRED,
   address_denied: Verdict.ADDRESS_DENIED,
   scope_missing: Verdict.SCOPE_MISSING,
+  rate_limited: Verdict.RATE_LIMITED,
+  quota_exhausted: Verdict.QUOTA_EXHAUSTED,
   valid: Verdict.VALID,
 };
 
 /** `claviger.v1.KeyVerifier`. */
-export function createKeyVerifier(verifier: Verifier): ServiceImpl<typeof KeyVerifier> {
+export function createKeyVerifier(verifier: MeteredVerifier): ServiceImpl<typeof KeyVerifier> {
   return {
-    async verify(request) {
-      return toResponse(await verifier.verify(toCommand(request)));
+    async verify(request, context) {
+      return toResponse(await verifier.verify(toCommand(request), callerIdOf(context)));
     },
-    async batchVerify(request) {
-      const verifications = await verifier.verifyAll(request.requests.map(toCommand));
+    async batchVerify(request, context) {
+      const verifications = await verifier.verifyAll(request.requests.map(toCommand), callerIdOf(context));
       return { responses: verifications.map(toResponse) };
     },
   };
 }
 
-function toCommand({ secret, requiredScopes, clientIp }: VerifyRequest): VerifyCommand {
-  return { secret, requiredScopes, clientIp };
+function callerIdOf(context: HandlerContext): string {
+  const caller = context.values.get(callerKey);
+  return caller.kind === "service" ? caller.keyId : "";
+}
+
+function toCommand({ secret, requiredScopes, clientIp, method, cost = 1 }: VerifyRequest): MeteredCommand {
+  return { secret, requiredScopes, clientIp, method, cost };
 }
 
 const FRESHNESS: Readonly<Record<FreshnessName, Freshness>> = {
@@ -56,12 +59,13 @@ const FRESHNESS: Readonly<Record<FreshnessName, Freshness>> = {
   revocation_set: Freshness.REVOCATION_SET,
 };
 
-function toResponse({ decision, found, freshness, revision }: Verification): VerifyResponse {
+function toResponse({ decision, found, freshness, revision, retryAfterMs }: Metered): VerifyResponse {
   return create(VerifyResponseSchema, {
     verdict: VERDICTS[decision.verdict],
     missingScopes: [...decision.missingScopes],
     freshness: FRESHNESS[freshness],
     revision: BigInt(revision),
+    ...(retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(retryAfterMs) }),
     ...(found === undefined ? {} : aboutKey(found)),
   });
 }

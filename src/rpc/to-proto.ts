@@ -68,11 +68,14 @@ export function identityToProto(key: KeyRecord) {
 export function keyToProto(view: KeyView): KeyMessage {
   const { key, secrets, now } = view;
   const current = secrets.find((secret) => secret.version === key.currentVersion);
+  const lastUsedTime = lastUseOf(secrets);
   if (current === undefined) throw new Error(`key ${key.id} is shown without its current secret`);
   return create(KeySchema, {
     ...identityToProto(key),
     allowedCidrs: [...key.allowedCidrs],
     disabled: key.disabled,
+    ...(key.limits === null ? {} : { limits: { ...key.limits } }),
+    ...(lastUsedTime === undefined ? {} : { lastUsedTime: timestampFromDate(lastUsedTime) }),
     state: KEY_STATES[keyState(key, current, now)],
     secrets: secrets.map((secret) => secretToProto(key, secret, now)),
     createTime: timestampFromDate(key.createTime),
@@ -95,7 +98,13 @@ export function secretToProto(key: KeyRecord, secret: SecretRecord, now: Date): 
     createTime: timestampFromDate(secret.createTime),
     expireTime: timestampFromDate(secret.expireTime),
     ...(secret.retireTime === null ? {} : { retireTime: timestampFromDate(secret.retireTime) }),
+    ...(secret.lastUsedTime ? { lastUsedTime: timestampFromDate(secret.lastUsedTime) } : {}),
   });
+}
+
+function lastUseOf(secrets: readonly SecretRecord[]): Date | undefined {
+  const used = secrets.flatMap(({ lastUsedTime }) => (lastUsedTime ? [lastUsedTime] : []));
+  return used.length === 0 ? undefined : new Date(Math.max(...used.map((time) => time.getTime())));
 }
 
 export function receiptToProto(receipt: Receipt): MessageInitShape<typeof RevocationReceiptSchema> {

@@ -2,7 +2,7 @@ import type { UpdateKeyRequest } from "#gen/claviger/v1/key_management_pb.js";
 import type { Key } from "#gen/claviger/v1/key_pb.js";
 import { invalidField } from "../keys/errors.ts";
 import type { KeyUpdate, UpdateKey } from "../manage/update-key.ts";
-import { metadataFromProto, refuseUnbuilt } from "./from-proto.ts";
+import { limitsFromProto, metadataFromProto } from "./from-proto.ts";
 
 /** What each path of the mask takes from the key. */
 const READERS: Readonly<Record<string, (key: Key) => KeyUpdate>> = {
@@ -15,10 +15,7 @@ const READERS: Readonly<Record<string, (key: Key) => KeyUpdate>> = {
   metadata: (key) => ({ metadata: metadataFromProto("key.metadata", key.metadata) }),
   allowed_cidrs: (key) => ({ allowedCidrs: key.allowedCidrs }),
   disabled: (key) => ({ disabled: key.disabled }),
-  limits: () => {
-    refuseUnbuilt("limits", true);
-    return {};
-  },
+  limits: (key) => ({ limits: limitsFromProto(key.limits) }),
 };
 
 /** The change that the mask names; `INVALID_FIELD` for a path that is unknown, output-only or a wildcard. */

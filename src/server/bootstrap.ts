@@ -32,7 +32,7 @@ export async function createAdminKey(deps: Omit<ManageDeps, "revoker">): Promise
     ttlMs: undefined,
     requestId: "",
   } as const;
-  const rest = { labels: {}, metadata: null, allowedCidrs: [] };
+  const rest = { labels: {}, metadata: null, allowedCidrs: [], limits: null };
   const { view, secret } = await createKey(
     deps,
     { kind: "system", address: "", requestId: "" },

@@ -24,6 +24,7 @@ import { createHealth, type Health } from "../transport/health.ts";
 import { createMetricsHandler } from "../transport/metrics-handler.ts";
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
+import type { MeteredVerifier } from "../usage/metered-verifier.ts";
 import { monotonicMs } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import type { Metrics } from "./metrics.ts";
@@ -44,12 +45,15 @@ export function createManageDeps({ config, opened, log }: Parts): Omit<ManageDep
   const keyring = new Keyring({ roots: opened.roots, brand: policy.brand });
   const pageTokens = new PageTokens(keyring.pageTokenKeys);
   const signer = new AuditSigner(opened.roots);
-  return { storage: opened.storage, keyring, pageTokens, signer, random: systemRandom, policy, log };
+  const canLimit = config.redis !== undefined || config.storage.kind === "embedded";
+  return { storage: opened.storage, keyring, pageTokens, signer, random: systemRandom, canLimit, policy, log };
 }
 
 /** What decides besides storage: about callers, and from memory. */
 export interface Gates {
   readonly revocation: OpenRevocation;
+  /** Verifies, charges and counts. */
+  readonly verifier: MeteredVerifier;
   readonly metrics: Metrics;
   readonly users: AuthenticateOptions["users"];
   readonly feature: FeatureFlag;
@@ -61,8 +65,7 @@ export function compose(parts: Parts & Gates): {
   readonly health: Health;
   readonly deps: ManageDeps;
 } {
-  const { config, log, users, feature, revocation, metrics } = parts;
-  const { verifier } = revocation;
+  const { config, log, users, feature, revocation, verifier, metrics } = parts;
   const { policy } = config;
   const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
   const callLog = new CallLog(log, monotonicMs);
@@ -70,7 +73,10 @@ export function compose(parts: Parts & Gates): {
   const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
 
   const router = createConnectRouter({
-    requestGate: createGate({ ...calls, verifier, users, random: systemRandom, verifyAccess: config.verifyAccess }),
+    requestGate: createGate({
+      ...{ ...calls, users, random: systemRandom, verifyAccess: config.verifyAccess },
+      verifyCaller: (command, method) => verifier.verifyCaller(command, method),
+    }),
     // Outermost first. Off comes before invalid.
     interceptors: [
       createCallInterceptor(calls),

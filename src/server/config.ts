@@ -24,6 +24,7 @@ export interface ServerConfig {
   readonly leaseDatabaseUrl: Secret | undefined;
   readonly redis: RedisAddress | undefined;
   readonly onDatabaseLoss: "deny" | "revocation-set";
+  readonly onLimiterLoss: "allow" | "deny";
   /** How often this process tries the promise on every node, in milliseconds; undefined: never. */
   readonly canaryMs: number | undefined;
   readonly verifyAccess: "key" | "open";
@@ -71,6 +72,7 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
     leaseDatabaseUrl: await readDatabaseUrl(environment, "CLAVIGER_LEASE_DATABASE_URL"),
     redis,
     onDatabaseLoss: parseOnLoss(environment, redis),
+    onLimiterLoss: oneOf(environment, "CLAVIGER_ON_LIMITER_LOSS", ["allow", "deny"]) ?? "allow",
     canaryMs: parseCanary(setting(environment, "CLAVIGER_CANARY_MS")),
     verifyAccess: oneOf(environment, "CLAVIGER_VERIFY_ACCESS", ["key", "open"]) ?? "key",
     reflection: reflection === "on",
@@ -79,7 +81,7 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
     issuers: parseIssuers(setting(environment, "CLAVIGER_JWT_ISSUERS")),
     flagsFile: setting(environment, "CLAVIGER_FLAGS_FILE"),
     described: describeSettings(environment),
-    warnings: [...unbuiltSettings(environment), ...exposure(listen.host)],
+    warnings: exposure(listen.host),
   };
 }
 
@@ -203,11 +205,6 @@ function withLease(policy: Policy, text: string | undefined): Policy {
     );
   }
   return { ...policy, leaseMs };
-}
-
-function unbuiltSettings(environment: Environment): string[] {
-  const set = SETTINGS.filter(({ variable, unbuilt }) => unbuilt && setting(environment, variable) !== undefined);
-  return set.map(({ variable }) => `${variable} is set and has no effect yet`);
 }
 
 /** What was set, for the log of the start; secrets masked. */

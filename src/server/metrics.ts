@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Verdict } from "../keys/verdict.ts";
 import type { LeaseState } from "../revocation/lease-keeper.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
 import { createPort } from "../transport/port.ts";
@@ -13,6 +14,20 @@ export interface MetricSources {
   };
   readonly lease: { readonly state: LeaseState; readonly registrations: number };
   readonly feed: { readonly appliedRevision: number; readonly newestRevision: number };
+  readonly usage: {
+    readonly verifier: {
+      readonly counters: { readonly verdicts: ReadonlyMap<Verdict, number>; readonly allowedUncharged: number };
+    };
+    readonly recorder: {
+      readonly size: number;
+      readonly counters: { readonly methodsDropped: number; readonly countsDropped: number };
+    };
+    readonly flusher: {
+      readonly lagMs: number;
+      readonly counters: { readonly batches: number; readonly rows: number };
+    };
+    readonly folded: { readonly batches: number; readonly rejected: number };
+  };
   /** Undefined in a process that does not run one. */
   readonly canary: (() => CanaryCounts) | undefined;
 }
@@ -34,7 +49,7 @@ const LEASE_STATES: readonly LeaseState[] = ["registering", "leased", "lapsed", 
 /** From a round trip to the longest lease, in seconds. */
 const BARRIER_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60];
 
-export function createMetrics({ cache, lease, feed, canary }: MetricSources): Metrics {
+export function createMetrics({ cache, lease, feed, usage, canary }: MetricSources): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const counter = counterIn(registry);
@@ -60,6 +75,9 @@ export function createMetrics({ cache, lease, feed, canary }: MetricSources): Me
     "Revisions heard of and not applied in order yet.",
     () => feed.newestRevision - feed.appliedRevision,
   );
+  addUsage(registry, usage);
+  gauge("claviger_usage_lag_seconds", "Since everything counted was in the ledger.", () => usage.flusher.lagMs / 1000);
+  gauge("claviger_usage_unsent_rows", "Counts that were not sent to the ledger yet.", () => usage.recorder.size);
   if (canary !== undefined) addCanary(registry, canary);
   new Gauge({
     name: "claviger_lease_state",
@@ -115,6 +133,39 @@ function addCanary(registry: Registry, canary: () => CanaryCounts): void {
     "claviger_canary_revoked_but_accepted_total",
     "Revoked keys of the canary that a node still accepted. Anything but 0 breaks the promise.",
     () => canary().revokedButAccepted,
+  );
+}
+
+function addUsage(registry: Registry, { verifier, recorder, flusher, folded }: MetricSources["usage"]): void {
+  const counter = counterIn(registry);
+  new Counter({
+    name: "claviger_verifications_total",
+    help: "Verifications that were decided, by verdict, and by the way that the call came in.",
+    labelNames: ["verdict", "lane"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [verdict, count] of verifier.counters.verdicts) this.inc({ verdict, lane: "router" }, count);
+    },
+  });
+  counter(
+    "claviger_uncharged_total",
+    "Requests for keys with limits that were let through, since nothing could count them.",
+    () => verifier.counters.allowedUncharged,
+  );
+  counter("claviger_usage_batches_total", "Batches of counts that the ledger took.", () => flusher.counters.batches);
+  counter("claviger_usage_rows_total", "Counts in those batches.", () => flusher.counters.rows);
+  counter("claviger_usage_folded_total", "Batches that this process folded.", () => folded.batches);
+  counter("claviger_usage_rejected_total", "Batches that could not be folded.", () => folded.rejected);
+  counter(
+    "claviger_usage_methods_dropped_total",
+    "Verifications counted without their method, for want of memory.",
+    () => recorder.counters.methodsDropped,
+  );
+  counter(
+    "claviger_usage_counts_dropped_total",
+    "Verifications that were not counted, for want of memory. Anything but 0 is a loss.",
+    () => recorder.counters.countsDropped,
   );
 }
 

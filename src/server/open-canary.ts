@@ -27,7 +27,13 @@ export function openCanary(deps: ManageDeps): OpenCanary {
 
   async function mint(displayName: string, scopes: readonly string[]) {
     const command = { owner: "", displayName, environment: "live", scopes, ttlMs: TTL_MS, requestId: "" } as const;
-    return createKey(deps, SELF, { ...command, labels: { canary: "true" }, metadata: null, allowedCidrs: [] });
+    return createKey(deps, SELF, {
+      ...command,
+      labels: { canary: "true" },
+      metadata: null,
+      allowedCidrs: [],
+      limits: null,
+    });
   }
 
   /** What verifying takes; made anew before it expires. */

@@ -47,6 +47,24 @@ export const DEFAULT_POLICY = {
   retentionMs: 396 * DAY,
   /** How often audit events get their place in the chain: how long somebody with the database could remove one unseen. */
   sealEveryMs: SECOND,
+  /** How often a process sends what it counted: what a kill loses. */
+  flushUsageMs: SECOND,
+  /** Memory for counts that the ledger does not have: an hour without Postgres at 3,000 counted things a minute. */
+  usageBytes: 64 * 1024 * 1024,
+  /** Rows of counts in one batch: it folds in well under a statement's time. */
+  usageBatchRows: 20_000,
+  /** How often batches are folded into minutes and hours, and how many rows at once. */
+  foldUsageMs: SECOND,
+  foldRows: 40_000,
+  /** How long usage can be read by the minute, and by the hour. */
+  usageMinutesMs: 7 * DAY,
+  usageHoursMs: 396 * DAY,
+  /** Points of one answer about usage: a month of hours for a dozen groups. */
+  usagePoints: 10_000,
+  /** How often partitions for usage are made and dropped. */
+  renewPartitionsMs: HOUR,
+  /** Keys with limits that one process remembers when it runs alone. */
+  limitedKeys: 100_000,
   /** How often keys beyond the retention are removed. */
   forgetEveryMs: HOUR,
 

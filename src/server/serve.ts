@@ -24,6 +24,7 @@ import { openCanary } from "./open-canary.ts";
 import { openFlags } from "./open-flags.ts";
 import { type OpenRevocation, openRevocation, type RevocationParts } from "./open-revocation.ts";
 import { openStorage } from "./open-storage.ts";
+import { type OpenUsage, openUsage } from "./open-usage.ts";
 import { watchStorage } from "./readiness.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -74,8 +75,8 @@ async function listen(
   parts: Parts & { readonly gates: Awaited<ReturnType<typeof openGates>> },
 ): Promise<RunningServer> {
   const { config, opened, log, gates } = parts;
-  const { revocation, metrics, bus, runCanary } = await openVerifier(parts);
-  const open = { ...parts, revocation, metrics };
+  const { revocation, usage, metrics, bus, runCanary } = await openVerifier(parts);
+  const open = { ...parts, revocation, verifier: usage.verifier, metrics };
   const { port, health, deps } = compose({ ...open, users: gates.users?.authenticate, feature: gates.flags.flag });
   const round = runCanary(deps);
   const { url } = await port.listen().catch(async (error: unknown) => {
@@ -84,6 +85,7 @@ async function listen(
   });
   try {
     await revocation.start(url);
+    await renewPartitions(usage, log);
     await announceStart(options, { ...parts, deps, url });
   } catch (error) {
     revocation.stopLeasing();
@@ -101,6 +103,9 @@ async function listen(
     every(config.policy.trimEveryMs, () => trim(revocation, log)),
     every(config.policy.forgetEveryMs, () => forget(deps)),
     every(config.policy.sealEveryMs, () => seal(deps)),
+    every(config.policy.flushUsageMs, () => usage.flusher.flush()),
+    every(config.policy.foldUsageMs, () => fold(usage, log)),
+    every(config.policy.renewPartitionsMs, () => renewPartitions(usage, log)),
     ...(round === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, round)]),
   ];
 
@@ -112,6 +117,7 @@ async function listen(
       revocation.stopLeasing();
       await port.drain();
       for (const task of tasks) task.stop();
+      await usage.close();
       await gates.close();
       await revocation.leave().catch(() => undefined);
       await bus.close();
@@ -128,17 +134,18 @@ async function openVerifier({ config, opened, log }: Parts) {
   const onBarrier: RevocationParts["onBarrier"] = (outcome, ms) => metrics.barrier(outcome, ms / 1000);
   const revocation = openRevocation({ config, opened, keyring, bus, log, onBarrier });
   const { cache, keeper: lease, feed } = revocation;
+  const usage = await openUsage({ config, opened, verifier: revocation.verifier, log });
   let canary: Canary | undefined;
   const counts = () => canary ?? { rounds: 0, undecided: 0, revokedButAccepted: 0 };
   const runs = config.canaryMs !== undefined;
-  const metrics = createMetrics({ cache, lease, feed, canary: runs ? counts : undefined });
+  const metrics = createMetrics({ cache, lease, feed, usage, canary: runs ? counts : undefined });
   const runCanary = (deps: ManageDeps) => {
     if (!runs) return undefined;
     const opened = openCanary(deps);
     canary = opened.canary;
     return opened.round;
   };
-  return { bus, revocation, metrics, runCanary };
+  return { bus, revocation, usage, metrics, runCanary };
 }
 
 /** What decides about callers besides storage: the users' issuers and the feature flag. */
@@ -176,6 +183,16 @@ async function trim(revocation: OpenRevocation, log: Logger): Promise<void> {
   await revocation
     .trim()
     .catch((error: unknown) => log.warn({ err: error }, "the feed could not be trimmed; it will be"));
+}
+
+async function fold(usage: OpenUsage, log: Logger): Promise<void> {
+  await usage.fold().catch((error: unknown) => log.warn({ err: error }, "counts could not be folded; they will be"));
+}
+
+async function renewPartitions(usage: OpenUsage, log: Logger): Promise<void> {
+  await usage
+    .renewPartitions()
+    .catch((error: unknown) => log.warn({ err: error }, "partitions for usage could not be made; they will be"));
 }
 
 async function seal(deps: ManageDeps): Promise<void> {

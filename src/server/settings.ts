@@ -6,8 +6,6 @@ export interface Setting {
   readonly description: string;
   /** Whether the value must not be shown. A secret can also be read from the file named by `<variable>_FILE`. */
   readonly secret: boolean;
-  /** Set for a setting that is known and has no effect yet. */
-  readonly unbuilt?: true;
 }
 
 /** Every setting of the server, in the order of the documentation. */
@@ -100,9 +98,8 @@ export const SETTINGS = [
   {
     variable: "CLAVIGER_ON_LIMITER_LOSS",
     flag: "--on-limiter-loss <allow|deny>",
-    description: "what limits do without Redis (no effect yet)",
+    description: "what becomes of keys with limits while Redis does not answer (default allow)",
     secret: false,
-    unbuilt: true,
   },
   {
     variable: "CLAVIGER_FLAGS_FILE",

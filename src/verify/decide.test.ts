@@ -17,6 +17,7 @@ const key: KeyRecord = {
   metadata: null,
   allowedCidrs: ["10.0.0.0/8"],
   disabled: false,
+  limits: null,
   currentVersion: 1,
   ttlMs: 1,
   createTime: earlier,

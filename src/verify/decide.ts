@@ -2,18 +2,9 @@ import { isAddressAllowed } from "../keys/cidrs.ts";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import { missingScopes } from "../keys/scopes.ts";
 import { isExpired, isRetired } from "../keys/state.ts";
+import type { Verdict } from "../keys/verdict.ts";
 
-/** The outcome of a verification; `claviger.v1.Verdict` says when each applies. */
-export type Verdict =
-  | "malformed"
-  | "unknown"
-  | "revoked"
-  | "disabled"
-  | "retired"
-  | "expired"
-  | "address_denied"
-  | "scope_missing"
-  | "valid";
+export type { Verdict };
 
 /** What is asked about a secret. */
 export interface Question {

@@ -7,7 +7,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   postgres: ["keys"],
   redis: ["keys"],
   verify: ["keys", "postgres"],
-  usage: ["keys", "postgres", "redis"],
+  usage: ["keys", "verify", "postgres", "redis"],
   audit: ["keys", "postgres"],
   revocation: ["keys", "verify", "postgres", "redis"],
   access: ["keys", "verify", "postgres"],

@@ -73,7 +73,7 @@ export declare type CreateKeyRequest = Message<"claviger.v1.CreateKeyRequest"> &
   allowedCidrs: string[];
 
   /**
-   * How much the key may be used. Not honoured yet: `UNIMPLEMENTED` if set.
+   * How much the key may be used; unset means without limits.
    *
    * @generated from field: claviger.v1.Limits limits = 8;
    */
@@ -203,7 +203,7 @@ export declare type ListKeysRequest = Message<"claviger.v1.ListKeysRequest"> & {
   expiresBefore?: Timestamp | undefined;
 
   /**
-   * Only keys not used since this. Not honoured yet: `UNIMPLEMENTED` if set.
+   * Only keys that were made before this and were not valid in any verification since.
    *
    * @generated from field: google.protobuf.Timestamp unused_since = 5;
    */
@@ -736,7 +736,8 @@ export declare const KeyManagement: GenService<{
     output: typeof ReportLeakedSecretResponseSchema;
   },
   /**
-   * Reads how keys were used. Not built yet: `UNIMPLEMENTED`. Needs `claviger:usage.read`.
+   * Reads how keys were used: every verification that was decided, denials too, up to a second or two ago. What was
+   * nobody's secret is counted with the key of whoever asked. Needs `claviger:usage.read`.
    *
    * @generated from rpc claviger.v1.KeyManagement.QueryUsage
    */

@@ -78,7 +78,7 @@ export declare type Key = Message<"claviger.v1.Key"> & {
   allowedCidrs: string[];
 
   /**
-   * How much the key may be used. Not honoured yet: a request that sets it gets `UNIMPLEMENTED`.
+   * How much the key may be used; unset means without limits. On Postgres it takes Redis: `LIMITER_NOT_CONFIGURED`.
    *
    * @generated from field: claviger.v1.Limits limits = 9;
    */
@@ -134,7 +134,7 @@ export declare type Key = Message<"claviger.v1.Key"> & {
   revokeTime?: Timestamp | undefined;
 
   /**
-   * Output only. When a verification last answered `VALID`. Unset until usage is recorded.
+   * Output only. When a verification last answered `VALID`, up to a few seconds ago; unset if none has.
    *
    * @generated from field: google.protobuf.Timestamp last_used_time = 17;
    */
@@ -232,7 +232,8 @@ export declare type SecretVersion = Message<"claviger.v1.SecretVersion"> & {
   retireTime?: Timestamp | undefined;
 
   /**
-   * When a verification of this secret last answered `VALID`. Unset until usage is recorded.
+   * When a verification of this secret last answered `VALID`, up to a few seconds ago; unset if none has. Not in the
+   * answers of changes.
    *
    * @generated from field: google.protobuf.Timestamp last_used_time = 7;
    */
@@ -246,20 +247,20 @@ export declare type SecretVersion = Message<"claviger.v1.SecretVersion"> & {
 export declare const SecretVersionSchema: GenMessage<SecretVersion>;
 
 /**
- * How much a key may be used.
+ * How much a key may be used, by valid requests on all nodes together: `VerifyRequest.cost` is charged for each.
  *
  * @generated from message claviger.v1.Limits
  */
 export declare type Limits = Message<"claviger.v1.Limits"> & {
   /**
-   * Sustained rate, requests per second; 0 means none.
+   * Sustained rate, requests per second; 0 means no limit.
    *
    * @generated from field: int32 requests_per_second = 1;
    */
   requestsPerSecond: number;
 
   /**
-   * How many requests may come at once; 0 means as many as the rate.
+   * How many requests may come at once; 0 means as many as the rate. Takes a rate.
    *
    * @generated from field: int32 burst = 2;
    */

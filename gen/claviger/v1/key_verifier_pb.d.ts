@@ -49,7 +49,8 @@ export declare type VerifyRequest = Message<"claviger.v1.VerifyRequest"> & {
   clientIp: string;
 
   /**
-   * How much to charge against the key's limits. Default 1; 0 looks and charges nothing.
+   * How much to charge against the key's limits if the verdict is valid. Default 1; 0 looks whether 1 could be had, and
+   * charges nothing.
    *
    * @generated from field: optional int32 cost = 5;
    */
@@ -104,7 +105,8 @@ export declare type VerifyResponse = Message<"claviger.v1.VerifyResponse"> & {
   missingScopes: string[];
 
   /**
-   * When to ask again, after `VERDICT_RATE_LIMITED` or `VERDICT_QUOTA_EXHAUSTED`.
+   * When to ask again, after `VERDICT_RATE_LIMITED` or `VERDICT_QUOTA_EXHAUSTED`; unset if `cost` alone is above the
+   * limit.
    *
    * @generated from field: google.protobuf.Duration retry_after = 6;
    */

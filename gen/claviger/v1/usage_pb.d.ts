@@ -14,13 +14,13 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_claviger_v1_usage: GenFile;
 
 /**
- * Asks for counts of verifications. Not built yet: `UNIMPLEMENTED`.
+ * Asks for counts of verifications. Steps that the interval touches are counted whole.
  *
  * @generated from message claviger.v1.QueryUsageRequest
  */
 export declare type QueryUsageRequest = Message<"claviger.v1.QueryUsageRequest"> & {
   /**
-   * Only this key. At most one of `key_id` and `owner`; neither means all keys, for those who may.
+   * Only this key. At most one of `key_id` and `owner`; neither means all keys, or the caller's own for a user.
    *
    * @generated from field: string key_id = 1;
    */
@@ -34,7 +34,7 @@ export declare type QueryUsageRequest = Message<"claviger.v1.QueryUsageRequest">
   owner: string;
 
   /**
-   * First instant counted. Required.
+   * First instant counted. Required; not longer ago than the step is kept.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 3;
    */
@@ -48,7 +48,7 @@ export declare type QueryUsageRequest = Message<"claviger.v1.QueryUsageRequest">
   endTime?: Timestamp | undefined;
 
   /**
-   * Width of a point; unspecified means `USAGE_STEP_HOUR`.
+   * Width of a point; unspecified means `USAGE_STEP_HOUR`. An answer has at most 10,000 points.
    *
    * @generated from field: claviger.v1.UsageStep step = 5;
    */
@@ -109,7 +109,8 @@ export declare type UsagePoint = Message<"claviger.v1.UsagePoint"> & {
   startTime?: Timestamp | undefined;
 
   /**
-   * The value of each dimension in `group_by`, by its name.
+   * The value of each dimension in `group_by`, by its name in lower case: `verdict` (a name of `Verdict`), `method`,
+   * `secret_version`, `key` (empty for what was nobody's secret).
    *
    * @generated from field: map<string, string> group = 2;
    */

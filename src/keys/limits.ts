@@ -1,0 +1,80 @@
+/** How much a key may be used; 0 is no limit. */
+export interface Limits {
+  /** Sustained rate. */
+  readonly requestsPerSecond: number;
+  /** How many may come at once; 0 is as many as the rate. */
+  readonly burst: number;
+  /** Per UTC day. */
+  readonly requestsPerDay: number;
+}
+
+const NONE: Limits = { requestsPerSecond: 0, burst: 0, requestsPerDay: 0 };
+
+/** Null for limits that limit nothing. */
+export function limitsOrNone(limits: Limits): Limits | null {
+  return limits.requestsPerSecond > 0 || limits.requestsPerDay > 0 ? limits : null;
+}
+
+/** Whether `next` allows less of something than `before`. */
+export function isLowered(before: Limits | null, next: Limits | null): boolean {
+  const [from, to] = [ceilings(before ?? NONE), ceilings(next ?? NONE)];
+  return to.some((ceiling, at) => ceiling < (from[at] ?? 0));
+}
+
+function ceilings({ requestsPerSecond, burst, requestsPerDay }: Limits): number[] {
+  const rate = requestsPerSecond || Number.POSITIVE_INFINITY;
+  return [rate, requestsPerSecond > 0 ? burst || rate : rate, requestsPerDay || Number.POSITIVE_INFINITY];
+}
+
+/** What a limiter keeps of one key. */
+export interface Spent {
+  /** When the rate would have room for a full burst again, in milliseconds: the TAT of GCRA (ITU-T I.371). */
+  readonly emptyMs: number;
+  /** UTC day, counted from 1970; undefined where the day is not counted. */
+  readonly day: number | undefined;
+  /** Charged on that day. */
+  readonly used: number;
+}
+
+/** What came of one charge. */
+export interface Charged {
+  readonly outcome: "charged" | "rate_limited" | "quota_exhausted";
+  /** When to ask again, in milliseconds; undefined with `charged`, and for what can never be had. */
+  readonly retryAfterMs?: number;
+}
+
+export const DAY_MS = 86_400_000;
+
+/** Charges each cost in turn against what is left, rate before day; a denial charges nothing, and 0 only looks. */
+export function charge(
+  spent: Spent,
+  limits: Limits,
+  costs: readonly number[],
+  nowMs: number,
+): { readonly spent: Spent; readonly charged: readonly Charged[] } {
+  const { requestsPerSecond: rate, requestsPerDay: perDay } = limits;
+  const unitMs = rate > 0 ? 1000 / rate : 0;
+  const burst = limits.burst || rate;
+  let { emptyMs, used } = spent;
+  const charged = costs.map((cost): Charged => {
+    const asked = Math.max(cost, 1);
+    const nextMs = Math.max(emptyMs, nowMs) + asked * unitMs;
+    const earlyMs = nextMs - nowMs - burst * unitMs;
+    if (rate > 0 && earlyMs > ROUNDING_MS) {
+      return { outcome: "rate_limited", ...(asked > burst ? {} : { retryAfterMs: Math.ceil(earlyMs) }) };
+    }
+    if (perDay > 0 && used + asked > perDay) {
+      const midnightMs = (Math.floor(nowMs / DAY_MS) + 1) * DAY_MS;
+      return { outcome: "quota_exhausted", ...(asked > perDay ? {} : { retryAfterMs: Math.ceil(midnightMs - nowMs) }) };
+    }
+    if (cost > 0) {
+      if (rate > 0) emptyMs = nextMs;
+      used += cost;
+    }
+    return { outcome: "charged" };
+  });
+  return { spent: { ...spent, emptyMs, used }, charged };
+}
+
+/** What adding up thousandths loses: a whole burst must fit. */
+export const ROUNDING_MS = 0.001;

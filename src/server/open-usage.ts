@@ -1,0 +1,97 @@
+import type { Logger } from "pino";
+import { readClusterId } from "../postgres/revisions.ts";
+import { appendUsage, renewPartitions } from "../postgres/usage-ledger.ts";
+import { readCharged } from "../postgres/usage-query.ts";
+import { RedisLimiter } from "../redis/limiter.ts";
+import { Charges } from "../usage/charges.ts";
+import { UsageFlusher } from "../usage/flusher.ts";
+import { foldLedger } from "../usage/fold.ts";
+import { InProcessLimiter } from "../usage/in-process-limiter.ts";
+import { MeteredVerifier } from "../usage/metered-verifier.ts";
+import { UsageRecorder } from "../usage/recorder.ts";
+import type { Verifier } from "../verify/verifier.ts";
+import { systemClocks as clocks } from "./clock.ts";
+import type { ServerConfig } from "./config.ts";
+import type { OpenStorage } from "./open-storage.ts";
+import { systemRandom as random } from "./random.ts";
+
+export interface OpenUsage {
+  readonly verifier: MeteredVerifier;
+  readonly recorder: UsageRecorder;
+  readonly flusher: UsageFlusher;
+  readonly folded: { batches: number; rejected: number };
+  /** Folds what is in the ledger. */
+  fold(): Promise<void>;
+  /** Makes partitions for what comes, and drops old ones. */
+  renewPartitions(): Promise<void>;
+  /** Sends what was counted, for as long as storage may take; nothing must be verified any more. */
+  close(): Promise<void>;
+}
+
+/** Builds what counts and what limits; nothing runs by itself. */
+export async function openUsage(parts: {
+  readonly config: ServerConfig;
+  readonly opened: OpenStorage;
+  readonly verifier: Verifier;
+  readonly log: Logger;
+}): Promise<OpenUsage> {
+  const { config, opened, log } = parts;
+  const { policy } = config;
+  const { storage } = opened;
+  const recorder = new UsageRecorder({ clocks, budgetBytes: policy.usageBytes });
+  const flusher = new UsageFlusher({
+    ...{ recorder, random, clocks, batchRows: policy.usageBatchRows },
+    ledger: { append: (batch) => storage.write((database) => appendUsage(database, batch)) },
+    onFailure: (error) => log.warn({ event: "usage", err: error }, "counts could not be sent; they will be"),
+  });
+  const limiter = await openLimiter(parts);
+  const { onLimiterLoss } = config;
+  const charges = limiter === undefined ? undefined : new Charges(limiter);
+  const verifier = new MeteredVerifier({ verifier: parts.verifier, charges, recorder, onLimiterLoss });
+  const folded = { batches: 0, rejected: 0 };
+  return {
+    ...{ verifier, recorder, flusher, folded },
+    async fold() {
+      folded.batches += await foldLedger({
+        ...{ storage, rows: policy.foldRows },
+        onRejected: (batch, code) => {
+          folded.rejected += 1;
+          log.error({ event: "usage", ...batch, code }, "a batch of counts cannot be folded; see table usage_rejected");
+        },
+      });
+    },
+    renewPartitions: () =>
+      storage.read((database) =>
+        renewPartitions(database, { minutesMs: policy.usageMinutesMs, hoursMs: policy.usageHoursMs }),
+      ),
+    async close() {
+      const deadline = clocks.monotonicMs() + policy.storageTimeoutMs;
+      while (!flusher.isEmpty && clocks.monotonicMs() < deadline) {
+        await flusher.flush();
+        if (!flusher.isEmpty) await new Promise((done) => setTimeout(done, policy.flushUsageMs / 10));
+      }
+      if (!flusher.isEmpty) log.error({ event: "usage", rows: recorder.size }, "counts were lost: storage is away");
+      await limiter?.close();
+    },
+  };
+}
+
+/** Where limits hold for every process; undefined for Postgres without Redis. */
+async function openLimiter({ config, opened }: { readonly config: ServerConfig; readonly opened: OpenStorage }) {
+  const { policy } = config;
+  const charged = (keyId: string, day: Date) => opened.storage.read((database) => readCharged(database, keyId, day));
+  if (config.redis !== undefined) {
+    const clusterId = await opened.storage.read(readClusterId);
+    const address = config.redis;
+    return new RedisLimiter({
+      address,
+      clusterId,
+      commandTimeoutMs: policy.redisTimeoutMs,
+      readCharged: charged,
+      random,
+    });
+  }
+  if (config.storage.kind !== "embedded") return undefined;
+  const limiter = new InProcessLimiter({ clocks, readCharged: charged, capacity: policy.limitedKeys });
+  return { charge: limiter.charge.bind(limiter), close: async () => undefined };
+}

@@ -1,0 +1,98 @@
+import type { Random } from "../keys/random.ts";
+import type { UsageBatch } from "../keys/usage-delta.ts";
+import type { Clocks } from "../verify/clocks.ts";
+import type { UsageLedger } from "./ledger.ts";
+import type { UsageRecorder } from "./recorder.ts";
+
+export interface UsageFlusherOptions {
+  readonly recorder: UsageRecorder;
+  readonly ledger: UsageLedger;
+  readonly random: Random;
+  readonly clocks: Pick<Clocks, "monotonicMs">;
+  /** Rows per batch at most: one must fold within a statement's time. */
+  readonly batchRows: number;
+  /** Told of each attempt that failed. */
+  readonly onFailure?: (error: unknown) => void;
+}
+
+/**
+ * Sends what was counted to the ledger, a batch at a time. A batch that was sent is frozen: it is sent again as it is,
+ * and before anything else, until the ledger is known to have it.
+ */
+export class UsageFlusher {
+  readonly counters = { batches: 0, rows: 0 };
+  readonly #options: UsageFlusherOptions;
+  #epoch: string;
+  #seq = 0;
+  #frozen: UsageBatch | undefined;
+  #running: Promise<void> | undefined;
+  #flushedMs: number;
+
+  constructor(options: UsageFlusherOptions) {
+    this.#options = options;
+    this.#epoch = newEpoch(options.random);
+    this.#flushedMs = options.clocks.monotonicMs();
+  }
+
+  /** Milliseconds since everything that had been counted was in the ledger. */
+  get lagMs(): number {
+    const { clocks, recorder } = this.#options;
+    return this.#frozen === undefined && recorder.size === 0 ? 0 : clocks.monotonicMs() - this.#flushedMs;
+  }
+
+  /** Whether the ledger has everything. */
+  get isEmpty(): boolean {
+    return this.#frozen === undefined && this.#options.recorder.size === 0;
+  }
+
+  /** Sends what there is; never rejects, and never runs twice at once. */
+  flush(): Promise<void> {
+    this.#running ??= this.#send().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #send(): Promise<void> {
+    const { recorder, clocks, onFailure } = this.#options;
+    const began = clocks.monotonicMs();
+    let left = recorder.size;
+    try {
+      while (this.#frozen !== undefined || left > 0) {
+        if (this.#frozen === undefined) {
+          this.#frozen = this.#freeze();
+          left -= this.#frozen.deltas.length;
+        }
+        await this.#deliver(this.#frozen);
+      }
+      this.#flushedMs = began;
+    } catch (error) {
+      onFailure?.(error);
+    }
+  }
+
+  #freeze(): UsageBatch {
+    this.#seq += 1;
+    return { epoch: this.#epoch, seq: this.#seq, deltas: this.#options.recorder.take(this.#options.batchRows) };
+  }
+
+  async #deliver(batch: UsageBatch): Promise<void> {
+    const { ledger, recorder, random } = this.#options;
+    const appended = await ledger.append(batch);
+    if (appended === "gap") {
+      // It has forgotten this source's last batches, so this one too: begin as another source.
+      this.#epoch = newEpoch(random);
+      this.#seq = 1;
+      this.#frozen = { epoch: this.#epoch, seq: 1, deltas: batch.deltas };
+      return;
+    }
+    this.#frozen = undefined;
+    recorder.release(batch.deltas);
+    this.counters.batches += 1;
+    this.counters.rows += batch.deltas.length;
+  }
+}
+
+function newEpoch(random: Random): string {
+  return Buffer.from(random(16)).toString("hex");
+}

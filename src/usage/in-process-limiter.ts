@@ -1,0 +1,40 @@
+import { LRUCache } from "lru-cache";
+import { type Charged, charge, DAY_MS, type Spent } from "../keys/limits.ts";
+import type { Clocks } from "../verify/clocks.ts";
+import type { ChargeOrder, Limiter, ReadCharged } from "./limiter.ts";
+
+export interface InProcessLimiterOptions {
+  readonly clocks: Pick<Clocks, "wallMs">;
+  readonly readCharged: ReadCharged;
+  /** Keys that are remembered; what is forgotten is read from the ledger again. */
+  readonly capacity: number;
+}
+
+/** Limits of one process that runs alone. */
+export class InProcessLimiter implements Limiter {
+  readonly #options: InProcessLimiterOptions;
+  readonly #spent: LRUCache<string, Spent>;
+
+  constructor(options: InProcessLimiterOptions) {
+    this.#options = options;
+    this.#spent = new LRUCache({ max: options.capacity });
+  }
+
+  async charge({ keyId, limits, costs }: ChargeOrder): Promise<readonly Charged[]> {
+    const nowMs = this.#options.clocks.wallMs();
+    const today = Math.floor(nowMs / DAY_MS);
+    const known = this.#spent.get(keyId) ?? { emptyMs: 0, day: undefined, used: 0 };
+    const before = limits.requestsPerDay > 0 ? await this.#ofToday(keyId, known, today) : { ...known, day: undefined };
+    const { spent, charged } = charge(before, limits, costs, nowMs);
+    this.#spent.set(keyId, spent);
+    return charged;
+  }
+
+  /** One call per key at a time, so nothing else charges meanwhile. */
+  async #ofToday(keyId: string, known: Spent, today: number): Promise<Spent> {
+    if (known.day === undefined) {
+      return { ...known, day: today, used: await this.#options.readCharged(keyId, new Date(today * DAY_MS)) };
+    }
+    return known.day < today ? { ...known, day: today, used: 0 } : known;
+  }
+}

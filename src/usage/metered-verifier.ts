@@ -1,0 +1,115 @@
+import { ClavigerError } from "../keys/errors.ts";
+import type { Charged } from "../keys/limits.ts";
+import type { Verdict } from "../keys/verdict.ts";
+import type { Verification, VerifyCommand } from "../verify/verifier.ts";
+import type { Charges } from "./charges.ts";
+import type { UsageRecorder } from "./recorder.ts";
+
+/** A question, and how the answer is to be counted. */
+export interface MeteredCommand extends VerifyCommand {
+  /** The RPC being authorised, `/package.Service/Method`; empty if it was not said. */
+  readonly method: string;
+  /** What to charge against the key's limits; 0 looks and charges nothing. */
+  readonly cost: number;
+}
+
+/** What was decided, limits included. */
+export interface Metered extends Verification {
+  /** With `rate_limited` and `quota_exhausted`, unless it can never be had. */
+  readonly retryAfterMs?: number;
+}
+
+export interface MeteredVerifierOptions {
+  readonly verifier: {
+    verify(command: VerifyCommand): Promise<Verification>;
+    verifyAll(commands: readonly VerifyCommand[]): Promise<Verification[]>;
+  };
+  readonly charges: Charges | undefined;
+  readonly recorder: Pick<UsageRecorder, "record">;
+  /** What to do about a key with limits when nothing can count it. */
+  readonly onLimiterLoss: "allow" | "deny";
+}
+
+/** Verifies, charges what is valid, and counts what was decided. */
+export class MeteredVerifier {
+  readonly counters = { verdicts: new Map<Verdict, number>(), allowedUncharged: 0 };
+  readonly #options: MeteredVerifierOptions;
+
+  constructor(options: MeteredVerifierOptions) {
+    this.#options = options;
+  }
+
+  /** `callerId`: the key of whoever asks, empty without one. */
+  async verify(command: MeteredCommand, callerId: string): Promise<Metered> {
+    const metered = await this.#charge(command, await this.#options.verifier.verify(command));
+    this.#count(command, metered, callerId);
+    return metered;
+  }
+
+  /** In order; rejects as a whole, and then counts nothing. */
+  async verifyAll(commands: readonly MeteredCommand[], callerId: string): Promise<Metered[]> {
+    const verifications = await this.#options.verifier.verifyAll(commands);
+    const charged = await Promise.all(
+      commands.map((command, at) => this.#charge(command, verifications[at] as Verification)),
+    );
+    for (const [at, metered] of charged.entries()) this.#count(commands[at] as MeteredCommand, metered, callerId);
+    return charged;
+  }
+
+  /** The credential of whoever calls `method` of Claviger: counted as any use of a key, and never charged. */
+  async verifyCaller(command: VerifyCommand, method: string): Promise<Verification> {
+    const verification = await this.#options.verifier.verify(command);
+    if (verification.found !== undefined) this.#record({ method: `/${method}`, cost: 0 }, verification, "");
+    return verification;
+  }
+
+  async #charge({ cost }: MeteredCommand, verification: Verification): Promise<Metered> {
+    const key = verification.found?.key;
+    if (verification.decision.verdict !== "valid" || !key?.limits) return verification;
+    const charged = await this.#ask(key.id, key.limits, cost);
+    if (charged.outcome === "charged") return verification;
+    const { retryAfterMs } = charged;
+    const decision = { verdict: charged.outcome, missingScopes: [] };
+    return { ...verification, decision, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+  }
+
+  async #ask(keyId: string, limits: Parameters<Charges["charge"]>[1], cost: number): Promise<Charged> {
+    const { charges, onLimiterLoss } = this.#options;
+    try {
+      if (charges === undefined) throw new Error("no limiter is configured");
+      return await charges.charge(keyId, limits, cost);
+    } catch (cause) {
+      if (onLimiterLoss === "deny") throw limiterUnavailable(cause);
+      this.counters.allowedUncharged += 1;
+      return { outcome: "charged" };
+    }
+  }
+
+  #count(command: MeteredCommand, metered: Metered, callerId: string): void {
+    const { verdict } = metered.decision;
+    this.counters.verdicts.set(verdict, (this.counters.verdicts.get(verdict) ?? 0) + 1);
+    this.#record(command, metered, callerId);
+  }
+
+  #record(
+    { method, cost }: Pick<MeteredCommand, "method" | "cost">,
+    { decision, found }: Pick<Verification, "decision" | "found">,
+    callerId: string,
+  ): void {
+    const { verdict } = decision;
+    this.#options.recorder.record({
+      ...(found === undefined
+        ? { keyId: "", callerId, version: 0 }
+        : { keyId: found.key.id, callerId: "", version: found.secret.version }),
+      ...{ verdict, method, cost: verdict === "valid" ? cost : 0 },
+    });
+  }
+}
+
+function limiterUnavailable(cause: unknown): ClavigerError {
+  return new ClavigerError(
+    "LIMITER_UNAVAILABLE",
+    "the key has limits, and what counts them does not answer. Retry in a moment",
+    { cause },
+  );
+}
