@@ -6,6 +6,12 @@ const sources = {
   cache: { counters, size: 5 },
   lease: { state: "leased" as const, registrations: 2 },
   feed: { appliedRevision: 7, newestRevision: 9 },
+  usage: {
+    verifier: { counters: { verdicts: new Map([["valid", 4] as const]), allowedUncharged: 6 } },
+    recorder: { size: 1, counters: { methodsDropped: 2, countsDropped: 0 } },
+    flusher: { lagMs: 500, counters: { batches: 3, rows: 8 } },
+    folded: { batches: 2, rejected: 0 },
+  },
 };
 
 it("what is counted elsewhere is told as it is at that moment, however often it is asked for", async () => {
@@ -20,6 +26,12 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
     "claviger_feed_lag_revisions 2",
     'claviger_lease_state{state="leased"} 1',
     'claviger_lease_state{state="lapsed"} 0',
+    'claviger_verifications_total{verdict="valid",lane="router"} 4',
+    "claviger_uncharged_total 6",
+    "claviger_usage_lag_seconds 0.5",
+    "claviger_usage_rows_total 8",
+    "claviger_usage_methods_dropped_total 2",
+    "claviger_usage_counts_dropped_total 0",
   ]) {
     expect(text.split("\n")).toContain(line);
   }

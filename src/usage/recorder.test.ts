@@ -1,0 +1,81 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { FakeClocks } from "../verify/fake-clocks.ts";
+import { UsageRecorder } from "./recorder.ts";
+
+const HOUR_MS = 3_600_000;
+
+let clocks: FakeClocks;
+const use = { keyId: "key_a", callerId: "", version: 1, verdict: "valid", method: "/a.B/C", cost: 1 } as const;
+
+beforeEach(() => {
+  clocks = new FakeClocks();
+});
+
+describe("a usage recorder", () => {
+  it("counts under key, caller, version, verdict, method and minute, and keeps the last second", async () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
+    const second = Math.floor(clocks.wallMs() / 1000);
+    recorder.record(use);
+    await clocks.pass(1000);
+    recorder.record({ ...use, cost: 5 });
+    for (const other of [
+      { keyId: "key_b" },
+      { callerId: "key_c" },
+      { version: 2 },
+      { verdict: "revoked" },
+      { method: "" },
+    ] as const) {
+      recorder.record({ ...use, ...other });
+    }
+    await clocks.pass(60_000);
+    recorder.record(use);
+    const taken = recorder.take(100);
+    expect(taken).toHaveLength(7);
+    expect(taken[0]).toEqual({ ...use, minute: Math.floor(second / 60), count: 2, cost: 6, lastSecond: second + 1 });
+    expect(recorder.size).toBe(0);
+  });
+
+  it("gives up methods before counts, and says how many of each", () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 3100 });
+    for (let i = 0; i < 20; i++) recorder.record({ ...use, method: `/a.B/${i}` });
+    expect(recorder.counters).toEqual({ methodsDropped: 13, countsDropped: 0 });
+    for (let i = 0; i < 20; i++) recorder.record({ ...use, keyId: `key_${i}`, method: "" });
+    expect(recorder.counters.countsDropped).toBe(18);
+    const counted = recorder.take(100).reduce((sum, { count }) => sum + count, 0);
+    expect(counted + recorder.counters.countsDropped).toBe(40);
+  });
+
+  it("counts what was taken against its budget until the ledger has it", () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 700 });
+    recorder.record({ ...use, method: "" });
+    recorder.record({ ...use, keyId: "key_b", method: "" });
+    const taken = recorder.take(100);
+    recorder.record({ ...use, keyId: "key_c", method: "" });
+    expect(recorder.counters.countsDropped).toBe(1);
+    recorder.release(taken);
+    recorder.record({ ...use, keyId: "key_c", method: "" });
+    expect(recorder.counters.countsDropped).toBe(1);
+  });
+
+  it("loses nothing in an hour without storage, in memory that is bounded by minutes and keys, not by requests", async () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 64 * 1024 * 1024 });
+    let produced = 0;
+    for (let at = 0; at < HOUR_MS; at += 10_000) {
+      for (let i = 0; i < 500; i++) {
+        recorder.record({ ...use, keyId: `key_${i % 100}` });
+        produced += 1;
+      }
+      await clocks.pass(10_000);
+    }
+    expect(recorder.size).toBeLessThanOrEqual(61 * 100);
+    expect(recorder.counters).toEqual({ methodsDropped: 0, countsDropped: 0 });
+    expect(recorder.take(1e6).reduce((sum, { count }) => sum + count, 0)).toBe(produced);
+  });
+
+  it("keeps a method that Postgres could not store, with U+FFFD for U+0000", () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
+    recorder.record({ ...use, method: "/a.B/\0" });
+    recorder.record({ ...use, method: "/a.B/\0" });
+    expect(recorder.take(10)).toMatchObject([{ method: "/a.B/\u{fffd}", count: 2 }]);
+  });
+});
