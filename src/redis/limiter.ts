@@ -5,11 +5,17 @@ import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
 
+/** Sets things off later; `verify/clocks.ts` has the same. */
+interface Timers {
+  after(ms: number, work: () => void): { cancel(): void };
+}
+
 export interface RedisLimiterOptions {
   readonly address: RedisAddress;
   readonly clusterId: string;
-  /** Longest wait for one command, in milliseconds. */
-  readonly commandTimeoutMs: number;
+  readonly timers: Timers;
+  /** Longest wait for one answer, in milliseconds. */
+  readonly timeoutMs: number;
   /** What the ledger has of a key's day, for when Redis knows nothing of the key. */
   readonly readCharged: (keyId: string, dayStart: Date) => Promise<number>;
   /** Spreads attempts to reconnect. Default: no spread. */
@@ -78,7 +84,8 @@ export class RedisLimiter {
   constructor(options: RedisLimiterOptions) {
     this.#options = options;
     this.#names = redisNames(options.clusterId);
-    this.#redis = connectRedis(options);
+    // What is given up here stays in the queue of replies until it comes, or until then.
+    this.#redis = connectRedis({ ...options, commandTimeoutMs: 10 * options.timeoutMs });
   }
 
   async charge(order: {
@@ -105,7 +112,21 @@ export class RedisLimiter {
   ): Promise<readonly number[]> {
     const { requestsPerSecond: rate, burst, requestsPerDay } = limits;
     const args = [rate, burst || rate, requestsPerDay, seed.day, seed.used, ...costs];
-    return (await this.#redis.eval(CHARGE, 1, this.#names.limits(keyId), ...args)) as number[];
+    return this.#bounded(this.#redis.eval(CHARGE, 1, this.#names.limits(keyId), ...args) as Promise<number[]>);
+  }
+
+  /**
+   * Looks once more when the time is over: after a stall of this process timers run before sockets are read, and an
+   * answer that is there would be given up, its request let through uncharged.
+   */
+  #bounded<T>(answer: Promise<T>): Promise<T> {
+    const { timers, timeoutMs } = this.#options;
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    let timer = timers.after(timeoutMs, () => {
+      timer = timers.after(0, () => reject(new Error("the limiter does not answer")));
+    });
+    answer.then(resolve, reject);
+    return promise.finally(() => timer.cancel());
   }
 }
 

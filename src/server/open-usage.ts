@@ -10,7 +10,7 @@ import { InProcessLimiter } from "../usage/in-process-limiter.ts";
 import { MeteredVerifier } from "../usage/metered-verifier.ts";
 import { UsageRecorder } from "../usage/recorder.ts";
 import type { Verifier } from "../verify/verifier.ts";
-import { systemClocks as clocks } from "./clock.ts";
+import { systemClocks as clocks, systemTimers as timers } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { systemRandom as random } from "./random.ts";
@@ -86,7 +86,8 @@ async function openLimiter({ config, opened }: { readonly config: ServerConfig; 
     return new RedisLimiter({
       address,
       clusterId,
-      commandTimeoutMs: policy.redisTimeoutMs,
+      timers,
+      timeoutMs: policy.limiterTimeoutMs,
       readCharged: charged,
       random,
     });

@@ -63,6 +63,8 @@ export const DEFAULT_POLICY = {
   usagePoints: 10_000,
   /** How often partitions for usage are made and dropped. */
   renewPartitionsMs: HOUR,
+  /** Longest wait for a charge: what a Redis that is away adds to a verification of a key with limits. */
+  limiterTimeoutMs: 100,
   /** Keys with limits that one process remembers when it runs alone. */
   limitedKeys: 100_000,
   /** How often keys beyond the retention are removed. */

@@ -14,6 +14,8 @@ export interface ClusterOptions {
   readonly nodes: number;
   readonly leaseMs: number;
   readonly onDatabaseLoss: "deny" | "revocation-set";
+  /** Further settings of every node. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Changes to the source of every node: the control of a guarantee. */
   readonly mutate?: readonly Mutation[];
 }
@@ -65,6 +67,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
           REDIS_URL: `redis://127.0.0.1:${link.port}`,
           CLAVIGER_LEASE_MS: String(options.leaseMs),
           CLAVIGER_ON_DATABASE_LOSS: options.onDatabaseLoss,
+          ...options.env,
         },
         ...(options.mutate === undefined ? {} : { mutate: options.mutate }),
       });

@@ -85,6 +85,19 @@ describe("the TCP proxy", () => {
     expect(performance.now() - start).toBeGreaterThanOrEqual(79);
   });
 
+  test("swallow() throws away what the server says, which still hears the client, until resume()", async () => {
+    const { socket, received } = await dial();
+    socket.write("a");
+    await arrives(received, "a");
+    proxy.swallow();
+    socket.write("b");
+    await eventually(() => expect(heard).toBe("ab"));
+    await sleep(50);
+    await proxy.resume();
+    socket.write("c");
+    await arrives(received, "ac");
+  });
+
   test("halfClose() ends what the client reads, while the server still hears the client", async () => {
     const { socket } = await dial();
     await eventually(() => expect(proxy.connectionCount()).toBe(1));

@@ -23,6 +23,8 @@ export interface TcpProxy {
   reset(): void;
   /** Every byte arrives this many milliseconds later, in each direction, until `resume()`. */
   latency(ms: number): void;
+  /** Whatever a server says is thrown away, while what clients say arrives, until `resume()`. */
+  swallow(): void;
   /** Sends FIN to every client, as a server does that will say no more, and goes on reading from it. */
   halfClose(): void;
   /** New connections are refused until `resume()`; those that exist pass on. */
@@ -43,6 +45,7 @@ export async function createTcpProxy(target: TcpProxyOptions): Promise<TcpProxy>
   const pairs = new Set<Pair>();
   const port = await freePort();
   let hanging = false;
+  let swallowing = false;
   let delayMs = 0;
 
   const listener = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
@@ -54,7 +57,7 @@ export async function createTcpProxy(target: TcpProxyOptions): Promise<TcpProxy>
       [server, client],
     ] as const) {
       const later = inOrder(() => delayMs);
-      from.on("data", (bytes) => later(() => forward(bytes, { from, to })));
+      from.on("data", (bytes) => later(() => (swallowing && from === server) || forward(bytes, { from, to })));
       from.on("end", () => later(() => to.writable && to.end()));
       from.on("drain", () => hanging || to.resume());
       from.on("error", () => to.resetAndDestroy());
@@ -92,6 +95,9 @@ export async function createTcpProxy(target: TcpProxyOptions): Promise<TcpProxy>
     latency: (ms) => {
       delayMs = ms;
     },
+    swallow: () => {
+      swallowing = true;
+    },
     halfClose: () =>
       each(({ client, server }) => {
         server.removeAllListeners("data").resume();
@@ -100,6 +106,7 @@ export async function createTcpProxy(target: TcpProxyOptions): Promise<TcpProxy>
     refuse,
     resume: async () => {
       hanging = false;
+      swallowing = false;
       delayMs = 0;
       each(({ client, server }) => void [client.resume(), server.resume()]);
       if (!listener.listening) await listen();
