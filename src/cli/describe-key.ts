@@ -5,6 +5,7 @@ import {
   EnvironmentSchema,
   type Key,
   KeyStateSchema,
+  type Limits,
   RevocationReason,
   RevocationReasonSchema,
   SecretStateSchema,
@@ -27,6 +28,8 @@ export function describeKey(key: Key, now: Date): string {
     ["labels", describeLabels(key.labels)],
     ["metadata", key.metadata === undefined ? "" : JSON.stringify(key.metadata)],
     ["allowed from", key.allowedCidrs.join(" ")],
+    ["limits", key.limits && describeLimits(key.limits)],
+    ["last used", key.lastUsedTime && time(key.lastUsedTime)],
     ["created", key.createTime && `${time(key.createTime)}${describeActor(key.createdBy)}`],
     ["expires", key.expireTime && time(key.expireTime)],
     ["revoked", key.revokeTime && `${time(key.revokeTime)}${describeActor(key.revokedBy)}`],
@@ -45,6 +48,12 @@ export function describeLabels(labels: Readonly<Record<string, string>>): string
   return Object.entries(labels)
     .map(([key, value]) => `${key}=${value}`)
     .join(" ");
+}
+
+function describeLimits({ requestsPerSecond, burst, requestsPerDay }: Limits): string {
+  const rate =
+    requestsPerSecond === 0 ? [] : [`${requestsPerSecond} a second`, `${burst || requestsPerSecond} at once`];
+  return [...rate, ...(requestsPerDay === 0 ? [] : [`${requestsPerDay} a day`])].join(", ");
 }
 
 function describeActor(actor: Actor | undefined): string {

@@ -47,18 +47,48 @@ export function ttlOption(description: string): Option {
   return new Option("--ttl <duration>", description).argParser(parseSpan);
 }
 
+/** `--requests-per-second`, `--burst` and `--requests-per-day`. */
+export function limitOptions(): Option[] {
+  return [
+    new Option("--requests-per-second <number>", "how many valid requests a second, on all nodes together").argParser(
+      integerParser(1),
+    ),
+    new Option("--burst <number>", "how many of them at once (default: as many as a second's)").argParser(
+      integerParser(1),
+    ),
+    new Option("--requests-per-day <number>", "how many valid requests per UTC day").argParser(integerParser(1)),
+  ];
+}
+
+/** What those options gave. */
+export interface LimitOptions {
+  readonly requestsPerSecond?: number;
+  readonly burst?: number;
+  readonly requestsPerDay?: number;
+}
+
+/** Undefined where none was given. */
+export function limitsOf({ requestsPerSecond, burst, requestsPerDay }: LimitOptions) {
+  if (requestsPerSecond === undefined && burst === undefined && requestsPerDay === undefined) return undefined;
+  return {
+    requestsPerSecond: requestsPerSecond ?? 0,
+    burst: burst ?? 0,
+    requestsPerDay: requestsPerDay ?? 0,
+  };
+}
+
 /** Reads a span as the contract has it; see `parseDuration`. */
 export function parseSpan(text: string): Duration {
   return durationFromMs(parseDuration(text));
 }
 
-/** Makes a parser of an instant: RFC 3339, or a span from now. */
-export function instantParser(now: () => Date): (text: string) => Timestamp {
+/** Makes a parser of an instant: RFC 3339, or a span from now, or ago. */
+export function instantParser(now: () => Date, direction: 1 | -1 = 1): (text: string) => Timestamp {
   return (text) => {
-    if (!/^\d{4}-/.test(text)) return timestampFromMs(now().getTime() + parseDuration(text));
+    if (!/^\d{4}-/.test(text)) return timestampFromMs(now().getTime() + direction * parseDuration(text));
     const date = new Date(RFC_3339.test(text) ? text : Number.NaN);
     if (Number.isNaN(date.getTime())) {
-      throw new InvalidArgumentError("Write an instant such as 2027-02-20T00:00:00Z, or a span from now such as 14d");
+      throw new InvalidArgumentError("Write an instant such as 2027-02-20T00:00:00Z, or a span such as 14d");
     }
     return timestampFromDate(date);
   };

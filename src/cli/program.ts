@@ -19,6 +19,7 @@ import { addNodes } from "./nodes.ts";
 import { addReportLeaked } from "./report-leaked.ts";
 import { addServe } from "./serve.ts";
 import type { Shell } from "./shell.ts";
+import { addUsage } from "./usage.ts";
 import { addVerify } from "./verify.ts";
 
 /** The whole command line. Throws `CommanderError` instead of printing an error or exiting. */
@@ -41,7 +42,7 @@ export function createProgram(shell: Shell): Command {
   }
   const audit = program.command("audit").description("read and check the audit log");
   for (const add of [addAuditList, addAuditVerify, addAuditHead]) add(audit, shell);
-  for (const add of [addVerify, addReportLeaked, addHealth, addCanary]) add(program, shell);
+  for (const add of [addVerify, addUsage, addReportLeaked, addHealth, addCanary]) add(program, shell);
   addExamples(keys, "claviger keys create --name demo", "claviger keys list --expires-before 14d");
   return addExamples(
     program,

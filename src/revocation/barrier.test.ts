@@ -50,6 +50,27 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ confirmed: 2, expired: 0, isAcknowledgedByAll: true });
   });
 
+  it("does not wait for a read of the registry that hangs, and lets only a few hang", async () => {
+    const gate = Promise.withResolvers<void>();
+    registry.before = () => gate.promise;
+    begin();
+    await clocks.pass(99);
+    expect(registry.calls).toEqual(["list"]);
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
+    await clocks.pass(1000);
+    expect(registry.calls).toEqual(["list", "list", "list"]);
+    gate.resolve();
+    await clocks.pass(0);
+    expect(outcome).toMatchObject({ confirmed: 1 });
+    registry.before = () => new Promise(() => undefined);
+    begin();
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
+    await clocks.pass(0);
+    registry.before = async () => undefined;
+    await clocks.pass(125);
+    expect(outcome).toMatchObject({ confirmed: 1 });
+  });
+
   it("counts an acknowledgement that came before the registry was read", async () => {
     const gate = Promise.withResolvers<void>();
     registry.before = () => gate.promise;

@@ -16,12 +16,19 @@ export interface RegistryPollerOptions {
   readonly everyMs: number;
 }
 
-/** Reads the registry for all who wait, one read at a time, and only while somebody does. */
+/** Reads that may be under way at once: those that hang, and one more. */
+const MOST_READS = 3;
+/** Periods after which a read is taken to hang. */
+const PATIENCE = 4;
+
+/** Reads the registry for all who wait, one read at a time unless one hangs, and only while somebody does. */
 export class RegistryPoller {
   readonly #options: RegistryPollerOptions;
   readonly #readers = new Set<RegistryReader>();
   #unserved = false;
-  #reading = false;
+  #reads = 0;
+  /** The read that the next one waits for. */
+  #current: object | undefined;
   #pause: { cancel(): void } | undefined;
 
   constructor(options: RegistryPollerOptions) {
@@ -32,7 +39,7 @@ export class RegistryPoller {
   add(reader: RegistryReader): void {
     this.#readers.add(reader);
     this.#unserved = true;
-    if (!this.#reading) void this.#read();
+    if (this.#current === undefined) void this.#read();
   }
 
   remove(reader: RegistryReader): void {
@@ -41,17 +48,30 @@ export class RegistryPoller {
   }
 
   async #read(): Promise<void> {
-    this.#reading = true;
+    const { registry, timers, everyMs } = this.#options;
+    const read = {};
+    this.#current = read;
+    this.#reads += 1;
     this.#pause?.cancel();
     this.#unserved = false;
     const readers = [...this.#readers];
+    const patience = timers.after(PATIENCE * everyMs, () => {
+      if (this.#reads < MOST_READS) this.#end(read);
+    });
     try {
-      const holders = await this.#options.registry.list();
+      const holders = await registry.list();
       for (const reader of readers) reader.see(holders);
     } catch (error) {
       for (const reader of readers) reader.miss(error);
     }
-    this.#reading = false;
+    patience.cancel();
+    this.#reads -= 1;
+    this.#end(read);
+  }
+
+  #end(read: object): void {
+    if (this.#current !== read) return;
+    this.#current = undefined;
     if (this.#readers.size === 0) return;
     this.#pause = this.#options.timers.after(this.#unserved ? 0 : this.#options.everyMs, () => void this.#read());
   }

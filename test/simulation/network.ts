@@ -27,7 +27,7 @@ export interface Lag {
 }
 
 /** After this long an unanswered statement fails. */
-const TIMEOUT_MS = 700;
+export const TIMEOUT_MS = 700;
 
 /** Between the nodes and their database, and among the nodes. */
 export class Network implements Links {

@@ -7,13 +7,23 @@ import { withConnection } from "../connection.ts";
 import { describeKey } from "../describe-key.ts";
 import { enumNames, enumValue } from "../enum-names.ts";
 import { addExamples } from "../examples.ts";
-import { cidrOption, labelOption, metadataOption, ownerOption, scopeOption, ttlOption } from "../key-options.ts";
+import {
+  cidrOption,
+  type LimitOptions,
+  labelOption,
+  limitOptions,
+  limitsOf,
+  metadataOption,
+  ownerOption,
+  scopeOption,
+  ttlOption,
+} from "../key-options.ts";
 import { printMintedSecret, quietOption } from "../minted-secret.ts";
 import { printMessage } from "../print.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
 import type { Shell } from "../shell.ts";
 
-interface CreateOptions extends ServerOptions {
+interface CreateOptions extends ServerOptions, LimitOptions {
   readonly name: string;
   readonly owner?: string;
   readonly environment?: string;
@@ -39,27 +49,32 @@ export function addCreate(parent: Command, shell: Shell): void {
     .addOption(metadataOption())
     .addOption(cidrOption())
     .addOption(ttlOption("how long each secret of the key lasts, at most 90d (default: 90d)"))
-    .addOption(quietOption())
-    .action((options: CreateOptions) =>
-      withConnection(shell, options, async ({ management }) => {
-        const response = await management.createKey(createRequest(options));
-        const { key, secret } = response;
-        if (options.json || key === undefined) return printMessage(shell, CreateKeyResponseSchema, response);
-        const description = describeKey(key, shell.now());
-        printMintedSecret(shell, { key, secret, description, quiet: options.quiet === true });
-      }),
-    );
+    .addOption(quietOption());
+  for (const option of limitOptions()) command.addOption(option);
+  command.action((options: CreateOptions) =>
+    withConnection(shell, options, async ({ management }) => {
+      const response = await management.createKey(createRequest(options));
+      const { key, secret } = response;
+      if (options.json || key === undefined) return printMessage(shell, CreateKeyResponseSchema, response);
+      const description = describeKey(key, shell.now());
+      printMintedSecret(shell, { key, secret, description, quiet: options.quiet === true });
+    }),
+  );
   addExamples(
     command,
     "claviger keys create --name demo",
     "SECRET=$(claviger keys create --name demo --quiet)",
+    "claviger keys create --name partner --requests-per-second 50 --requests-per-day 100000",
     "claviger keys create --name reports --owner u42 --scope orders:read --scope users:read --label team=billing --ttl 30d",
   );
 }
 
-function createRequest({ name, owner, environment, scope, label, metadata, cidr, ttl }: CreateOptions) {
+function createRequest(options: CreateOptions) {
+  const { name, owner, environment, scope, label, metadata, cidr, ttl } = options;
+  const limits = limitsOf(options);
   return create(CreateKeyRequestSchema, {
     displayName: name,
+    ...(limits === undefined ? {} : { limits }),
     owner: owner ?? "",
     environment: enumValue(EnvironmentSchema, environment),
     scopes: scope ?? [],

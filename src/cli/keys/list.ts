@@ -28,6 +28,7 @@ interface ListOptions extends ServerOptions {
   readonly state?: string;
   readonly label?: Record<string, string>;
   readonly expiresBefore?: Timestamp;
+  readonly unusedSince?: Timestamp;
   readonly pageSize?: number;
   readonly pageToken?: string;
   readonly all?: true;
@@ -46,6 +47,12 @@ export function addList(parent: Command, shell: Shell): void {
         "only keys that expire, or expired, before this: 14d or an RFC 3339 instant",
       ).argParser(instantParser(shell.now)),
     )
+    .addOption(
+      new Option(
+        "--unused-since <when>",
+        "only keys made before this and not valid since: 30d ago, or an RFC 3339 instant",
+      ).argParser(instantParser(shell.now, -1)),
+    )
     .option("--page-size <number>", "how many at once, at most 1000 (default: 50)", integerParser(1))
     .option("--page-token <token>", "the token that the page before ended with")
     .option("--all", "all pages")
@@ -60,6 +67,7 @@ export function addList(parent: Command, shell: Shell): void {
     command,
     "claviger keys list --owner u42 --state active",
     "claviger keys list --label team=billing --expires-before 14d --all",
+    "claviger keys list --unused-since 30d",
     "claviger keys list --all --json | jq -r '.keys[].id'",
   );
 }
@@ -70,6 +78,7 @@ function listPage(management: Connection["management"], options: ListOptions): P
     state: enumValue(KeyStateSchema, options.state),
     labelSelector: options.label ?? {},
     expiresBefore: options.expiresBefore,
+    unusedSince: options.unusedSince,
     pageSize: options.pageSize ?? (options.all ? LARGEST_PAGE : 0),
     pageToken: options.pageToken ?? "",
   });

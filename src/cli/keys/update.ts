@@ -6,15 +6,29 @@ import { KeySchema } from "#gen/claviger/v1/key_pb.js";
 import { usageError } from "../cli-error.ts";
 import { withConnection } from "../connection.ts";
 import { addExamples } from "../examples.ts";
-import { cidrOption, labelOption, metadataOption, scopeOption } from "../key-options.ts";
+import {
+  cidrOption,
+  type LimitOptions,
+  labelOption,
+  limitOptions,
+  limitsOf,
+  metadataOption,
+  scopeOption,
+} from "../key-options.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
 import type { Shell } from "../shell.ts";
 import { printKey } from "./print-key.ts";
 
 /** What `--clear` takes, and the field it empties. */
-const CLEARABLE = { scopes: "scopes", labels: "labels", metadata: "metadata", cidrs: "allowed_cidrs" } as const;
+const CLEARABLE = {
+  scopes: "scopes",
+  labels: "labels",
+  metadata: "metadata",
+  cidrs: "allowed_cidrs",
+  limits: "limits",
+} as const;
 
-interface UpdateOptions extends ServerOptions {
+interface UpdateOptions extends ServerOptions, LimitOptions {
   readonly name?: string;
   readonly scope?: string[];
   readonly label?: Record<string, string>;
@@ -35,13 +49,14 @@ export function addUpdate(parent: Command, shell: Shell): void {
     .addOption(metadataOption())
     .addOption(cidrOption())
     .addOption(new Option("--clear <field>", "empty this field").choices(Object.keys(CLEARABLE)))
-    .option("--etag <etag>", "change the key only if it still has this etag")
-    .action((keyId: string, options: UpdateOptions) =>
-      withConnection(shell, options, async ({ management }) => {
-        const response = await management.updateKey(updateRequest(keyId, options));
-        printKey(shell, { schema: UpdateKeyResponseSchema, response, json: options.json === true });
-      }),
-    );
+    .option("--etag <etag>", "change the key only if it still has this etag");
+  for (const option of limitOptions()) command.addOption(option);
+  command.action((keyId: string, options: UpdateOptions) =>
+    withConnection(shell, options, async ({ management }) => {
+      const response = await management.updateKey(updateRequest(keyId, options));
+      printKey(shell, { schema: UpdateKeyResponseSchema, response, json: options.json === true });
+    }),
+  );
   addExamples(
     command,
     "claviger keys update key_01hzy3v7mkf5c9q2w8xanb4tde --name reports --scope orders:read --scope users:read",
@@ -49,15 +64,17 @@ export function addUpdate(parent: Command, shell: Shell): void {
   );
 }
 
-function updateRequest(id: string, { name, scope, label, metadata, cidr, clear, etag }: UpdateOptions) {
-  const given = { display_name: name, scopes: scope, labels: label, metadata, allowed_cidrs: cidr };
+function updateRequest(id: string, options: UpdateOptions) {
+  const { name, scope, label, metadata, cidr, clear, etag } = options;
+  const limits = limitsOf(options);
+  const given = { display_name: name, scopes: scope, labels: label, metadata, allowed_cidrs: cidr, limits };
   const paths = Object.entries(given).flatMap(([path, value]) => (value === undefined ? [] : [path]));
   if (clear !== undefined) {
     if (paths.includes(CLEARABLE[clear])) throw usageError(`${clear} is both set and cleared: do one of them`);
     paths.push(CLEARABLE[clear]);
   }
   if (paths.length === 0)
-    throw usageError("nothing to change: give --name, --scope, --label, --metadata, --cidr or --clear");
+    throw usageError("nothing to change: give --name, --scope, --label, --metadata, --cidr, a limit or --clear");
   const key = create(KeySchema, {
     id,
     displayName: name ?? "",
@@ -66,6 +83,7 @@ function updateRequest(id: string, { name, scope, label, metadata, cidr, clear, 
     metadata,
     allowedCidrs: cidr ?? [],
     etag: etag ?? "",
+    ...(limits === undefined ? {} : { limits }),
   });
   return { key, updateMask: create(FieldMaskSchema, { paths }) };
 }
