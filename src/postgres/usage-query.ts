@@ -75,6 +75,7 @@ function matches({ keyId, owner, startTime, endTime }: UsageQuery): SQL {
     return sql`${span} and key_id in (${keyId}, '') and (key_id = ${keyId} or caller_id = ${keyId})`;
   }
   if (owner === undefined) return span;
-  const owned = sql`select id from ${apiKey} where owner = ${owner}`;
-  return sql`${span} and key_id in (${owned} union all select '') and (key_id <> '' or caller_id in (${owned}))`;
+  // As an array, which the counts' index takes; as a join they would be read from end to end.
+  const owned = sql`array(select id from ${apiKey} where owner = ${owner})`;
+  return sql`${span} and key_id = any(${owned} || ''::text) and (key_id <> '' or caller_id = any(${owned}))`;
 }

@@ -72,6 +72,13 @@ describe("a usage recorder", () => {
     expect(recorder.take(1e6).reduce((sum, { count }) => sum + count, 0)).toBe(produced);
   });
 
+  it("keeps no secret that was given as a method", () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
+    const secret = "clv_live_AOPAGvCLN5WMME59R6tlOq9PgHccn2QBgNShRZCAMLd0zl5ty";
+    recorder.record({ ...use, method: `/a.B/${secret}` });
+    expect(JSON.stringify(recorder.take(10))).not.toContain(secret);
+  });
+
   it("keeps a method that Postgres could not store, with U+FFFD for U+0000", () => {
     const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
     recorder.record({ ...use, method: "/a.B/\0" });

@@ -1,3 +1,4 @@
+import { redactSecrets } from "../keys/redact.ts";
 import type { UsageDelta, UsageKey } from "../keys/usage-delta.ts";
 import type { Clocks } from "../verify/clocks.ts";
 
@@ -73,8 +74,8 @@ export class UsageRecorder {
       this.counters.countsDropped += 1;
       return undefined;
     }
-    // Postgres has no U+0000 in its text.
-    const method = use.method.replaceAll("\0", "\u{fffd}");
+    // Postgres has no U+0000 in its text; and a secret that was put there by mistake must not reach a table.
+    const method = redactSecrets(use.method.replaceAll("\0", "\u{fffd}"));
     const { keyId, callerId, version, verdict } = use;
     const count = { keyId, callerId, version, verdict, method, minute, count: 0, cost: 0, lastSecond: 0 };
     this.#counts.set(place + use.method, count);

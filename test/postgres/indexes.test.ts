@@ -7,6 +7,7 @@ import { countLiveKeys, lockOwner } from "../../src/postgres/owners.ts";
 import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
 import { countLiveSecrets, findByDigests, findSecret, listSecrets } from "../../src/postgres/secrets.ts";
 import { type Database, Storage } from "../../src/postgres/storage.ts";
+import { queryUsage, readCharged } from "../../src/postgres/usage-query.ts";
 import { filledKeyId, fillKeys } from "../rpc/fill-keys.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
@@ -51,6 +52,13 @@ describeWithPostgres("Every hot query uses its index", () => {
     try {
       await fillKeys(storage, { name: "many", count: 20_000, owners: 2000 });
       await fillKeys(storage, { name: "one", count: 300 });
+      await storage.read((db) =>
+        db.execute(sql`insert into usage_hour select date_trunc('hour', now() - hour * interval '1 hour', 'UTC'), id, '', 1,
+          'valid', '', 1, 1 from (select id from api_key order by id limit 500) as keys, generate_series(0, 99) as hour`),
+      );
+      await storage.read((db) =>
+        db.execute(sql`insert into key_last_used select key_id, version, now() from secret_version`),
+      );
       await storage.read((db) => db.execute(sql`analyze`));
     } finally {
       await storage.close();
@@ -128,6 +136,17 @@ describeWithPostgres("Every hot query uses its index", () => {
     expect(plans).toHaveLength(1);
     expect(plans[0]?.indexes).toEqual(expect.arrayContaining([...indexes]));
     expect(plans[0]?.scanned.filter((table) => table !== "revision")).toEqual([]);
+  });
+
+  const span = { startTime: longAgo, endTime: new Date(), step: "hour", groupBy: ["verdict"], limit: 1000 } as const;
+  it.each<[string, (db: Database) => Promise<unknown>]>([
+    ["a key's usage", (db) => queryUsage(db, { ...span, keyId })],
+    ["an owner's usage", (db) => queryUsage(db, { ...span, owner: "many-7" })],
+    ["what was charged on a day", (db) => readCharged(db, keyId, longAgo)],
+  ])("reads %s", async (_, query) => {
+    const [plan] = await plansOf(query);
+    expect(plan?.indexes.some((index) => index.startsWith("usage_hour_default_"))).toBe(true);
+    expect(plan?.scanned.filter((table) => table.startsWith("usage_hour"))).toEqual([]);
   });
 
   it("reads the secrets of a page of keys", async () => {
