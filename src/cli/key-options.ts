@@ -49,15 +49,12 @@ export function ttlOption(description: string): Option {
 
 /** `--requests-per-second`, `--burst` and `--requests-per-day`. */
 export function limitOptions(): Option[] {
+  const number = integerParser(0);
   return [
-    new Option("--requests-per-second <number>", "how many valid requests a second, on all nodes together").argParser(
-      integerParser(1),
-    ),
-    new Option("--burst <number>", "how many of them at once (default: as many as a second's)").argParser(
-      integerParser(1),
-    ),
-    new Option("--requests-per-day <number>", "how many valid requests per UTC day").argParser(integerParser(1)),
-  ];
+    new Option("--requests-per-second <number>", "valid requests a second, on all nodes together; 0 for no limit"),
+    new Option("--burst <number>", "how many of them at once; 0 for as many as a second's (default: 0)"),
+    new Option("--requests-per-day <number>", "valid requests per UTC day; 0 for no limit"),
+  ].map((option) => option.argParser(number));
 }
 
 /** What those options gave. */
@@ -67,13 +64,14 @@ export interface LimitOptions {
   readonly requestsPerDay?: number;
 }
 
-/** Undefined where none was given. */
-export function limitsOf({ requestsPerSecond, burst, requestsPerDay }: LimitOptions) {
-  if (requestsPerSecond === undefined && burst === undefined && requestsPerDay === undefined) return undefined;
+/** The limits that are to be set, over those that the key has; undefined where no option was given. */
+export function limitsOf(options: LimitOptions, before: LimitOptions = {}) {
+  const given = [options.requestsPerSecond, options.burst, options.requestsPerDay];
+  if (given.every((value) => value === undefined)) return undefined;
   return {
-    requestsPerSecond: requestsPerSecond ?? 0,
-    burst: burst ?? 0,
-    requestsPerDay: requestsPerDay ?? 0,
+    requestsPerSecond: options.requestsPerSecond ?? before.requestsPerSecond ?? 0,
+    burst: options.burst ?? before.burst ?? 0,
+    requestsPerDay: options.requestsPerDay ?? before.requestsPerDay ?? 0,
   };
 }
 

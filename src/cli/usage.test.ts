@@ -33,6 +33,7 @@ async function run(words: string, group: readonly Record<string, string>[] = [{}
         seen = toJson(CreateKeyRequestSchema, request);
         return {};
       },
+      getKey: () => ({ key: { id: ID, etag: "r7", limits: { requestsPerSecond: 5, burst: 9 } } }),
       updateKey(request) {
         seen = toJson(UpdateKeyRequestSchema, request);
         return { key: { id: ID } };
@@ -89,9 +90,15 @@ describe("limits on the command line", () => {
     expect(seen).toMatchObject({ limits: { requestsPerSecond: 5, burst: 9, requestsPerDay: 100 } });
   });
 
-  it("replace those that a key has, or are cleared", async () => {
+  it("change one of those that a key has, unless somebody else does meanwhile", async () => {
     await run(`keys update ${ID} --requests-per-day 7 --json`);
-    expect(seen).toMatchObject({ key: { limits: { requestsPerDay: 7 } }, updateMask: "limits" });
+    const limits = { requestsPerSecond: 5, burst: 9, requestsPerDay: 7 };
+    expect(seen).toEqual({ key: { id: ID, etag: "r7", limits }, updateMask: "limits" });
+  });
+
+  it("are taken away one by one with 0, or all at once", async () => {
+    await run(`keys update ${ID} --burst 0 --json`);
+    expect(seen).toMatchObject({ key: { limits: { requestsPerSecond: 5 } } });
     await server?.close();
     await run(`keys update ${ID} --clear limits --json`);
     expect(seen).toEqual({ key: { id: ID }, updateMask: "limits" });

@@ -108,6 +108,12 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
     expect(printed).toMatch(/key\.created.*alice.*the audit log is intact/s);
   });
 
+  it("a key with limits is made, and its usage shown", async () => {
+    await serve({ REDIS_URL: inject("redis")?.url ?? "" });
+    const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "Usage and limits"));
+    expect(printed).toMatch(/(0 in all.*){3}50 a second, 50 at once.*200000 a day/s);
+  });
+
   it("the nodes are listed, the canary finds that they obey, and the metrics say that a lease is held", async () => {
     await serve();
     const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "Watching it"));

@@ -34,7 +34,14 @@ function substitutions(facts: { readonly address: string; readonly databaseUrl?:
 /** Sections whose commands run here, and those that run elsewhere. */
 const COVERED = ["Start", "The command line", "On Postgres", "Clients", "Plain JSON", "Python", "Go"];
 const RUN_BY_PACK_TEST = "TypeScript";
-const RUN_BY_OPERATION_TEST = ["Users", "The feature flag", "Database roles", "The audit log", "Watching it"];
+const RUN_BY_OPERATION_TEST = [
+  "Usage and limits",
+  "Users",
+  "The feature flag",
+  "Database roles",
+  "The audit log",
+  "Watching it",
+];
 
 /** Milliseconds. A test here starts a dozen programs, on a machine that may be busy. */
 const START_MS = 60_000;

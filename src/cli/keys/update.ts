@@ -2,9 +2,9 @@ import { create, type JsonObject } from "@bufbuild/protobuf";
 import { FieldMaskSchema } from "@bufbuild/protobuf/wkt";
 import { type Command, Option } from "commander";
 import { UpdateKeyResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
-import { KeySchema } from "#gen/claviger/v1/key_pb.js";
+import { type Key, KeySchema } from "#gen/claviger/v1/key_pb.js";
 import { usageError } from "../cli-error.ts";
-import { withConnection } from "../connection.ts";
+import { type Connection, withConnection } from "../connection.ts";
 import { addExamples } from "../examples.ts";
 import {
   cidrOption,
@@ -41,7 +41,7 @@ interface UpdateOptions extends ServerOptions, LimitOptions {
 /** `claviger keys update` */
 export function addUpdate(parent: Command, shell: Shell): void {
   const command = addServerOptions(parent.command("update"))
-    .description("change a key; what is given replaces the whole list, map or object")
+    .description("change a key; what is given replaces the whole list, map or object, and of limits that one")
     .argument("<key-id>", "key_…")
     .option("--name <name>", "what to call the key")
     .addOption(scopeOption("what a holder may do"))
@@ -53,7 +53,9 @@ export function addUpdate(parent: Command, shell: Shell): void {
   for (const option of limitOptions()) command.addOption(option);
   command.action((keyId: string, options: UpdateOptions) =>
     withConnection(shell, options, async ({ management }) => {
-      const response = await management.updateKey(updateRequest(keyId, options));
+      const response = await management.updateKey(
+        updateRequest(keyId, options, await keyBefore(management, keyId, options)),
+      );
       printKey(shell, { schema: UpdateKeyResponseSchema, response, json: options.json === true });
     }),
   );
@@ -64,9 +66,14 @@ export function addUpdate(parent: Command, shell: Shell): void {
   );
 }
 
-function updateRequest(id: string, options: UpdateOptions) {
-  const { name, scope, label, metadata, cidr, clear, etag } = options;
-  const limits = limitsOf(options);
+/** Limits are replaced as one: to change one of them takes what the others are, and that nobody changes them meanwhile. */
+async function keyBefore(management: Connection["management"], keyId: string, options: UpdateOptions) {
+  return limitsOf(options) === undefined ? undefined : (await management.getKey({ keyId })).key;
+}
+
+function updateRequest(id: string, options: UpdateOptions, before: Key | undefined) {
+  const { name, scope, label, metadata, cidr, clear, etag = before?.etag } = options;
+  const limits = limitsOf(options, before?.limits);
   const given = { display_name: name, scopes: scope, labels: label, metadata, allowed_cidrs: cidr, limits };
   const paths = Object.entries(given).flatMap(([path, value]) => (value === undefined ? [] : [path]));
   if (clear !== undefined) {
