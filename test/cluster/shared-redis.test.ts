@@ -1,0 +1,87 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
+import { loadConfig } from "../../src/server/config.ts";
+import { makeKey } from "../rpc/make-key.ts";
+import { TEST_ROOT_SECRET } from "../support/claviger.ts";
+import { type Clients, connect } from "../support/connect.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
+import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
+import { type ServerProcess, startServer } from "../support/server-process.ts";
+
+const LEASE_MS = 1000;
+const WAIT_MS = (LEASE_MS * 1.02) / 0.98;
+
+/** Two servers on one database. */
+interface Pair {
+  readonly database: TestDatabase;
+  readonly servers: readonly [ServerProcess, ServerProcess];
+  readonly clients: readonly [Clients, Clients];
+}
+
+describeWithPostgres("two clusters", () => {
+  describeWithRedis("that share a Redis, and root secrets", () => {
+    let redis: RedisServer;
+    let one: Pair;
+    let two: Pair;
+
+    async function startPair(): Promise<Pair> {
+      const database = await createTestDatabase();
+      const env = {
+        ...{ DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, REDIS_URL: redis.url },
+        ...{ CLAVIGER_LOG_LEVEL: "warn", CLAVIGER_LEASE_MS: String(LEASE_MS) },
+      };
+      const token = (await bootstrapAdmin(await loadConfig(env))).secret.reveal();
+      const servers = [await startServer({ env }), await startServer({ env })] as const;
+      return { database, servers, clients: [connect(servers[0].url, token), connect(servers[1].url, token)] };
+    }
+
+    beforeAll(async () => {
+      redis = await startRedisServer();
+      [one, two] = [await startPair(), await startPair()];
+    }, 60_000);
+    afterAll(async () => {
+      for (const pair of [one, two]) {
+        await Promise.all((pair?.servers ?? []).map((server) => server.kill("SIGKILL")));
+        await pair?.database.drop();
+      }
+      await redis?.stop();
+    });
+
+    it("hear nothing of each other, though their revisions are the same", async () => {
+      for (let round = 0; round < 10; round++) {
+        const keys = await Promise.all([one, two].map(({ clients }) => makeKey(clients[0], { owner: "o" })));
+        for (const [at, { clients }] of [one, two].entries()) {
+          await clients[1].verifier.verify({ secret: keys[at]?.secret ?? "" });
+        }
+        const answers = await Promise.all(
+          [one, two].map(({ clients }, at) => clients[0].keys.revokeKey({ keyId: keys[at]?.id ?? "" })),
+        );
+        for (const [at, { clients }] of [one, two].entries()) {
+          expect(answers[at]?.receipt).toMatchObject({ confirmedVerifierCount: 2, expiredVerifierCount: 0 });
+          const { verdict } = await clients[1].verifier.verify({ secret: keys[at]?.secret ?? "" });
+          expect(verdict).toBe(Verdict.REVOKED);
+        }
+        expect(answers[0]?.receipt?.revision).toBe(answers[1]?.receipt?.revision);
+      }
+      for (const server of [...one.servers, ...two.servers]) expect(server.stderr()).toBe("");
+    }, 30_000);
+
+    it("wait for their own nodes: one that is frozen there holds only its own cluster up", async () => {
+      const [here, there] = await Promise.all([one, two].map(({ clients }) => makeKey(clients[0], { owner: "o" })));
+      expect((await two.clients[1].verifier.verify({ secret: there?.secret ?? "" })).verdict).toBe(Verdict.VALID);
+      const [, frozen] = two.servers;
+      await frozen.kill("SIGSTOP");
+      const began = performance.now();
+      const slow = two.clients[0].keys.revokeKey({ keyId: there?.id ?? "" });
+      const { receipt } = await one.clients[0].keys.revokeKey({ keyId: here?.id ?? "" });
+      expect(receipt).toMatchObject({ confirmedVerifierCount: 2, expiredVerifierCount: 0 });
+      expect((await slow).receipt).toMatchObject({ confirmedVerifierCount: 1, expiredVerifierCount: 1 });
+      expect(performance.now() - began).toBeGreaterThanOrEqual(WAIT_MS);
+      const late = two.clients[1].verifier.verify({ secret: there?.secret ?? "" });
+      await frozen.kill("SIGCONT");
+      expect((await late).verdict).toBe(Verdict.REVOKED);
+    }, 30_000);
+  });
+});
