@@ -48,6 +48,12 @@ export function credentialInvalid(verdict: string): ClavigerError {
   );
 }
 
+/** The Claviger secret of an `authorization` header; undefined if that holds none, but perhaps a token. */
+export function secretOf(authorization: string | null): string | undefined {
+  const credential = /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+  return credential?.includes(".") ? undefined : credential;
+}
+
 function bearerToken(authorization: string | null): string {
   const match = /^bearer +(\S+) *$/i.exec(authorization ?? "");
   if (match?.[1] !== undefined) return match[1];

@@ -64,6 +64,15 @@ describe("charging", () => {
     expect(spent.used).toBe(1);
   });
 
+  it("forgets what only other limits, or a clock that was set back, would make it wait for", () => {
+    const slow = { ...none, requestsPerSecond: 1, burst: 3600 };
+    const { spent } = charge(FRESH, slow, [3600], NOON);
+    const fast = charge(spent, { ...none, requestsPerSecond: 1000 }, [1], NOON);
+    expect(fast.charged[0]).toEqual({ outcome: "rate_limited", retryAfterMs: 1 });
+    const back = charge(spent, slow, [1], NOON - 3_600_000);
+    expect(back.charged[0]).toEqual({ outcome: "rate_limited", retryAfterMs: 1000 });
+  });
+
   it("names no time for what can never be had", () => {
     expect(charge(FRESH, perDay(5), [6], NOON).charged).toEqual([{ outcome: "quota_exhausted" }]);
     const rate = { ...none, requestsPerSecond: 5, burst: 2 };

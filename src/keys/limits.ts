@@ -55,7 +55,9 @@ export function charge(
   const { requestsPerSecond: rate, requestsPerDay: perDay } = limits;
   const unitMs = rate > 0 ? 1000 / rate : 0;
   const burst = limits.burst || rate;
-  let { emptyMs, used } = spent;
+  let { used } = spent;
+  // Under other limits, or by a clock that was set back since, it may lie further away than a whole burst takes.
+  let emptyMs = rate > 0 ? Math.min(spent.emptyMs, nowMs + burst * unitMs) : spent.emptyMs;
   const charged = costs.map((cost): Charged => {
     const asked = Math.max(cost, 1);
     const nextMs = Math.max(emptyMs, nowMs) + asked * unitMs;

@@ -56,8 +56,10 @@ export async function queryUsage(deps: ManageDeps, caller: Caller, command: Quer
     requireKept(deps, command, startTime, await readDatabaseTime(database));
     const about = { ...(keyId === "" ? {} : { keyId }), ...(owner === "" ? {} : { owner }) };
     const counts = await readCounts(database, { ...about, startTime, endTime, step, groupBy, limit: limit + 1 });
+    const groups = new Set(counts.map(({ group }) => JSON.stringify(group))).size;
+    // Before zeros are filled in: steps and groups within the limit may still multiply to a hundred million.
+    if (counts.length > limit || steps * groups > limit) throw tooMany(limit);
     const points = withZeros(counts, { startTime, endTime, step, groupBy });
-    if (counts.length > limit || points.length > limit) throw tooMany(limit);
     return { points, total: counts.reduce((sum, { count }) => sum + count, 0), groupBy };
   });
 }

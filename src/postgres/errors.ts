@@ -14,7 +14,7 @@ const AWAY_CODES = new Set([
 
 // node-postgres gives these no code.
 const AWAY_MESSAGES =
-  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/;
+  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end|Query read timeout)/;
 
 /** Whether running the transaction again may succeed at once. */
 export function isRetryable(error: unknown): boolean {
@@ -29,10 +29,13 @@ export function isAway(error: unknown): boolean {
   return code !== undefined && (AWAY_CODES.has(code) || (code.length === 5 && AWAY_CLASSES.includes(code.slice(0, 2))));
 }
 
+/** What a row meets whose partition is attached while it waits: not the row's fault. */
+const WRONG_PARTITION = "23514";
+
 /** SQLSTATE of an error that the data itself is to blame for, and that would come again; undefined for any other. */
 export function dataErrorCode(error: unknown): string | undefined {
   const code = codeOf(error);
-  return code !== undefined && /^2[23]...$/.test(code) ? code : undefined;
+  return code !== undefined && /^2[23]...$/.test(code) && code !== WRONG_PARTITION ? code : undefined;
 }
 
 /**

@@ -49,6 +49,8 @@ export function connectPostgres(options: PostgresOptions): Connection {
     options: startupOptions(options),
     connectionTimeoutMillis: options.storageTimeoutMs,
     statement_timeout: options.statementTimeoutMs,
+    // A connection that is dead and does not say so would keep its place in the pool for ever.
+    query_timeout: options.storageTimeoutMs,
     lock_timeout: options.lockTimeoutMs,
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
     keepAlive: true,

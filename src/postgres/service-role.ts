@@ -49,8 +49,7 @@ export async function grantServiceRole(database: Database): Promise<void> {
     grant usage on schema public, drizzle to ${SERVICE_ROLE};
     grant select on drizzle.__drizzle_migrations to ${SERVICE_ROLE};
     ${grants.join("\n    ")}
-    revoke execute on function claviger_usage_partitions from public;
-    grant execute on function claviger_usage_partitions to ${SERVICE_ROLE};
+    grant execute on function claviger_make_usage_partitions, claviger_drop_usage_partitions to ${SERVICE_ROLE};
   end $$`),
   );
 }

@@ -19,11 +19,11 @@ const NEWEST = sql`interval '5 minutes'`;
 /** Any number that no other advisory lock of this database uses. */
 const FOLDER_LOCK = 0x75736167;
 
-/** The rows of `batch.deltas`, with the minute in `at`, kept near the database's own time. */
+/** The rows of `batch.deltas`, with the minute in `at`, kept near the database's time when the batch was taken. */
 export const deltaRows = sql`jsonb_to_recordset(batch.deltas)
     as d(k text, c text, v integer, x text, m text, t bigint, n bigint, o bigint, l bigint),
-  lateral (select greatest(least(to_timestamp(d.t * 60), date_trunc('minute', clock_timestamp() + ${NEWEST})),
-    date_trunc('minute', clock_timestamp() - ${OLDEST})) as at) as clamped`;
+  lateral (select greatest(least(to_timestamp(d.t * 60), date_trunc('minute', batch.time + ${NEWEST})),
+    date_trunc('minute', batch.time - ${OLDEST})) as at) as clamped`;
 
 /**
  * Adds a batch, if it is the next of its source, in one statement. The source's row is what keeps a batch from being
@@ -67,7 +67,7 @@ export async function foldUsage(database: Database, rows: number, only?: BatchNa
       select epoch, seq, sum(size) over (order by time, epoch, seq) - size as before from ${usageBatch} where ${which}
     ) as queue where before < ${rows}::bigint and (select ok from locked)`);
   const batch = database.$with("batch", {}).as(sql`delete from ${usageBatch} using due
-    where ${usageBatch.epoch} = due.epoch and ${usageBatch.seq} = due.seq returning ${usageBatch.deltas} as deltas`);
+    where ${usageBatch.epoch} = due.epoch and ${usageBatch.seq} = due.seq returning ${usageBatch.deltas} as deltas, ${usageBatch.time} as time`);
   const delta = database.$with("delta", {}).as(sql`select at, k, c, v, x, m, n, o, l from batch, ${deltaRows}`);
   const minutes = database.$with("minutes", {}).as(addTo(usageMinute, "minute"));
   const hours = database.$with("hours", {}).as(addTo(usageHour, "hour"));
@@ -100,13 +100,18 @@ export async function rejectBatch(database: Database, { epoch, seq }: BatchName,
   await database.with(batch, kept).select({ rev: revision.rev }).from(revision);
 }
 
-/** Makes partitions for what comes, and drops those older than is kept. */
-export async function renewPartitions(
+/** Makes partitions for what comes. In a transaction of its own: it locks what everybody uses, for a moment. */
+export async function makePartitions(database: Database): Promise<void> {
+  await database.execute(sql`select claviger_make_usage_partitions()`);
+}
+
+/** Drops partitions that are older than is kept; in a transaction of its own too. */
+export async function dropPartitions(
   database: Database,
   kept: { readonly minutesMs: number; readonly hoursMs: number },
 ): Promise<void> {
   const [minutes, hours] = [kept.minutesMs, kept.hoursMs].map((ms) => sql`${ms} * interval '1 millisecond'`);
-  await database.execute(sql`select claviger_usage_partitions(${minutes}, ${hours})`);
+  await database.execute(sql`select claviger_drop_usage_partitions(${minutes}, ${hours})`);
 }
 
 /** In the order of the primary key, as everybody's. */

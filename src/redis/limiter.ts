@@ -35,18 +35,17 @@ local today = math.floor(tonumber(time[1]) / 86400)
 local untilMidnight = ((today + 1) * 86400 - tonumber(time[1])) * 1000 - tonumber(time[2]) / 1000
 local spent = redis.call('HMGET', KEYS[1], 'empty', 'day', 'used')
 local empty, day, used = tonumber(spent[1] or '0'), tonumber(spent[2] or '-1'), tonumber(spent[3] or '0')
-if perDay > 0 then
-  if day < 0 then
-    if seedDay ~= today then return {-1, today} end
-    day, used = today, seed
-  elseif day < today then
-    day, used = today, 0
-  end
-else
-  day, used = -1, 0
+if day < 0 and perDay > 0 then
+  if seedDay ~= today then return {-1, today} end
+  day, used = today, seed
+elseif day >= 0 and day < today then
+  day, used = today, 0
 end
 local unit = 0
-if rate > 0 then unit = 1000 / rate end
+if rate > 0 then
+  unit = 1000 / rate
+  empty = math.min(empty, now + burst * unit)
+end
 local answer = {}
 for i = 6, #ARGV do
   local cost = tonumber(ARGV[i])
@@ -69,11 +68,19 @@ for i = 6, #ARGV do
   end
 end
 redis.call('HSET', KEYS[1], 'empty', string.format('%.6f', empty), 'day', day, 'used', used)
-redis.call('EXPIRE', KEYS[1], 172800)
+redis.call('EXPIRE', KEYS[1], math.max(172800, math.ceil((empty - now) / 1000)))
 return answer`;
 
 const OUTCOMES = ["charged", "rate_limited", "quota_exhausted"] as const;
 const UNSEEDED = -1;
+/** How much longer than Redis' answer the ledger's may take, once a day and key. */
+const SEED_PATIENCE = 10;
+
+interface ChargeOrder {
+  readonly keyId: string;
+  readonly limits: Limits;
+  readonly costs: readonly number[];
+}
 
 /** Limits of a cluster, on a connection of its own. Never asks twice for the same charge. */
 export class RedisLimiter {
@@ -88,18 +95,20 @@ export class RedisLimiter {
     this.#redis = connectRedis({ ...options, commandTimeoutMs: 10 * options.timeoutMs });
   }
 
-  async charge(order: {
-    readonly keyId: string;
-    readonly limits: Limits;
-    readonly costs: readonly number[];
-  }): Promise<readonly Charged[]> {
+  async charge(order: ChargeOrder): Promise<readonly Charged[]> {
     const answer = await this.#run(order, { day: UNSEEDED, used: 0 });
     if (answer[0] !== UNSEEDED) return read(answer);
-    const day = answer[1] ?? 0;
-    const used = await this.#options.readCharged(order.keyId, new Date(day * DAY_MS));
-    const seeded = await this.#run(order, { day, used });
-    if (seeded[0] === UNSEEDED) throw new Error("midnight came while the day was read");
-    return read(seeded);
+    const seeded = await this.#runSeeded(order, answer[1] ?? 0);
+    // Midnight came meanwhile.
+    const again = seeded[0] === UNSEEDED ? await this.#runSeeded(order, seeded[1] ?? 0) : seeded;
+    if (again[0] === UNSEEDED) throw new Error("the day could not be read in a day");
+    return read(again);
+  }
+
+  async #runSeeded(order: ChargeOrder, day: number): Promise<readonly number[]> {
+    const { readCharged, timeoutMs } = this.#options;
+    const reading = readCharged(order.keyId, new Date(day * DAY_MS));
+    return this.#run(order, { day, used: await this.#within(SEED_PATIENCE * timeoutMs, reading) });
   }
 
   async close(): Promise<void> {
@@ -107,22 +116,23 @@ export class RedisLimiter {
   }
 
   async #run(
-    { keyId, limits, costs }: { readonly keyId: string; readonly limits: Limits; readonly costs: readonly number[] },
+    { keyId, limits, costs }: ChargeOrder,
     seed: { readonly day: number; readonly used: number },
   ): Promise<readonly number[]> {
     const { requestsPerSecond: rate, burst, requestsPerDay } = limits;
     const args = [rate, burst || rate, requestsPerDay, seed.day, seed.used, ...costs];
-    return this.#bounded(this.#redis.eval(CHARGE, 1, this.#names.limits(keyId), ...args) as Promise<number[]>);
+    const answer = this.#redis.eval(CHARGE, 1, this.#names.limits(keyId), ...args) as Promise<number[]>;
+    return this.#within(this.#options.timeoutMs, answer);
   }
 
   /**
    * Looks once more when the time is over: after a stall of this process timers run before sockets are read, and an
    * answer that is there would be given up, its request let through uncharged.
    */
-  #bounded<T>(answer: Promise<T>): Promise<T> {
-    const { timers, timeoutMs } = this.#options;
+  #within<T>(ms: number, answer: Promise<T>): Promise<T> {
+    const { timers } = this.#options;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    let timer = timers.after(timeoutMs, () => {
+    let timer = timers.after(ms, () => {
       timer = timers.after(0, () => reject(new Error("the limiter does not answer")));
     });
     answer.then(resolve, reject);

@@ -3,6 +3,7 @@ import { Code, type ConnectError, type ContextValues } from "@connectrpc/connect
 import type { Logger } from "pino";
 import { Verdict, type VerifyResponse, VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import type { Verdict as VerdictName } from "../keys/verdict.ts";
 import { callerKey, loggedKey, startKey } from "./call.ts";
 
 /** Writes the one line that every call leaves in the log. It holds names, numbers and ids, nothing that was sent. */
@@ -22,6 +23,11 @@ export class CallLog {
 
   answered(method: string, values: ContextValues, message: unknown): void {
     this.#write(method, values, { code: "ok", ...verdictOf(message) });
+  }
+
+  /** A verification that was answered past the router. */
+  verified(method: string, values: ContextValues, verdict: VerdictName): void {
+    this.#write(method, values, { code: "ok", verdict: verdict.toUpperCase() });
   }
 
   refused(method: string, values: ContextValues, error: ConnectError): void {

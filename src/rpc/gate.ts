@@ -1,23 +1,23 @@
-import type { HandlerContext } from "@connectrpc/connect";
+import type { ContextValues, HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
-import { type AuthenticateOptions, authenticate } from "../access/authenticate.ts";
-import type { Caller, CallOrigin } from "../access/caller.ts";
-import { METHOD_PERMISSIONS, requirePermission } from "../access/permissions.ts";
+import { type AuthenticateOptions, authenticate, secretOf } from "../access/authenticate.ts";
+import type { Caller } from "../access/caller.ts";
+import { METHOD_PERMISSIONS, type Permission, requirePermission } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { Random } from "../keys/random.ts";
 import { redactSecrets } from "../keys/redact.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
-import { callerKey, peerAddressKey } from "./call.ts";
+import { callerKey, peerAddressKey, requestIdOf } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import type { DenialRecorder } from "./denials.ts";
 import { presentError } from "./errors.ts";
 
 const OWN_PACKAGE = "claviger.v1.";
-const REQUEST_ID_HEADER = "x-request-id";
+export const REQUEST_ID_HEADER = "x-request-id";
 
 export interface GateOptions {
   /** Verifies a caller's own secret, on the way to a method. */
-  readonly verifyCaller: MeteredVerifier["verifyCaller"];
+  readonly verifier: Pick<MeteredVerifier, "verifyCaller" | "verifyCallerCached">;
   readonly users: AuthenticateOptions["users"];
   readonly random: Random;
   readonly log: Logger;
@@ -27,50 +27,96 @@ export interface GateOptions {
   readonly verifyAccess: "key" | "open";
 }
 
+/** A call whose request was not read yet. */
+export interface ArrivingCall {
+  /** `package.Service/Method`. */
+  readonly method: string;
+  readonly values: ContextValues;
+  /** The `authorization` header, if there was one. */
+  readonly authorization: string | null;
+}
+
 /**
  * Says who calls and whether they may, before a byte of the request is read: `UNAUTHENTICATED` and
  * `PERMISSION_DENIED` come before every other refusal.
  */
-export function createGate(options: GateOptions): (context: HandlerContext) => Promise<void> {
-  return async (context) => {
-    const { values, requestHeader, responseHeader } = context;
-    const requestId = chooseRequestId(requestHeader.get(REQUEST_ID_HEADER), options.random);
-    const origin = { address: values.get(peerAddressKey), requestId };
-    options.callLog.begin(values);
-    values.set(callerKey, { kind: "anonymous", ...origin });
-    responseHeader.set(REQUEST_ID_HEADER, requestId);
-    const method = `${context.service.typeName}/${context.method.name}`;
+export class Gate {
+  readonly #options: GateOptions;
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+  }
+
+  /** Notes that the call came, from where, and under which id it is known; returns the id. */
+  enter(values: ContextValues, askedId: string | null): string {
+    const { random, callLog } = this.#options;
+    const requestId = chooseRequestId(askedId, random);
+    callLog.begin(values);
+    values.set(callerKey, { kind: "anonymous", address: values.get(peerAddressKey), requestId });
+    return requestId;
+  }
+
+  /** Whether the caller is known from memory to be who may call; if not, `admit` finds out. */
+  admitCached({ method, values, authorization }: ArrivingCall): boolean {
+    const permission = this.#permissionOf(method);
+    if (permission === "open") return true;
+    const secret = secretOf(authorization);
+    if (secret === undefined || permission === undefined) return false;
+    const { address, requestId } = values.get(callerKey);
+    const command = { secret, clientIp: address, requiredScopes: [permission] };
+    const found = this.#options.verifier.verifyCallerCached(command, method);
+    if (found === undefined) return false;
+    const { id: keyId, owner, scopes } = found.key;
+    values.set(callerKey, { kind: "service", keyId, version: found.secret.version, owner, scopes, address, requestId });
+    return true;
+  }
+
+  /** Rejects with the refusal in its wire form, logged and remembered. */
+  async admit(call: ArrivingCall): Promise<void> {
+    const { log, callLog, recordDenial } = this.#options;
+    const { method, values } = call;
     try {
-      if (context.service.typeName.startsWith(OWN_PACKAGE)) await admit(context, { ...options, method, origin });
+      await this.#admit(call);
     } catch (error) {
-      await options.recordDenial({ caller: values.get(callerKey), method, error, about: {} });
-      const refusal = presentError(error, options.log, requestId);
-      options.callLog.refused(method, values, refusal);
+      await recordDenial({ caller: values.get(callerKey), method, error, about: {} });
+      const refusal = presentError(error, log, requestIdOf(values));
+      callLog.refused(method, values, refusal);
       throw refusal;
     }
-  };
+  }
+
+  async #admit({ method, values, authorization }: ArrivingCall): Promise<void> {
+    const { verifier, users } = this.#options;
+    const permission = this.#permissionOf(method);
+    if (permission === undefined) {
+      throw new ClavigerError("PERMISSION_DENIED", `nobody may call ${method}. Report it`, { metadata: { method } });
+    }
+    if (permission === "open") return;
+    const { address, requestId } = values.get(callerKey);
+    // Set also for a caller who is then refused, so that logs and the audit log know who it was.
+    const identify = (caller: Caller) => void values.set(callerKey, caller);
+    await authenticate({
+      ...{ authorization, users, identify },
+      origin: { address, requestId },
+      check: (secret, clientIp) => verifier.verifyCaller({ secret, clientIp, requiredScopes: [] }, method),
+    });
+    requirePermission(values.get(callerKey), permission);
+  }
+
+  #permissionOf(method: string): Permission | "open" | undefined {
+    const permission = METHOD_PERMISSIONS[method];
+    return permission === "claviger:verify" && this.#options.verifyAccess === "open" ? "open" : permission;
+  }
 }
 
-async function admit(
-  { values, requestHeader }: HandlerContext,
-  options: GateOptions & { readonly method: string; readonly origin: CallOrigin },
-): Promise<void> {
-  const { method, verifyCaller } = options;
-  const permission = METHOD_PERMISSIONS[method];
-  if (permission === undefined) {
-    throw new ClavigerError("PERMISSION_DENIED", `nobody may call ${method}. Report it`, { metadata: { method } });
-  }
-  if (permission === "open" || (permission === "claviger:verify" && options.verifyAccess === "open")) return;
-  // Set also for a caller who is then refused, so that logs and the audit log know who it was.
-  const identify = (caller: Caller) => void values.set(callerKey, caller);
-  await authenticate({
-    authorization: requestHeader.get("authorization"),
-    origin: options.origin,
-    check: (secret, clientIp) => verifyCaller({ secret, clientIp, requiredScopes: [] }, method),
-    users: options.users,
-    identify,
-  });
-  requirePermission(values.get(callerKey), permission);
+/** The gate as Connect's router has it. */
+export function createRequestGate(gate: Gate): (context: HandlerContext) => Promise<void> {
+  return async ({ service, method, values, requestHeader, responseHeader }) => {
+    responseHeader.set(REQUEST_ID_HEADER, gate.enter(values, requestHeader.get(REQUEST_ID_HEADER)));
+    if (!service.typeName.startsWith(OWN_PACKAGE)) return;
+    const authorization = requestHeader.get("authorization");
+    await gate.admit({ method: `${service.typeName}/${method.name}`, values, authorization });
+  };
 }
 
 /** The caller's own, if it has the form of an id and not that of a secret: it goes into logs and the audit log. */

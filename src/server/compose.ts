@@ -2,7 +2,7 @@ import { createConnectRouter } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
-import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import { KeyVerifier, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Health as HealthService } from "#gen/grpc/health/v1/health_pb.js";
 import type { AuthenticateOptions } from "../access/authenticate.ts";
 import type { FeatureFlag } from "../access/feature-flag.ts";
@@ -14,16 +14,19 @@ import { createCallInterceptor } from "../rpc/call-interceptor.ts";
 import { CallLog } from "../rpc/call-log.ts";
 import { createDenialRecorder } from "../rpc/denials.ts";
 import { createFeatureInterceptor } from "../rpc/feature-interceptor.ts";
-import { createGate } from "../rpc/gate.ts";
+import { createRequestGate, Gate } from "../rpc/gate.ts";
 import { createKeyManagement } from "../rpc/key-management.ts";
 import { createKeyVerifier } from "../rpc/key-verifier.ts";
-import { createValidateInterceptor } from "../rpc/validate.ts";
+import { createValidate, createValidateInterceptor } from "../rpc/validate.ts";
+import { VerifyCall } from "../rpc/verify-call.ts";
 import { createConnectHandler } from "../transport/connect-adapter.ts";
 import { deadlineInterceptor } from "../transport/deadline.ts";
+import { createFastLane } from "../transport/fast-lane.ts";
 import { createHealth, type Health } from "../transport/health.ts";
 import { createMetricsHandler } from "../transport/metrics-handler.ts";
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
+import { createStreamRouter } from "../transport/stream-router.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
 import { monotonicMs } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
@@ -72,17 +75,16 @@ export function compose(parts: Parts & Gates): {
   const calls = { log, callLog, recordDenial: createDenialRecorder(deps) };
   const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
 
+  const gate = new Gate({ ...calls, verifier, users, random: systemRandom, verifyAccess: config.verifyAccess });
+  const validate = createValidate();
   const router = createConnectRouter({
-    requestGate: createGate({
-      ...{ ...calls, users, random: systemRandom, verifyAccess: config.verifyAccess },
-      verifyCaller: (command, method) => verifier.verifyCaller(command, method),
-    }),
+    requestGate: createRequestGate(gate),
     // Outermost first. Off comes before invalid.
     interceptors: [
       createCallInterceptor(calls),
       deadlineInterceptor,
       createFeatureInterceptor(deps, feature),
-      createValidateInterceptor(),
+      createValidateInterceptor(validate),
     ],
     readMaxBytes: policy.maxMessageBytes,
     acceptCompression: [compressionGzip],
@@ -95,19 +97,19 @@ export function compose(parts: Parts & Gates): {
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
+  const handler = createConnectHandler({
+    ...{ router, ...policy, onError },
+    onAnswer: (method, values) => callLog.unread(method, values),
+  });
+  const serve = createMetricsHandler(metrics, handler);
+  const call = new VerifyCall({
+    ...{ gate, verifier, callLog, log },
+    validate: (request) => validate(VerifyRequestSchema, request),
+  });
   const port = createPort({
-    ...config.listen,
-    handler: createMetricsHandler(
-      metrics,
-      createConnectHandler({
-        router,
-        ...policy,
-        onError,
-        onAnswer: (method, values) => callLog.unread(method, values),
-      }),
-    ),
+    ...{ ...config.listen, onError, handler: serve },
+    streams: createFastLane({ ...policy, call, route: createStreamRouter({ serve, resume: handler }) }),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
-    onError,
   });
   return { port, health, deps };
 }

@@ -38,6 +38,7 @@ describe("without settings", () => {
       listen: { host: "127.0.0.1", port: 4640 },
       storage: { kind: "embedded", folder: ".claviger" },
       ...{ leaseDatabaseUrl: undefined, redis: undefined, onDatabaseLoss: "deny", canaryMs: undefined },
+      onLimiterLoss: "allow",
       rootSecrets: undefined,
       verifyAccess: "key",
       reflection: true,
@@ -114,6 +115,7 @@ describe("a setting that is wrong stops the start, and the message says which, w
     ["CLAVIGER_LISTEN", "127.0.0.1:http", ["http", "host:port"]],
     ["CLAVIGER_LISTEN", "127.0.0.1:65536", ["65536", "host:port"]],
     ["CLAVIGER_LISTEN", "::1:4640", ["::1:4640", "host:port"]],
+    ["CLAVIGER_ON_LIMITER_LOSS", "maybe", ["maybe", "allow, deny"]],
     ["CLAVIGER_VERIFY_ACCESS", "everybody", ["everybody", "key, open"]],
     ["CLAVIGER_VERIFY_ACCESS", "OPEN", ["OPEN", "key, open"]],
     ["CLAVIGER_REFLECTION", "yes", ["yes", "on, off"]],
@@ -196,11 +198,6 @@ describe("Redis and leases", () => {
 });
 
 describe("what the operator should know is a warning", () => {
-  it.each([["CLAVIGER_ON_LIMITER_LOSS", "deny"]])("when %s has no effect yet", async (variable, value) => {
-    const { warnings } = await loadConfig({ [variable]: value });
-    expect(warnings).toEqual([`${variable} is set and has no effect yet`]);
-  });
-
   it.each(["0.0.0.0:4640", "[::]:4640", "10.0.0.1:4640", "example.com:4640"])(
     "when secrets cross the network in clear, listening on %s",
     async (listen) => {

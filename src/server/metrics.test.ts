@@ -7,7 +7,12 @@ const sources = {
   lease: { state: "leased" as const, registrations: 2 },
   feed: { appliedRevision: 7, newestRevision: 9 },
   usage: {
-    verifier: { counters: { verdicts: new Map([["valid", 4] as const]), allowedUncharged: 6 } },
+    verifier: {
+      counters: {
+        verdicts: { router: new Map([["valid", 4] as const]), fast: new Map([["unknown", 7] as const]) },
+        allowedUncharged: 6,
+      },
+    },
     recorder: { size: 1, counters: { methodsDropped: 2, countsDropped: 0 } },
     flusher: { lagMs: 500, counters: { batches: 3, rows: 8 } },
     folded: { batches: 2, rejected: 0 },
@@ -27,6 +32,7 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
     'claviger_lease_state{state="leased"} 1',
     'claviger_lease_state{state="lapsed"} 0',
     'claviger_verifications_total{verdict="valid",lane="router"} 4',
+    'claviger_verifications_total{verdict="unknown",lane="fast"} 7',
     "claviger_uncharged_total 6",
     "claviger_usage_lag_seconds 0.5",
     "claviger_usage_rows_total 8",

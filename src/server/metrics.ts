@@ -3,6 +3,7 @@ import type { Verdict } from "../keys/verdict.ts";
 import type { LeaseState } from "../revocation/lease-keeper.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
 import { createPort } from "../transport/port.ts";
+import type { Lane } from "../usage/metered-verifier.ts";
 import { DEFAULT_POLICY } from "./policy.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -16,7 +17,10 @@ export interface MetricSources {
   readonly feed: { readonly appliedRevision: number; readonly newestRevision: number };
   readonly usage: {
     readonly verifier: {
-      readonly counters: { readonly verdicts: ReadonlyMap<Verdict, number>; readonly allowedUncharged: number };
+      readonly counters: {
+        readonly verdicts: Readonly<Record<Lane, ReadonlyMap<Verdict, number>>>;
+        readonly allowedUncharged: number;
+      };
     };
     readonly recorder: {
       readonly size: number;
@@ -45,6 +49,8 @@ export interface Metrics extends MetricsText {
 }
 
 const LEASE_STATES: readonly LeaseState[] = ["registering", "leased", "lapsed", "collected", "closing"];
+
+const LANES: readonly Lane[] = ["router", "fast"];
 
 /** From a round trip to the longest lease, in seconds. */
 const BARRIER_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60];
@@ -145,7 +151,9 @@ function addUsage(registry: Registry, { verifier, recorder, flusher, folded }: M
     registers: [registry],
     collect() {
       this.reset();
-      for (const [verdict, count] of verifier.counters.verdicts) this.inc({ verdict, lane: "router" }, count);
+      for (const lane of LANES) {
+        for (const [verdict, count] of verifier.counters.verdicts[lane]) this.inc({ verdict, lane }, count);
+      }
     },
   });
   counter(

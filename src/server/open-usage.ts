@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { readClusterId } from "../postgres/revisions.ts";
-import { appendUsage, renewPartitions } from "../postgres/usage-ledger.ts";
+import { appendUsage, dropPartitions, makePartitions } from "../postgres/usage-ledger.ts";
 import { readCharged } from "../postgres/usage-query.ts";
 import { RedisLimiter } from "../redis/limiter.ts";
 import { Charges } from "../usage/charges.ts";
@@ -60,10 +60,11 @@ export async function openUsage(parts: {
         },
       });
     },
-    renewPartitions: () =>
-      storage.read((database) =>
-        renewPartitions(database, { minutesMs: policy.usageMinutesMs, hoursMs: policy.usageHoursMs }),
-      ),
+    async renewPartitions() {
+      const kept = { minutesMs: policy.usageMinutesMs, hoursMs: policy.usageHoursMs };
+      await storage.read(makePartitions);
+      await storage.read((database) => dropPartitions(database, kept));
+    },
     async close() {
       const deadline = clocks.monotonicMs() + policy.storageTimeoutMs;
       while (!flusher.isEmpty && clocks.monotonicMs() < deadline) {

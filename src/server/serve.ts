@@ -80,7 +80,7 @@ async function listen(
   const { port, health, deps } = compose({ ...open, users: gates.users?.authenticate, feature: gates.flags.flag });
   const round = runCanary(deps);
   const { url } = await port.listen().catch(async (error: unknown) => {
-    await bus.close();
+    await Promise.all([usage.close(), bus.close()]);
     throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });
   });
   try {
@@ -90,7 +90,7 @@ async function listen(
   } catch (error) {
     revocation.stopLeasing();
     await port.drain();
-    await bus.close();
+    await Promise.all([usage.close(), bus.close()]);
     throw error;
   }
   const watch = ({ typeName }: { readonly typeName: string }, storage: Storage) => {
@@ -134,7 +134,12 @@ async function openVerifier({ config, opened, log }: Parts) {
   const onBarrier: RevocationParts["onBarrier"] = (outcome, ms) => metrics.barrier(outcome, ms / 1000);
   const revocation = openRevocation({ config, opened, keyring, bus, log, onBarrier });
   const { cache, keeper: lease, feed } = revocation;
-  const usage = await openUsage({ config, opened, verifier: revocation.verifier, log });
+  const usage = await openUsage({ config, opened, verifier: revocation.verifier, log }).catch(
+    async (error: unknown) => {
+      await bus.close();
+      throw error;
+    },
+  );
   let canary: Canary | undefined;
   const counts = () => canary ?? { rounds: 0, undecided: 0, revokedButAccepted: 0 };
   const runs = config.canaryMs !== undefined;

@@ -9,7 +9,7 @@ import {
 import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
 import { peerAddressKey } from "../rpc/call.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "./http-messages.ts";
+import type { HttpRequest, HttpResponse } from "./http-messages.ts";
 import { peerAddressOf } from "./peer-address.ts";
 import { explainErrors } from "./router-errors.ts";
 import { unknownMethod } from "./unknown-method.ts";
@@ -24,19 +24,24 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly onAnswer?: (method: string, values: ContextValues) => void;
 }
 
+/** As any handler; with the request's body where that was taken from the request already. */
+export type ConnectHandler = (req: HttpRequest, res: HttpResponse, body?: AsyncIterable<Uint8Array>) => void;
+
 /**
  * Serves a Connect router on Node's HTTP servers. Differs from `connectNodeAdapter` in this: errors of gRPC calls leave
  * as Trailers-Only, every error carries ErrorInfo, unary calls have a deadline, a client that goes away is no failure.
  */
-export function createConnectHandler(options: ConnectHandlerOptions): HttpHandler {
+export function createConnectHandler(options: ConnectHandlerOptions): ConnectHandler {
   const { router, onError = () => {}, onAnswer = () => {} } = options;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
-  async function serve(req: HttpRequest, res: HttpResponse): Promise<void> {
+  async function serve(req: HttpRequest, res: HttpResponse, body?: AsyncIterable<Uint8Array>): Promise<void> {
     const path = req.url?.split("?", 1)[0] ?? "";
     const handler = handlers.get(path);
     try {
-      const response = handler ? await call(handler, { req, res }) : unknownMethod(req.headers["content-type"] ?? "");
+      const response = handler
+        ? await call(handler, { req, res }, body)
+        : unknownMethod(req.headers["content-type"] ?? "");
       await writeResponse(response, { req, res });
     } catch (error) {
       if ("stream" in res) res.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
@@ -45,10 +50,15 @@ export function createConnectHandler(options: ConnectHandlerOptions): HttpHandle
     }
   }
 
-  async function call(handler: UniversalHandler, exchange: Exchange): Promise<UniversalServerResponse> {
+  async function call(
+    handler: UniversalHandler,
+    exchange: Exchange,
+    body: AsyncIterable<Uint8Array> | undefined,
+  ): Promise<UniversalServerResponse> {
     const request = universalRequest(exchange);
     if (request === undefined) return { status: 400 };
     assertByteStreamRequest(request);
+    if (body !== undefined) request.body = body;
     if (handler.method.methodKind === "unary") {
       const timeoutMs = boundTimeout(request.header, options);
       if (timeoutMs !== undefined) request.body = arrivingWithin(request.body, timeoutMs);
@@ -58,7 +68,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): HttpHandle
     return explainErrors(response);
   }
 
-  return (req, res) => void serve(req, res);
+  return (req, res, body) => void serve(req, res, body);
 }
 
 /** The request as Connect wants it; undefined if its authority is missing or malformed. */

@@ -1,3 +1,4 @@
+import type { Http2Stream } from "node:http2";
 import type { HttpRequest } from "./http-messages.ts";
 
 /**
@@ -5,6 +6,14 @@ import type { HttpRequest } from "./http-messages.ts";
  * the connection was gone before the call was looked at, and without a socket.
  */
 export function peerAddressOf(req: HttpRequest): string {
-  const socket = "stream" in req ? req.stream.session?.socket : req.socket;
+  return "stream" in req ? peerAddressOfStream(req.stream) : addressOf(req.socket);
+}
+
+/** The same, of an HTTP/2 stream. */
+export function peerAddressOfStream(stream: Http2Stream): string {
+  return addressOf(stream.session?.socket);
+}
+
+function addressOf(socket: { readonly remoteAddress?: string | undefined } | undefined): string {
   return socket?.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, "") ?? "";
 }

@@ -38,6 +38,8 @@ export interface PortOptions {
   readonly port: number;
   /** Serves every request, of both HTTP versions. */
   readonly handler: HttpHandler;
+  /** Takes HTTP/2 streams before they become requests. Default: all become requests. */
+  readonly streams?: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void;
   readonly limits: PortLimits;
   /** Told of failures that belong to no call, such as running out of file descriptors. Default: they are dropped. */
   readonly onError?: (error: Error) => void;
@@ -59,7 +61,7 @@ export function createPort(options: PortOptions): Port {
   const sockets = new Set<net.Socket>();
   const undecided = new Set<net.Socket>();
   const http1 = createHttp1(limits, handler);
-  const h2 = createHttp2(limits, handler);
+  const h2 = createHttp2(limits, options);
 
   const server = net.createServer(
     { noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.idleTimeoutMs },
@@ -149,15 +151,16 @@ function createHttp1(limits: PortLimits, handler: HttpHandler) {
   };
 }
 
-function createHttp2(limits: PortLimits, handler: HttpHandler) {
+function createHttp2(limits: PortLimits, { handler, streams }: Pick<PortOptions, "handler" | "streams">) {
   const sessions = new Set<http2.ServerHttp2Session>();
   const server = http2.createServer(
     {
       settings: { maxConcurrentStreams: limits.maxConcurrentStreams, maxHeaderListSize: limits.headerListBytes },
       maxHeaderListPairs: limits.maxHeaders,
     },
-    handler,
+    streams === undefined ? handler : undefined,
   );
+  if (streams !== undefined) server.on("stream", streams);
   server.on("session", (session) => {
     let openStreams = 0;
     sessions.add(session);

@@ -41,7 +41,7 @@ export async function writeResponse(response: UniversalServerResponse, { req, re
  * Tells a client that has its whole answer, and has sent nothing for a second, to stop sending (RFC 9113, 8.1). At once
  * would be too soon: nghttp2 drops the frames of a stream that are still queued when its reset is submitted.
  */
-function stopSending(stream: ServerHttp2Stream): void {
+export function stopSending(stream: ServerHttp2Stream): void {
   stream.setTimeout(1000, () => {
     stream.close(constants.NGHTTP2_NO_ERROR);
     // Node (26) would wait for the end of a body that was read in part, for good, and a drain for that.

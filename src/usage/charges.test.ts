@@ -44,6 +44,17 @@ describe("charges for one key", () => {
     ]);
   });
 
+  it("are each charged by the limits that they were decided under", async () => {
+    gate.resolve();
+    const lowered = { ...limits, requestsPerDay: 1 };
+    await Promise.all([ask(1), charges.charge("key_a", { ...limits }, 2), charges.charge("key_a", lowered, 3), ask(4)]);
+    expect(orders.map((order) => [order.limits.requestsPerDay, order.costs])).toEqual([
+      [10, [1, 2]],
+      [1, [3]],
+      [10, [4]],
+    ]);
+  });
+
   it("do not wait for another key", async () => {
     void ask(1);
     void ask(1, "key_b");

@@ -2,14 +2,10 @@ import type { Charged, Limits } from "../keys/limits.ts";
 import type { Limiter } from "./limiter.ts";
 
 interface Waiting {
+  readonly limits: Limits;
   readonly cost: number;
   readonly resolve: (charged: Charged) => void;
   readonly reject: (error: unknown) => void;
-}
-
-interface Queue {
-  limits: Limits;
-  waiting: Waiting[];
 }
 
 /** Costs per call: a limiter does nothing else meanwhile. */
@@ -22,7 +18,7 @@ const MOST_AT_ONCE = 500;
  */
 export class Charges {
   readonly #limiter: Limiter;
-  readonly #queues = new Map<string, Queue>();
+  readonly #queues = new Map<string, Waiting[]>();
 
   constructor(limiter: Limiter) {
     this.#limiter = limiter;
@@ -30,13 +26,13 @@ export class Charges {
 
   charge(keyId: string, limits: Limits, cost: number): Promise<Charged> {
     const { promise, resolve, reject } = Promise.withResolvers<Charged>();
+    const one = { limits, cost, resolve, reject };
     const queue = this.#queues.get(keyId);
     if (queue === undefined) {
-      this.#queues.set(keyId, { limits, waiting: [{ cost, resolve, reject }] });
+      this.#queues.set(keyId, [one]);
       queueMicrotask(() => void this.#work(keyId));
     } else {
-      queue.limits = limits;
-      queue.waiting.push({ cost, resolve, reject });
+      queue.push(one);
     }
     return promise;
   }
@@ -44,10 +40,11 @@ export class Charges {
   async #work(keyId: string): Promise<void> {
     for (;;) {
       const queue = this.#queues.get(keyId);
-      if (queue === undefined || queue.waiting.length === 0) break;
-      const now = queue.waiting.splice(0, MOST_AT_ONCE);
+      const [first] = queue ?? [];
+      if (queue === undefined || first === undefined) break;
+      const now = queue.splice(0, countOfSame(queue, first.limits));
       try {
-        const order = { keyId, limits: queue.limits, costs: now.map(({ cost }) => cost) };
+        const order = { keyId, limits: first.limits, costs: now.map(({ cost }) => cost) };
         const charged = await this.#limiter.charge(order);
         for (const [at, { resolve, reject }] of now.entries()) {
           const outcome = charged[at];
@@ -60,4 +57,18 @@ export class Charges {
     }
     this.#queues.delete(keyId);
   }
+}
+
+/** How many of the first go in one call: each is charged by the limits that it was decided under, and no other. */
+function countOfSame(queue: readonly Waiting[], limits: Limits): number {
+  const other = queue.findIndex((waiting) => !areSame(waiting.limits, limits));
+  return Math.min(MOST_AT_ONCE, other === -1 ? queue.length : other);
+}
+
+function areSame(one: Limits, two: Limits): boolean {
+  return (
+    one.requestsPerSecond === two.requestsPerSecond &&
+    one.burst === two.burst &&
+    one.requestsPerDay === two.requestsPerDay
+  );
 }

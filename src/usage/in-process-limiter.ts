@@ -24,15 +24,21 @@ export class InProcessLimiter implements Limiter {
     const nowMs = this.#options.clocks.wallMs();
     const today = Math.floor(nowMs / DAY_MS);
     const known = this.#spent.get(keyId) ?? { emptyMs: 0, day: undefined, used: 0 };
-    const before = limits.requestsPerDay > 0 ? await this.#ofToday(keyId, known, today) : { ...known, day: undefined };
+    const before = await this.#ofToday(keyId, known, { today, isCounted: limits.requestsPerDay > 0 });
     const { spent, charged } = charge(before, limits, costs, nowMs);
     this.#spent.set(keyId, spent);
     return charged;
   }
 
   /** One call per key at a time, so nothing else charges meanwhile. */
-  async #ofToday(keyId: string, known: Spent, today: number): Promise<Spent> {
+  async #ofToday(
+    keyId: string,
+    known: Spent,
+    day: { readonly today: number; readonly isCounted: boolean },
+  ): Promise<Spent> {
+    const { today, isCounted } = day;
     if (known.day === undefined) {
+      if (!isCounted) return known;
       return { ...known, day: today, used: await this.#options.readCharged(keyId, new Date(today * DAY_MS)) };
     }
     return known.day < today ? { ...known, day: today, used: 0 } : known;

@@ -1,4 +1,5 @@
 import { ClavigerError } from "../keys/errors.ts";
+import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Charged } from "../keys/limits.ts";
 import type { Verdict } from "../keys/verdict.ts";
 import type { Verification, VerifyCommand } from "../verify/verifier.ts";
@@ -19,8 +20,19 @@ export interface Metered extends Verification {
   readonly retryAfterMs?: number;
 }
 
+/** The way a call came in: through Connect's router, or past it. */
+export type Lane = "router" | "fast";
+
+/** Who asks, and how. */
+export interface Asker {
+  /** The key that was called with; empty without one. */
+  readonly callerId: string;
+  readonly lane: Lane;
+}
+
 export interface MeteredVerifierOptions {
   readonly verifier: {
+    verifyCached(command: VerifyCommand): Verification | undefined;
     verify(command: VerifyCommand): Promise<Verification>;
     verifyAll(commands: readonly VerifyCommand[]): Promise<Verification[]>;
   };
@@ -32,27 +44,37 @@ export interface MeteredVerifierOptions {
 
 /** Verifies, charges what is valid, and counts what was decided. */
 export class MeteredVerifier {
-  readonly counters = { verdicts: new Map<Verdict, number>(), allowedUncharged: 0 };
+  readonly counters = {
+    verdicts: { router: new Map<Verdict, number>(), fast: new Map<Verdict, number>() },
+    allowedUncharged: 0,
+  };
   readonly #options: MeteredVerifierOptions;
 
   constructor(options: MeteredVerifierOptions) {
     this.#options = options;
   }
 
-  /** `callerId`: the key of whoever asks, empty without one. */
-  async verify(command: MeteredCommand, callerId: string): Promise<Metered> {
+  /** The answer from memory, counted; undefined if it takes I/O, and then nothing is. */
+  verifyCached(command: MeteredCommand, asker: Asker): Metered | undefined {
+    const verification = this.#options.verifier.verifyCached(command);
+    if (verification === undefined || isLimited(verification)) return undefined;
+    this.#count(command, verification, asker);
+    return verification;
+  }
+
+  async verify(command: MeteredCommand, asker: Asker): Promise<Metered> {
     const metered = await this.#charge(command, await this.#options.verifier.verify(command));
-    this.#count(command, metered, callerId);
+    this.#count(command, metered, asker);
     return metered;
   }
 
   /** In order; rejects as a whole, and then counts nothing. */
-  async verifyAll(commands: readonly MeteredCommand[], callerId: string): Promise<Metered[]> {
+  async verifyAll(commands: readonly MeteredCommand[], asker: Asker): Promise<Metered[]> {
     const verifications = await this.#options.verifier.verifyAll(commands);
     const charged = await Promise.all(
       commands.map((command, at) => this.#charge(command, verifications[at] as Verification)),
     );
-    for (const [at, metered] of charged.entries()) this.#count(commands[at] as MeteredCommand, metered, callerId);
+    for (const [at, metered] of charged.entries()) this.#count(commands[at] as MeteredCommand, metered, asker);
     return charged;
   }
 
@@ -63,9 +85,17 @@ export class MeteredVerifier {
     return verification;
   }
 
+  /** The caller's key, if it is known from memory to be valid, and then counted. */
+  verifyCallerCached(command: VerifyCommand, method: string): FoundSecret | undefined {
+    const verification = this.#options.verifier.verifyCached(command);
+    if (verification?.decision.verdict !== "valid") return undefined;
+    this.#record({ method: `/${method}`, cost: 0 }, verification, "");
+    return verification.found;
+  }
+
   async #charge({ cost }: MeteredCommand, verification: Verification): Promise<Metered> {
     const key = verification.found?.key;
-    if (verification.decision.verdict !== "valid" || !key?.limits) return verification;
+    if (!key?.limits || !isLimited(verification)) return verification;
     const charged = await this.#ask(key.id, key.limits, cost);
     if (charged.outcome === "charged") return verification;
     const { retryAfterMs } = charged;
@@ -85,9 +115,10 @@ export class MeteredVerifier {
     }
   }
 
-  #count(command: MeteredCommand, metered: Metered, callerId: string): void {
+  #count(command: MeteredCommand, metered: Metered, { callerId, lane }: Asker): void {
     const { verdict } = metered.decision;
-    this.counters.verdicts.set(verdict, (this.counters.verdicts.get(verdict) ?? 0) + 1);
+    const verdicts = this.counters.verdicts[lane];
+    verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
     this.#record(command, metered, callerId);
   }
 
@@ -97,13 +128,17 @@ export class MeteredVerifier {
     callerId: string,
   ): void {
     const { verdict } = decision;
-    this.#options.recorder.record({
-      ...(found === undefined
-        ? { keyId: "", callerId, version: 0 }
-        : { keyId: found.key.id, callerId: "", version: found.secret.version }),
-      ...{ verdict, method, cost: verdict === "valid" ? cost : 0 },
-    });
+    const about =
+      found === undefined
+        ? // What strangers name could be anything, and as much as they like.
+          { keyId: "", callerId, version: 0, method: callerId === "" ? "" : method }
+        : { keyId: found.key.id, callerId: "", version: found.secret.version, method };
+    this.#options.recorder.record({ ...about, verdict, cost: verdict === "valid" ? cost : 0 });
   }
+}
+
+function isLimited({ decision, found }: Verification): boolean {
+  return decision.verdict === "valid" && found !== undefined && found.key.limits !== null;
 }
 
 function limiterUnavailable(cause: unknown): ClavigerError {

@@ -1,15 +1,16 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { expect, inject, it } from "vitest";
 import { TEST_ROOT_SECRET } from "../support/claviger.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
 import { startServer } from "../support/server-process.ts";
 
 describeWithPostgres("a start whose port is taken", () => {
-  it("says so and what to do, and ends with 3 though it watches a flags file", async () => {
+  it("says so and what to do, and ends with 3 though it watches a flags file and is connected to Redis", async () => {
     const database = await createTestDatabase();
+    const redis = inject("redis");
     const folder = await mkdtemp(join(tmpdir(), "claviger-start-"));
     const flags = join(folder, "flags.json");
     await writeFile(flags, '{"enable-api-key-management": "on"}');
@@ -18,6 +19,7 @@ describeWithPostgres("a start whose port is taken", () => {
       CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET,
       CLAVIGER_FLAGS_FILE: flags,
       CLAVIGER_LOG_LEVEL: "silent",
+      ...(redis === undefined ? {} : { REDIS_URL: redis.url }),
     };
     const first = await startServer({ env });
     try {

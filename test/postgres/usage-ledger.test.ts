@@ -11,7 +11,7 @@ import {
   usageSource,
 } from "../../src/postgres/schema.ts";
 import { Storage } from "../../src/postgres/storage.ts";
-import { appendUsage, foldUsage, renewPartitions } from "../../src/postgres/usage-ledger.ts";
+import { appendUsage, dropPartitions, foldUsage, makePartitions } from "../../src/postgres/usage-ledger.ts";
 import { queryUsage, readCharged } from "../../src/postgres/usage-query.ts";
 import { DEFAULT_POLICY } from "../../src/server/policy.ts";
 import { foldLedger } from "../../src/usage/fold.ts";
@@ -143,6 +143,17 @@ describe.each(["embedded", "postgres"] as const)("the usage ledger (%s)", (kind)
       expect(Math.abs((times[1] ?? 0) - (now + 5 * MINUTE_MS))).toBeLessThan(5 * MINUTE_MS);
     });
 
+    it("has a wrong clock's counts in the same minute before they are folded and after", async () => {
+      const ahead = Math.floor(now / MINUTE_MS) + 20;
+      await append(batch(1, [delta({ minute: ahead })]));
+      const [startTime, endTime] = [new Date(now - DAY_MS), new Date(now + DAY_MS)];
+      const query = { keyId, startTime, endTime, step: "minute", groupBy: [], limit: 100 } as const;
+      const times = async () => (await storage.read((database) => queryUsage(database, query))).map((c) => c.startTime);
+      const before = await times();
+      await fold();
+      expect(await times()).toEqual(before);
+    });
+
     it("says what was charged on a day, before it is folded and after", async () => {
       const day = new Date(Math.floor(now / DAY_MS) * DAY_MS);
       await append(batch(1, [delta({ count: 3, cost: 30 }), delta({ verdict: "rate_limited", cost: 0 })]));
@@ -182,7 +193,11 @@ describe.each(["embedded", "postgres"] as const)("the usage ledger (%s)", (kind)
       };
       const kept = { minutesMs: DEFAULT_POLICY.usageMinutesMs, hoursMs: DEFAULT_POLICY.usageHoursMs };
       const today = new Date(now).toISOString().slice(0, 10).replaceAll("-", "");
-      await storage.read((database) => renewPartitions(database, kept));
+      const renew = async () => {
+        await storage.read(makePartitions);
+        await storage.read((database) => dropPartitions(database, kept));
+      };
+      await renew();
       const made = await names();
       expect(made).toHaveLength(4);
       expect(made).toContain(`usage_minute_${today}`);
@@ -217,7 +232,7 @@ describe.each(["embedded", "postgres"] as const)("the usage ledger (%s)", (kind)
           );
         });
         expect(await total("minute")).toBe(1);
-        await storage.read((database) => renewPartitions(database, kept));
+        await renew();
         expect(await names()).toEqual(made);
         expect(await total("minute")).toBe(1);
       }
@@ -303,6 +318,29 @@ describeWithPostgres("the usage ledger, of several processes", () => {
     await Promise.all([...folding, watching]);
     while ((await claviger.storage.write((database) => foldUsage(database, 1000))) > 0);
     expect(await hours()).toBe(before + 150);
+  });
+
+  it("makes and drops partitions while a reader is under way, and nobody deadlocks", async () => {
+    const [one, two, three] = storages as [Storage, Storage, Storage];
+    await asOwner(claviger.databaseUrl ?? "", async (owner) => {
+      await owner.read((database) =>
+        database.execute(
+          sql`create table usage_minute_20200102 partition of usage_minute for values from ('2020-01-02Z') to ('2020-01-03Z')`,
+        ),
+      );
+    });
+    const reading = one.transaction(async (transaction) => {
+      await transaction.select().from(usageMinute).limit(1);
+      await new Promise((done) => setTimeout(done, 300));
+      return transaction.$count(usageHour);
+    });
+    await new Promise((done) => setTimeout(done, 50));
+    const kept = { minutesMs: DEFAULT_POLICY.usageMinutesMs, hoursMs: DEFAULT_POLICY.usageHoursMs };
+    const making = two.read(makePartitions).then(() => two.read((database) => dropPartitions(database, kept)));
+    await new Promise((done) => setTimeout(done, 50));
+    const query = { keyId, startTime: new Date(Date.now() - DAY_MS), endTime: new Date(), step: "minute" } as const;
+    const asking = three.read((database) => queryUsage(database, { ...query, groupBy: [], limit: 10 }));
+    await Promise.all([reading, making, asking]);
   });
 
   it("control: a query in two statements, with a fold in between, counts twice", async () => {

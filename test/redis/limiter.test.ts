@@ -116,6 +116,29 @@ describeWithRedis("limits in Redis", () => {
     expect(await outcomes(perDay(6), [1, 1])).toEqual(["charged", "quota_exhausted"]);
   });
 
+  it("go on counting a day whose limit is taken away and set again, while a rate stays", async () => {
+    expect(await outcomes(perDay(3), [1, 1])).toEqual(["charged", "charged"]);
+    expect(await outcomes({ ...none, requestsPerSecond: 1000 }, [1])).toEqual(["charged"]);
+    expect(await outcomes(perDay(4), [1, 1])).toEqual(["charged", "quota_exhausted"]);
+    expect(seeds).toHaveLength(1);
+  });
+
+  it("forget nothing of a burst that takes longer than two days to come back", async () => {
+    const limits = { ...none, requestsPerSecond: 1, burst: 1_000_000 };
+    expect(await outcomes(limits, [1_000_000, 1])).toEqual(["charged", "rate_limited"]);
+    expect(await redis.ttl(redisNames("c").limits("key_a"))).toBeGreaterThan(990_000);
+  });
+
+  it("fail within their time when the ledger does not answer", async () => {
+    await limiter.close();
+    limiter = new RedisLimiter({
+      address: { kind: "standalone", url: server.url },
+      ...{ clusterId: "c", timers, timeoutMs: 20, readCharged: () => new Promise(() => undefined) },
+    });
+    await eventually(() => limiter.charge({ keyId: "up", limits: none, costs: [0] }));
+    await expect(outcomes(perDay(5), [1])).rejects.toThrow("does not answer");
+  });
+
   it("fail within their time when Redis hangs, and charge again once it answers", async () => {
     await limiter.close();
     limiter = new RedisLimiter({

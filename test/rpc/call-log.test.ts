@@ -106,7 +106,7 @@ describe("the log", () => {
   it("has one line for a call that is refused later, and tells its id to the caller", async () => {
     const cases = [
       [{ owner: "log" }, "InvalidArgument", "INVALID_FIELD"],
-      [{ owner: "log", displayName: "k", limits: {} }, "Unimplemented", "NOT_IMPLEMENTED"],
+      [{ owner: "claviger:log", displayName: "k" }, "InvalidArgument", "INVALID_FIELD"],
     ] as const;
     for (const [request, code, reason] of cases) {
       const { requestId, echoed, found } = await linesOf((headers) => admin.keys.createKey(request, { headers }));

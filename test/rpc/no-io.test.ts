@@ -10,7 +10,11 @@ import { forge, mistype } from "./forge.ts";
 import { makeKey } from "./make-key.ts";
 
 // Nothing else may ask the database meanwhile: the periodic tasks are put off.
-const QUIET = '{"probeEveryMs": 100000000, "trimEveryMs": 100000000, "forgetEveryMs": 100000000}';
+const NEVER = 100_000_000;
+const QUIET = JSON.stringify({
+  ...{ probeEveryMs: NEVER, trimEveryMs: NEVER, forgetEveryMs: NEVER, sealEveryMs: NEVER },
+  ...{ flushUsageMs: NEVER, foldUsageMs: NEVER, renewPartitionsMs: NEVER },
+});
 
 describeWithPostgres("Verification without a credential (CLAVIGER_VERIFY_ACCESS=open)", () => {
   let postgres: PostgresServer | undefined;

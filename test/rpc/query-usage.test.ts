@@ -136,6 +136,15 @@ describeOnEachStorage(
       expect(await ask(nowMs - 400 * DAY_MS, nowMs, { step: UsageStep.DAY })).toMatchObject({ fields: ["step"] });
       expect(await ask(nowMs - 400 * DAY_MS, nowMs - 399 * DAY_MS)).toMatchObject({ fields: ["start_time"] });
       expect(await ask(nowMs - 9 * DAY_MS, nowMs)).toMatchObject({ code: "InvalidArgument", fields: ["step"] });
+      // Each of the two is little; together they are not.
+      const many = await makeKey(claviger().admin, { owner: "many" });
+      for (let i = 0; i < 20; i++) await claviger().admin.verifier.verify({ secret: many.secret, method: `/a.B/${i}` });
+      const groupBy = [UsageDimension.METHOD];
+      await eventually(async () =>
+        expect(await ask(nowMs - 100 * HOUR_MS, nowMs + HOUR_MS, { keyId: many.id, groupBy })).toMatchObject({
+          fields: ["step"],
+        }),
+      );
       expect(await ask(nowMs, nowMs - 1)).toMatchObject({ code: "InvalidArgument" });
       expect(await ask(nowMs, nowMs + 1, { keyId: UNKNOWN_KEY_ID, owner: "u" })).toMatchObject({
         code: "InvalidArgument",

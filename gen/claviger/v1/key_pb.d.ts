@@ -253,7 +253,7 @@ export declare const SecretVersionSchema: GenMessage<SecretVersion>;
  */
 export declare type Limits = Message<"claviger.v1.Limits"> & {
   /**
-   * Sustained rate, requests per second; 0 means no limit.
+   * Sustained rate, requests per second, at most 1,000,000; 0 means no limit.
    *
    * @generated from field: int32 requests_per_second = 1;
    */
@@ -267,7 +267,7 @@ export declare type Limits = Message<"claviger.v1.Limits"> & {
   burst: number;
 
   /**
-   * Requests per UTC day; 0 means no limit.
+   * Requests per UTC day; 0 means no limit. What was let through while a key had no limits at all does not count.
    *
    * @generated from field: int32 requests_per_day = 3;
    */

@@ -1,0 +1,75 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { type Moment, readMoment } from "../verify/clocks.ts";
+import { FakeClocks } from "../verify/fake-clocks.ts";
+import { fakeFound } from "../verify/fake-found.ts";
+import { RevocationSet } from "./revocation-set.ts";
+import type { RevocationSetStore } from "./revocation-set-store.ts";
+
+const LASTS_MS = 900_000;
+const MARKER = "run:1";
+const SEEN = { marker: MARKER, floor: 0, member: 0 };
+
+let clocks: FakeClocks;
+let set: RevocationSet;
+let now: () => Moment;
+/** What Redis says, and over which connection. */
+let redis: {
+  state: { readonly connection: number; readonly runId: string } | undefined;
+  seen: { readonly marker: string | undefined; readonly floor: number; readonly member: number };
+};
+let applied: number;
+
+beforeEach(() => {
+  clocks = new FakeClocks();
+  now = () => readMoment(clocks);
+  redis = { state: { connection: 1, runId: "run" }, seen: SEEN };
+  applied = 5;
+  const store: Partial<RevocationSetStore> = {
+    state: () => redis.state,
+    readMarker: async () => MARKER,
+    look: async () => redis.seen,
+  };
+  set = new RevocationSet({
+    ...{ store: store as RevocationSetStore, clocks, lastsMs: LASTS_MS, random: (bytes) => new Uint8Array(bytes) },
+    ...{ replaceMarker: async () => undefined, appliedRevision: () => applied, isAway: () => true },
+  });
+});
+
+const granted = () => set.onGranted({ setMarker: MARKER, revision: 5, identity: "db" }, now());
+const confirm = () => set.confirm(fakeFound("key_a", { revision: 5 }));
+
+describe("the revocation set, while the database is away", () => {
+  it("confirms an entry from the second renewal of a connection on", async () => {
+    granted();
+    await expect(confirm()).rejects.toMatchObject({ reason: "LEASE_UNAVAILABLE" });
+    granted();
+    await expect(confirm()).resolves.toBeUndefined();
+  });
+
+  it.each<[string, Partial<typeof redis>]>([
+    ["the set was flushed or replaced", { seen: { ...SEEN, marker: "run:2" } }],
+    ["the set was lost", { seen: { ...SEEN, marker: undefined } }],
+    ["the key was changed since it was read", { seen: { ...SEEN, member: 6 } }],
+    ["changes that this verifier lacks were trimmed", { seen: { ...SEEN, floor: 6 } }],
+    ["the connection was lost", { state: undefined }],
+    ["it is another connection", { state: { connection: 2, runId: "run" } }],
+  ])("cannot say where %s", async (_, then) => {
+    granted();
+    granted();
+    Object.assign(redis, then);
+    await expect(confirm()).rejects.toMatchObject({ reason: "LEASE_UNAVAILABLE" });
+  });
+
+  it("ends after its time, by whichever clock says so first", async () => {
+    granted();
+    granted();
+    await clocks.pass(LASTS_MS - 1);
+    await expect(confirm()).resolves.toBeUndefined();
+    await clocks.pass(1);
+    await expect(confirm()).rejects.toMatchObject({ reason: "LEASE_UNAVAILABLE" });
+    granted();
+    await expect(confirm()).resolves.toBeUndefined();
+    clocks.suspend(LASTS_MS);
+    await expect(confirm()).rejects.toMatchObject({ reason: "LEASE_UNAVAILABLE" });
+  });
+});

@@ -1,0 +1,107 @@
+import { isIP } from "node:net";
+import { fromBinary } from "@bufbuild/protobuf";
+import type { ContextValues } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { MeteredVerifier } from "../usage/metered-verifier.ts";
+import { requestIdOf } from "./call.ts";
+import type { CallLog } from "./call-log.ts";
+import { VerificationEncoder } from "./encode-verification.ts";
+import { presentError } from "./errors.ts";
+import type { ArrivingCall, Gate } from "./gate.ts";
+import { askerOf, toCommand } from "./key-verifier.ts";
+
+/** As Connect's router calls it. */
+const METHOD = `${KeyVerifier.typeName}/${KeyVerifier.method.verify.name}`;
+
+export interface VerifyCallOptions {
+  readonly gate: Gate;
+  readonly verifier: MeteredVerifier;
+  /** Throws `INVALID_FIELD` for a request that breaks a rule of its proto. */
+  readonly validate: (request: VerifyRequest) => void;
+  readonly callLog: CallLog;
+  readonly log: Logger;
+}
+
+/**
+ * `Verify` past the router: the same gate, rules, verifier, log and errors, in the same order, without what Connect
+ * spends on each call (250 µs of server CPU, where the work is 20). Nothing is awaited when memory has the answer.
+ */
+export class VerifyCall {
+  readonly path = `/${METHOD}`;
+  readonly #options: VerifyCallOptions;
+  readonly #encoder = new VerificationEncoder();
+
+  constructor(options: VerifyCallOptions) {
+    this.#options = options;
+  }
+
+  /** Notes the call; returns its id for the answer's `x-request-id`. */
+  enter(values: ContextValues, askedId: string | null): string {
+    return this.#options.gate.enter(values, askedId);
+  }
+
+  /** Finds out who calls; undefined if that was known from memory. Rejects with a ConnectError, logged. */
+  admit(values: ContextValues, authorization: string | null): Promise<void> | undefined {
+    const call: ArrivingCall = { method: METHOD, values, authorization };
+    return this.#options.gate.admitCached(call) ? undefined : this.#options.gate.admit(call);
+  }
+
+  /**
+   * The answer's bytes after `headroom` bytes, at once where memory has it. Throws or rejects with a ConnectError,
+   * logged; a body that is no message with whatever the decoder threw, not logged.
+   */
+  answer(body: Uint8Array, values: ContextValues, headroom: number): Buffer | Promise<Buffer> {
+    const request = fromBinary(VerifyRequestSchema, body);
+    try {
+      if (!isPlain(request)) this.#options.validate(request);
+      const metered = this.#options.verifier.verifyCached(toCommand(request), askerOf(values, "fast"));
+      if (metered === undefined) return this.#answerSlowly(request, values, headroom);
+      this.#options.callLog.verified(METHOD, values, metered.decision.verdict);
+      return this.#encoder.encode(metered, headroom);
+    } catch (error) {
+      throw this.#refuse(error, values);
+    }
+  }
+
+  /** The call ended in an error of the transport. */
+  unread(values: ContextValues): void {
+    this.#options.callLog.unread(METHOD, values);
+  }
+
+  async #answerSlowly(request: VerifyRequest, values: ContextValues, headroom: number): Promise<Buffer> {
+    try {
+      const metered = await this.#options.verifier.verify(toCommand(request), askerOf(values, "fast"));
+      this.#options.callLog.verified(METHOD, values, metered.decision.verdict);
+      return this.#encoder.encode(metered, headroom);
+    } catch (error) {
+      throw this.#refuse(error, values);
+    }
+  }
+
+  #refuse(error: unknown, values: ContextValues) {
+    const { log, callLog } = this.#options;
+    const refusal = presentError(error, log, requestIdOf(values));
+    callLog.refused(METHOD, values, refusal);
+    return refusal;
+  }
+}
+
+const SCOPE = /^[a-z0-9_.-]+(:[a-z0-9_.-]+)*$/;
+const METHOD_NAME = /^\/[!-.0-~]+\/[!-.0-~]+$/;
+
+/**
+ * Whether the request plainly meets the rules of its proto. What is not plain goes to their validator, which takes 5 µs:
+ * so this may say no to what is right, and never yes to what is wrong (a test holds it to that).
+ */
+export function isPlain({ secret, requiredScopes, method, clientIp, cost }: VerifyRequest): boolean {
+  return (
+    // Of UTF-16 units none takes more than three bytes.
+    secret.length <= 1365 &&
+    requiredScopes.length <= 64 &&
+    requiredScopes.every((scope) => scope.length <= 128 && SCOPE.test(scope)) &&
+    (method === "" || (method.length <= 256 && METHOD_NAME.test(method))) &&
+    (clientIp === "" || (isIP(clientIp) !== 0 && !clientIp.includes("%"))) &&
+    (cost === undefined || cost >= 0)
+  );
+}
