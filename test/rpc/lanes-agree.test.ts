@@ -244,11 +244,11 @@ describe("bytes that are not one plain message", () => {
     readonly chunks: readonly Buffer[];
     readonly headers?: Readonly<Record<string, string>>;
     /** What the client does after its last chunk. Default: it ends the stream. */
-    readonly then?: "end" | "reset" | "nothing";
+    readonly finally?: "end" | "reset" | "nothing";
   }
 
   /** How the call ends: its gRPC code and reason, the reset, or that it was given up. */
-  function send(at: number, { chunks, headers = {}, then = "end" }: Sent): Promise<unknown> {
+  function send(at: number, { chunks, headers = {}, finally: how = "end" }: Sent): Promise<unknown> {
     const session = connectHttp2(servers[at]?.url ?? "");
     const { promise, resolve } = Promise.withResolvers<unknown>();
     session.on("error", () => resolve("session lost"));
@@ -282,7 +282,7 @@ describe("bytes that are not one plain message", () => {
       const isReset = stream.rstCode !== constants.NGHTTP2_NO_ERROR && status === undefined;
       resolve(
         isReset
-          ? `reset ${then === "reset" ? "" : stream.rstCode}`
+          ? `reset ${how === "reset" ? "" : stream.rstCode}`
           : { ...readRefusal(Number(status), details), bytes: bytes > 0 },
       );
     });
@@ -292,8 +292,8 @@ describe("bytes that are not one plain message", () => {
         stream.write(chunk);
         await new Promise((done) => setImmediate(done));
       }
-      if (then === "end") stream.end();
-      if (then === "reset") stream.close(constants.NGHTTP2_CANCEL);
+      if (how === "end") stream.end();
+      if (how === "reset") stream.close(constants.NGHTTP2_CANCEL);
     };
     void write();
     return promise.finally(() => session.destroy());
@@ -332,7 +332,7 @@ describe("bytes that are not one plain message", () => {
     ],
     [
       "a timeout that passes",
-      { chunks: [frame(MESSAGE).subarray(0, 6)], headers: { "grpc-timeout": "50m" }, then: "nothing" },
+      { chunks: [frame(MESSAGE).subarray(0, 6)], headers: { "grpc-timeout": "50m" }, finally: "nothing" },
       { code: "DEADLINE_EXCEEDED" },
     ],
     [
@@ -361,15 +361,15 @@ describe("bytes that are not one plain message", () => {
       fc.constant(frame(MESSAGE)),
     );
     const cuts = fc.array(fc.nat({ max: 50 }), { maxLength: 4 });
-    const ends = fc.constantFrom("end", "end", "reset", "nothing") as fc.Arbitrary<NonNullable<Sent["then"]>>;
+    const ends = fc.constantFrom("end", "end", "reset", "nothing") as fc.Arbitrary<NonNullable<Sent["finally"]>>;
     await fc.assert(
-      fc.asyncProperty(fc.array(bytes, { maxLength: 3 }), cuts, ends, async (parts, at, then) => {
+      fc.asyncProperty(fc.array(bytes, { maxLength: 3 }), cuts, ends, async (parts, at, how) => {
         const whole = Buffer.concat(parts);
         const places = [0, ...at.map((cut) => cut % (whole.length + 1)).sort((a, b) => a - b), whole.length];
         const chunks = places.slice(1).map((to, index) => whole.subarray(places[index], to));
-        const sent = { chunks, then, headers: { "grpc-timeout": "300m" } };
+        const sent = { chunks, finally: how, headers: { "grpc-timeout": "300m" } };
         const outcome = await send(0, sent);
-        if (then === "reset") return;
+        if (how === "reset") return;
         expect(outcome).toEqual(await send(1, sent));
       }),
       { numRuns: 50 },
