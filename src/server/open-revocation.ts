@@ -97,7 +97,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   return {
     ...{ cache, feed, keeper },
     verifier: new Verifier({
-      ...{ keyring, cache, onLoss },
+      ...{ keyring, cache, onLoss, mostReads: policy.mostReads },
       find: (digests) => opened.misses.read((database) => findByDigests(database, digests)),
       appliedRevision: () => feed.appliedRevision,
     }),

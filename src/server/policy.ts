@@ -27,6 +27,8 @@ export const DEFAULT_POLICY = {
   cacheEntries: 100_000,
   /** After this long a kept secret is read again, whatever it says. */
   cacheEntryMs: 5 * MINUTE,
+  /** Secrets that are read at once: ten batches of a hundred, which one round trip each answers. */
+  mostReads: 1000,
   /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */
   missTimeoutMs: 3 * SECOND,
   /** How often the registry is read while somebody waits for acknowledgements. */

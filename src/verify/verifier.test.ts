@@ -22,7 +22,7 @@ let answer: () => Promise<FoundSecret>;
 
 function verifierWith(onLoss?: LossFallback): Verifier {
   return new Verifier({
-    ...{ keyring, cache, onLoss, appliedRevision: () => 7 },
+    ...{ keyring, cache, onLoss, mostReads: 3, appliedRevision: () => 7 },
     find: async (digests) => {
       statements.push(digests.map(String));
       const found = await answer();
@@ -62,6 +62,31 @@ describe("a verifier", () => {
     await Promise.all([verifier.verify(ask("s")), verifier.verify(ask("s"))]);
     await verifier.verifyAll([ask("s"), ask("t"), ask("u")]);
     expect(statements).toEqual([["s"], ["t", "u"]]);
+  });
+
+  it("reads so many secrets at once, and refuses more, until some are read; memory answers all the while", async () => {
+    const verifier = verifierWith();
+    await verifier.verify(ask("known"));
+    const gate = Promise.withResolvers<FoundSecret>();
+    answer = () => gate.promise;
+    const reading = ["s", "t", "u"].map((secret) => verifier.verify(ask(secret)));
+    await expect(verifier.verify(ask("v"))).rejects.toMatchObject({ reason: "OVERLOADED", metadata: { limit: "3" } });
+    expect(await verifier.verify(ask("known"))).toMatchObject({ freshness: "leased" });
+    const joined = verifier.verify(ask("s"));
+    gate.resolve(fakeFound("key_b"));
+    expect(await Promise.all([...reading, joined])).toHaveLength(4);
+    expect(await verifier.verify(ask("v"))).toMatchObject({ freshness: "authoritative" });
+  });
+
+  it("counts reads that nobody may join, as without a lease", async () => {
+    lease.end();
+    const gate = Promise.withResolvers<FoundSecret>();
+    answer = () => gate.promise;
+    const verifier = verifierWith();
+    const reading = [1, 2, 3].map(() => verifier.verify(ask("s")));
+    await expect(verifier.verify(ask("s"))).rejects.toMatchObject({ reason: "OVERLOADED" });
+    gate.resolve(fakeFound("key_a"));
+    await Promise.all(reading);
   });
 
   it("lets nobody join a read that began before a change", async () => {

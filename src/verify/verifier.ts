@@ -1,3 +1,4 @@
+import { ClavigerError } from "../keys/errors.ts";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Keyring } from "../keys/keyring.ts";
 import { BatchedFind, type FindSecrets } from "./batched-find.ts";
@@ -35,6 +36,8 @@ export interface VerifierOptions {
   readonly keyring: Keyring;
   readonly cache: SecretCache;
   readonly find: FindSecrets;
+  /** Secrets that are read at once at most; further ones end with `OVERLOADED`. */
+  readonly mostReads: number;
   /** The last revision that the cache has applied. */
   readonly appliedRevision: () => number;
   /** Undefined: without a lease and a database nothing is answered. */
@@ -51,6 +54,7 @@ export class Verifier {
   readonly #options: VerifierOptions;
   readonly #find: BatchedFind;
   readonly #reads = new Map<string, Read>();
+  #underWay = 0;
 
   constructor(options: VerifierOptions) {
     this.#options = options;
@@ -103,6 +107,7 @@ export class Verifier {
       const found = await running.result;
       if (found === undefined || !cache.hasEnded(running.fill, found)) return found;
     }
+    if (this.#underWay >= this.#options.mostReads) throw overloaded(this.#options.mostReads);
     const fill = cache.beginFill(place);
     const read = { fill, result: this.#load(fill, digest) };
     this.#reads.set(place, read);
@@ -112,9 +117,14 @@ export class Verifier {
   }
 
   async #load(fill: Fill, digest: Buffer): Promise<FoundSecret | undefined> {
-    const found = await this.#find.find(digest);
-    if (found !== undefined) this.#options.cache.keep(fill, found);
-    return found;
+    this.#underWay += 1;
+    try {
+      const found = await this.#find.find(digest);
+      if (found !== undefined) this.#options.cache.keep(fill, found);
+      return found;
+    } finally {
+      this.#underWay -= 1;
+    }
   }
 
   #answer(command: VerifyCommand, found: FoundSecret, freshness: Freshness): Verification {
@@ -123,6 +133,14 @@ export class Verifier {
       freshness === "leased" ? Math.max(found.revision, this.#options.appliedRevision()) : found.revision;
     return { decision, found, freshness, revision };
   }
+}
+
+function overloaded(most: number): ClavigerError {
+  return new ClavigerError(
+    "OVERLOADED",
+    `${most} secrets are being read already, and more would only wait. Retry in a moment, less at once`,
+    { metadata: { limit: String(most) } },
+  );
 }
 
 function without(verdict: "malformed" | "unknown"): Verification {

@@ -91,7 +91,13 @@ export class SimNode {
     });
     this.#revoker = new Revoker({ bus, barrier, set: undefined, clocks, readSetMarker: async () => "" });
     this.verifier = new Verifier({
-      ...{ keyring, cache: this.cache, onLoss: undefined, appliedRevision: () => feed.appliedRevision },
+      ...{
+        keyring,
+        cache: this.cache,
+        onLoss: undefined,
+        mostReads: 1000,
+        appliedRevision: () => feed.appliedRevision,
+      },
       find: (digests) => this.#find(digests),
     });
   }
