@@ -6,8 +6,8 @@ export default defineConfig({
     globalSetup: ["test/support/global-setup.ts"],
     // Tests start servers of their own: a process each keeps their signals, environment and exits apart.
     pool: "forks",
-    // The default leaves one core out; tests that wait for servers do not need it.
-    maxWorkers: "100%",
+    // More than cores: many tests wait for servers, leases and restarts most of their time.
+    maxWorkers: "150%",
     // Milliseconds. Long enough for a first start of PGlite (3.4 s alone) on a busy machine with two cores.
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -21,20 +21,19 @@ export async function makeKeys({ storage, roots }: OpenStorage, count: number): 
       return { id: newKeyId(now, systemRandom), digest: digest.toString("hex"), rootId };
     });
     const ids = sql.param(made.map(({ id }) => id));
-    await storage.read((db) =>
-      db.execute(sql`
-      insert into api_key (id, owner, display_name, environment, scopes, labels, allowed_cidrs, disabled, current_version,
-        ttl_ms, create_time, update_time, created_by, revoke_note, revision)
-      select id, 'bench', 'k', 'live', '{orders:*}', '{"team": "blue"}', '{}', false, 1, 60000, now(), now(),
-        '{"kind":"system","subject":"","keyId":"","address":""}', '', 0 from unnest(${ids}::text[]) as id`),
-    );
-    await storage.read((db) =>
-      db.execute(sql`
-      insert into secret_version (key_id, version, digest, root, hint, create_time, expire_time)
-      select id, 1, decode(digest, 'hex'), root, '', now() - interval '1 minute', now() + interval '30 days'
-      from unnest(${ids}::text[], ${sql.param(made.map(({ digest }) => digest))}::text[],
-        ${sql.param(made.map(({ rootId }) => rootId))}::text[]) as t(id, digest, root)`),
-    );
+    const digests = sql.param(made.map(({ digest }) => digest));
+    const rootIds = sql.param(made.map(({ rootId }) => rootId));
+    await storage.transaction(async (transaction) => {
+      await transaction.execute(sql`
+        insert into api_key (id, owner, display_name, environment, scopes, labels, allowed_cidrs, disabled,
+          current_version, ttl_ms, create_time, update_time, created_by, revoke_note, revision)
+        select id, 'bench', 'k', 'live', '{orders:*}', '{"team": "blue"}', '{}', false, 1, 60000, now(), now(),
+          '{"kind":"system","subject":"","keyId":"","address":""}', '', 0 from unnest(${ids}::text[]) as id`);
+      await transaction.execute(sql`
+        insert into secret_version (key_id, version, digest, root, hint, create_time, expire_time)
+        select id, 1, decode(digest, 'hex'), root, '', now() - interval '1 minute', now() + interval '30 days'
+        from unnest(${ids}::text[], ${digests}::text[], ${rootIds}::text[]) as t(id, digest, root)`);
+    });
   }
   return secrets;
 }

@@ -11,6 +11,7 @@ import { callerKey, peerAddressKey, requestIdOf } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import type { DenialRecorder } from "./denials.ts";
 import { presentError } from "./errors.ts";
+import { RequestIds } from "./request-ids.ts";
 
 const OWN_PACKAGE = "claviger.v1.";
 export const REQUEST_ID_HEADER = "x-request-id";
@@ -42,16 +43,17 @@ export interface ArrivingCall {
  */
 export class Gate {
   readonly #options: GateOptions;
+  readonly #ids: RequestIds;
 
   constructor(options: GateOptions) {
     this.#options = options;
+    this.#ids = new RequestIds(options.random);
   }
 
   /** Notes that the call came, from where, and under which id it is known; returns the id. */
   enter(values: ContextValues, askedId: string | null): string {
-    const { random, callLog } = this.#options;
-    const requestId = chooseRequestId(askedId, random);
-    callLog.begin(values);
+    const requestId = askedId !== null && isRequestId(askedId) ? askedId : this.#ids.next();
+    this.#options.callLog.begin(values);
     values.set(callerKey, { kind: "anonymous", address: values.get(peerAddressKey), requestId });
     return requestId;
   }
@@ -119,8 +121,7 @@ export function createRequestGate(gate: Gate): (context: HandlerContext) => Prom
   };
 }
 
-/** The caller's own, if it has the form of an id and not that of a secret: it goes into logs and the audit log. */
-function chooseRequestId(given: string | null, random: Random): string {
-  if (given !== null && /^[\w.:-]{1,64}$/.test(given) && redactSecrets(given) === given) return given;
-  return Buffer.from(random(12)).toString("hex");
+/** A caller's own is taken if it has the form of an id and not that of a secret: it goes into logs and the audit log. */
+function isRequestId(given: string): boolean {
+  return /^[\w.:-]{1,64}$/.test(given) && redactSecrets(given) === given;
 }

@@ -133,7 +133,7 @@ export class MeteredVerifier {
         ? // What strangers name could be anything, and as much as they like.
           { keyId: "", callerId, version: 0, method: callerId === "" ? "" : method }
         : { keyId: found.key.id, callerId: "", version: found.secret.version, method };
-    this.#options.recorder.record({ ...about, verdict, cost: verdict === "valid" ? cost : 0 });
+    this.#options.recorder.record({ ...about, verdict, cost: verdict === "valid" ? cost : 0 }, found);
   }
 }
 

@@ -24,7 +24,10 @@ const METHODS_SHARE = 0.75;
 export class UsageRecorder {
   readonly counters = { methodsDropped: 0, countsDropped: 0 };
   readonly #options: UsageRecorderOptions;
-  #counts = new Map<string, Mutable<UsageDelta>>();
+  readonly #counts = new Map<string, Mutable<UsageDelta>>();
+  /** Where the last use of something that is verified again and again was counted, and before how many takes. */
+  readonly #lasts = new WeakMap<object, { readonly count: Mutable<UsageDelta>; readonly takes: number }>();
+  #takes = 0;
   #bytes = 0;
 
   constructor(options: UsageRecorderOptions) {
@@ -36,12 +39,23 @@ export class UsageRecorder {
     return this.#counts.size;
   }
 
-  record(use: Use): void {
+  /**
+   * Counts a use. `like` is an object that stays the same for uses of one secret, if there is one: finding the place by
+   * it takes 0.1 µs, by name 1.5 µs.
+   */
+  record(use: Use, like?: object): void {
     const second = Math.floor(this.#options.clocks.wallMs() / 1000);
     const minute = Math.floor(second / 60);
-    const place = `${use.keyId} ${use.callerId} ${use.version} ${use.verdict} ${minute} `;
-    const count = this.#counts.get(place + use.method) ?? this.#begin(place, use, minute);
+    const last = like === undefined ? undefined : this.#lasts.get(like);
+    const isSame =
+      last !== undefined &&
+      last.takes === this.#takes &&
+      last.count.minute === minute &&
+      last.count.verdict === use.verdict &&
+      last.count.method === use.method;
+    const count = isSame ? last.count : this.#find(use, minute);
     if (count === undefined) return;
+    if (like !== undefined && !isSame) this.#lasts.set(like, { count, takes: this.#takes });
     count.count += 1;
     count.cost += use.cost;
     count.lastSecond = Math.max(count.lastSecond, second);
@@ -49,6 +63,7 @@ export class UsageRecorder {
 
   /** Takes up to `limit` rows out, oldest first; their bytes go on counting until `release`. */
   take(limit: number): UsageDelta[] {
+    this.#takes += 1;
     const taken: UsageDelta[] = [];
     for (const [place, delta] of this.#counts) {
       if (taken.length >= limit) break;
@@ -61,6 +76,11 @@ export class UsageRecorder {
   /** The ledger has what was taken. */
   release(taken: readonly UsageDelta[]): void {
     for (const delta of taken) this.#bytes -= bytesOf(delta.method);
+  }
+
+  #find(use: Use, minute: number): Mutable<UsageDelta> | undefined {
+    const place = `${use.keyId} ${use.callerId} ${use.version} ${use.verdict} ${minute} `;
+    return this.#counts.get(place + use.method) ?? this.#begin(place, use, minute);
   }
 
   #begin(place: string, use: Use, minute: number): Mutable<UsageDelta> | undefined {

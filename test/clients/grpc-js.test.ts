@@ -129,13 +129,11 @@ describeWithPostgres("a grpc-js client with a retryPolicy, when the database is 
 
   it("control: does not retry when the refusal is not Trailers-Only", async () => {
     const headersThenTrailers = {
-      file: "src/transport/write-response.ts",
-      find: "else writeHead(res, response, { endStream: true });",
-      replace: `else {
-        writeHead(res, response, { endStream: false });
-        if (response.trailer) res.addTrailers(Object.fromEntries(response.trailer));
-        sink.end();
-      }`,
+      file: "src/transport/fast-lane.ts",
+      find: "this.#stream.respond({ ...this.#responseHeaders(), ...Object.fromEntries(trailers) }, { endStream: true });",
+      replace: `this.#stream.respond(this.#responseHeaders(), { waitForTrailers: true });
+      this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(Object.fromEntries(trailers)));
+      this.#stream.end();`,
     };
     const refusal = await withServer([headersThenTrailers], (server) => grpcRefusalOf(callThroughOutage(server)));
     expect(refusal).toEqual({ code: "UNAVAILABLE", reason: "STORAGE_UNAVAILABLE", hasRetryInfo: true });

@@ -163,8 +163,8 @@ describeWithPostgres("what clients saw and what the ledger says", () => {
   it("differ, when nodes are killed, by no more than those held; and never is more in the ledger", async () => {
     const { cluster, nodes, load, keyIds } = await begin();
     let held = 0;
+    await eatReplies(nodes[0]);
     for (const node of nodes) {
-      await eatReplies(nodes[(node.index + 1) % 3] as Node);
       await sleep(1000);
       await node.server.kill("SIGKILL");
       held += load.tally.since(node.index, performance.now() - HELD_MS);

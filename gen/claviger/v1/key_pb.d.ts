@@ -232,8 +232,7 @@ export declare type SecretVersion = Message<"claviger.v1.SecretVersion"> & {
   retireTime?: Timestamp | undefined;
 
   /**
-   * When a verification of this secret last answered `VALID`, up to a few seconds ago; unset if none has. Not in the
-   * answers of changes.
+   * When a verification of this secret last answered `VALID`, up to a few seconds ago; unset if none has.
    *
    * @generated from field: google.protobuf.Timestamp last_used_time = 7;
    */
