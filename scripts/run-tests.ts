@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { parseCLI, startVitest, type TestModule } from "vitest/node";
 import { INSTALL_HINT, isService, type Service } from "../test/support/services.ts";
 
@@ -27,6 +28,9 @@ function requiredServices(): Service[] {
     throw new Error(`CLAVIGER_TEST_REQUIRE: unknown service "${name}"; use ${Object.keys(INSTALL_HINT).join(", ")}`);
   });
 }
+
+// Every server that a test starts would compile the same sources again: a fifth of its start.
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("../node_modules/.cache/compiled", import.meta.url));
 
 const required = requiredServices();
 const { filter, options } = parseCLI(["vitest", "run", ...process.argv.slice(2)]);

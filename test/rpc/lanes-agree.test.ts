@@ -372,7 +372,7 @@ describe("bytes that are not one plain message", () => {
         if (how === "reset") return;
         expect(outcome).toEqual(await send(1, sent));
       }),
-      { numRuns: 25 },
+      { numRuns: 15 },
     );
     expect(await send(0, { chunks: [frame(MESSAGE)] })).toMatchObject({ code: "OK", bytes: true });
   }, 120_000);
