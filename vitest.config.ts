@@ -1,5 +1,16 @@
-import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+/** Files that take a minute or more: begun last, one of them would run alone at the end. */
+const LONG = /test\/(cluster\/(chaos|usage-accounting|limits)|simulation\/rules|repo\/)/;
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isLong = ({ moduleId }: TestSpecification) => LONG.test(moduleId);
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+  }
+}
 
 export default defineConfig({
   test: {
@@ -7,10 +18,11 @@ export default defineConfig({
     globalSetup: ["test/support/global-setup.ts"],
     // Tests start servers of their own: a process each keeps their signals, environment and exits apart.
     pool: "forks",
-    // More than cores: many tests wait for servers, leases and restarts most of their time.
-    maxWorkers: availableParallelism() + 1,
+    // The default leaves one core out; tests that wait for servers do not need it. One more than cores made some too slow.
+    maxWorkers: "100%",
+    sequence: { sequencer: LongFirst },
     // Milliseconds. Long enough for a first start of PGlite (3.4 s alone) on a busy machine with two cores.
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     teardownTimeout: 20_000,
   },

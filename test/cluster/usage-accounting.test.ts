@@ -84,7 +84,7 @@ class Load {
         const isUndecided = failure.code === Code.Unavailable && failure.details.length > 0;
         if (!isUndecided) this.tally.unknown += 1;
       }
-      await sleep(2);
+      await sleep(15);
     }
   }
 }
@@ -153,7 +153,7 @@ describeWithPostgres("what clients saw and what the ledger says", () => {
     await sleep(2000);
     const tally = await load.stop();
     const ledger = await settled(nodes, keyIds);
-    expect(tally.total).toBeGreaterThan(1000);
+    expect(tally.total).toBeGreaterThan(500);
     // Of a call that a busy machine did not answer in its time nobody knows whether it was decided; mostly there is none.
     expect(ledger).toBeGreaterThanOrEqual(tally.total);
     expect(ledger).toBeLessThanOrEqual(tally.total + tally.unknown);

@@ -61,6 +61,5 @@ describeOnEachStorage(
       for (const event of events) expect(event).toMatchObject({ owner, actor });
     });
   },
-  // What is counted meanwhile would show on the keys that are compared.
-  { ...users.settings, CLAVIGER_POLICY: JSON.stringify({ flushUsageMs: 1_000_000_000 }) },
+  users.settings,
 );
