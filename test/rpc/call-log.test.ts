@@ -162,8 +162,11 @@ describe("the log", () => {
     const { id: keyId } = await makeKey(admin, { owner: "log-change" });
     await admin.keys.rotateKey({ keyId });
     await admin.keys.revokeKey({ keyId });
-    const about = lines().filter((line) => line.keyId === keyId);
-    expect(about.map(({ event }) => event)).toEqual(["key.created", "key.rotated", "key.revoked"]);
+    const about = await eventually(() => {
+      const written = lines().filter((line) => line.keyId === keyId);
+      expect(written.map(({ event }) => event)).toEqual(["key.created", "key.rotated", "key.revoked"]);
+      return written;
+    });
     for (const line of about) expect(line).toMatchObject({ owner: "log-change", actor: { kind: "service" } });
   });
 });
