@@ -23,6 +23,7 @@ import { type Node, startCluster } from "../test/chaos/cluster.ts";
 import { type Clients, connect } from "../test/support/connect.ts";
 import type { Mutation } from "../test/support/mutation.ts";
 import { type ServerProcess, startServer } from "../test/support/server-process.ts";
+import { cpuSeconds } from "./harness/processes.ts";
 
 const AT_ONCE = 32;
 const DAY_MS = 86_400_000;
@@ -40,12 +41,6 @@ const env = {
 };
 const round = (value: number, digits = 2) => Math.round(value * 10 ** digits) / 10 ** digits;
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
-
-/** Seconds of CPU that a process has used. */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
 
 async function verifyMany(clients: Clients, secret: string, count: number): Promise<number> {
   const began = performance.now();

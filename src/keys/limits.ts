@@ -36,6 +36,14 @@ export interface Spent {
   readonly used: number;
 }
 
+/** Costs of requests for one key that wait, in their order. */
+export interface ChargeOrder {
+  readonly keyId: string;
+  readonly limits: Limits;
+  /** 0 looks whether 1 could be had, and charges nothing. */
+  readonly costs: readonly number[];
+}
+
 /** What came of one charge. */
 export interface Charged {
   readonly outcome: "charged" | "rate_limited" | "quota_exhausted";

@@ -33,7 +33,7 @@ export interface Usage {
   readonly groupBy: readonly UsageDimension[];
 }
 
-export const STEP_MS: Readonly<Record<UsageStep, number>> = { minute: 60_000, hour: 3_600_000, day: DAY_MS };
+const STEP_MS: Readonly<Record<UsageStep, number>> = { minute: 60_000, hour: 3_600_000, day: DAY_MS };
 
 /**
  * How keys were used, in whole steps: those that the interval touches.
@@ -65,7 +65,7 @@ export async function queryUsage(deps: ManageDeps, caller: Caller, command: Quer
 }
 
 /** One point per step and group, zeros filled in, in the order of time and then of groups. */
-export function withZeros(
+function withZeros(
   counts: readonly UsageCount[],
   { startTime, endTime, step, groupBy }: Pick<QueryUsage, "startTime" | "endTime" | "step" | "groupBy">,
 ): UsageCount[] {

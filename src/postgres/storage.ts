@@ -44,7 +44,11 @@ export class Storage {
     return this.#bounded(work(this.#connection.database));
   }
 
-  /** Runs `work` in a transaction, from the start again after a deadlock; so `work` has no effect but on the database. */
+  /**
+   * Runs `work` in a transaction, from the start again after a deadlock; so `work` has no effect but on the database.
+   * What it asks together is done in the order asked. It must let the error of a statement through: Postgres answers
+   * the COMMIT after one with a ROLLBACK, and calls that success.
+   */
   transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T> {
     return this.#bounded(this.#attempt(work, ATTEMPTS));
   }

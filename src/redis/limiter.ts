@@ -1,5 +1,4 @@
-import type { Charged, Limits } from "../keys/limits.ts";
-import { DAY_MS } from "../keys/limits.ts";
+import { type Charged, type ChargeOrder, DAY_MS } from "../keys/limits.ts";
 import type { Random } from "../keys/random.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
@@ -75,12 +74,6 @@ const OUTCOMES = ["charged", "rate_limited", "quota_exhausted"] as const;
 const UNSEEDED = -1;
 /** How much longer than Redis' answer the ledger's may take, once a day and key. */
 const SEED_PATIENCE = 10;
-
-interface ChargeOrder {
-  readonly keyId: string;
-  readonly limits: Limits;
-  readonly costs: readonly number[];
-}
 
 /** Limits of a cluster, on a connection of its own. Never asks twice for the same charge. */
 export class RedisLimiter {

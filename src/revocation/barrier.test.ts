@@ -43,6 +43,7 @@ describe("the barrier", () => {
     bus.acknowledge({ epoch: "a", revision: 5, identity });
     bus.acknowledge({ epoch: "b", revision: 4, identity });
     bus.acknowledge({ epoch: "b", revision: 6, identity });
+    bus.acknowledge({ epoch: "b", revision: 5, identity: "another database" });
     await clocks.pass(0);
     expect(outcome).toBeUndefined();
     bus.acknowledge({ epoch: "b", revision: 5, identity });

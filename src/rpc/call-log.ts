@@ -37,10 +37,12 @@ export class CallLog {
 
   /** A call that nobody else could log: its message was too large, or could not be decoded. */
   unread(method: string, values: ContextValues): void {
-    if (!values.get(loggedKey)) this.#write(method, values, { code: "unread" });
+    this.#write(method, values, { code: "unread" });
   }
 
+  /** Once a call: what comes of one whose caller has been answered already, or is gone, is nobody's affair. */
   #write(method: string, values: ContextValues, outcome: Readonly<Record<string, unknown>>): void {
+    if (values.get(loggedKey)) return;
     values.set(loggedKey, true);
     const { kind, requestId } = values.get(callerKey);
     const durationMs = Math.round((this.#monotonicMs() - values.get(startKey)) * 1000) / 1000;

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { fromBinary } from "@bufbuild/protobuf";
-import type { ContextValues } from "@connectrpc/connect";
+import type { ConnectError, ContextValues } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
@@ -64,9 +64,10 @@ export class VerifyCall {
     }
   }
 
-  /** The call ended in an error of the transport. */
-  unread(values: ContextValues): void {
-    this.#options.callLog.unread(METHOD, values);
+  /** The call ended in an error of the transport: before its request was read, or while it was being answered. */
+  abandoned(values: ContextValues, error: ConnectError, isRead: boolean): void {
+    if (isRead) this.#options.callLog.refused(METHOD, values, error);
+    else this.#options.callLog.unread(METHOD, values);
   }
 
   async #answerSlowly(request: VerifyRequest, values: ContextValues, headroom: number): Promise<Buffer> {

@@ -2,7 +2,7 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createDeadlineSignal } from "@connectrpc/connect/protocol";
 import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
 import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
-import { deadlineExceeded } from "./router-errors.ts";
+import { clientGone, deadlineExceeded } from "./router-errors.ts";
 
 export interface DeadlineLimits {
   /** Milliseconds that a unary call gets whose client sets no timeout. */
@@ -70,5 +70,5 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T
 function abortError(signal: AbortSignal): ConnectError {
   const { reason } = signal;
   if (reason instanceof ConnectError && reason.code === Code.DeadlineExceeded) return deadlineExceeded();
-  return new ConnectError("the client went away", Code.Canceled, undefined, undefined, reason);
+  return clientGone(reason);
 }

@@ -4,7 +4,7 @@ import { parseTimeout, setTrailerStatus } from "@connectrpc/connect/protocol-grp
 import { peerAddressKey } from "../rpc/call.ts";
 import type { DeadlineLimits } from "./deadline.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
-import { deadlineExceeded, explain } from "./router-errors.ts";
+import { clientGone, deadlineExceeded, explain } from "./router-errors.ts";
 import { stopSending } from "./write-response.ts";
 
 /** A unary method past the router; `VerifyCall` of `rpc/`. */
@@ -17,8 +17,8 @@ export interface DirectCall {
   admit(values: ContextValues, authorization: string | null): Promise<void> | undefined;
   /** The answer after `headroom` bytes. Throws or rejects with a ConnectError, or anything else for a body that is no message. */
   answer(body: Uint8Array, values: ContextValues, headroom: number): Buffer | Promise<Buffer>;
-  /** The call ended in an error of the transport. */
-  unread(values: ContextValues): void;
+  /** The call ended in an error of the transport: before its request was read, or while it was being answered. */
+  abandoned(values: ContextValues, error: ConnectError, isRead: boolean): void;
 }
 
 export interface FastLaneOptions extends DeadlineLimits {
@@ -123,14 +123,15 @@ class FastExchange {
   };
 
   readonly #onDeadline = (): void => {
-    this.#options.call.unread(this.#values);
-    this.#fail(deadlineExceeded());
+    const error = deadlineExceeded();
+    this.#options.call.abandoned(this.#values, error, this.#hasBody);
+    this.#fail(error);
   };
 
   readonly #onClose = (): void => {
-    if (!this.#isDone) this.#options.call.unread(this.#values);
-    this.#isDone = true;
-    clearTimeout(this.#timer);
+    if (this.#isDone) return;
+    this.#options.call.abandoned(this.#values, clientGone(), this.#hasBody);
+    this.#finish();
   };
 
   #answer(): void {

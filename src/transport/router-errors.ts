@@ -72,6 +72,11 @@ export function deadlineExceeded(): ConnectError {
   return explainedError({ code: Code.DeadlineExceeded, reason: "DEADLINE_EXCEEDED", message });
 }
 
+/** The client went away; nobody is told. */
+export function clientGone(cause?: unknown): ConnectError {
+  return new ConnectError("the client went away", Code.Canceled, undefined, undefined, cause);
+}
+
 function undecodable(): ConnectError {
   const message = "the request body cannot be decoded; send the method's request message in the stated content type";
   return explainedError({ code: Code.InvalidArgument, reason: "INVALID_FIELD", message });

@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { Charged } from "../keys/limits.ts";
+import type { Charged, ChargeOrder } from "../keys/limits.ts";
 import { Charges } from "./charges.ts";
-import type { ChargeOrder } from "./limiter.ts";
 
 const limits = { requestsPerSecond: 0, burst: 0, requestsPerDay: 10 };
 

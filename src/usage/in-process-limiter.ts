@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
-import { type Charged, charge, DAY_MS, type Spent } from "../keys/limits.ts";
+import { type Charged, type ChargeOrder, charge, DAY_MS, type Spent } from "../keys/limits.ts";
 import type { Clocks } from "../verify/clocks.ts";
-import type { ChargeOrder, Limiter, ReadCharged } from "./limiter.ts";
+import type { Limiter, ReadCharged } from "./limiter.ts";
 
 export interface InProcessLimiterOptions {
   readonly clocks: Pick<Clocks, "wallMs">;

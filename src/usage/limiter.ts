@@ -1,12 +1,4 @@
-import type { Charged, Limits } from "../keys/limits.ts";
-
-/** Costs of requests for one key that wait, in their order. */
-export interface ChargeOrder {
-  readonly keyId: string;
-  readonly limits: Limits;
-  /** 0 looks whether 1 could be had, and charges nothing. */
-  readonly costs: readonly number[];
-}
+import type { Charged, ChargeOrder } from "../keys/limits.ts";
 
 /**
  * Where limits are kept: in Redis for a cluster, in the process when embedded. Never above a limit while that keeps its

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { trimFeed } from "../../src/postgres/feed.ts";
-import { changeKeys } from "../../src/postgres/keys.ts";
+import { changeKeys, findKey, settleKeys } from "../../src/postgres/keys.ts";
 import { createLeaseRegistry } from "../../src/postgres/lease-registry.ts";
 import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
 import { findByDigests } from "../../src/postgres/secrets.ts";
@@ -84,6 +84,18 @@ describeWithPostgres("the registry of leases in Postgres", () => {
     expect(order.at(-1)).toBe("second is committed");
     const [last] = await change(one.id);
     expect(seen?.revision).toBe((last?.key.revision ?? 0) - 3);
+  });
+
+  it("remembers as obeyed what this database has changed, and nothing of another", async () => {
+    const { id } = await makeKey(claviger.admin, { owner: "settled" });
+    const [changed] = await change(id);
+    const revision = changed?.key.revision ?? 0;
+    const settled = async (of: string) => {
+      await storage.read((database) => settleKeys(database, { keyIds: [id], revision, identity: of }));
+      return (await storage.read((database) => findKey(database, id)))?.settledRevision;
+    };
+    expect(await settled("another")).toBe(0);
+    expect(await settled(identity)).toBe(revision);
   });
 
   it("takes acknowledgements of this database only, never lowers them, and counts every renewal", async () => {

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { addCounts, noCounts } from "./counts.ts";
 import { type Play, simulate } from "./simulate.ts";
 
-const SEEDS = 2000;
+const SEEDS = 3000;
 /** What was found with some rule missing once, or by a longer run. */
 const REMEMBERED = [1106, 1416, 1_270_561, 1_270_956];
 
@@ -19,7 +19,7 @@ it.each([
       addCounts(total, counts);
     }
     // A run in which nothing happens shows nothing.
-    for (const [name, count] of Object.entries(total)) expect(count, name).toBeGreaterThan(50);
+    for (const [name, count] of Object.entries(total)) expect(count, name).toBeGreaterThan(100);
   },
   120_000,
 );

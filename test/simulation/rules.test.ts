@@ -12,7 +12,7 @@ const RUNNER = fileURLToPath(new URL("./run-rule.ts", import.meta.url));
 /** Far more than any of them takes. */
 const MOST_SEEDS = 6000;
 const MOST_DIRECTED = 300;
-const HELD_SEEDS = 15;
+const HELD_SEEDS = 60;
 
 function directOf(schedule: string): Direct {
   const direct = DIRECTED[schedule];
