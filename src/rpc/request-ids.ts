@@ -1,7 +1,7 @@
 import type { Random } from "../keys/random.ts";
 
 const ID_BYTES = 12;
-/** Ids per call of the random source: one each took 5 % of a verification. */
+/** Ids per call of the random source: one each took 5 % of a verification, by its profile. */
 const BATCH = 256;
 
 /** Ids for calls whose caller names none: 24 hexadecimal digits of chance. */
