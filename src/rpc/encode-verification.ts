@@ -13,8 +13,8 @@ const LONGEST_REST = 2 + 2 + 1 + 10;
 
 /**
  * A verification as the bytes of `VerifyResponse`. What it says of a key is encoded once per cached secret: encoding it
- * anew takes 10 µs for a key with three labels on a busy machine, the whole answer with a copy of it 0.6. The rest of a common answer is three
- * varints; anything else goes the long way.
+ * anew takes 10 µs for a key with three labels on a busy machine, the whole answer with a copy of it 0.6. The rest of a
+ * common answer is three varints; anything else goes the long way.
  */
 export class VerificationEncoder {
   readonly #aboutKeys = new WeakMap<FoundSecret, Uint8Array>();
