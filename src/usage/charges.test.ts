@@ -29,6 +29,7 @@ describe("charges for one key", () => {
     const first = [ask(1), ask(2)];
     await Promise.resolve();
     const second = [ask(3), ask(9)];
+    await new Promise((done) => setImmediate(done));
     expect(orders.map(({ costs }) => costs)).toEqual([[1, 2]]);
     gate.resolve();
     expect(await Promise.all([...first, ...second])).toEqual([

@@ -35,6 +35,38 @@ describe("a usage recorder", () => {
     expect(recorder.size).toBe(0);
   });
 
+  it("counts a use that it finds by what it is like as one that it finds by name", async () => {
+    const [found, plain] = [0, 1].map(() => new UsageRecorder({ clocks, budgetBytes: 1e6 })) as [
+      UsageRecorder,
+      UsageRecorder,
+    ];
+    const like = {};
+    const totals: number[] = [];
+    const others = [{}, {}, { verdict: "revoked" }, { method: "/a.B/D" }, {}] as const;
+    for (let turn = 0; turn < 6; turn++) {
+      for (const other of others) {
+        found.record({ ...use, ...other }, like);
+        plain.record({ ...use, ...other });
+      }
+      // What was taken is on its way, and must not grow any more.
+      if (turn % 2 === 1) {
+        const limit = turn === 3 ? 100 : 2;
+        const [taken, expected] = [found.take(limit), plain.take(limit)];
+        expect(taken).toEqual(expected);
+        const before = structuredClone(taken);
+        found.record(use, like);
+        plain.record(use);
+        expect(taken).toEqual(before);
+        totals.push(...taken.map(({ count }) => count));
+      }
+      await clocks.pass(40_000);
+    }
+    const rest = found.take(100);
+    expect(rest).toEqual(plain.take(100));
+    totals.push(...rest.map(({ count }) => count));
+    expect(totals.reduce((sum, count) => sum + count, 0)).toBe(6 * others.length + 3);
+  });
+
   it("gives up methods before counts, and says how many of each", () => {
     const recorder = new UsageRecorder({ clocks, budgetBytes: 3100 });
     for (let i = 0; i < 20; i++) recorder.record({ ...use, method: `/a.B/${i}` });

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect as connectHttp2, constants } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import {
   KeyVerifier,
   type Verdict,
@@ -215,6 +215,7 @@ describe("bytes that are not one plain message", () => {
 
   beforeAll(async () => {
     folders = await Promise.all([0, 1].map(() => mkdtemp(join(tmpdir(), "claviger-lanes-"))));
+    for (const folder of folders) await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
     const mutate = [
       {
         file: "src/transport/fast-lane.ts",
