@@ -1,4 +1,6 @@
 import type { Command } from "commander";
+import type { ServerConfig } from "../server/config.ts";
+import type { WorkerLink } from "../server/worker.ts";
 import { addExamples } from "./examples.ts";
 import { printLine } from "./print.ts";
 import { addSettingsOptions, readConfig, type SettingsOptions } from "./settings-options.ts";
@@ -15,6 +17,7 @@ export function addServe(parent: Command, shell: Shell): void {
     "claviger serve                              # everything in this process, data in .claviger/",
     "claviger serve --listen 127.0.0.1:5000",
     "DATABASE_URL=postgres://… claviger serve    # one node of a cluster",
+    "DATABASE_URL=postgres://… claviger serve --workers auto    # a process for each core, behind one port",
   );
 }
 
@@ -22,13 +25,38 @@ export function addServe(parent: Command, shell: Shell): void {
 async function serveUntilStopped(shell: Shell, options: SettingsOptions): Promise<void> {
   const stopped = stopSignal(shell);
   const config = await readConfig(shell, options);
+  const { openWorkerLink } = await import("../server/worker.ts");
+  const link = openWorkerLink();
+  const told = new Promise<void>((resolve) => link?.onStop(resolve));
+  try {
+    const server = await start(shell, config, link);
+    await Promise.race([stopped, told]);
+    await server.close();
+  } finally {
+    link?.release();
+  }
+}
+
+/** Serves in this process; or, if several are asked for and this is none of them, in those. */
+async function start(
+  shell: Shell,
+  config: ServerConfig,
+  link: WorkerLink | undefined,
+): Promise<{ close(): Promise<void> }> {
+  const announce = (line: string) => printLine(shell, line);
+  if (config.workers > 1 && link === undefined) {
+    const { serveWithWorkers } = await import("../server/workers.ts");
+    return serveWithWorkers({ config, announce });
+  }
   const { serve } = await import("../server/serve.ts");
+  const lines: string[] = [];
   const server = await serve({
     config,
-    announce: (line) => printLine(shell, line),
+    link,
+    announce: link === undefined ? announce : (line) => lines.push(line),
     command: shell.command,
     isTerminal: shell.stdout.isTTY === true,
   });
-  await stopped;
-  await server.close();
+  link?.ready(lines);
+  return server;
 }

@@ -1,6 +1,6 @@
 import type { Interceptor } from "@connectrpc/connect";
 import type { Logger } from "pino";
-import { callerKey, requestIdOf } from "./call.ts";
+import { callOf } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import type { DenialRecorder, RefusedCall } from "./denials.ts";
 import { presentError } from "./errors.ts";
@@ -15,17 +15,17 @@ export interface CallInterceptorOptions {
 export function createCallInterceptor(options: CallInterceptorOptions): Interceptor {
   const { log, callLog, recordDenial } = options;
   return (next) => async (request) => {
-    const values = request.contextValues;
+    const call = callOf(request.contextValues);
     const method = `${request.service.typeName}/${request.method.name}`;
     try {
       const response = await next(request);
-      callLog.answered(method, values, response.stream ? undefined : response.message);
+      callLog.answered(method, call, response.stream ? undefined : response.message);
       return response;
     } catch (error) {
       const about = request.stream ? {} : subjectOf(request.message);
-      await recordDenial({ caller: values.get(callerKey), method, error, about });
-      const refusal = presentError(error, log, requestIdOf(values));
-      callLog.refused(method, values, refusal);
+      await recordDenial({ caller: call.caller, method, error, about });
+      const refusal = presentError(error, log, call.requestId);
+      callLog.refused(method, call, refusal);
       throw refusal;
     }
   };

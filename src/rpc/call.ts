@@ -1,23 +1,34 @@
 import { type ContextKey, type ContextValues, createContextKey } from "@connectrpc/connect";
 import type { Caller } from "../access/caller.ts";
 
-/** Who makes the call; set by the gate before the request is read. */
-export const callerKey: ContextKey<Caller> = createContextKey<Caller>({
-  kind: "anonymous",
-  address: "",
-  requestId: "",
-});
+/** One call, from its arrival on. */
+export class Call {
+  /** Who makes it; set by the gate before the request is read. */
+  caller: Caller;
+  /** When it came, by the monotonic clock in milliseconds. */
+  startMs = 0;
+  /** Whether it has its line in the log. */
+  isLogged = false;
 
-/** Network address of the peer, IPv4-mapped IPv6 as IPv4; empty if there is none. Set by the transport. */
-export const peerAddressKey: ContextKey<string> = createContextKey("");
+  /** `address`: of the peer in the network, IPv4-mapped IPv6 as IPv4; empty if there is none. */
+  constructor(address: string) {
+    this.caller = { kind: "anonymous", address, requestId: "" };
+  }
 
-/** When the call came, by the monotonic clock in milliseconds. */
-export const startKey: ContextKey<number> = createContextKey(0);
+  /** Its id in logs, errors and the audit log. */
+  get requestId(): string {
+    return this.caller.requestId;
+  }
+}
 
-/** Whether the call has its line in the log. */
-export const loggedKey: ContextKey<boolean> = createContextKey(false);
+/** The call in Connect's context; set by the transport. */
+export const callKey: ContextKey<Call | undefined> = createContextKey<Call | undefined>(undefined);
 
-/** The id of the call in logs, errors and the audit log. */
-export function requestIdOf(values: ContextValues): string {
-  return values.get(callerKey).requestId;
+/** The call whose context this is. One that came without a transport of ours has no address. */
+export function callOf(values: ContextValues): Call {
+  const known = values.get(callKey);
+  if (known !== undefined) return known;
+  const call = new Call("");
+  values.set(callKey, call);
+  return call;
 }

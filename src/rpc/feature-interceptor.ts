@@ -11,7 +11,7 @@ import { confinedTo } from "../access/permissions.ts";
 import { isKeyId } from "../keys/key-id.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { findOwner } from "../manage/find-owner.ts";
-import { callerKey } from "./call.ts";
+import { callOf } from "./call.ts";
 
 /**
  * Refuses to create, change and rotate keys where `enable-api-key-management` is off for the owner acted upon. Reads,
@@ -21,7 +21,7 @@ import { callerKey } from "./call.ts";
 export function createFeatureInterceptor(deps: Pick<ManageDeps, "storage">, feature: FeatureFlag): Interceptor {
   return (next) => async (request) => {
     if (request.stream) return next(request);
-    const caller = request.contextValues.get(callerKey);
+    const { caller } = callOf(request.contextValues);
     const owner = await ownerActedUpon(deps, caller, request.message);
     if (owner !== undefined) await feature.requireFeature(owner, { kind: caller.kind, owner: ownerOf(caller) });
     return next(request);

@@ -1,4 +1,4 @@
-import type { ContextValues, HandlerContext } from "@connectrpc/connect";
+import type { HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { type AuthenticateOptions, authenticate, secretOf } from "../access/authenticate.ts";
 import type { Caller } from "../access/caller.ts";
@@ -7,7 +7,7 @@ import { ClavigerError } from "../keys/errors.ts";
 import type { Random } from "../keys/random.ts";
 import { redactSecrets } from "../keys/redact.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
-import { callerKey, peerAddressKey, requestIdOf } from "./call.ts";
+import { type Call, callOf } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import type { DenialRecorder } from "./denials.ts";
 import { presentError } from "./errors.ts";
@@ -32,7 +32,7 @@ export interface GateOptions {
 export interface ArrivingCall {
   /** `package.Service/Method`. */
   readonly method: string;
-  readonly values: ContextValues;
+  readonly call: Call;
   /** The `authorization` header, if there was one. */
   readonly authorization: string | null;
 }
@@ -51,58 +51,60 @@ export class Gate {
   }
 
   /** Notes that the call came, from where, and under which id it is known; returns the id. */
-  enter(values: ContextValues, askedId: string | null): string {
+  enter(call: Call, askedId: string | null): string {
     const requestId = askedId !== null && isRequestId(askedId) ? askedId : this.#ids.next();
-    this.#options.callLog.begin(values);
-    values.set(callerKey, { kind: "anonymous", address: values.get(peerAddressKey), requestId });
+    this.#options.callLog.begin(call);
+    call.caller = { kind: "anonymous", address: call.caller.address, requestId };
     return requestId;
   }
 
   /** Whether the caller is known from memory to be who may call; if not, `admit` finds out. */
-  admitCached({ method, values, authorization }: ArrivingCall): boolean {
+  admitCached({ method, call, authorization }: ArrivingCall): boolean {
     const permission = this.#permissionOf(method);
     if (permission === "open") return true;
     const secret = secretOf(authorization);
     if (secret === undefined || permission === undefined) return false;
-    const { address, requestId } = values.get(callerKey);
+    const { address, requestId } = call.caller;
     const command = { secret, clientIp: address, requiredScopes: [permission] };
     const found = this.#options.verifier.verifyCallerCached(command, method);
     if (found === undefined) return false;
     const { id: keyId, owner, scopes } = found.key;
-    values.set(callerKey, { kind: "service", keyId, version: found.secret.version, owner, scopes, address, requestId });
+    call.caller = { kind: "service", keyId, version: found.secret.version, owner, scopes, address, requestId };
     return true;
   }
 
   /** Rejects with the refusal in its wire form, logged and remembered. */
-  async admit(call: ArrivingCall): Promise<void> {
+  async admit(arriving: ArrivingCall): Promise<void> {
     const { log, callLog, recordDenial } = this.#options;
-    const { method, values } = call;
+    const { method, call } = arriving;
     try {
-      await this.#admit(call);
+      await this.#admit(arriving);
     } catch (error) {
-      await recordDenial({ caller: values.get(callerKey), method, error, about: {} });
-      const refusal = presentError(error, log, requestIdOf(values));
-      callLog.refused(method, values, refusal);
+      await recordDenial({ caller: call.caller, method, error, about: {} });
+      const refusal = presentError(error, log, call.requestId);
+      callLog.refused(method, call, refusal);
       throw refusal;
     }
   }
 
-  async #admit({ method, values, authorization }: ArrivingCall): Promise<void> {
+  async #admit({ method, call, authorization }: ArrivingCall): Promise<void> {
     const { verifier, users } = this.#options;
     const permission = this.#permissionOf(method);
     if (permission === undefined) {
       throw new ClavigerError("PERMISSION_DENIED", `nobody may call ${method}. Report it`, { metadata: { method } });
     }
     if (permission === "open") return;
-    const { address, requestId } = values.get(callerKey);
+    const { address, requestId } = call.caller;
     // Set also for a caller who is then refused, so that logs and the audit log know who it was.
-    const identify = (caller: Caller) => void values.set(callerKey, caller);
+    const identify = (caller: Caller) => {
+      call.caller = caller;
+    };
     await authenticate({
       ...{ authorization, users, identify },
       origin: { address, requestId },
       check: (secret, clientIp) => verifier.verifyCaller({ secret, clientIp, requiredScopes: [] }, method),
     });
-    requirePermission(values.get(callerKey), permission);
+    requirePermission(call.caller, permission);
   }
 
   #permissionOf(method: string): Permission | "open" | undefined {
@@ -114,10 +116,11 @@ export class Gate {
 /** The gate as Connect's router has it. */
 export function createRequestGate(gate: Gate): (context: HandlerContext) => Promise<void> {
   return async ({ service, method, values, requestHeader, responseHeader }) => {
-    responseHeader.set(REQUEST_ID_HEADER, gate.enter(values, requestHeader.get(REQUEST_ID_HEADER)));
+    const call = callOf(values);
+    responseHeader.set(REQUEST_ID_HEADER, gate.enter(call, requestHeader.get(REQUEST_ID_HEADER)));
     if (!service.typeName.startsWith(OWN_PACKAGE)) return;
     const authorization = requestHeader.get("authorization");
-    await gate.admit({ method: `${service.typeName}/${method.name}`, values, authorization });
+    await gate.admit({ method: `${service.typeName}/${method.name}`, call, authorization });
   };
 }
 

@@ -16,7 +16,7 @@ import { revokeKeys } from "../manage/revoke-keys.ts";
 import { rotateKey } from "../manage/rotate-key.ts";
 import { updateKey } from "../manage/update-key.ts";
 import { auditEventToProto } from "./audit-to-proto.ts";
-import { callerKey } from "./call.ts";
+import { callOf } from "./call.ts";
 import { instantFromProto, limitsFromProto, metadataFromProto, nameOf, spanFromProto } from "./from-proto.ts";
 import { pageToProto } from "./page-to-proto.ts";
 import { ENVIRONMENTS, KEY_STATES, keyToProto, REVOCATION_REASONS, receiptToProto, secretToProto } from "./to-proto.ts";
@@ -118,7 +118,7 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
 }
 
 function callerOf(context: HandlerContext): Caller {
-  return context.values.get(callerKey);
+  return callOf(context.values).caller;
 }
 
 function selection(owner: string, labels: Readonly<Record<string, string>>): Pick<KeyFilter, "owner" | "labels"> {

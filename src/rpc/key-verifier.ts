@@ -1,19 +1,19 @@
-import type { ContextValues, ServiceImpl } from "@connectrpc/connect";
+import type { ServiceImpl } from "@connectrpc/connect";
 import type { KeyVerifier, VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Asker, Lane, MeteredCommand, MeteredVerifier } from "../usage/metered-verifier.ts";
-import { callerKey } from "./call.ts";
+import { type Call, callOf } from "./call.ts";
 import { toResponse } from "./verification-to-proto.ts";
 
 /** `claviger.v1.KeyVerifier`. */
 export function createKeyVerifier(verifier: MeteredVerifier): ServiceImpl<typeof KeyVerifier> {
   return {
     async verify(request, context) {
-      return toResponse(await verifier.verify(toCommand(request), askerOf(context.values, "router")));
+      return toResponse(await verifier.verify(toCommand(request), askerOf(callOf(context.values), "router")));
     },
     async batchVerify(request, context) {
       const verifications = await verifier.verifyAll(
         request.requests.map(toCommand),
-        askerOf(context.values, "router"),
+        askerOf(callOf(context.values), "router"),
       );
       return { responses: verifications.map(toResponse) };
     },
@@ -21,8 +21,7 @@ export function createKeyVerifier(verifier: MeteredVerifier): ServiceImpl<typeof
 }
 
 /** Whoever the gate has found out to call. */
-export function askerOf(values: ContextValues, lane: Lane): Asker {
-  const caller = values.get(callerKey);
+export function askerOf({ caller }: Call, lane: Lane): Asker {
   return { callerId: caller.kind === "service" ? caller.keyId : "", lane };
 }
 

@@ -1,10 +1,10 @@
 import { isIP } from "node:net";
 import { fromBinary } from "@bufbuild/protobuf";
-import type { ConnectError, ContextValues } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
-import { requestIdOf } from "./call.ts";
+import type { Call } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import { VerificationEncoder } from "./encode-verification.ts";
 import { presentError } from "./errors.ts";
@@ -37,53 +37,53 @@ export class VerifyCall {
   }
 
   /** Notes the call; returns its id for the answer's `x-request-id`. */
-  enter(values: ContextValues, askedId: string | null): string {
-    return this.#options.gate.enter(values, askedId);
+  enter(call: Call, askedId: string | null): string {
+    return this.#options.gate.enter(call, askedId);
   }
 
   /** Finds out who calls; undefined if that was known from memory. Rejects with a ConnectError, logged. */
-  admit(values: ContextValues, authorization: string | null): Promise<void> | undefined {
-    const call: ArrivingCall = { method: METHOD, values, authorization };
-    return this.#options.gate.admitCached(call) ? undefined : this.#options.gate.admit(call);
+  admit(call: Call, authorization: string | null): Promise<void> | undefined {
+    const arriving: ArrivingCall = { method: METHOD, call, authorization };
+    return this.#options.gate.admitCached(arriving) ? undefined : this.#options.gate.admit(arriving);
   }
 
   /**
    * The answer's bytes after `headroom` bytes, at once where memory has it. Throws or rejects with a ConnectError,
    * logged; a body that is no message with whatever the decoder threw, not logged.
    */
-  answer(body: Uint8Array, values: ContextValues, headroom: number): Buffer | Promise<Buffer> {
+  answer(body: Uint8Array, call: Call, headroom: number): Buffer | Promise<Buffer> {
     const request = fromBinary(VerifyRequestSchema, body);
     try {
       if (!isPlain(request)) this.#options.validate(request);
-      const metered = this.#options.verifier.verifyCached(toCommand(request), askerOf(values, "fast"));
-      if (metered === undefined) return this.#answerSlowly(request, values, headroom);
-      this.#options.callLog.verified(METHOD, values, metered.decision.verdict);
+      const metered = this.#options.verifier.verifyCached(toCommand(request), askerOf(call, "fast"));
+      if (metered === undefined) return this.#answerSlowly(request, call, headroom);
+      this.#options.callLog.verified(METHOD, call, metered.decision.verdict);
       return this.#encoder.encode(metered, headroom);
     } catch (error) {
-      throw this.#refuse(error, values);
+      throw this.#refuse(error, call);
     }
   }
 
   /** The call ended in an error of the transport: before its request was read, or while it was being answered. */
-  abandoned(values: ContextValues, error: ConnectError, isRead: boolean): void {
-    if (isRead) this.#options.callLog.refused(METHOD, values, error);
-    else this.#options.callLog.unread(METHOD, values);
+  abandoned(call: Call, error: ConnectError, isRead: boolean): void {
+    if (isRead) this.#options.callLog.refused(METHOD, call, error);
+    else this.#options.callLog.unread(METHOD, call);
   }
 
-  async #answerSlowly(request: VerifyRequest, values: ContextValues, headroom: number): Promise<Buffer> {
+  async #answerSlowly(request: VerifyRequest, call: Call, headroom: number): Promise<Buffer> {
     try {
-      const metered = await this.#options.verifier.verify(toCommand(request), askerOf(values, "fast"));
-      this.#options.callLog.verified(METHOD, values, metered.decision.verdict);
+      const metered = await this.#options.verifier.verify(toCommand(request), askerOf(call, "fast"));
+      this.#options.callLog.verified(METHOD, call, metered.decision.verdict);
       return this.#encoder.encode(metered, headroom);
     } catch (error) {
-      throw this.#refuse(error, values);
+      throw this.#refuse(error, call);
     }
   }
 
-  #refuse(error: unknown, values: ContextValues) {
+  #refuse(error: unknown, call: Call) {
     const { log, callLog } = this.#options;
-    const refusal = presentError(error, log, requestIdOf(values));
-    callLog.refused(METHOD, values, refusal);
+    const refusal = presentError(error, log, call.requestId);
+    callLog.refused(METHOD, call, refusal);
     return refusal;
   }
 }

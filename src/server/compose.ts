@@ -1,6 +1,5 @@
 import { createConnectRouter } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
-import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Health as HealthService } from "#gen/grpc/health/v1/health_pb.js";
@@ -23,27 +22,26 @@ import { createConnectHandler } from "../transport/connect-adapter.ts";
 import { deadlineInterceptor } from "../transport/deadline.ts";
 import { createFastLane } from "../transport/fast-lane.ts";
 import { createHealth, type Health } from "../transport/health.ts";
-import { createMetricsHandler } from "../transport/metrics-handler.ts";
+import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
 import { createStreamRouter } from "../transport/stream-router.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
-import { monotonicMs } from "./clock.ts";
+import { systemClocks } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
-import type { Metrics } from "./metrics.ts";
+import type { ServerLog } from "./logger.ts";
 import type { OpenRevocation } from "./open-revocation.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { systemRandom } from "./random.ts";
 
 /** What everything is built from. */
-export interface Parts {
+export interface Parts extends ServerLog {
   readonly config: ServerConfig;
   readonly opened: OpenStorage;
-  readonly log: Logger;
 }
 
 /** What management needs to create keys, with or without a server around it. */
-export function createManageDeps({ config, opened, log }: Parts): Omit<ManageDeps, "revoker"> {
+export function createManageDeps({ config, opened, log }: Omit<Parts, "logLine">): Omit<ManageDeps, "revoker"> {
   const { policy } = config;
   const keyring = new Keyring({ roots: opened.roots, brand: policy.brand });
   const pageTokens = new PageTokens(keyring.pageTokenKeys);
@@ -57,7 +55,7 @@ export interface Gates {
   readonly revocation: OpenRevocation;
   /** Verifies, charges and counts. */
   readonly verifier: MeteredVerifier;
-  readonly metrics: Metrics;
+  readonly metrics: MetricsText;
   readonly users: AuthenticateOptions["users"];
   readonly feature: FeatureFlag;
 }
@@ -68,10 +66,10 @@ export function compose(parts: Parts & Gates): {
   readonly health: Health;
   readonly deps: ManageDeps;
 } {
-  const { config, log, users, feature, revocation, verifier, metrics } = parts;
+  const { config, log, logLine, users, feature, revocation, verifier, metrics } = parts;
   const { policy } = config;
   const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
-  const callLog = new CallLog(log, monotonicMs);
+  const callLog = new CallLog({ logLine, clocks: systemClocks });
   const calls = { log, callLog, recordDenial: createDenialRecorder(deps) };
   const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
 
@@ -99,16 +97,16 @@ export function compose(parts: Parts & Gates): {
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const handler = createConnectHandler({
     ...{ router, ...policy, onError },
-    onAnswer: (method, values) => callLog.unread(method, values),
+    onAnswer: (method, call) => callLog.unread(method, call),
   });
   const serve = createMetricsHandler(metrics, handler);
-  const call = new VerifyCall({
+  const method = new VerifyCall({
     ...{ gate, verifier, callLog, log },
     validate: (request) => validate(VerifyRequestSchema, request),
   });
   const port = createPort({
     ...{ ...config.listen, onError, handler: serve },
-    streams: createFastLane({ ...policy, call, route: createStreamRouter({ serve, resume: handler }) }),
+    streams: createFastLane({ ...policy, method, route: createStreamRouter({ serve, resume: handler }) }),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
   });
   return { port, health, deps };

@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ConfigError, loadConfig, parseRootSecrets } from "./config.ts";
+import { ConfigError, loadConfig, parseRootSecrets, WORKER_NUMBER } from "./config.ts";
 import { DEFAULT_POLICY } from "./policy.ts";
 
 const ROOT = Buffer.alloc(32, 1).toString("base64");
@@ -38,6 +38,7 @@ describe("without settings", () => {
       listen: { host: "127.0.0.1", port: 4640 },
       storage: { kind: "embedded", folder: ".claviger" },
       ...{ leaseDatabaseUrl: undefined, redis: undefined, onDatabaseLoss: "deny", canaryMs: undefined },
+      workers: 1,
       onLimiterLoss: "allow",
       rootSecrets: undefined,
       verifyAccess: "key",
@@ -116,6 +117,9 @@ describe("a setting that is wrong stops the start, and the message says which, w
     ["CLAVIGER_LISTEN", "127.0.0.1:65536", ["65536", "host:port"]],
     ["CLAVIGER_LISTEN", "::1:4640", ["::1:4640", "host:port"]],
     ["CLAVIGER_ON_LIMITER_LOSS", "maybe", ["maybe", "allow, deny"]],
+    ["CLAVIGER_WORKERS", "0", ["0", "from 1 to 256, or auto"]],
+    ["CLAVIGER_WORKERS", "1.5", ["1.5", "from 1 to 256, or auto"]],
+    ["CLAVIGER_WORKERS", "2", ["2", "embedded database", "DATABASE_URL"]],
     ["CLAVIGER_VERIFY_ACCESS", "everybody", ["everybody", "key, open"]],
     ["CLAVIGER_VERIFY_ACCESS", "OPEN", ["OPEN", "key, open"]],
     ["CLAVIGER_REFLECTION", "yes", ["yes", "on, off"]],
@@ -209,5 +213,26 @@ describe("what the operator should know is a warning", () => {
 
   it.each(["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])("but not on loopback, %s", async (listen) => {
     expect((await loadConfig({ CLAVIGER_LISTEN: listen })).warnings).toEqual([]);
+  });
+});
+
+describe("workers", () => {
+  const load = (settings: Readonly<Record<string, string>>) => loadConfig({ ...onPostgres, ...settings });
+
+  it("share the connections to Postgres that one process has", async () => {
+    const { workers, policy } = await load({ CLAVIGER_WORKERS: "4", CLAVIGER_POLICY: '{"poolSize": 10}' });
+    expect({ workers, poolSize: policy.poolSize }).toEqual({ workers: 4, poolSize: 3 });
+    expect((await load({ CLAVIGER_WORKERS: "200" })).policy.poolSize).toBe(2);
+    expect((await load({ CLAVIGER_POLICY: '{"poolSize": 1}' })).policy.poolSize).toBe(1);
+  });
+
+  it("are as many as there are cores, if that is asked for", async () => {
+    expect((await load({ CLAVIGER_WORKERS: "auto" })).workers).toBe(availableParallelism());
+  });
+
+  it("have one canary among them", async () => {
+    const settings = { CLAVIGER_WORKERS: "2", CLAVIGER_CANARY_MS: "5000" };
+    expect((await load({ ...settings, [WORKER_NUMBER]: "1" })).canaryMs).toBe(5000);
+    expect((await load({ ...settings, [WORKER_NUMBER]: "2" })).canaryMs).toBeUndefined();
   });
 });

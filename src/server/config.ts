@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
+import { availableParallelism } from "node:os";
 import type { IssuerConfig } from "../access/issuer-config.ts";
 import { MIN_ROOT_BYTES } from "../keys/root-secret.ts";
 import { Secret } from "../keys/secret.ts";
@@ -27,6 +28,8 @@ export interface ServerConfig {
   readonly onLimiterLoss: "allow" | "deny";
   /** How often this process tries the promise on every node, in milliseconds; undefined: never. */
   readonly canaryMs: number | undefined;
+  /** Processes that serve the port together. */
+  readonly workers: number;
   readonly verifyAccess: "key" | "open";
   readonly reflection: boolean;
   readonly logLevel: string;
@@ -61,6 +64,8 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
       "is not set, and keys in Postgres need it on every node. Make one with `openssl rand -base64 32` and keep it safe",
     );
   }
+  const workers = parseWorkers(setting(environment, "CLAVIGER_WORKERS"), databaseUrl === undefined);
+  const number = Number(environment[WORKER_NUMBER] ?? 1);
   const listen = parseListen(setting(environment, "CLAVIGER_LISTEN") ?? "127.0.0.1:4640");
   const embedded = databaseUrl === undefined;
   const reflection = oneOf(environment, "CLAVIGER_REFLECTION", ["on", "off"]) ?? (embedded ? "on" : "off");
@@ -73,11 +78,16 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
     redis,
     onDatabaseLoss: parseOnLoss(environment, redis),
     onLimiterLoss: oneOf(environment, "CLAVIGER_ON_LIMITER_LOSS", ["allow", "deny"]) ?? "allow",
-    canaryMs: parseCanary(setting(environment, "CLAVIGER_CANARY_MS")),
+    // One of several workers is enough.
+    canaryMs: number > 1 ? undefined : parseCanary(setting(environment, "CLAVIGER_CANARY_MS")),
+    workers,
     verifyAccess: oneOf(environment, "CLAVIGER_VERIFY_ACCESS", ["key", "open"]) ?? "key",
     reflection: reflection === "on",
     logLevel: oneOf(environment, "CLAVIGER_LOG_LEVEL", LOG_LEVELS) ?? "info",
-    policy: withLease(parsePolicy(setting(environment, "CLAVIGER_POLICY")), setting(environment, "CLAVIGER_LEASE_MS")),
+    policy: sharedBy(
+      workers,
+      withLease(parsePolicy(setting(environment, "CLAVIGER_POLICY")), setting(environment, "CLAVIGER_LEASE_MS")),
+    ),
     issuers: parseIssuers(setting(environment, "CLAVIGER_JWT_ISSUERS")),
     flagsFile: setting(environment, "CLAVIGER_FLAGS_FILE"),
     described: describeSettings(environment),
@@ -191,6 +201,30 @@ function parseCanary(text: string | undefined): number | undefined {
     "CLAVIGER_CANARY_MS",
     `is ${JSON.stringify(text)}. Give milliseconds from ${SHORTEST_CANARY_MS}, such as 60000`,
   );
+}
+
+/** What a worker's number, from 1, is handed on in. No setting: whoever starts the workers sets it. */
+export const WORKER_NUMBER = "CLAVIGER_WORKER_NUMBER";
+const MOST_WORKERS = 256;
+
+function parseWorkers(text: string | undefined, isEmbedded: boolean): number {
+  const variable = "CLAVIGER_WORKERS";
+  const workers = text === "auto" ? availableParallelism() : Number(text ?? 1);
+  if (!Number.isInteger(workers) || workers < 1 || workers > MOST_WORKERS) {
+    throw new ConfigError(variable, `is ${JSON.stringify(text)}. Give a number from 1 to ${MOST_WORKERS}, or auto`);
+  }
+  if (workers > 1 && isEmbedded) {
+    throw new ConfigError(
+      variable,
+      `is ${text}, and the embedded database is for one process. Set DATABASE_URL, or leave it out`,
+    );
+  }
+  return workers;
+}
+
+/** Workers share the connections to Postgres that one process would have: more only queue there. */
+function sharedBy(workers: number, policy: Policy): Policy {
+  return workers === 1 ? policy : { ...policy, poolSize: Math.max(2, Math.ceil(policy.poolSize / workers)) };
 }
 
 const SHORTEST_LEASE_MS = 200;

@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Verdict } from "../keys/verdict.ts";
 import type { LeaseState } from "../revocation/lease-keeper.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
@@ -42,8 +42,12 @@ export interface CanaryCounts {
   readonly revokedButAccepted: number;
 }
 
+/** The metrics of one process at one moment, for `mergeMetrics`. */
+export type MetricsSnapshot = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
+
 /** Everything, in the Prometheus text format. No label holds an id. */
 export interface Metrics extends MetricsText {
+  snapshot(): Promise<MetricsSnapshot>;
   /** A revocation has waited at the barrier. */
   barrier(outcome: "acknowledged" | "waited" | "failed", seconds: number): void;
 }
@@ -59,9 +63,10 @@ export function createMetrics({ cache, lease, feed, usage, canary }: MetricSourc
   const registry = new Registry();
   const registers = [registry];
   const counter = counterIn(registry);
-  const gauge = (name: string, help: string, read: () => number) =>
+  /** Of several processes together: their sum, unless something else says more. */
+  const gauge = (name: string, help: string, read: () => number, aggregator: "sum" | "min" | "max" = "sum") =>
     new Gauge({
-      ...{ name, help, registers },
+      ...{ name, help, registers, aggregator },
       collect() {
         this.set(read());
       },
@@ -75,19 +80,25 @@ export function createMetrics({ cache, lease, feed, usage, canary }: MetricSourc
   );
   gauge("claviger_cache_entries", "Secrets kept in memory.", () => cache.size);
   counter("claviger_registrations_total", "Times that this process registered for a lease.", () => lease.registrations);
-  gauge("claviger_feed_applied_revision", "Every change up to here is obeyed.", () => feed.appliedRevision);
+  gauge("claviger_feed_applied_revision", "Every change up to here is obeyed.", () => feed.appliedRevision, "min");
   gauge(
     "claviger_feed_lag_revisions",
     "Revisions heard of and not applied in order yet.",
     () => feed.newestRevision - feed.appliedRevision,
+    "max",
   );
   addUsage(registry, usage);
-  gauge("claviger_usage_lag_seconds", "Since everything counted was in the ledger.", () => usage.flusher.lagMs / 1000);
+  gauge(
+    "claviger_usage_lag_seconds",
+    "Since everything counted was in the ledger.",
+    () => usage.flusher.lagMs / 1000,
+    "max",
+  );
   gauge("claviger_usage_unsent_rows", "Counts that were not sent to the ledger yet.", () => usage.recorder.size);
   if (canary !== undefined) addCanary(registry, canary);
   new Gauge({
     name: "claviger_lease_state",
-    help: "1 for the state in which the lease of this process is.",
+    help: "How many processes, of those that serve here, have their lease in that state.",
     labelNames: ["state"],
     registers,
     collect() {
@@ -104,8 +115,14 @@ export function createMetrics({ cache, lease, feed, usage, canary }: MetricSourc
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),
+    snapshot: () => registry.getMetricsAsJSON(),
     barrier: (outcome, seconds) => barrier.observe({ outcome }, seconds),
   };
+}
+
+/** What several processes count, as one: sums, and the least or the most where a sum would say nothing. */
+export function mergeMetrics(snapshots: readonly MetricsSnapshot[]): Promise<string> {
+  return AggregatorRegistry.aggregate([...snapshots]).metrics();
 }
 
 /** Serves the canary's metrics alone, for a process that is no server. StartupError says why it cannot listen. */

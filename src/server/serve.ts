@@ -17,7 +17,7 @@ import { compose, type Parts } from "./compose.ts";
 import type { ServerConfig } from "./config.ts";
 import { every } from "./every.ts";
 import { describeStart } from "./first-steps.ts";
-import { createLogger } from "./logger.ts";
+import { openLog } from "./logger.ts";
 import { createMetrics } from "./metrics.ts";
 import { openBus } from "./open-bus.ts";
 import { openCanary } from "./open-canary.ts";
@@ -27,6 +27,7 @@ import { openStorage } from "./open-storage.ts";
 import { type OpenUsage, openUsage } from "./open-usage.ts";
 import { watchStorage } from "./readiness.ts";
 import { StartupError } from "./startup-error.ts";
+import type { WorkerLink } from "./worker.ts";
 
 export interface ServeOptions {
   readonly config: ServerConfig;
@@ -36,6 +37,8 @@ export interface ServeOptions {
   readonly command: string;
   /** Whether a person is looking: without one, the first admin key also goes into a file. */
   readonly isTerminal: boolean;
+  /** In one of several workers. */
+  readonly link?: WorkerLink | undefined;
 }
 
 export interface RunningServer {
@@ -48,11 +51,11 @@ export interface RunningServer {
 /** Starts the server, all or nothing. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { config } = options;
-  const log = createLogger(config.logLevel);
-  for (const warning of config.warnings) log.warn(warning);
+  const serverLog = openLog(config.logLevel);
+  for (const warning of config.warnings) serverLog.log.warn(warning);
   const opened = await openStorage(config);
   try {
-    return await runServer(options, { config, opened, log });
+    return await runServer(options, { config, opened, ...serverLog });
   } catch (error) {
     await opened.close();
     throw error;
@@ -76,7 +79,7 @@ async function listen(
 ): Promise<RunningServer> {
   const { config, opened, log, gates } = parts;
   const { revocation, usage, metrics, bus, runCanary } = await openVerifier(parts);
-  const open = { ...parts, revocation, verifier: usage.verifier, metrics };
+  const open = { ...parts, revocation, verifier: usage.verifier, metrics: options.link?.share(metrics) ?? metrics };
   const { port, health, deps } = compose({ ...open, users: gates.users?.authenticate, feature: gates.flags.flag });
   const round = runCanary(deps);
   const { url } = await port.listen().catch(async (error: unknown) => {

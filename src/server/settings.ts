@@ -96,6 +96,12 @@ export const SETTINGS = [
     secret: false,
   },
   {
+    variable: "CLAVIGER_WORKERS",
+    flag: "--workers <number|auto>",
+    description: "processes that serve the port together; auto: one for each core; needs Postgres (default 1)",
+    secret: false,
+  },
+  {
     variable: "CLAVIGER_ON_LIMITER_LOSS",
     flag: "--on-limiter-loss <allow|deny>",
     description: "what becomes of keys with limits while Redis does not answer (default allow)",

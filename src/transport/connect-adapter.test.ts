@@ -28,7 +28,7 @@ import { KeyVerifier, VerifyRequestSchema, VerifyResponseSchema } from "#gen/cla
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
-import { peerAddressKey } from "../rpc/call.ts";
+import { callOf } from "../rpc/call.ts";
 import { createConnectHandler } from "./connect-adapter.ts";
 import { deadlineInterceptor } from "./deadline.ts";
 import type { HttpHandler } from "./http-messages.ts";
@@ -552,7 +552,7 @@ test("a stream sends its headers with the first message, and a late error in its
 test("a handler learns its client's address", async () => {
   let address: string | undefined;
   const verify = (_request: unknown, { values }: HandlerContext) => {
-    address = values.get(peerAddressKey);
+    address = callOf(values).caller.address;
     return {};
   };
   const { url } = await serve({ verify });

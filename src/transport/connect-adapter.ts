@@ -1,5 +1,5 @@
 import { constants } from "node:http2";
-import { type ConnectRouter, type ContextValues, createContextValues } from "@connectrpc/connect";
+import { type ConnectRouter, createContextValues } from "@connectrpc/connect";
 import {
   assertByteStreamRequest,
   type UniversalHandler,
@@ -7,7 +7,7 @@ import {
   type UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
-import { peerAddressKey } from "../rpc/call.ts";
+import { Call, callKey, callOf } from "../rpc/call.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
 import type { HttpRequest, HttpResponse } from "./http-messages.ts";
 import { peerAddressOf } from "./peer-address.ts";
@@ -21,7 +21,7 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   /** Told of an answer that could not be made or sent though its client was there. Default: it is dropped. */
   readonly onError?: (error: unknown, path: string) => void;
   /** Told of every call once its answer begins, also of those that no interceptor saw because they could not be read. */
-  readonly onAnswer?: (method: string, values: ContextValues) => void;
+  readonly onAnswer?: (method: string, call: Call) => void;
 }
 
 /** As any handler; with the request's body where that was taken from the request already. */
@@ -64,7 +64,10 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
       if (timeoutMs !== undefined) request.body = arrivingWithin(request.body, timeoutMs);
     }
     const response = await handler(request);
-    onAnswer(`${handler.service.typeName}/${handler.method.name}`, request.contextValues ?? createContextValues());
+    onAnswer(
+      `${handler.service.typeName}/${handler.method.name}`,
+      callOf(request.contextValues ?? createContextValues()),
+    );
     return explainErrors(response);
   }
 
@@ -73,7 +76,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
 
 /** The request as Connect wants it; undefined if its authority is missing or malformed. */
 function universalRequest({ req, res }: Exchange): UniversalServerRequest | undefined {
-  const values = createContextValues().set(peerAddressKey, peerAddressOf(req));
+  const values = createContextValues().set(callKey, new Call(peerAddressOf(req)));
   try {
     return universalRequestFromNodeRequest(req, res, undefined, values);
   } catch {

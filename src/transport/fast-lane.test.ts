@@ -3,7 +3,7 @@ import { type ClientHttp2Session, connect, constants, createServer, type Http2Se
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createFastLane, type DirectCall } from "./fast-lane.ts";
+import { createFastLane, type DirectMethod } from "./fast-lane.ts";
 
 const PATH = "/a.B/C";
 /** One message of one byte. */
@@ -17,7 +17,7 @@ let answer: PromiseWithResolvers<Buffer>;
 
 beforeEach(async () => {
   [abandoned, routed, answer] = [[], 0, Promise.withResolvers()];
-  const call: DirectCall = {
+  const method: DirectMethod = {
     path: PATH,
     enter: () => "id",
     admit: (_, authorization) =>
@@ -31,7 +31,7 @@ beforeEach(async () => {
   server = createServer();
   server.on(
     "stream",
-    createFastLane({ call, route, maxMessageBytes: 100, defaultDeadlineMs: 60_000, maxDeadlineMs: 60_000 }),
+    createFastLane({ method, route, maxMessageBytes: 100, defaultDeadlineMs: 60_000, maxDeadlineMs: 60_000 }),
   );
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -1,28 +1,34 @@
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import { Code, ConnectError, type ContextValues, createContextValues } from "@connectrpc/connect";
+import {
+  constants,
+  type Http2Session,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { parseTimeout, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import { peerAddressKey } from "../rpc/call.ts";
+import { Call } from "../rpc/call.ts";
 import type { DeadlineLimits } from "./deadline.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
 import { clientGone, deadlineExceeded, explain } from "./router-errors.ts";
 import { stopSending } from "./write-response.ts";
 
 /** A unary method past the router; `VerifyCall` of `rpc/`. */
-export interface DirectCall {
+export interface DirectMethod {
   /** `/package.Service/Method`. */
   readonly path: string;
   /** Notes the call; returns its id. */
-  enter(values: ContextValues, askedId: string | null): string;
+  enter(call: Call, askedId: string | null): string;
   /** Undefined if the caller may call; rejects with a ConnectError. */
-  admit(values: ContextValues, authorization: string | null): Promise<void> | undefined;
+  admit(call: Call, authorization: string | null): Promise<void> | undefined;
   /** The answer after `headroom` bytes. Throws or rejects with a ConnectError, or anything else for a body that is no message. */
-  answer(body: Uint8Array, values: ContextValues, headroom: number): Buffer | Promise<Buffer>;
+  answer(body: Uint8Array, call: Call, headroom: number): Buffer | Promise<Buffer>;
   /** The call ended in an error of the transport: before its request was read, or while it was being answered. */
-  abandoned(values: ContextValues, error: ConnectError, isRead: boolean): void;
+  abandoned(call: Call, error: ConnectError, isRead: boolean): void;
 }
 
 export interface FastLaneOptions extends DeadlineLimits {
-  readonly call: DirectCall;
+  readonly method: DirectMethod;
   /** Longest request message. */
   readonly maxMessageBytes: number;
   /**
@@ -49,20 +55,38 @@ const OK_TRAILERS = { "grpc-status": "0" };
  * Connect's router takes 290 µs of CPU for an empty call, a bare HTTP/2 exchange 26.
  */
 export function createFastLane(options: FastLaneOptions) {
-  const { call, route } = options;
+  const { method, route } = options;
+  const lane = { ...options, addresses: new PeerAddresses() };
+  const deadlines = new Deadlines();
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
-    const timeoutMs = isPlain(headers, call.path) ? timeoutOf(headers, options) : undefined;
-    if (timeoutMs === undefined) route(stream, headers);
-    else new FastExchange(stream, headers, options).begin(timeoutMs);
+    const timeoutMs = isPlain(headers, method.path) ? timeoutOf(headers, options) : undefined;
+    if (timeoutMs === undefined) {
+      route(stream, headers);
+      return;
+    }
+    const exchange = new FastExchange(stream, headers, lane);
+    exchange.begin();
+    deadlines.add(exchange, timeoutMs);
   };
+}
+
+/** What the listeners of a stream find their call by: closures of each call's own cost it 3 µs. */
+const EXCHANGE = Symbol("exchange");
+
+interface Lane extends FastLaneOptions {
+  readonly addresses: PeerAddresses;
+}
+
+interface LaneStream extends ServerHttp2Stream {
+  [EXCHANGE]: FastExchange;
 }
 
 /** One call on its stream. */
 class FastExchange {
-  readonly #stream: ServerHttp2Stream;
+  readonly #stream: LaneStream;
   readonly #headers: IncomingHttpHeaders;
   readonly #options: FastLaneOptions;
-  readonly #values = createContextValues();
+  readonly #call: Call;
   readonly #chunks: Buffer[] = [];
   #requestId = "";
   #size = 0;
@@ -73,41 +97,60 @@ class FastExchange {
   #isDone = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, options: FastLaneOptions) {
-    this.#stream = stream;
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, lane: Lane) {
+    this.#stream = Object.assign(stream, { [EXCHANGE]: this });
     this.#headers = headers;
-    this.#options = options;
+    this.#options = lane;
+    this.#call = new Call(lane.addresses.of(stream));
   }
 
-  begin(timeoutMs: number): void {
-    const { call } = this.#options;
+  get isDone(): boolean {
+    return this.#isDone;
+  }
+
+  begin(): void {
+    const { method } = this.#options;
     const headers = this.#headers;
-    this.#values.set(peerAddressKey, peerAddressOfStream(this.#stream));
-    this.#requestId = call.enter(this.#values, stringOf(headers["x-request-id"]));
-    const admission = call.admit(this.#values, headers.authorization ?? null);
+    this.#requestId = method.enter(this.#call, stringOf(headers["x-request-id"]));
+    const admission = method.admit(this.#call, headers.authorization ?? null);
     if (admission === undefined) this.#isAdmitted = true;
-    else admission.then(this.#onAdmitted, this.#onRefused);
-    this.#timer = setTimeout(this.#onDeadline, timeoutMs);
-    this.#stream.on("data", this.#onData);
-    this.#stream.on("end", this.#onEnd);
+    else this.#awaitAdmission(admission);
+    this.#stream.on("data", onData);
+    this.#stream.on("end", onEnd);
     this.#stream.on("error", ignore);
-    this.#stream.on("close", this.#onClose);
+    this.#stream.on("close", onClose);
   }
 
-  readonly #onAdmitted = (): void => {
-    this.#isAdmitted = true;
-    if (this.#hasBody) this.#answer();
-  };
+  endWithin(timeoutMs: number): void {
+    this.#timer = setTimeout(() => this.#expire(), timeoutMs);
+  }
 
-  readonly #onRefused = (error: unknown): void => {
-    this.#fail(asConnectError(error));
-  };
-
-  readonly #onData = (chunk: Buffer): void => {
+  read(chunk: Buffer): void {
     this.#chunks.push(chunk);
     this.#size += chunk.length;
     if (this.#size >= PREFIX_BYTES && this.#isOdd()) this.#giveUp(false);
-  };
+  }
+
+  readAll(): void {
+    this.#hasBody = true;
+    if (this.#isAdmitted) this.#answer();
+  }
+
+  leave(): void {
+    if (this.#isDone) return;
+    this.#options.method.abandoned(this.#call, clientGone(), this.#hasBody);
+    this.#finish();
+  }
+
+  async #awaitAdmission(admission: Promise<void>): Promise<void> {
+    try {
+      await admission;
+      this.#isAdmitted = true;
+    } catch (error) {
+      this.#fail(asConnectError(error));
+    }
+    if (this.#hasBody) this.#answer();
+  }
 
   /** Whether what has come can not become one plain message any more. The router says so without waiting for the rest. */
   #isOdd(): boolean {
@@ -117,22 +160,11 @@ class FastExchange {
     return head[0] !== 0 || length > this.#options.maxMessageBytes || this.#size > PREFIX_BYTES + length;
   }
 
-  readonly #onEnd = (): void => {
-    this.#hasBody = true;
-    if (this.#isAdmitted) this.#answer();
-  };
-
-  readonly #onDeadline = (): void => {
+  #expire(): void {
     const error = deadlineExceeded();
-    this.#options.call.abandoned(this.#values, error, this.#hasBody);
+    this.#options.method.abandoned(this.#call, error, this.#hasBody);
     this.#fail(error);
-  };
-
-  readonly #onClose = (): void => {
-    if (this.#isDone) return;
-    this.#options.call.abandoned(this.#values, clientGone(), this.#hasBody);
-    this.#finish();
-  };
+  }
 
   #answer(): void {
     if (this.#isDone || this.#isAnswering) return;
@@ -144,26 +176,31 @@ class FastExchange {
       return;
     }
     try {
-      const answer = this.#options.call.answer(body.subarray(PREFIX_BYTES), this.#values, PREFIX_BYTES);
+      const answer = this.#options.method.answer(body.subarray(PREFIX_BYTES), this.#call, PREFIX_BYTES);
       if (Buffer.isBuffer(answer)) this.#reply(answer);
-      else answer.then(this.#onAnswered, this.#onRefused);
+      else this.#awaitAnswer(answer);
     } catch (error) {
       if (error instanceof ConnectError) this.#fail(error);
       else this.#giveUp(true);
     }
   }
 
-  readonly #onAnswered = (answer: Buffer): void => {
-    if (!this.#isDone) this.#reply(answer);
-  };
+  async #awaitAnswer(answer: Promise<Buffer>): Promise<void> {
+    try {
+      this.#reply(await answer);
+    } catch (error) {
+      this.#fail(asConnectError(error));
+    }
+  }
 
   #reply(answer: Buffer): void {
+    if (this.#isDone) return;
     this.#finish();
     answer[0] = 0;
     answer.writeUInt32BE(answer.length - PREFIX_BYTES, 1);
     const stream = this.#stream;
-    stream.respond(this.#responseHeaders(), { waitForTrailers: true });
-    stream.on("wantTrailers", () => stream.sendTrailers(OK_TRAILERS));
+    stream.respond(this.#responseHeaders(), WITH_TRAILERS);
+    stream.on("wantTrailers", sendOkTrailers);
     stream.end(answer);
   }
 
@@ -175,7 +212,7 @@ class FastExchange {
     const trailers = setTrailerStatus(new Headers(), explain(error) ?? error);
     this.#stream.respond({ ...this.#responseHeaders(), ...Object.fromEntries(trailers) }, { endStream: true });
     if (!this.#hasBody) {
-      this.#stream.off("data", this.#onData).resume();
+      this.#stream.off("data", onData).resume();
       stopSending(this.#stream);
     }
   }
@@ -183,7 +220,7 @@ class FastExchange {
   #giveUp(isAll: boolean): void {
     if (this.#isDone) return;
     this.#finish();
-    this.#stream.off("data", this.#onData).off("end", this.#onEnd).pause();
+    this.#stream.off("data", onData).off("end", onEnd).pause();
     this.#options.route(this.#stream, this.#headers, { chunks: this.#chunks, isAll });
   }
 
@@ -194,6 +231,55 @@ class FastExchange {
 
   #responseHeaders(): OutgoingHttpHeaders {
     return { ":status": 200, "content-type": CONTENT_TYPE, "x-request-id": this.#requestId };
+  }
+}
+
+const WITH_TRAILERS = { waitForTrailers: true };
+
+function onData(this: LaneStream, chunk: Buffer): void {
+  this[EXCHANGE].read(chunk);
+}
+
+function onEnd(this: LaneStream): void {
+  this[EXCHANGE].readAll();
+}
+
+function onClose(this: LaneStream): void {
+  this[EXCHANGE].leave();
+}
+
+function sendOkTrailers(this: LaneStream): void {
+  this.sendTrailers(OK_TRAILERS);
+}
+
+/** Sets deadlines for those calls only that are not answered in the turn in which they came: a timer costs 2 µs. */
+class Deadlines {
+  #waiting: { readonly exchange: FastExchange; readonly timeoutMs: number }[] = [];
+
+  add(exchange: FastExchange, timeoutMs: number): void {
+    this.#waiting.push({ exchange, timeoutMs });
+    if (this.#waiting.length === 1) setImmediate(() => this.#set());
+  }
+
+  #set(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { exchange, timeoutMs } of waiting) if (!exchange.isDone) exchange.endWithin(timeoutMs);
+  }
+}
+
+/** Read once a connection: from Node's socket proxy it takes 1 µs. */
+class PeerAddresses {
+  readonly #known = new WeakMap<Http2Session, string>();
+
+  of(stream: ServerHttp2Stream): string {
+    const { session } = stream;
+    if (session === undefined) return "";
+    const known = this.#known.get(session);
+    if (known !== undefined) return known;
+    const address = peerAddressOfStream(stream);
+    this.#known.set(session, address);
+    return address;
   }
 }
 

@@ -219,8 +219,8 @@ describe("bytes that are not one plain message", () => {
     const mutate = [
       {
         file: "src/transport/fast-lane.ts",
-        find: "    if (timeoutMs === undefined) route(stream, headers);",
-        replace: "    if (timeoutMs !== null) route(stream, headers);",
+        find: "    if (timeoutMs === undefined) {",
+        replace: "    if (timeoutMs === undefined || true) {",
       },
     ];
     servers = await Promise.all(

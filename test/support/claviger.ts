@@ -6,7 +6,7 @@ import type { Storage } from "../../src/postgres/storage.ts";
 import { createAdminKey } from "../../src/server/bootstrap.ts";
 import { createManageDeps } from "../../src/server/compose.ts";
 import { loadConfig } from "../../src/server/config.ts";
-import { createLogger } from "../../src/server/logger.ts";
+import { openLog } from "../../src/server/logger.ts";
 import { openStorage } from "../../src/server/open-storage.ts";
 import { runServer } from "../../src/server/serve.ts";
 import { type Clients, connect } from "./connect.ts";
@@ -50,7 +50,7 @@ export async function startClaviger(
   const environment = { ...quick, ...place.settings, ...settings };
   const config = await loadConfig(environment);
   const opened = await openStorage(config);
-  const parts = { config, opened, log: createLogger(config.logLevel) };
+  const parts = { config, opened, ...openLog(config.logLevel) };
   const adminToken = (await createAdminKey(createManageDeps(parts))).secret.reveal();
   const server = await runServer({ announce: () => undefined, command: "claviger", isTerminal: true }, parts);
   return {
