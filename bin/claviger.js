@@ -29,7 +29,9 @@ async function startWithOwnNode() {
     tooOld();
     return;
   }
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
+  // Streams of HTTP/2 live longer than V8's nursery is made for: a tenth of the CPU of a verification.
+  const args = ["--max-semi-space-size=64", fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const child = spawn(node, args, { stdio: "inherit" });
   const forward = (signal) => child.kill(signal);
   process.on("SIGTERM", forward);
   process.on("SIGINT", forward);

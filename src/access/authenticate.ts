@@ -1,12 +1,12 @@
 import { ClavigerError } from "../keys/errors.ts";
-import type { KeyRecord, SecretRecord } from "../keys/key.ts";
+import type { KnownSecret } from "../keys/known-secret.ts";
 import type { Decision } from "../verify/decide.ts";
 import type { CallOrigin, ServiceCaller, UserCaller } from "./caller.ts";
 
 /** A verification of a caller's own secret. */
 export interface CredentialCheck {
   readonly decision: Decision;
-  readonly found: { readonly key: KeyRecord; readonly secret: SecretRecord } | undefined;
+  readonly found: Pick<KnownSecret, "keyId" | "version" | "owner" | "scopes"> | undefined;
 }
 
 export interface AuthenticateOptions {
@@ -33,8 +33,8 @@ export async function authenticate(options: AuthenticateOptions): Promise<void> 
     return options.identify(await options.users(credential, origin));
   const { decision, found } = await options.check(credential, origin.address);
   if (found !== undefined) {
-    const { id: keyId, owner, scopes } = found.key;
-    options.identify({ kind: "service", keyId, version: found.secret.version, owner, scopes, ...origin });
+    const { keyId, version, owner, scopes } = found;
+    options.identify({ kind: "service", keyId, version, owner, scopes, ...origin });
   }
   if (decision.verdict !== "valid") throw credentialInvalid(decision.verdict);
 }

@@ -7,7 +7,7 @@ import { lockKey } from "../postgres/keys.ts";
 import { findSecret } from "../postgres/secrets.ts";
 import type { Database } from "../postgres/storage.ts";
 import { type DatabaseMoment, readDatabaseMoment } from "../postgres/time.ts";
-import { decide } from "../verify/decide.ts";
+import { decide, standingOf } from "../verify/decide.ts";
 
 /** What a change holds, as of its locks. */
 export interface Locked extends DatabaseMoment {
@@ -83,7 +83,8 @@ function judge(
   const fresh = caller.kind === "service" ? { ...caller, scopes: held?.scopes ?? [] } : caller;
   if (caller.kind === "service") {
     if (held === undefined || secret === undefined) throw credentialInvalid("unknown");
-    const { verdict } = decide({ key: held, secret, now }, { requiredScopes: [], clientIp: caller.address });
+    const standing = standingOf({ key: held, secret, now });
+    const { verdict } = decide({ ...held, standing }, { requiredScopes: [], clientIp: caller.address });
     if (verdict !== "valid") throw credentialInvalid(verdict);
   }
   requirePermission(fresh, claim.permission);

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Moment, readMoment } from "../verify/clocks.ts";
 import { FakeClocks } from "../verify/fake-clocks.ts";
-import { fakeFound } from "../verify/fake-found.ts";
+import { fakeKnown } from "../verify/fake-found.ts";
 import { RevocationSet } from "./revocation-set.ts";
 import type { RevocationSetStore } from "./revocation-set-store.ts";
 
@@ -36,7 +36,7 @@ beforeEach(() => {
 });
 
 const granted = () => set.onGranted({ setMarker: MARKER, revision: 5, identity: "db" }, now());
-const confirm = () => set.confirm(fakeFound("key_a", { revision: 5 }));
+const confirm = () => set.confirm(fakeKnown("key_a", { revision: 5 }));
 
 describe("the revocation set, while the database is away", () => {
   it("confirms an entry from the second renewal of a connection on", async () => {

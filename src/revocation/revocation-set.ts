@@ -1,5 +1,5 @@
 import { ClavigerError } from "../keys/errors.ts";
-import type { FoundSecret } from "../keys/found-secret.ts";
+import type { KnownSecret } from "../keys/known-secret.ts";
 import type { Random } from "../keys/random.ts";
 import type { Clocks, Moment } from "../verify/clocks.ts";
 import type { LossFallback } from "../verify/verifier.ts";
@@ -53,14 +53,14 @@ export class RevocationSet implements LossFallback {
   }
 
   /** @throws ClavigerError `LEASE_UNAVAILABLE` unless the entry is as it was before the database went away. */
-  async confirm({ key, revision }: FoundSecret): Promise<void> {
+  async confirm({ keyId, revision }: KnownSecret): Promise<void> {
     const { store, clocks, appliedRevision, lastsMs } = this.#options;
     const trusted = this.#trusted;
     const { monotonicMs, wallMs } = this.#since;
     // By whichever clock says so first, as a lease: one of them may not count a sleep.
     const isOver = Math.max(clocks.monotonicMs() - monotonicMs, clocks.wallMs() - wallMs) >= lastsMs;
     if (trusted === undefined || isOver || store.state()?.connection !== trusted.connection) throw undecided();
-    const seen = await store.look(key.id).catch((cause: unknown) => {
+    const seen = await store.look(keyId).catch((cause: unknown) => {
       throw undecided(cause);
     });
     const holds = seen.marker === trusted.setMarker && appliedRevision() >= seen.floor && revision >= seen.member;

@@ -68,8 +68,8 @@ export class Gate {
     const command = { secret, clientIp: address, requiredScopes: [permission] };
     const found = this.#options.verifier.verifyCallerCached(command, method);
     if (found === undefined) return false;
-    const { id: keyId, owner, scopes } = found.key;
-    call.caller = { kind: "service", keyId, version: found.secret.version, owner, scopes, address, requestId };
+    const { keyId, version, owner, scopes } = found;
+    call.caller = { kind: "service", keyId, version, owner, scopes, address, requestId };
     return true;
   }
 

@@ -1,7 +1,8 @@
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { KeyVerifier, VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Asker, Lane, MeteredCommand, MeteredVerifier } from "../usage/metered-verifier.ts";
 import { type Call, callOf } from "./call.ts";
+import type { PlainRequest } from "./decode-plainly.ts";
 import { toResponse } from "./verification-to-proto.ts";
 
 /** `claviger.v1.KeyVerifier`. */
@@ -25,6 +26,6 @@ export function askerOf({ caller }: Call, lane: Lane): Asker {
   return { callerId: caller.kind === "service" ? caller.keyId : "", lane };
 }
 
-export function toCommand({ secret, requiredScopes, clientIp, method, cost = 1 }: VerifyRequest): MeteredCommand {
+export function toCommand({ secret, requiredScopes, clientIp, method, cost = 1 }: PlainRequest): MeteredCommand {
   return { secret, requiredScopes, clientIp, method, cost };
 }

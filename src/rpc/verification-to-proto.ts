@@ -1,12 +1,6 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import {
-  Freshness,
-  Verdict,
-  type VerifiedKeySchema,
-  type VerifyResponse,
-  VerifyResponseSchema,
-} from "#gen/claviger/v1/key_verifier_pb.js";
+import { Freshness, Verdict, type VerifyResponse, VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import { endOfSecret, isLive } from "../keys/state.ts";
 import type { Verdict as VerdictName } from "../keys/verdict.ts";
@@ -36,29 +30,22 @@ export const FRESHNESS: Readonly<Record<FreshnessName, Freshness>> = {
 
 /** A verification as it is answered. */
 export function toResponse({ decision, found, freshness, revision, retryAfterMs }: Metered): VerifyResponse {
-  return create(VerifyResponseSchema, {
-    verdict: VERDICTS[decision.verdict],
-    missingScopes: [...decision.missingScopes],
-    freshness: FRESHNESS[freshness],
-    revision: BigInt(revision),
-    ...(retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(retryAfterMs) }),
-    ...(found === undefined ? {} : aboutKey(found)),
-  });
+  const response = fromBinary(VerifyResponseSchema, Buffer.from(found?.about ?? "", "latin1"));
+  response.verdict = VERDICTS[decision.verdict];
+  response.missingScopes = [...decision.missingScopes];
+  response.freshness = FRESHNESS[freshness];
+  response.revision = BigInt(revision);
+  if (retryAfterMs !== undefined) response.retryAfter = durationFromMs(retryAfterMs);
+  return response;
 }
 
-/** What the answer says of the key and the secret. */
-export function aboutKey({ key, secret, now }: FoundSecret): MessageInitShape<typeof VerifyResponseSchema> {
+/** What an answer tells of the key and the secret: the bytes of such a `VerifyResponse`, each as a character. */
+export function describeFound({ key, secret, now }: FoundSecret): string {
   const retiring = secret.retireTime !== null && isLive(secret, now);
-  return {
-    key: verifiedKey({ key, secret }),
+  const response = create(VerifyResponseSchema, {
+    key: { ...identityToProto(key), secretVersion: secret.version },
     secretExpireTime: timestampFromDate(endOfSecret(secret)),
     ...(retiring && secret.retireTime !== null ? { retireTime: timestampFromDate(secret.retireTime) } : {}),
-  };
-}
-
-function verifiedKey({ key, secret }: Pick<FoundSecret, "key" | "secret">): MessageInitShape<typeof VerifiedKeySchema> {
-  return {
-    ...identityToProto(key),
-    secretVersion: secret.version,
-  };
+  });
+  return Buffer.from(toBinary(VerifyResponseSchema, response)).toString("latin1");
 }

@@ -6,7 +6,8 @@ import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/clavi
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
 import type { Call } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
-import { VerificationEncoder } from "./encode-verification.ts";
+import { decodePlainly, type PlainRequest } from "./decode-plainly.ts";
+import { encodeVerification } from "./encode-verification.ts";
 import { presentError } from "./errors.ts";
 import type { ArrivingCall, Gate } from "./gate.ts";
 import { askerOf, toCommand } from "./key-verifier.ts";
@@ -30,7 +31,6 @@ export interface VerifyCallOptions {
 export class VerifyCall {
   readonly path = `/${METHOD}`;
   readonly #options: VerifyCallOptions;
-  readonly #encoder = new VerificationEncoder();
 
   constructor(options: VerifyCallOptions) {
     this.#options = options;
@@ -48,17 +48,17 @@ export class VerifyCall {
   }
 
   /**
-   * The answer's bytes after `headroom` bytes, at once where memory has it. Throws or rejects with a ConnectError,
-   * logged; a body that is no message with whatever the decoder threw, not logged.
+   * The answer, at once where memory has it; in both, the message comes after `prefix` bytes. Throws or rejects with a
+   * ConnectError, logged; a body that is no message with whatever the decoder threw, not logged.
    */
-  answer(body: Uint8Array, call: Call, headroom: number): Buffer | Promise<Buffer> {
-    const request = fromBinary(VerifyRequestSchema, body);
+  answer(body: Buffer, call: Call, prefix: number): Buffer | Promise<Buffer> {
+    const request = decodePlainly(body, prefix) ?? fromBinary(VerifyRequestSchema, body.subarray(prefix));
     try {
-      if (!isPlain(request)) this.#options.validate(request);
+      if (!isPlain(request)) this.#options.validate(fromBinary(VerifyRequestSchema, body.subarray(prefix)));
       const metered = this.#options.verifier.verifyCached(toCommand(request), askerOf(call, "fast"));
-      if (metered === undefined) return this.#answerSlowly(request, call, headroom);
+      if (metered === undefined) return this.#answerSlowly(request, call, prefix);
       this.#options.callLog.verified(METHOD, call, metered.decision.verdict);
-      return this.#encoder.encode(metered, headroom);
+      return encodeVerification(metered, prefix);
     } catch (error) {
       throw this.#refuse(error, call);
     }
@@ -70,11 +70,11 @@ export class VerifyCall {
     else this.#options.callLog.unread(METHOD, call);
   }
 
-  async #answerSlowly(request: VerifyRequest, call: Call, headroom: number): Promise<Buffer> {
+  async #answerSlowly(request: PlainRequest, call: Call, prefix: number): Promise<Buffer> {
     try {
       const metered = await this.#options.verifier.verify(toCommand(request), askerOf(call, "fast"));
       this.#options.callLog.verified(METHOD, call, metered.decision.verdict);
-      return this.#encoder.encode(metered, headroom);
+      return encodeVerification(metered, prefix);
     } catch (error) {
       throw this.#refuse(error, call);
     }
@@ -95,7 +95,7 @@ const METHOD_NAME = /^\/[!-.0-~]+\/[!-.0-~]+$/;
  * Whether the request plainly meets the rules of its proto. What is not plain goes to their validator, which takes 5 µs:
  * so this may say no to what is right, and never yes to what is wrong (a test holds it to that).
  */
-export function isPlain({ secret, requiredScopes, method, clientIp, cost }: VerifyRequest): boolean {
+export function isPlain({ secret, requiredScopes, method, clientIp, cost }: PlainRequest): boolean {
   return (
     // Of UTF-16 units none takes more than three bytes.
     secret.length <= 1365 &&

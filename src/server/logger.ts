@@ -1,12 +1,11 @@
+import { fstatSync } from "node:fs";
 import { destination, type Logger, levels, pino, stdTimeFunctions } from "pino";
+import { LineBatch } from "./line-batch.ts";
 
 const STDERR = 2;
-/** A write for each line took half as much CPU as all else of a verification (60 µs beside 120): they go together. */
-const WRITE_BYTES = 3584;
-/** What Linux writes to a pipe in one piece (PIPE_BUF): lines of workers that share one never mix. */
-const MOST_WRITE_BYTES = 4096;
-/** Longest that a line waits for others, in milliseconds: what a kill loses of the log. Warnings never wait. */
-const WRITE_EVERY_MS = 100;
+const BATCH_CHARACTERS = 64 * 1024;
+/** What Linux writes to a pipe in one piece (PIPE_BUF) and a line: lines of workers that share one never mix. */
+const PIPE_BATCH_CHARACTERS = 4096 - 512;
 
 /** One JSON object per line on stderr; stdout is for what the operator asked to see. */
 export interface ServerLog {
@@ -15,11 +14,11 @@ export interface ServerLog {
   readonly logLine: ((line: string) => void) | undefined;
 }
 
-export function openLog(level: string): ServerLog {
-  const stderr = destination({
-    ...{ fd: STDERR, sync: false, periodicFlush: WRITE_EVERY_MS },
-    ...{ minLength: WRITE_BYTES, maxWrite: MOST_WRITE_BYTES },
-  });
+/** `isShared`: other processes write there too. */
+export function openLog(level: string, { isShared = false } = {}): ServerLog {
+  const stderr = destination({ fd: STDERR, sync: false });
+  const size = isShared && !fstatSync(STDERR).isFile() ? PIPE_BATCH_CHARACTERS : BATCH_CHARACTERS;
+  const lines = new LineBatch({ size, write: (text) => void stderr.write(text) });
   const options = {
     level,
     base: null,
@@ -27,13 +26,14 @@ export function openLog(level: string): ServerLog {
     formatters: { level: (label: string) => ({ level: label }) },
     hooks: {
       logMethod(this: Logger, args: Parameters<Logger["info"]>, write: Logger["info"], weight: number) {
+        lines.flush();
         write.apply(this, args);
         if (weight >= (levels.values.warn ?? 0)) stderr.flushSync();
       },
     },
   };
   const log = pino(options, stderr);
-  return { log, logLine: log.isLevelEnabled("info") ? (line) => void stderr.write(line) : undefined };
+  return { log, logLine: log.isLevelEnabled("info") ? (line) => lines.add(line) : undefined };
 }
 
 /** The same, for what logs no calls. */

@@ -11,6 +11,7 @@ import { LeaseKeeper } from "../revocation/lease-keeper.ts";
 import { RevocationSet } from "../revocation/revocation-set.ts";
 import { Revoker } from "../revocation/revoker.ts";
 import { waitingTime } from "../revocation/waiting-time.ts";
+import { describeFound } from "../rpc/verification-to-proto.ts";
 import { Lease } from "../verify/lease.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { Verifier } from "../verify/verifier.ts";
@@ -63,7 +64,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   });
   const lease = new Lease(clocks);
   const cache = new SecretCache({
-    ...{ lease, clocks, random, clockRateError },
+    ...{ lease, clocks, random, clockRateError, describe: describeFound },
     ...{ capacity: policy.cacheEntries, maxAgeMs: policy.cacheEntryMs },
   });
   const feed = new Feed({ epoch, cache, bus });

@@ -51,7 +51,7 @@ export interface RunningServer {
 /** Starts the server, all or nothing. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { config } = options;
-  const serverLog = openLog(config.logLevel);
+  const serverLog = openLog(config.logLevel, { isShared: config.workers > 1 });
   for (const warning of config.warnings) serverLog.log.warn(warning);
   const opened = await openStorage(config);
   try {

@@ -21,8 +21,11 @@ export interface DirectMethod {
   enter(call: Call, askedId: string | null): string;
   /** Undefined if the caller may call; rejects with a ConnectError. */
   admit(call: Call, authorization: string | null): Promise<void> | undefined;
-  /** The answer after `headroom` bytes. Throws or rejects with a ConnectError, or anything else for a body that is no message. */
-  answer(body: Uint8Array, call: Call, headroom: number): Buffer | Promise<Buffer>;
+  /**
+   * The answer; in both, the message comes after `prefix` bytes. Throws or rejects with a ConnectError, or anything else
+   * for a body that is no message.
+   */
+  answer(body: Buffer, call: Call, prefix: number): Buffer | Promise<Buffer>;
   /** The call ended in an error of the transport: before its request was read, or while it was being answered. */
   abandoned(call: Call, error: ConnectError, isRead: boolean): void;
 }
@@ -176,7 +179,7 @@ class FastExchange {
       return;
     }
     try {
-      const answer = this.#options.method.answer(body.subarray(PREFIX_BYTES), this.#call, PREFIX_BYTES);
+      const answer = this.#options.method.answer(body, this.#call, PREFIX_BYTES);
       if (Buffer.isBuffer(answer)) this.#reply(answer);
       else this.#awaitAnswer(answer);
     } catch (error) {

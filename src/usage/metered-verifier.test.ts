@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Charged } from "../keys/limits.ts";
-import { fakeFound } from "../verify/fake-found.ts";
+import { fakeKnown } from "../verify/fake-found.ts";
 import type { Verification } from "../verify/verifier.ts";
 import { Charges } from "./charges.ts";
 import { MeteredVerifier } from "./metered-verifier.ts";
@@ -12,7 +12,7 @@ const nobody = { callerId: "", lane: "router" } as const;
 const ask = { secret: "s", requiredScopes: [], clientIp: "", method: "/a.B/C", cost: 2 };
 
 function valid(isLimited: boolean): Verification {
-  const found = fakeFound("key_a", { key: { limits: isLimited ? limits : null } });
+  const found = fakeKnown("key_a", { key: { limits: isLimited ? limits : null } });
   return { decision: { verdict: "valid", missingScopes: [] }, found, freshness: "leased", revision: 1 };
 }
 const unknown: Verification = {

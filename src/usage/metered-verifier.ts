@@ -1,5 +1,5 @@
 import { ClavigerError } from "../keys/errors.ts";
-import type { FoundSecret } from "../keys/found-secret.ts";
+import type { KnownSecret } from "../keys/known-secret.ts";
 import type { Charged } from "../keys/limits.ts";
 import type { Verdict } from "../keys/verdict.ts";
 import type { Verification, VerifyCommand } from "../verify/verifier.ts";
@@ -86,7 +86,7 @@ export class MeteredVerifier {
   }
 
   /** The caller's key, if it is known from memory to be valid, and then counted. */
-  verifyCallerCached(command: VerifyCommand, method: string): FoundSecret | undefined {
+  verifyCallerCached(command: VerifyCommand, method: string): KnownSecret | undefined {
     const verification = this.#options.verifier.verifyCached(command);
     if (verification?.decision.verdict !== "valid") return undefined;
     this.#record({ method: `/${method}`, cost: 0 }, verification, "");
@@ -94,9 +94,9 @@ export class MeteredVerifier {
   }
 
   async #charge({ cost }: MeteredCommand, verification: Verification): Promise<Metered> {
-    const key = verification.found?.key;
-    if (!key?.limits || !isLimited(verification)) return verification;
-    const charged = await this.#ask(key.id, key.limits, cost);
+    const { found } = verification;
+    if (!found?.limits || !isLimited(verification)) return verification;
+    const charged = await this.#ask(found.keyId, found.limits, cost);
     if (charged.outcome === "charged") return verification;
     const { retryAfterMs } = charged;
     const decision = { verdict: charged.outcome, missingScopes: [] };
@@ -128,17 +128,20 @@ export class MeteredVerifier {
     callerId: string,
   ): void {
     const { verdict } = decision;
-    const about =
-      found === undefined
-        ? // What strangers name could be anything, and as much as they like.
-          { keyId: "", callerId, version: 0, method: callerId === "" ? "" : method }
-        : { keyId: found.key.id, callerId: "", version: found.secret.version, method };
-    this.#options.recorder.record({ ...about, verdict, cost: verdict === "valid" ? cost : 0 }, found);
+    const counted = verdict === "valid" ? cost : 0;
+    if (found === undefined) {
+      // What strangers name could be anything, and as much as they like.
+      const named = callerId === "" ? "" : method;
+      this.#options.recorder.record({ keyId: "", callerId, version: 0, verdict, method: named, cost: counted });
+    } else {
+      const { keyId, version } = found;
+      this.#options.recorder.record({ keyId, callerId: "", version, verdict, method, cost: counted }, found);
+    }
   }
 }
 
 function isLimited({ decision, found }: Verification): boolean {
-  return decision.verdict === "valid" && found !== undefined && found.key.limits !== null;
+  return decision.verdict === "valid" && found !== undefined && found.limits !== null;
 }
 
 function limiterUnavailable(cause: unknown): ClavigerError {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { KeyRecord, SecretRecord } from "../keys/key.ts";
-import { decide, type Question, type Verdict } from "./decide.ts";
+import { decide, type Question, standingOf, type Verdict } from "./decide.ts";
 
 const now = new Date("2026-01-01T00:00:00Z");
 const earlier = new Date(now.getTime() - 1);
@@ -66,8 +66,9 @@ function verdictOf(...situations: readonly Situation[]): Verdict {
     }),
     { key, secret, question },
   );
-  const found = { key: { ...key, ...merged.key }, secret: { ...secret, ...merged.secret }, now };
-  return decide(found, { ...question, ...merged.question }).verdict;
+  const changed = { ...key, ...merged.key };
+  const standing = standingOf({ key: changed, secret: { ...secret, ...merged.secret }, now });
+  return decide({ ...changed, standing }, { ...question, ...merged.question }).verdict;
 }
 
 const pairs = CAUSES.flatMap(([first, cause], index) =>
@@ -100,8 +101,8 @@ it("a key with CIDRs is denied without an address, and one without them needs no
 
 it("only scopes that are missing are named, and only when that is the verdict", () => {
   const asked = { requiredScopes: ["a", "orders:read", "b"], clientIp: question.clientIp };
-  expect(decide({ key, secret, now }, asked)).toEqual({ verdict: "scope_missing", missingScopes: ["a", "b"] });
-  expect(decide({ key: { ...key, disabled: true }, secret, now }, asked)).toEqual({
+  expect(decide({ ...key, standing: "valid" }, asked)).toEqual({ verdict: "scope_missing", missingScopes: ["a", "b"] });
+  expect(decide({ ...key, standing: "disabled" }, asked)).toEqual({
     verdict: "disabled",
     missingScopes: [],
   });

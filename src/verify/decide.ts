@@ -1,5 +1,6 @@
 import { isAddressAllowed } from "../keys/cidrs.ts";
 import type { FoundSecret } from "../keys/found-secret.ts";
+import type { KnownSecret } from "../keys/known-secret.ts";
 import { missingScopes } from "../keys/scopes.ts";
 import { isExpired, isRetired } from "../keys/state.ts";
 import type { Verdict } from "../keys/verdict.ts";
@@ -20,19 +21,27 @@ export interface Decision {
   readonly missingScopes: readonly string[];
 }
 
-/** Decides about a genuine secret as of `now`: the first verdict that applies, in the order of the contract. */
-export function decide({ key, secret, now }: Omit<FoundSecret, "revision">, question: Question): Decision {
-  if (key.revokeTime !== null) return because("revoked");
-  if (key.disabled) return because("disabled");
-  if (isRetired(secret, now)) return because("retired");
-  if (isExpired(secret, now)) return because("expired");
-  if (key.allowedCidrs.length > 0 && !isAddressAllowed(question.clientIp, key.allowedCidrs)) {
-    return because("address_denied");
-  }
-  const missing = missingScopes(key.scopes, question.requiredScopes);
-  return missing.length > 0 ? { verdict: "scope_missing", missingScopes: missing } : because("valid");
+const NOTHING_MISSING: readonly string[] = Object.freeze([]);
+const VALID: Decision = Object.freeze({ verdict: "valid", missingScopes: NOTHING_MISSING });
+
+/** What a genuine secret is as of `now`, whatever is asked: the first that applies, in the order of the contract. */
+export function standingOf({ key, secret, now }: Omit<FoundSecret, "revision">): Verdict {
+  if (key.revokeTime !== null) return "revoked";
+  if (key.disabled) return "disabled";
+  if (isRetired(secret, now)) return "retired";
+  return isExpired(secret, now) ? "expired" : "valid";
+}
+
+/** Decides about a genuine secret: the first verdict that applies, in the order of the contract. */
+export function decide(known: Pick<KnownSecret, "standing" | "allowedCidrs" | "scopes">, question: Question): Decision {
+  const { standing, allowedCidrs, scopes } = known;
+  if (standing !== "valid") return because(standing);
+  if (allowedCidrs.length > 0 && !isAddressAllowed(question.clientIp, allowedCidrs)) return because("address_denied");
+  if (question.requiredScopes.length === 0) return VALID;
+  const missing = missingScopes(scopes, question.requiredScopes);
+  return missing.length > 0 ? { verdict: "scope_missing", missingScopes: missing } : VALID;
 }
 
 function because(verdict: Verdict): Decision {
-  return { verdict, missingScopes: [] };
+  return { verdict, missingScopes: NOTHING_MISSING };
 }

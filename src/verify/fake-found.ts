@@ -1,5 +1,7 @@
 import type { FoundSecret } from "../keys/found-secret.ts";
 import type { KeyRecord, SecretRecord } from "../keys/key.ts";
+import type { KnownSecret } from "../keys/known-secret.ts";
+import { standingOf } from "./decide.ts";
 
 const NOW = new Date("2026-01-01T00:00:00Z");
 
@@ -30,4 +32,14 @@ export function fakeFound(
   const expireTime = new Date(NOW.getTime() + 3_600_000);
   const secret = { keyId, version: 1, hint: "", createTime: NOW, expireTime, retireTime: null, ...changes.secret };
   return { key, secret, now: NOW, revision: changes.revision ?? 0 };
+}
+
+/** The same, ready to answer. */
+export function fakeKnown(keyId: string, changes: Parameters<typeof fakeFound>[1] = {}): KnownSecret {
+  const found = fakeFound(keyId, changes);
+  const { owner, scopes, allowedCidrs, limits } = found.key;
+  const { version } = found.secret;
+  const { revision } = found;
+  const standing = standingOf(found);
+  return { keyId, owner, version, standing, scopes, allowedCidrs, limits, about: "", revision, counted: undefined };
 }

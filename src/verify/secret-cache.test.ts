@@ -26,7 +26,7 @@ beforeEach(() => {
   clocks = new FakeClocks();
   lease = new Lease(clocks);
   cache = new SecretCache({
-    ...{ lease, clocks, capacity: 3, maxAgeMs: MAX_AGE_MS, clockRateError: 0.02 },
+    ...{ lease, clocks, capacity: 3, maxAgeMs: MAX_AGE_MS, clockRateError: 0.02, describe: () => "" },
     random: (bytes) => new Uint8Array(bytes).fill(7),
   });
   grant();
@@ -35,9 +35,9 @@ beforeEach(() => {
 describe("what was read", () => {
   it("is answered from while the lease is live, and not a moment longer, though no timer has run", () => {
     const place = keep("s");
-    expect(cache.find(place)?.key.id).toBe(KEY);
+    expect(cache.find(place)?.keyId).toBe(KEY);
     clocks.stall(MAX_AGE_MS - 1);
-    expect(cache.find(place)?.key.id).toBe(KEY);
+    expect(cache.find(place)?.keyId).toBe(KEY);
     lease.end();
     expect(cache.find(place)).toBeUndefined();
   });
@@ -47,7 +47,7 @@ describe("what was read", () => {
     clocks.stall(MAX_AGE_MS);
     grant();
     expect(cache.find(place)).toBeUndefined();
-    expect(cache.findUnleased(place)?.key.id).toBe(KEY);
+    expect(cache.findUnleased(place)?.keyId).toBe(KEY);
   });
 
   it("ends before the secret does, by the slowest clock that is allowed for", () => {
@@ -75,7 +75,7 @@ describe("what was read", () => {
     const [first, second, other] = [keep("1"), keep("2"), keep("3", fakeFound("key_b"))];
     cache.apply([KEY]);
     expect([first, second].map((place) => cache.find(place))).toEqual([undefined, undefined]);
-    expect(cache.find(other)?.key.id).toBe("key_b");
+    expect(cache.find(other)?.keyId).toBe("key_b");
     cache.apply("all");
     expect(cache.find(other)).toBeUndefined();
     expect(cache.size).toBe(0);

@@ -1,23 +1,28 @@
 import { hash } from "node:crypto";
-import { LRUCache } from "lru-cache";
 import type { Change } from "../keys/change.ts";
 import type { FoundSecret } from "../keys/found-secret.ts";
+import type { KnownSecret } from "../keys/known-secret.ts";
 import type { Random } from "../keys/random.ts";
 import { endOfSecret, isLive } from "../keys/state.ts";
 import { type Clocks, type Moment, readMoment } from "./clocks.ts";
+import { standingOf } from "./decide.ts";
 import { Fills, type FillToken } from "./fills.ts";
+import { Interner } from "./interner.ts";
 import type { Lease } from "./lease.ts";
+import { Sieve } from "./sieve.ts";
 
 export interface SecretCacheOptions {
   readonly lease: Lease;
   readonly clocks: Clocks;
   readonly random: Random;
-  /** Secrets kept at most; the least recently used go first. */
+  /** Secrets kept at most. */
   readonly capacity: number;
   /** Milliseconds after which an entry is read again whatever it says. */
   readonly maxAgeMs: number;
   /** ε: by how much the rates of two clocks may differ. */
   readonly clockRateError: number;
+  /** What an answer tells of it, as it is sent; made once for each entry. */
+  readonly describe: (found: FoundSecret) => string;
 }
 
 /** A read that may be kept: where it belongs, when it began, by the clocks and in the order of changes. */
@@ -27,13 +32,21 @@ export interface Fill {
   readonly token: FillToken;
 }
 
-/** Ready to answer. `found.now` may stand for the present until the entry is over: nothing that it tells changes before. */
-interface Entry {
-  readonly found: FoundSecret;
-  readonly since: Moment;
-  /** Milliseconds from `since` until the entry is to be read again, and until the secret itself ends. */
+/** Longest span of an entry, 12 days in milliseconds: V8 keeps whole numbers below 2^31 without an object of their own. */
+const LONGEST_MS = 2 ** 30;
+
+/**
+ * Ready to answer. Nothing that it tells changes before it is over. Whole milliseconds since the cache was made, rounded
+ * so that it ends early.
+ */
+interface Entry extends KnownSecret {
+  readonly place: string;
+  readonly sinceMonotonicMs: number;
+  readonly sinceWallMs: number;
+  /** Milliseconds from then until the entry is to be read again, and until the secret itself ends. */
   readonly freshMs: number;
   readonly lastsMs: number;
+  isUsed: boolean;
 }
 
 /**
@@ -44,14 +57,18 @@ export class SecretCache {
   readonly counters = { hits: 0, misses: 0, discardedFills: 0 };
   readonly #options: SecretCacheOptions;
   readonly #salt: string;
+  readonly #born: Moment;
   readonly #fills = new Fills();
-  readonly #entries: LRUCache<string, Entry>;
-  readonly #placesOfKey = new Map<string, Set<string>>();
+  readonly #lists = new Interner();
+  readonly #entries: Sieve<Entry>;
+  /** Nearly every key has one secret: a list for each would be a third of what an entry takes. */
+  readonly #ofKey = new Map<string, Entry | readonly Entry[]>();
 
   constructor(options: SecretCacheOptions) {
     this.#options = options;
     this.#salt = Buffer.from(options.random(16)).toString("hex");
-    this.#entries = new LRUCache({ max: options.capacity, dispose: (entry, place) => this.#unlist(entry, place) });
+    this.#born = readMoment(options.clocks);
+    this.#entries = new Sieve(options.capacity, (entry) => this.#unlist(entry));
   }
 
   get size(): number {
@@ -59,24 +76,24 @@ export class SecretCache {
   }
 
   placeOf(secret: string): string {
-    return hash("sha256", this.#salt + secret, "base64");
+    return hash("sha256", this.#salt + secret, "latin1");
   }
 
   /** What is known of the secret, if it may be answered from at this moment. */
-  find(place: string): FoundSecret | undefined {
+  find(place: string): KnownSecret | undefined {
     const entry = this.#options.lease.isLive() ? this.#entries.get(place) : undefined;
-    if (entry === undefined || this.#ageSince(entry.since) >= entry.freshMs) {
+    if (entry === undefined || this.#ageOf(entry) >= entry.freshMs) {
       this.counters.misses += 1;
       return undefined;
     }
     this.counters.hits += 1;
-    return entry.found;
+    return entry;
   }
 
   /** What was known of the secret when the lease ended; whether it still holds is for the revocation set to say. */
-  findUnleased(place: string): FoundSecret | undefined {
+  findUnleased(place: string): KnownSecret | undefined {
     const entry = this.#entries.get(place);
-    return entry === undefined || this.#ageSince(entry.since) >= entry.lastsMs ? undefined : entry.found;
+    return entry === undefined || this.#ageOf(entry) >= entry.lastsMs ? undefined : entry;
   }
 
   /** Call it before the read begins. */
@@ -91,22 +108,21 @@ export class SecretCache {
   }
 
   /** Whether the secret may have ended since it was read: who joined the read meanwhile must not be told of a life before. */
-  hasEnded({ since }: Fill, found: FoundSecret): boolean {
-    return this.#ageSince(since) >= this.#spanUntilEnd(found);
+  hasEnded({ since }: Fill, known: KnownSecret): boolean {
+    return this.#ageSince(since) >= (known as Entry).lastsMs;
   }
 
-  /** Keeps what was read, unless it may be old already. */
-  keep(fill: Fill, found: FoundSecret): void {
-    if (!this.#fills.mayKeep(fill.token, found.key.id)) {
+  /** Makes what was read ready to answer, and keeps it unless it may be old already. */
+  keep(fill: Fill, found: FoundSecret): KnownSecret {
+    const entry = this.#entryOf(fill, found);
+    if (!this.#fills.mayKeep(fill.token, entry.keyId)) {
       this.counters.discardedFills += 1;
-      return;
+      return entry;
     }
-    const { maxAgeMs } = this.#options;
-    const lastsMs = this.#spanUntilEnd(found);
-    this.#entries.set(fill.place, { found, since: fill.since, freshMs: Math.min(maxAgeMs, lastsMs), lastsMs });
-    const places = this.#placesOfKey.get(found.key.id);
-    if (places === undefined) this.#placesOfKey.set(found.key.id, new Set([fill.place]));
-    else places.add(fill.place);
+    this.#entries.set(entry);
+    const others = this.#ofKey.get(entry.keyId);
+    this.#ofKey.set(entry.keyId, others === undefined ? entry : [entry].concat(others));
+    return entry;
   }
 
   /** Forgets the keys that a change names, and reads that may have been before it. */
@@ -116,13 +132,47 @@ export class SecretCache {
       return;
     }
     this.#fills.note(keyIds);
-    for (const keyId of keyIds) for (const place of this.#placesOfKey.get(keyId) ?? []) this.#entries.delete(place);
+    for (const keyId of keyIds) {
+      const entries = this.#ofKey.get(keyId);
+      if (entries !== undefined) for (const entry of listed(entries)) this.#entries.delete(entry);
+    }
   }
 
   /** Forgets everything, and every read that is under way. */
   clear(): void {
     this.#fills.cancel();
     this.#entries.clear();
+    this.#ofKey.clear();
+  }
+
+  #entryOf({ place, since }: Fill, found: FoundSecret): Entry {
+    const { describe, maxAgeMs } = this.#options;
+    const { key, secret, revision } = found;
+    const lastsMs = Math.min(LONGEST_MS, this.#spanUntilEnd(found));
+    return {
+      place,
+      keyId: key.id,
+      owner: key.owner,
+      version: secret.version,
+      standing: standingOf(found),
+      scopes: this.#lists.share(key.scopes),
+      allowedCidrs: this.#lists.share(key.allowedCidrs),
+      limits: key.limits,
+      about: describe(found),
+      revision,
+      counted: undefined,
+      isUsed: false,
+      sinceMonotonicMs: Math.floor(since.monotonicMs - this.#born.monotonicMs),
+      sinceWallMs: Math.floor(since.wallMs - this.#born.wallMs),
+      freshMs: Math.floor(Math.min(maxAgeMs, lastsMs)),
+      lastsMs,
+    };
+  }
+
+  #ageOf({ sinceMonotonicMs, sinceWallMs }: Entry): number {
+    const { clocks } = this.#options;
+    const monotonic = clocks.monotonicMs() - this.#born.monotonicMs - sinceMonotonicMs;
+    return Math.max(monotonic, clocks.wallMs() - this.#born.wallMs - sinceWallMs);
   }
 
   #ageSince(since: Moment): number {
@@ -134,12 +184,18 @@ export class SecretCache {
   #spanUntilEnd({ secret, now }: FoundSecret): number {
     if (!isLive(secret, now)) return Number.POSITIVE_INFINITY;
     const { clockRateError } = this.#options;
-    return ((endOfSecret(secret).getTime() - now.getTime()) * (1 - clockRateError)) / (1 + clockRateError);
+    const leftMs = endOfSecret(secret).getTime() - now.getTime();
+    return Math.floor((leftMs * (1 - clockRateError)) / (1 + clockRateError));
   }
 
-  #unlist({ found }: Entry, place: string): void {
-    const places = this.#placesOfKey.get(found.key.id);
-    places?.delete(place);
-    if (places?.size === 0) this.#placesOfKey.delete(found.key.id);
+  #unlist(entry: Entry): void {
+    const rest = listed(this.#ofKey.get(entry.keyId) ?? []).filter((other) => other !== entry);
+    const [only] = rest;
+    if (only === undefined) this.#ofKey.delete(entry.keyId);
+    else this.#ofKey.set(entry.keyId, rest.length === 1 ? only : rest);
   }
+}
+
+function listed(entries: Entry | readonly Entry[]): readonly Entry[] {
+  return "place" in entries ? [entries] : entries;
 }

@@ -35,7 +35,8 @@ beforeEach(() => {
   clocks = new FakeClocks();
   lease = new Lease(clocks);
   const random = (bytes: number) => new Uint8Array(bytes);
-  cache = new SecretCache({ lease, clocks, random, capacity: 10, maxAgeMs: 60_000, clockRateError: 0.02 });
+  const numbers = { capacity: 10, maxAgeMs: 60_000, clockRateError: 0.02 };
+  cache = new SecretCache({ lease, clocks, random, ...numbers, describe: () => "" });
   statements = [];
   answer = async () => fakeFound("key_a");
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 3000);

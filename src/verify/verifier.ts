@@ -1,11 +1,9 @@
 import { ClavigerError } from "../keys/errors.ts";
-import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Keyring } from "../keys/keyring.ts";
+import type { KnownSecret } from "../keys/known-secret.ts";
 import { BatchedFind, type FindSecrets } from "./batched-find.ts";
 import { type Decision, decide, type Question } from "./decide.ts";
 import type { Fill, SecretCache } from "./secret-cache.ts";
-
-export type { FoundSecret };
 
 /** A presented secret and what is asked about it. */
 export interface VerifyCommand extends Question {
@@ -18,7 +16,7 @@ export type Freshness = "authoritative" | "leased" | "revocation_set";
 /** What was decided, and the key if the secret was genuine. */
 export interface Verification {
   readonly decision: Decision;
-  readonly found: FoundSecret | undefined;
+  readonly found: KnownSecret | undefined;
   readonly freshness: Freshness;
   /** Every change up to here is accounted for; 0 if it was decided without storage. */
   readonly revision: number;
@@ -29,7 +27,7 @@ export interface LossFallback {
   /** Whether the database is known to be away at this moment, so that there is no point in asking it. */
   isAway(): boolean;
   /** Whether the entry is confirmed to hold still; rejects if that cannot be said. */
-  confirm(found: FoundSecret): Promise<void>;
+  confirm(known: KnownSecret): Promise<void>;
 }
 
 export interface VerifierOptions {
@@ -46,7 +44,7 @@ export interface VerifierOptions {
 
 interface Read {
   readonly fill: Fill;
-  readonly result: Promise<FoundSecret | undefined>;
+  readonly result: Promise<KnownSecret | undefined>;
 }
 
 /** Answers from memory while the lease is live, and from the primary otherwise. */
@@ -100,7 +98,7 @@ export class Verifier {
   }
 
   /** Single flight: joins a read of the same secret that is under way, where its result may still be told (rule R20). */
-  async #read(place: string, digest: Buffer): Promise<FoundSecret | undefined> {
+  async #read(place: string, digest: Buffer): Promise<KnownSecret | undefined> {
     const { cache } = this.#options;
     const running = this.#reads.get(place);
     if (running !== undefined && cache.mayJoin(running.fill)) {
@@ -116,18 +114,17 @@ export class Verifier {
     return read.result;
   }
 
-  async #load(fill: Fill, digest: Buffer): Promise<FoundSecret | undefined> {
+  async #load(fill: Fill, digest: Buffer): Promise<KnownSecret | undefined> {
     this.#underWay += 1;
     try {
       const found = await this.#find.find(digest);
-      if (found !== undefined) this.#options.cache.keep(fill, found);
-      return found;
+      return found && this.#options.cache.keep(fill, found);
     } finally {
       this.#underWay -= 1;
     }
   }
 
-  #answer(command: VerifyCommand, found: FoundSecret, freshness: Freshness): Verification {
+  #answer(command: VerifyCommand, found: KnownSecret, freshness: Freshness): Verification {
     const decision = decide(found, command);
     const revision =
       freshness === "leased" ? Math.max(found.revision, this.#options.appliedRevision()) : found.revision;

@@ -76,7 +76,7 @@ export class SimNode {
     const bus = this.#bus();
     const lease = new Lease(clocks);
     const numbers = { capacity: 16, maxAgeMs: 60_000, clockRateError: CLOCK_RATE_ERROR };
-    this.cache = new SecretCache({ lease, clocks, random, ...numbers });
+    this.cache = new SecretCache({ lease, clocks, random, ...numbers, describe: () => "" });
     const feed = new Feed({ epoch, cache: this.cache, bus });
     this.keeper = new LeaseKeeper({
       ...{ epoch, termMs, usesRevocationSet: false, registry, lease, feed, clocks, timers },

@@ -1,0 +1,71 @@
+import { fileURLToPath } from "node:url";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
+import { loadConfig } from "../../src/server/config.ts";
+import { openStorage } from "../../src/server/open-storage.ts";
+import { connect } from "../../test/support/connect.ts";
+import { startPostgresServer } from "../../test/support/postgres-server.ts";
+import { startRedisServer } from "../../test/support/redis-server.ts";
+import { makeKeys } from "./many-keys.ts";
+import { type BenchServer, startProcess } from "./processes.ts";
+
+const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
+/** As `npm start` starts it. */
+const NODE_ARGS = ["--max-semi-space-size=64"];
+/** As in production but for their own sake: commits reach the disk. */
+const DURABLE = { durable: true };
+
+/** A Postgres, a Redis, keys in them, and a way to serve them; all gone with `stop`. */
+export interface BenchPlace {
+  readonly env: Readonly<Record<string, string>>;
+  /** Of an administrator. */
+  readonly token: string;
+  readonly secrets: readonly string[];
+  /** A server with everything on; its log goes to where logs cost what they cost. */
+  serve(env?: Readonly<Record<string, string>>, args?: readonly string[]): Promise<BenchServer>;
+  stop(): Promise<void>;
+}
+
+export async function openPlace(keys: number): Promise<BenchPlace> {
+  const [postgres, redis] = await Promise.all([startPostgresServer(DURABLE), startRedisServer()]);
+  const env = {
+    ...{ DATABASE_URL: postgres.url, REDIS_URL: redis.url, CLAVIGER_LISTEN: "127.0.0.1:0" },
+    CLAVIGER_ROOT_SECRETS: Buffer.alloc(32).toString("base64"),
+  };
+  const config = await loadConfig({ ...env, CLAVIGER_LOG_LEVEL: "silent" });
+  const token = (await bootstrapAdmin(config)).secret.reveal();
+  const opened = await openStorage(config);
+  const secrets = await makeKeys(opened, keys);
+  await opened.close();
+  const servers: BenchServer[] = [];
+  return {
+    ...{ env, token, secrets },
+    async serve(more = {}, args = []) {
+      const server = await startProcess(BIN, ["serve", ...args], { ...env, ...more }, NODE_ARGS);
+      servers.push(server);
+      return server;
+    },
+    async stop() {
+      await Promise.all(servers.map((server) => server.stop()));
+      await Promise.all([postgres.stop(), redis.stop()]);
+    },
+  };
+}
+
+/** Verifies each secret once, so that the server keeps it. */
+export async function warm(server: BenchServer, token: string, secrets: readonly string[]): Promise<void> {
+  const { verifier } = connect(server.url, token);
+  for (let from = 0; from < secrets.length; from += 100) {
+    await verifier.batchVerify({ requests: secrets.slice(from, from + 100).map((secret) => ({ secret })) });
+  }
+}
+
+/** The body of a gRPC `Verify`. */
+export function frame(secret: string): Buffer {
+  const request = create(VerifyRequestSchema, { secret, method: "/orders.v1.Orders/Place" });
+  const message = toBinary(VerifyRequestSchema, request);
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}

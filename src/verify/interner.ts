@@ -1,0 +1,16 @@
+/** Different lists that are remembered; beyond it all are forgotten, which costs memory and nothing else. */
+const MOST_LISTS = 10_000;
+
+/** Lets equal lists be one: most keys of an owner have the same scopes. */
+export class Interner {
+  readonly #known = new Map<string, readonly string[]>();
+
+  share(list: readonly string[]): readonly string[] {
+    const name = list.join("\0");
+    const known = this.#known.get(name);
+    if (known !== undefined && known.length === list.length) return known;
+    if (this.#known.size >= MOST_LISTS) this.#known.clear();
+    this.#known.set(name, list);
+    return list;
+  }
+}
