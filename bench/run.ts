@@ -1,10 +1,8 @@
 /** `npm run bench [id…]`: answers the questions, all of them by default, one after the other, on servers of its own. */
-import { readdirSync } from "node:fs";
 import { answer, type Bench } from "./harness/bench.ts";
+import { writeTable } from "./harness/table.ts";
 
-const known = readdirSync(import.meta.dirname)
-  .map((file) => /^([a-z]+\d*)\.ts$/.exec(file)?.[1] ?? "run")
-  .filter((id) => id !== "run");
+const known = ["s1", "s2", "s3", "s6", "s7", "s8", "s9", "s10", "revocation", "overload", "abuse", "alternatives"];
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : known;
 const unknown = wanted.filter((id) => !known.includes(id));
 if (unknown.length > 0) {
@@ -15,3 +13,4 @@ for (const id of wanted) {
   const { bench }: { readonly bench: Bench } = await import(`./${id}.ts`);
   await answer(bench);
 }
+writeTable();

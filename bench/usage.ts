@@ -30,8 +30,8 @@ const DAY_MS = 86_400_000;
 const RESULTS = new URL("./results/usage.json", import.meta.url);
 const WITHOUT_COUNTING: Mutation = {
   file: "src/usage/recorder.ts",
-  find: "  record(use: Use): void {\n",
-  replace: "  record(use: Use): void {\n    if (use !== undefined) return;\n",
+  find: "  record(use: Use, like?: Countable): void {\n",
+  replace: "  record(use: Use, like?: Countable): void {\n    if (use !== undefined) return;\n",
 };
 
 const { DATABASE_URL = "", REDIS_URL = "" } = process.env;

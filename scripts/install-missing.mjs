@@ -35,7 +35,8 @@ function fail(message) {
 }
 
 const locked = packagesOf("package-lock.json");
-if (!isInstalled(locked)) {
+const justInstalled = !isInstalled(locked);
+if (justInstalled) {
   console.log("installing dependencies (about 600 MB, once) …");
   const command = ["npm", locked ? "ci" : "install", "--loglevel=error", ...(needsTools ? ["--include=dev"] : [])];
   // npm is a .cmd file on Windows, which only a shell starts; no argument here needs quoting.
@@ -51,4 +52,10 @@ if (nodeIsOld && !existsSync(join(root, "node_modules/.bin/node"))) {
     `this is Node ${process.versions.node}, and npm was not allowed to install the repository's own; ` +
       "install Node 22.18 or newer, or run `npm rebuild node --ignore-scripts=false`",
   );
+}
+if (justInstalled) {
+  // Without it a first start makes the database itself, which takes seconds longer: nothing to fail for.
+  const node = nodeIsOld ? join(root, "node_modules/.bin/node") : process.execPath;
+  console.log("making the database that first starts copy …");
+  spawnSync(node, [join(root, "scripts/make-template.ts")], { cwd: root, stdio: "ignore" });
 }

@@ -22,13 +22,16 @@ export interface BenchPlace {
   /** Of an administrator. */
   readonly token: string;
   readonly secrets: readonly string[];
+  /** The file with Postgres' log. */
+  readonly postgresLog: string;
   /** A server with everything on; its log goes to where logs cost what they cost. */
   serve(env?: Readonly<Record<string, string>>, args?: readonly string[]): Promise<BenchServer>;
   stop(): Promise<void>;
 }
 
-export async function openPlace(keys: number): Promise<BenchPlace> {
-  const [postgres, redis] = await Promise.all([startPostgresServer(DURABLE), startRedisServer()]);
+/** `settings`: further ones of Postgres. */
+export async function openPlace(keys: number, settings: Readonly<Record<string, string>> = {}): Promise<BenchPlace> {
+  const [postgres, redis] = await Promise.all([startPostgresServer({ ...DURABLE, settings }), startRedisServer()]);
   const env = {
     ...{ DATABASE_URL: postgres.url, REDIS_URL: redis.url, CLAVIGER_LISTEN: "127.0.0.1:0" },
     CLAVIGER_ROOT_SECRETS: Buffer.alloc(32).toString("base64"),
@@ -40,7 +43,7 @@ export async function openPlace(keys: number): Promise<BenchPlace> {
   await opened.close();
   const servers: BenchServer[] = [];
   return {
-    ...{ env, token, secrets },
+    ...{ env, token, secrets, postgresLog: postgres.logFile },
     async serve(more = {}, args = []) {
       const server = await startProcess(BIN, ["serve", ...args], { ...env, ...more }, NODE_ARGS);
       servers.push(server);

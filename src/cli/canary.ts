@@ -7,7 +7,7 @@ import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Canary, CanaryRound } from "../server/canary.ts";
 import { exitCodeOfCall } from "./call-error.ts";
-import { CliError, usageError } from "./cli-error.ts";
+import { CliError } from "./cli-error.ts";
 import { type Connection, withConnection } from "./connection.ts";
 import { parseDuration } from "./duration.ts";
 import { addExamples } from "./examples.ts";
@@ -80,11 +80,13 @@ async function run(
 ): Promise<void> {
   const { Canary } = await import("../server/canary.ts");
   const { monotonicMs } = await import("../server/clock.ts");
+  const { acceptsAt } = await import("../server/process-name.ts");
   const stop = new AbortController();
   const hangUp = new AbortController();
   stopSignal(shell).then(() => stop.abort());
   const own = server.named ?? "the server";
-  const nodeAt = await createNodes(shell, options, hangUp.signal);
+  const token = await readToken(shell.environment);
+  const nodeAt = createNodes(token, options, hangUp.signal);
   const list = await openList(shell, options, own);
   const isOwn = (url: string) => url === own && options.node.length === 0;
   let management = server.connection.management;
@@ -97,6 +99,7 @@ async function run(
     },
     revoke: async (keyId) => void (await management.revokeKey({ keyId })),
     async isAccepted(url, secret) {
+      if (url.includes("#")) return acceptsAt(url, { token, secret, timeoutMs: options.timeout });
       const { verifier } = isOwn(url) ? server.connection : nodeAt(url);
       return (await verifier.verify({ secret })).verdict === Verdict.VALID;
     },
@@ -105,7 +108,8 @@ async function run(
   const chooseNodes = async () => {
     const nodes = await list.list();
     const [first] = nodes;
-    if (server.named === undefined && first !== undefined && !isOwn(first)) management = nodeAt(first).management;
+    const [address] = first?.split("#") ?? [];
+    if (server.named === undefined && address !== undefined && !isOwn(address)) management = nodeAt(address).management;
     return nodes;
   };
   let metrics: { close(): Promise<void> } | undefined;
@@ -161,12 +165,13 @@ async function openList(shell: Shell, options: CanaryOptions, own: string): Prom
   if (`${DATABASE_URL}${DATABASE_URL_FILE}`.trim() === "") return { list: async () => [own], close };
   const config = await readConfig(shell, {});
   const { openNodes } = await import("../server/nodes.ts");
+  const { nameProcesses } = await import("../server/process-name.ts");
   const nodes = await openNodes(config);
   return {
     async list() {
       const live = (await nodes.list()).filter(({ state }) => state === "live");
       if (live.length === 0) throw noneLive();
-      return distinct(live.map(({ address }) => address));
+      return nameProcesses(live);
     },
     close: () => nodes.close(),
   };
@@ -177,20 +182,12 @@ function noneLive(): CliError {
   return new CliError({ message, exitCode: EXIT.undecided, code: "UNAVAILABLE" });
 }
 
-async function distinct(addresses: readonly string[]): Promise<readonly string[]> {
-  const { unclearAddresses } = await import("../server/canary.ts");
-  const [unclear] = unclearAddresses(addresses);
-  if (unclear === undefined) return addresses;
-  throw usageError(`the database does not say where each node is reached (${unclear}): name each of them by --node`);
-}
-
 /** Clients of the nodes, one connection each, with the caller's credential. */
-async function createNodes(
-  shell: Shell,
+function createNodes(
+  token: string | undefined,
   { timeout }: CanaryOptions,
   signal: AbortSignal,
-): Promise<(url: string) => Node> {
-  const token = await readToken(shell.environment);
+): (url: string) => Node {
   const nodes = new Map<string, Node>();
   return (url) => {
     const known = nodes.get(url);

@@ -1,16 +1,9 @@
-import { fileURLToPath } from "node:url";
-import { sql } from "drizzle-orm";
-import { readMigrationFiles } from "drizzle-orm/migrator";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate as migratePostgres } from "drizzle-orm/node-postgres/migrator";
-import type { PgliteDatabase } from "drizzle-orm/pglite";
-import { migrate as migratePglite } from "drizzle-orm/pglite/migrator";
 import pg from "pg";
 import { translateError } from "./errors.ts";
+import { FOLDER, isCurrent } from "./migrations.ts";
 import { canServeAsRole, grantServiceRole } from "./service-role.ts";
-import type { Database } from "./storage.ts";
-
-const FOLDER = { migrationsFolder: fileURLToPath(new URL("../../migrations", import.meta.url)) };
 
 /** `clav` in ASCII: any number that no other advisory lock of the database uses. */
 const LOCK = 0x636c6176;
@@ -43,25 +36,4 @@ export async function migrate(options: { readonly databaseUrl: string }): Promis
   } finally {
     await client.end();
   }
-}
-
-/** The same for the embedded Postgres, whose folder one process holds. */
-export async function migrateEmbedded(database: Database): Promise<void> {
-  if (await isCurrent(database)) return;
-  await migratePglite(database as PgliteDatabase, FOLDER);
-  await grantServiceRole(database);
-}
-
-/** How many migrations this version of Claviger knows. */
-export function migrationCount(): number {
-  return readMigrationFiles(FOLDER).length;
-}
-
-async function isCurrent(database: Database): Promise<boolean> {
-  const table = sql`to_regclass('drizzle.__drizzle_migrations')`;
-  const [known] = await database.select({ exists: sql<boolean>`t is not null` }).from(sql`${table} as t`);
-  if (known?.exists !== true) return false;
-  const done = await database.select({ time: sql<string>`created_at::text` }).from(sql`drizzle.__drizzle_migrations`);
-  const newest = Math.max(0, ...readMigrationFiles(FOLDER).map((migration) => migration.folderMillis));
-  return done.some(({ time }) => Number(time) >= newest);
 }

@@ -15,6 +15,8 @@ import { RequestIds } from "./request-ids.ts";
 
 const OWN_PACKAGE = "claviger.v1.";
 export const REQUEST_ID_HEADER = "x-request-id";
+/** Whoever sends it, with anything, is told the epoch of the process that answers: several may share an address. */
+export const PROCESS_HEADER = "x-claviger-process";
 
 export interface GateOptions {
   /** Verifies a caller's own secret, on the way to a method. */
@@ -114,10 +116,11 @@ export class Gate {
 }
 
 /** The gate as Connect's router has it. */
-export function createRequestGate(gate: Gate): (context: HandlerContext) => Promise<void> {
+export function createRequestGate(gate: Gate, epoch: string): (context: HandlerContext) => Promise<void> {
   return async ({ service, method, values, requestHeader, responseHeader }) => {
     const call = callOf(values);
     responseHeader.set(REQUEST_ID_HEADER, gate.enter(call, requestHeader.get(REQUEST_ID_HEADER)));
+    if (requestHeader.has(PROCESS_HEADER)) responseHeader.set(PROCESS_HEADER, epoch);
     if (!service.typeName.startsWith(OWN_PACKAGE)) return;
     const authorization = requestHeader.get("authorization");
     await gate.admit({ method: `${service.typeName}/${method.name}`, call, authorization });

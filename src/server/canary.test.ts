@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Canary, type CanaryPorts, unclearAddresses } from "./canary.ts";
+import { Canary, type CanaryPorts } from "./canary.ts";
 
 function canaryOn(nodes: Readonly<Record<string, "obeys" | "deaf" | "away">>) {
   const revoked = new Set<string>();
@@ -85,15 +85,3 @@ function ports(): CanaryPorts {
     monotonicMs: () => 0,
   };
 }
-
-describe("addresses that nodes have registered", () => {
-  it("are unclear where they are a wildcard, or another node's too, and clear otherwise", () => {
-    const clear = ["http://10.0.0.1:4640", "http://10.0.0.2:4640", "http://[::1]:4640"];
-    expect([...unclearAddresses(clear)]).toEqual([]);
-    expect([...unclearAddresses([...clear, "http://0.0.0.0:4640", "http://[::]:1", "http://10.0.0.1:4640"])]).toEqual([
-      "http://0.0.0.0:4640",
-      "http://[::]:1",
-      "http://10.0.0.1:4640",
-    ]);
-  });
-});

@@ -8,16 +8,6 @@ export interface CanaryPorts {
   readonly monotonicMs: () => number;
 }
 
-/**
- * Addresses that may lead elsewhere than to the node that registered them: a node registers where it listens, and
- * `0.0.0.0` is whoever asks. What answers there says nothing of that node.
- */
-export function unclearAddresses(addresses: readonly string[]): ReadonlySet<string> {
-  const isUnclear = (address: string, index: number) =>
-    /^https?:\/\/(0\.0\.0\.0|\[::\])(:|$)/.test(address) || addresses.indexOf(address) !== index;
-  return new Set(addresses.filter(isUnclear));
-}
-
 /** What one round came to. Durations in milliseconds. */
 export interface CanaryRound {
   readonly createMs: number;

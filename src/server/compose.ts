@@ -26,8 +26,9 @@ import { createMetricsHandler, type MetricsText } from "../transport/metrics-han
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
 import { createStreamRouter } from "../transport/stream-router.ts";
+import { TurnWatch } from "../transport/turn-watch.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
-import { systemClocks } from "./clock.ts";
+import { monotonicMs, systemClocks } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import type { ServerLog } from "./logger.ts";
 import type { OpenRevocation } from "./open-revocation.ts";
@@ -76,7 +77,7 @@ export function compose(parts: Parts & Gates): {
   const gate = new Gate({ ...calls, verifier, users, random: systemRandom, verifyAccess: config.verifyAccess });
   const validate = createValidate();
   const router = createConnectRouter({
-    requestGate: createRequestGate(gate),
+    requestGate: createRequestGate(gate, revocation.epoch),
     // Outermost first. Off comes before invalid.
     interceptors: [
       createCallInterceptor(calls),
@@ -95,8 +96,14 @@ export function compose(parts: Parts & Gates): {
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
+  const watch = new TurnWatch({ ...policy, monotonicMs });
+  const isOverloaded = () => watch.isOver() || port.openCalls > policy.mostOpenCalls;
   const handler = createConnectHandler({
-    ...{ router, ...policy, onError },
+    ...{ router, ...policy, onError, isOverloaded },
+    onOverloaded: (method, call, error) => {
+      callLog.begin(call);
+      callLog.refused(method, call, error);
+    },
     onAnswer: (method, call) => callLog.unread(method, call),
   });
   const serve = createMetricsHandler(metrics, handler);
@@ -106,7 +113,7 @@ export function compose(parts: Parts & Gates): {
   });
   const port = createPort({
     ...{ ...config.listen, onError, handler: serve },
-    streams: createFastLane({ ...policy, method, route: createStreamRouter({ serve, resume: handler }) }),
+    streams: createFastLane({ ...policy, method, isOverloaded, route: createStreamRouter({ serve, resume: handler }) }),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
   });
   return { port, health, deps };

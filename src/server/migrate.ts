@@ -1,4 +1,4 @@
-import { migrationCount } from "../postgres/migrate.ts";
+import { migrationCount } from "../postgres/migrations.ts";
 import type { ServerConfig } from "./config.ts";
 import { openStorage } from "./open-storage.ts";
 

@@ -1,8 +1,6 @@
 import type { Logger } from "pino";
 import type { Keyring } from "../keys/keyring.ts";
 import { readClusterId } from "../postgres/revisions.ts";
-import { RedisBus } from "../redis/redis-bus.ts";
-import { RedisRevocationSet } from "../redis/revocation-set.ts";
 import type { ChangeBus } from "../revocation/change-bus.ts";
 import { InProcessBus } from "../revocation/in-process-bus.ts";
 import type { RevocationSetStore } from "../revocation/revocation-set-store.ts";
@@ -29,6 +27,8 @@ export async function openBus(parts: {
     const bus = new InProcessBus();
     return { bus, set: undefined, close: () => bus.close() };
   }
+  const { RedisBus } = await import("../redis/redis-bus.ts");
+  const { RedisRevocationSet } = await import("../redis/revocation-set.ts");
   const options = {
     address: config.redis,
     clusterId: await opened.storage.read(readClusterId),

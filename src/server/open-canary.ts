@@ -1,14 +1,12 @@
-import { createClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
-import { KeyVerifier, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { SystemCaller } from "../access/caller.ts";
 import type { Secret } from "../keys/secret.ts";
 import { createKey } from "../manage/create-key.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { revokeKey } from "../manage/revoke-key.ts";
 import { listVerifiers } from "../postgres/verifier-list.ts";
-import { Canary, unclearAddresses } from "./canary.ts";
+import { Canary } from "./canary.ts";
 import { monotonicMs } from "./clock.ts";
+import { acceptsAt, nameProcesses } from "./process-name.ts";
 
 const SELF: SystemCaller = { kind: "system", address: "", requestId: "canary" };
 const TTL_MS = 24 * 60 * 60 * 1000;
@@ -22,7 +20,6 @@ export interface OpenCanary {
 
 /** The canary inside a server: it manages keys as the operator, and verifies over the network as any agent does. */
 export function openCanary(deps: ManageDeps): OpenCanary {
-  let unclear: ReadonlySet<string> = new Set();
   let credential: { readonly secret: Secret; readonly untilMs: number } | undefined;
 
   async function mint(displayName: string, scopes: readonly string[]) {
@@ -51,19 +48,7 @@ export function openCanary(deps: ManageDeps): OpenCanary {
       return { keyId: view.key.id, secret: secret.reveal() };
     },
     revoke: async (keyId) => void (await revokeKey(deps, SELF, { keyId, reason: "no_longer_used", note: "canary" })),
-    async isAccepted(node, secret) {
-      // Else each server would ask itself, and find that everybody obeys.
-      if (unclear.has(node)) throw new Error(`${node} may be another node: have each listen on an address of its own`);
-      const sessionManager = new Http2SessionManager(node);
-      try {
-        const verifier = createClient(KeyVerifier, createGrpcTransport({ baseUrl: node, sessionManager }));
-        const headers = { authorization: `Bearer ${await token()}` };
-        const answer = await verifier.verify({ secret }, { headers, timeoutMs: TIMEOUT_MS });
-        return answer.verdict === Verdict.VALID;
-      } finally {
-        sessionManager.abort();
-      }
-    },
+    isAccepted: async (node, secret) => acceptsAt(node, { token: await token(), secret, timeoutMs: TIMEOUT_MS }),
     monotonicMs,
   });
 
@@ -72,8 +57,7 @@ export function openCanary(deps: ManageDeps): OpenCanary {
     async round() {
       try {
         const rows = await deps.storage.read(listVerifiers);
-        const nodes = rows.filter((row) => !row.isCollected && row.silentMs < row.termMs).map((row) => row.address);
-        unclear = unclearAddresses(nodes);
+        const nodes = nameProcesses(rows.filter((row) => !row.isCollected && row.silentMs < row.termMs));
         const { stillAccepting, undecided, revokeMs, failures } = await canary.round(nodes);
         const found = { event: "canary", revokeMs: Math.round(revokeMs), stillAccepting, undecided };
         if (stillAccepting.length > 0) deps.log.error(found, "a node accepts a key that was revoked");

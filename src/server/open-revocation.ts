@@ -32,6 +32,8 @@ export interface RevocationParts {
 
 /** This process as a verifier and as a revoker. */
 export interface OpenRevocation {
+  /** Names this process. */
+  readonly epoch: string;
   readonly verifier: Verifier;
   readonly revoker: Revoker;
   readonly cache: SecretCache;
@@ -96,9 +98,9 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   const currentMarker = () => storage.read(readSetMarker);
 
   return {
-    ...{ cache, feed, keeper },
+    ...{ epoch, cache, feed, keeper },
     verifier: new Verifier({
-      ...{ keyring, cache, onLoss, mostReads: policy.mostReads },
+      ...{ ...policy, keyring, cache, onLoss, monotonicMs: clocks.monotonicMs },
       find: (digests) => opened.misses.read((database) => findByDigests(database, digests)),
       appliedRevision: () => feed.appliedRevision,
     }),

@@ -1,9 +1,7 @@
 import { sql } from "drizzle-orm";
 import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
 import type { Secret } from "../keys/secret.ts";
-import { migrate, migrateEmbedded } from "../postgres/migrate.ts";
-import { openPglite } from "../postgres/pglite-connection.ts";
-import { connectPostgres, type PostgresOptions } from "../postgres/postgres-connection.ts";
+import type { PostgresOptions } from "../postgres/postgres-connection.ts";
 import { verifier } from "../postgres/schema.ts";
 import { countLiveUnderOtherRoots } from "../postgres/secrets.ts";
 import { SERVICE_ROLE } from "../postgres/service-role.ts";
@@ -11,6 +9,7 @@ import { Storage } from "../postgres/storage.ts";
 import { parseRootSecrets, type ServerConfig } from "./config.ts";
 import { ensureDatabase } from "./create-database.ts";
 import { holdDataFolder } from "./data-folder.ts";
+import { adopt } from "./database-template.ts";
 import { systemRandom } from "./random.ts";
 import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
 import { StartupError } from "./startup-error.ts";
@@ -49,6 +48,11 @@ export async function openStorage(config: ServerConfig): Promise<OpenStorage> {
 async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStorage> {
   const { policy, rootSecrets } = config;
   if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
+  // What the other kind of storage is made of is not loaded: that takes as long as opening it.
+  const [{ migrate }, { connectPostgres }] = await Promise.all([
+    import("../postgres/migrate.ts"),
+    import("../postgres/postgres-connection.ts"),
+  ]);
   const migrated = await migrate({ databaseUrl: url.reveal() }).catch((error: unknown) => {
     throw unreachable(url, error);
   });
@@ -79,9 +83,14 @@ async function openEmbedded(config: ServerConfig, path: string): Promise<OpenSto
   try {
     const rootSecrets = config.rootSecrets ?? (await readOrMakeRootSecrets(folder.rootSecretsFile, systemRandom));
     const roots = deriveRoots(rootSecrets);
-    await ensureDatabase(folder.databaseFolder);
+    const [{ migrateEmbedded }, { openPglite }] = await Promise.all([
+      import("../postgres/migrate-embedded.ts"),
+      import("../postgres/pglite-connection.ts"),
+      ensureDatabase(folder.databaseFolder),
+    ]);
     const connection = await openPglite(folder.databaseFolder);
     await migrateEmbedded(connection.database);
+    await adopt(connection.database);
     await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
     // The folder's lock says that nobody else runs: what a killed process has left would only be waited for.
     await connection.database.delete(verifier);

@@ -2,7 +2,6 @@ import type { Logger } from "pino";
 import { readClusterId } from "../postgres/revisions.ts";
 import { appendUsage, dropPartitions, makePartitions } from "../postgres/usage-ledger.ts";
 import { readCharged } from "../postgres/usage-query.ts";
-import { RedisLimiter } from "../redis/limiter.ts";
 import { Charges } from "../usage/charges.ts";
 import { UsageFlusher } from "../usage/flusher.ts";
 import { foldLedger } from "../usage/fold.ts";
@@ -82,6 +81,7 @@ async function openLimiter({ config, opened }: { readonly config: ServerConfig; 
   const { policy } = config;
   const charged = (keyId: string, day: Date) => opened.storage.read((database) => readCharged(database, keyId, day));
   if (config.redis !== undefined) {
+    const { RedisLimiter } = await import("../redis/limiter.ts");
     const clusterId = await opened.storage.read(readClusterId);
     const address = config.redis;
     return new RedisLimiter({

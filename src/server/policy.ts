@@ -27,8 +27,16 @@ export const DEFAULT_POLICY = {
   cacheEntries: 100_000,
   /** After this long a kept secret is read again, whatever it says. */
   cacheEntryMs: 5 * MINUTE,
-  /** Secrets that are read at once: ten batches of a hundred, which one round trip each answers. */
-  mostReads: 1000,
+  /** Secrets that are read at once: two full batches, or what a restart brings in a tenth of a second. */
+  mostReads: 200,
+  /** … and where there have been more than so many for so long: no burst, but more than the database reads. */
+  standingReads: 50,
+  standingReadsMs: 100,
+  /** How long calls may go on coming in at once, beyond so many; what comes later only waits, and is refused. */
+  mostTurnMs: 30,
+  leastTurnCalls: 100,
+  /** Calls that are open at once, on all connections: one that its client does not take the answer of holds 45 KB. */
+  mostOpenCalls: 10_000,
   /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */
   missTimeoutMs: 3 * SECOND,
   /** How often the registry is read while somebody waits for acknowledgements. */
@@ -94,6 +102,18 @@ export const DEFAULT_POLICY = {
   maxHeaders: 100,
   /** Calls under way at once on one HTTP/2 connection. */
   maxConcurrentStreams: 128,
+  /** Bytes a second beside calls on one HTTP/2 connection: 3,800 PINGs. */
+  idleBytesPerSecond: 64 * 1024,
+  /** How long an answer may wait for its client to take it. */
+  unreadAnswerMs: 15 * SECOND,
+  /** Calls that a client may take back at once, and then a second: a proxy's timeouts are more than nghttp2's 33. */
+  streamResetBurst: 500,
+  streamResetRate: 200,
+  /** Wrong or empty frames, and refused calls, in the life of one HTTP/2 connection: as Node (26) has them. */
+  maxSessionInvalidFrames: 1000,
+  maxSessionRejectedStreams: 100,
+  /** How long new connections wait from where one was cut off: floods are seen within a twentieth of it. */
+  returnMs: 2 * SECOND,
   /** Connections at once. */
   maxConnections: 10_000,
   /** Deadline of a call whose client sets none, and the longest that a client can set. */

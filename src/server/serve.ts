@@ -2,7 +2,6 @@ import { writeFile } from "node:fs/promises";
 import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
-import { createUserAuthenticator } from "../access/jwt-issuers.ts";
 import { ADMIN_OWNER } from "../access/permissions.ts";
 import { sealPending } from "../audit/seal-pending.ts";
 import { Keyring } from "../keys/keyring.ts";
@@ -159,20 +158,22 @@ async function openVerifier({ config, opened, log }: Parts) {
 /** What decides about callers besides storage: the users' issuers and the feature flag. */
 async function openGates({ config, log }: Parts) {
   const flags = await openFlags({ setting: config.flagsFile, log });
-  const users =
-    config.issuers.length === 0
-      ? undefined
-      : createUserAuthenticator({
-          issuers: config.issuers,
-          grantableScopes: config.policy.userGrantableScopes,
-          clock: systemClock,
-          onWarning: (problem, issuer) => log.warn({ event: "issuer", issuer, problem }, "an issuer has a problem"),
-        });
+  const users = config.issuers.length === 0 ? undefined : await openUsers({ config, log });
   const close = async () => {
     users?.close();
     await flags.close();
   };
   return { flags, users, close };
+}
+
+async function openUsers({ config, log }: Pick<Parts, "config" | "log">) {
+  const { createUserAuthenticator } = await import("../access/jwt-issuers.ts");
+  return createUserAuthenticator({
+    issuers: config.issuers,
+    grantableScopes: config.policy.userGrantableScopes,
+    clock: systemClock,
+    onWarning: (problem, issuer) => log.warn({ event: "issuer", issuer, problem }, "an issuer has a problem"),
+  });
 }
 
 async function announceStart(

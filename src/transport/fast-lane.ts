@@ -8,9 +8,10 @@ import {
 import { Code, ConnectError } from "@connectrpc/connect";
 import { parseTimeout, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { Call } from "../rpc/call.ts";
+import { PROCESS_HEADER } from "../rpc/gate.ts";
 import type { DeadlineLimits } from "./deadline.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
-import { clientGone, deadlineExceeded, explain } from "./router-errors.ts";
+import { clientGone, deadlineExceeded, explain, tooManyAtOnce } from "./router-errors.ts";
 import { stopSending } from "./write-response.ts";
 
 /** A unary method past the router; `VerifyCall` of `rpc/`. */
@@ -34,6 +35,8 @@ export interface FastLaneOptions extends DeadlineLimits {
   readonly method: DirectMethod;
   /** Longest request message. */
   readonly maxMessageBytes: number;
+  /** Whether a call that comes now is refused, as `OVERLOADED`. Default: none is. */
+  readonly isOverloaded?: () => boolean;
   /**
    * Serves what is not plain, as if the lane were not there; with the part of the body that has been read, and whether
    * that is all of it.
@@ -59,7 +62,8 @@ const OK_TRAILERS = { "grpc-status": "0" };
  */
 export function createFastLane(options: FastLaneOptions) {
   const { method, route } = options;
-  const lane = { ...options, addresses: new PeerAddresses() };
+  const { isOverloaded = () => false } = options;
+  const lane = { ...options, addresses: new PeerAddresses(), overloaded: trailersOf(tooManyAtOnce()) };
   const deadlines = new Deadlines();
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     const timeoutMs = isPlain(headers, method.path) ? timeoutOf(headers, options) : undefined;
@@ -68,6 +72,10 @@ export function createFastLane(options: FastLaneOptions) {
       return;
     }
     const exchange = new FastExchange(stream, headers, lane);
+    if (isOverloaded()) {
+      exchange.refuse();
+      return;
+    }
     exchange.begin();
     deadlines.add(exchange, timeoutMs);
   };
@@ -78,6 +86,8 @@ const EXCHANGE = Symbol("exchange");
 
 interface Lane extends FastLaneOptions {
   readonly addresses: PeerAddresses;
+  /** `OVERLOADED`, made once: who has too much to do must not make errors. */
+  readonly overloaded: OutgoingHttpHeaders;
 }
 
 interface LaneStream extends ServerHttp2Stream {
@@ -88,7 +98,7 @@ interface LaneStream extends ServerHttp2Stream {
 class FastExchange {
   readonly #stream: LaneStream;
   readonly #headers: IncomingHttpHeaders;
-  readonly #options: FastLaneOptions;
+  readonly #options: Lane;
   readonly #call: Call;
   readonly #chunks: Buffer[] = [];
   #requestId = "";
@@ -109,6 +119,14 @@ class FastExchange {
 
   get isDone(): boolean {
     return this.#isDone;
+  }
+
+  refuse(): void {
+    const { method, overloaded } = this.#options;
+    this.#requestId = method.enter(this.#call, stringOf(this.#headers["x-request-id"]));
+    method.abandoned(this.#call, tooManyAtOnce(), true);
+    this.#stream.on("error", ignore);
+    this.#endWith(overloaded);
   }
 
   begin(): void {
@@ -209,11 +227,13 @@ class FastExchange {
 
   /** As Trailers-Only: by gRFC A6 a client retries only those. */
   #fail(error: ConnectError): void {
-    if (this.#isDone) return;
+    if (!this.#isDone) this.#endWith(trailersOf(explain(error) ?? error));
+  }
+
+  #endWith(trailers: OutgoingHttpHeaders): void {
     this.#finish();
     if (this.#stream.destroyed || this.#stream.closed) return;
-    const trailers = setTrailerStatus(new Headers(), explain(error) ?? error);
-    this.#stream.respond({ ...this.#responseHeaders(), ...Object.fromEntries(trailers) }, { endStream: true });
+    this.#stream.respond({ ...this.#responseHeaders(), ...trailers }, { endStream: true });
     if (!this.#hasBody) {
       this.#stream.off("data", onData).resume();
       stopSending(this.#stream);
@@ -235,6 +255,10 @@ class FastExchange {
   #responseHeaders(): OutgoingHttpHeaders {
     return { ":status": 200, "content-type": CONTENT_TYPE, "x-request-id": this.#requestId };
   }
+}
+
+function trailersOf(error: ConnectError): OutgoingHttpHeaders {
+  return Object.fromEntries(setTrailerStatus(new Headers(), error));
 }
 
 const WITH_TRAILERS = { waitForTrailers: true };
@@ -294,6 +318,7 @@ function isPlain(headers: IncomingHttpHeaders, path: string): boolean {
     headers[constants.HTTP2_HEADER_METHOD] === "POST" &&
     (type === CONTENT_TYPE || type === "application/grpc") &&
     (encoding === undefined || encoding === "identity") &&
+    headers[PROCESS_HEADER] === undefined &&
     headers.expect === undefined
   );
 }

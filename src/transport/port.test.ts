@@ -19,6 +19,8 @@ const limits: PortLimits = {
   drainMs: 10_000,
 };
 
+const LONGER_THAN_SOCKETS_HOLD = 16 * 1024 * 1024;
+
 const answerVersion: HttpHandler = (req, res) => {
   res.end(`HTTP/${req.httpVersion}`);
 };
@@ -161,6 +163,94 @@ test("an idle HTTP/2 connection is closed, one with a quiet call is not", async 
   expect(await answer).toBe("done");
   await once(busy, "close");
 });
+
+/** Control frames that ask for nothing, until the connection is closed. */
+async function flood(port: number): Promise<void> {
+  const socket = connectTcp(port);
+  socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "latin1");
+  const windowUpdates = Buffer.from("\0\0\x04\x08\0\0\0\0\0\0\0\0\x01".repeat(5000), "latin1");
+  const send = setInterval(() => socket.write(windowUpdates), 5);
+  onTestFinished(() => clearInterval(send));
+  await new Promise<void>((resolve) => socket.resume().once("close", () => resolve()));
+  clearInterval(send);
+}
+
+test("a connection that sends more than its calls need is cut off, and others are not", async () => {
+  const { url, port } = await serve({ idleBytesPerSecond: 1024 });
+  const other = connectHttp2(url);
+  expect(await getHttp2(other)).toBe("HTTP/2.0");
+  await flood(port);
+  expect(await getHttp2(other)).toBe("HTTP/2.0");
+});
+
+test.each([
+  ["a client that reads nothing is cut off once an answer has waited for long", 50, true],
+  ["without the limit, a client that reads nothing is kept", 60_000, false],
+])("%s", async (_, unreadAnswerMs, isCutOff) => {
+  const answered = Promise.withResolvers<void>();
+  const handler: HttpHandler = (req, res) => {
+    res.end(Buffer.alloc(req.url === "/" ? LONGER_THAN_SOCKETS_HOLD : 1));
+    answered.resolve();
+  };
+  const { url, port } = await serve({ handler, unreadAnswerMs });
+  const socket = connectTcp(port);
+  const widest = "\x7f\xff\xff\xff";
+  const settings = `\0\0\x06\x04\0\0\0\0\0\0\x04${widest}`;
+  const windowUpdate = `\0\0\x04\x08\0\0\0\0\0\x7f\0\0\0`;
+  // GET http://x/ by HPACK's static table.
+  const request = "\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01x";
+  socket.write(Buffer.from(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${settings}${windowUpdate}${request}`, "latin1"));
+  await answered.promise;
+  let isGone = false;
+  socket.once("close", () => {
+    isGone = true;
+  });
+  // Only by writing does who does not read learn that the connection is gone.
+  const write = setInterval(() => socket.write("\0\0\0\xfa\0\0\0\0\0", "latin1"), 20);
+  onTestFinished(() => clearInterval(write));
+  if (isCutOff) await vi.waitFor(() => expect(isGone).toBe(true), 10_000);
+  else for (let turn = 0; turn < 50; turn++) await getHttp2(connectHttp2(url), { ":path": "/short" });
+  expect(isGone).toBe(isCutOff);
+});
+
+test("a connection whose calls all have the longest messages is not cut off", async () => {
+  const handler: HttpHandler = (req, res) => void req.resume().once("end", () => res.end("done"));
+  const maxMessageBytes = 64 * 1024;
+  const { url } = await serve({ handler, idleBytesPerSecond: 1024, maxMessageBytes, idleTimeoutMs: 60_000 });
+  const session = connectHttp2(url);
+  const post = () => {
+    const stream = session.request({ ":path": "/", ":method": "POST" });
+    stream.end(Buffer.alloc(maxMessageBytes));
+    return text(stream);
+  };
+  for (let turn = 0; turn < 5; turn++) {
+    expect(new Set(await Promise.all(Array.from({ length: 100 }, post)))).toEqual(new Set(["done"]));
+  }
+  expect(session.destroyed).toBe(false);
+});
+
+test.each([
+  ["waits", 60_000, false],
+  ["does not wait without the limit", 0, true],
+])(
+  "who comes back after a connection of theirs was cut off %s, and open connections do not",
+  async (_, returnMs, isAnswered) => {
+    const { url, port } = await serve({ idleBytesPerSecond: 1024, returnMs });
+    const other = connectHttp2(url);
+    await getHttp2(other);
+    await flood(port);
+    let answered = false;
+    const back = getHttp2(connectHttp2(url)).then(
+      () => {
+        answered = true;
+      },
+      () => undefined,
+    );
+    if (isAnswered) await back;
+    for (let turn = 0; turn < 20; turn++) expect(await getHttp2(other)).toBe("HTTP/2.0");
+    expect(answered).toBe(isAnswered);
+  },
+);
 
 test("a connection that is reset does not disturb the others", async () => {
   const held = heldAnswers();

@@ -4,10 +4,12 @@ import * as http2 from "node:http2";
 import * as net from "node:net";
 import type { HttpHandler } from "./http-messages.ts";
 import { listenError } from "./listen-error.ts";
+import { LOOK_MS, type OpenCalls, SessionGuard } from "./session-guard.ts";
+import { SlowReturn } from "./slow-return.ts";
 import { sniffHttp2 } from "./sniff-http2.ts";
 
-/** What one connection may take. All are required: the numbers live with the server's other policy. */
-export interface PortLimits {
+/** What one connection may take. The numbers live with the server's other policy. */
+export interface PortLimits extends Partial<AbuseLimits> {
   /** Connections open at once; further ones are closed on arrival. */
   readonly maxConnections: number;
   /** HTTP/2 streams open at once on one connection (SETTINGS_MAX_CONCURRENT_STREAMS). */
@@ -31,6 +33,24 @@ export interface PortLimits {
   readonly drainMs: number;
 }
 
+/** Against HTTP/2 clients that cost more than their calls. Without a number there is no such limit, or Node's own. */
+export interface AbuseLimits {
+  /** Longest message of a call: what it may send beside its header list. */
+  readonly maxMessageBytes: number;
+  /** Bytes a second that belong to no call. */
+  readonly idleBytesPerSecond: number;
+  /** Milliseconds that an answer may wait for its client to take it. */
+  readonly unreadAnswerMs: number;
+  /** Calls that a client may take back at once, and every second from then on. */
+  readonly streamResetBurst: number;
+  readonly streamResetRate: number;
+  /** Frames that are wrong or empty, and calls refused before they began, in the life of a connection. */
+  readonly maxSessionInvalidFrames: number;
+  readonly maxSessionRejectedStreams: number;
+  /** Milliseconds that new connections wait from where one was cut off for any of these. */
+  readonly returnMs: number;
+}
+
 export interface PortOptions {
   /** Host name or address to listen on. */
   readonly host: string;
@@ -46,6 +66,8 @@ export interface PortOptions {
 }
 
 export interface Port {
+  /** HTTP/2 calls that are open now, those included whose client does not take the answer. */
+  readonly openCalls: number;
   /** Starts listening. Rejects with an Error that says what to do when the address cannot be had. */
   listen(): Promise<{ readonly host: string; readonly port: number; readonly url: string }>;
   /**
@@ -61,7 +83,8 @@ export function createPort(options: PortOptions): Port {
   const sockets = new Set<net.Socket>();
   const undecided = new Set<net.Socket>();
   const http1 = createHttp1(limits, handler);
-  const h2 = createHttp2(limits, options);
+  const slowReturn = new SlowReturn(limits.returnMs ?? 0);
+  const h2 = createHttp2({ ...options, onAbuse: (address) => slowReturn.note(address) });
 
   const server = net.createServer(
     { noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.idleTimeoutMs },
@@ -74,11 +97,13 @@ export function createPort(options: PortOptions): Port {
     undecided.add(socket);
     socket.once("close", () => sockets.delete(socket));
     socket.on("error", () => {});
-    const isHttp2 = await sniffHttp2(socket, limits.firstByteTimeoutMs);
+    const wait = slowReturn.wait(socket);
+    if (wait !== undefined) await wait;
+    const isHttp2 = socket.destroyed ? undefined : await sniffHttp2(socket, limits.firstByteTimeoutMs);
     undecided.delete(socket);
     if (isHttp2 === undefined || socket.destroyed) return;
     if (isHttp2) {
-      h2.server.emit("connection", socket);
+      h2.take(socket);
     } else {
       http1.server.emit("connection", socket);
       socket.resume();
@@ -99,6 +124,9 @@ export function createPort(options: PortOptions): Port {
 
   return {
     drain,
+    get openCalls() {
+      return h2.calls.count;
+    },
     async listen() {
       try {
         server.listen({ host: options.host, port: options.port });
@@ -151,60 +179,63 @@ function createHttp1(limits: PortLimits, handler: HttpHandler) {
   };
 }
 
-function createHttp2(limits: PortLimits, { handler, streams }: Pick<PortOptions, "handler" | "streams">) {
-  const sessions = new Set<SessionUse>();
+interface Http2Options extends Pick<PortOptions, "handler" | "streams" | "limits"> {
+  /** Told from where a connection was cut off. */
+  readonly onAbuse: (address: string) => void;
+}
+
+function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
+  const guards = new Set<SessionGuard>();
+  const calls: OpenCalls = { count: 0 };
+  const { maxConcurrentStreams, headerListBytes, maxMessageBytes = Number.POSITIVE_INFINITY } = limits;
+  const unbound = { idleBytesPerSecond: Number.POSITIVE_INFINITY, unreadAnswerMs: Number.POSITIVE_INFINITY };
+  const guardLimits = { ...unbound, ...limits, callBytes: headerListBytes + maxMessageBytes + CALL_OVERHEAD_BYTES };
   const server = http2.createServer(
-    {
-      settings: { maxConcurrentStreams: limits.maxConcurrentStreams, maxHeaderListSize: limits.headerListBytes },
-      maxHeaderListPairs: limits.maxHeaders,
-    },
+    { ...nodeLimits(limits), settings: { maxConcurrentStreams, maxHeaderListSize: headerListBytes } },
     streams === undefined ? handler : undefined,
   );
   if (streams !== undefined) server.on("stream", streams);
-  server.on("session", (session) => {
-    const use = new SessionUse(session);
-    sessions.add(use);
-    session.once("close", () => sessions.delete(use));
-  });
-  // Node's own timeout of a session is set anew for each frame, which took 2 % of a verification.
   const sweep = setInterval(() => {
-    for (const use of sessions) use.look();
-  }, limits.idleTimeoutMs / LOOKS);
+    for (const guard of guards) guard.look();
+  }, LOOK_MS);
   sweep.unref();
 
+  function take(socket: net.Socket): void {
+    const { remoteAddress = "" } = socket;
+    server.once("session", (session: http2.ServerHttp2Session) => {
+      const guard = new SessionGuard(session, { socket, calls }, guardLimits);
+      guards.add(guard);
+      let isBroken = false;
+      session.once("error", (error: NodeJS.ErrnoException) => {
+        isBroken = BREACHES.has(error.code);
+      });
+      session.once("close", () => {
+        guards.delete(guard);
+        if (isBroken || guard.isCutOff) onAbuse(remoteAddress);
+      });
+    });
+    server.emit("connection", socket);
+  }
+
   return {
-    server,
+    take,
+    calls,
     drain(): void {
       clearInterval(sweep);
-      for (const { session } of sessions) session.close();
+      for (const { session } of guards) session.close();
     },
   };
 }
 
-/** Looks at a connection to find it idle: as many in a row as there are in the time that it may be. */
-const LOOKS = 4;
+/** Errors by which Node (26) ends a connection for what came in; others say that the client went, or why. */
+const BREACHES = new Set<unknown>(["ERR_HTTP2_ERROR", "ERR_HTTP2_TOO_MANY_INVALID_FRAMES"]);
+/** Frames' heads, and control frames about a call. */
+const CALL_OVERHEAD_BYTES = 4096;
 
-/** Whether a connection has calls, or had some lately. A quiet call is not an idle connection. */
-class SessionUse {
-  readonly session: http2.ServerHttp2Session;
-  #open = 0;
-  #idleLooks = 0;
-
-  constructor(session: http2.ServerHttp2Session) {
-    this.session = session;
-    const onClosed = () => {
-      this.#open -= 1;
-    };
-    session.on("stream", (stream) => {
-      this.#open += 1;
-      this.#idleLooks = 0;
-      stream.on("close", onClosed);
-    });
-  }
-
-  /** TCP keep-alive finds the peers that are gone. */
-  look(): void {
-    this.#idleLooks = this.#open === 0 ? this.#idleLooks + 1 : 0;
-    if (this.#idleLooks > LOOKS) this.session.close();
-  }
+/** Those that Node (26) keeps to by itself. It takes no option that is there but undefined. */
+function nodeLimits(limits: PortLimits): http2.ServerOptions {
+  const { streamResetBurst, streamResetRate, maxSessionInvalidFrames, maxSessionRejectedStreams } = limits;
+  const named = { streamResetBurst, streamResetRate, maxSessionInvalidFrames, maxSessionRejectedStreams };
+  const given = Object.entries({ ...named, maxHeaderListPairs: limits.maxHeaders });
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }

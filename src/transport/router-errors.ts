@@ -72,6 +72,12 @@ export function deadlineExceeded(): ConnectError {
   return explainedError({ code: Code.DeadlineExceeded, reason: "DEADLINE_EXCEEDED", message });
 }
 
+/** More calls came at once than are answered in time. */
+export function tooManyAtOnce(): ConnectError {
+  const message = "more calls came at once than are answered in time. Retry in a moment, or add workers or nodes";
+  return explainedError({ code: Code.Unavailable, reason: "OVERLOADED", message, retryAfterMs: 1000 });
+}
+
 /** The client went away; nobody is told. */
 export function clientGone(cause?: unknown): ConnectError {
   return new ConnectError("the client went away", Code.Canceled, undefined, undefined, cause);

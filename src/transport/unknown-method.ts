@@ -1,23 +1,14 @@
 import { Code } from "@connectrpc/connect";
-import { createAsyncIterable, type UniversalServerResponse } from "@connectrpc/connect/protocol";
-import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
-import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { explainedError } from "./error-info.ts";
+import { refusal } from "./refusal.ts";
 
-/**
- * The answer to a call of a method that no service has: UNIMPLEMENTED, for gRPC and gRPC-Web as Trailers-Only, else as
- * Connect's JSON with HTTP status 404.
- */
+/** The answer to a call of a method that no service has. */
 export function unknownMethod(contentType: string): UniversalServerResponse {
   const error = explainedError({
     code: Code.Unimplemented,
     reason: "NOT_IMPLEMENTED",
     message: "there is no such method; check the path, or use a newer server",
   });
-  if (contentType.startsWith("application/grpc")) {
-    return { status: 200, header: setTrailerStatus(new Headers({ "content-type": contentType }), error) };
-  }
-  const body = errorToJsonBytes(error, undefined);
-  const header = new Headers({ "content-type": "application/json", "content-length": String(body.byteLength) });
-  return { status: 404, header, body: createAsyncIterable([body]) };
+  return refusal(contentType, { error, httpStatus: 404 });
 }

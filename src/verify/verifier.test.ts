@@ -22,7 +22,8 @@ let answer: () => Promise<FoundSecret>;
 
 function verifierWith(onLoss?: LossFallback): Verifier {
   return new Verifier({
-    ...{ keyring, cache, onLoss, mostReads: 3, appliedRevision: () => 7 },
+    ...{ keyring, cache, onLoss, appliedRevision: () => 7, monotonicMs: () => clocks.monotonicMs() },
+    ...{ mostReads: 3, standingReads: 3, standingReadsMs: 100 },
     find: async (digests) => {
       statements.push(digests.map(String));
       const found = await answer();
@@ -77,6 +78,18 @@ describe("a verifier", () => {
     gate.resolve(fakeFound("key_b"));
     expect(await Promise.all([...reading, joined])).toHaveLength(4);
     expect(await verifier.verify(ask("v"))).toMatchObject({ freshness: "authoritative" });
+  });
+
+  it("reads a batch that is larger, if it comes while there is room for one, and refuses it as a whole if not", async () => {
+    const verifier = verifierWith();
+    const gate = Promise.withResolvers<FoundSecret>();
+    answer = () => gate.promise;
+    const batch = verifier.verifyAll(["a", "b", "c", "d", "e"].map(ask));
+    await expect(verifier.verify(ask("f"))).rejects.toMatchObject({ reason: "OVERLOADED" });
+    await expect(verifier.verifyAll([ask("g"), ask("h")])).rejects.toMatchObject({ reason: "OVERLOADED" });
+    gate.resolve(fakeFound("key_a"));
+    expect(await batch).toHaveLength(5);
+    expect(await verifier.verifyAll([ask("f"), ask("g")])).toHaveLength(2);
   });
 
   it("counts reads that nobody may join, as without a lease", async () => {

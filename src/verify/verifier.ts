@@ -3,6 +3,7 @@ import type { Keyring } from "../keys/keyring.ts";
 import type { KnownSecret } from "../keys/known-secret.ts";
 import { BatchedFind, type FindSecrets } from "./batched-find.ts";
 import { type Decision, decide, type Question } from "./decide.ts";
+import { ReadBound, type ReadBoundOptions } from "./read-bound.ts";
 import type { Fill, SecretCache } from "./secret-cache.ts";
 
 /** A presented secret and what is asked about it. */
@@ -30,16 +31,21 @@ export interface LossFallback {
   confirm(known: KnownSecret): Promise<void>;
 }
 
-export interface VerifierOptions {
+export interface VerifierOptions extends ReadBoundOptions {
   readonly keyring: Keyring;
   readonly cache: SecretCache;
   readonly find: FindSecrets;
-  /** Secrets that are read at once at most; further ones end with `OVERLOADED`. */
-  readonly mostReads: number;
   /** The last revision that the cache has applied. */
   readonly appliedRevision: () => number;
   /** Undefined: without a lease and a database nothing is answered. */
   readonly onLoss: LossFallback | undefined;
+}
+
+/** A secret that is not in memory, and whether there was room to read it when it was asked for. */
+interface Wanted {
+  readonly place: string;
+  readonly digest: Buffer;
+  readonly mayRead: boolean;
 }
 
 interface Read {
@@ -52,11 +58,12 @@ export class Verifier {
   readonly #options: VerifierOptions;
   readonly #find: BatchedFind;
   readonly #reads = new Map<string, Read>();
-  #underWay = 0;
+  readonly #bound: ReadBound;
 
   constructor(options: VerifierOptions) {
     this.#options = options;
     this.#find = new BatchedFind(options.find);
+    this.#bound = new ReadBound(options);
   }
 
   /** The answer from memory; undefined if it takes I/O. */
@@ -66,7 +73,11 @@ export class Verifier {
     return found === undefined ? undefined : this.#answer(command, found, "leased");
   }
 
-  async verify(command: VerifyCommand): Promise<Verification> {
+  verify(command: VerifyCommand): Promise<Verification> {
+    return this.#verify(command, this.#bound.hasRoom());
+  }
+
+  async #verify(command: VerifyCommand, mayRead: boolean): Promise<Verification> {
     const { keyring, cache } = this.#options;
     const cached = this.verifyCached(command);
     if (cached !== undefined) return cached;
@@ -75,10 +86,11 @@ export class Verifier {
     const place = cache.placeOf(command.secret);
     const { onLoss } = this.#options;
     const known = onLoss === undefined ? undefined : cache.findUnleased(place);
-    if (onLoss === undefined || known === undefined) return this.#ask(command, place, recognition.digest);
+    const ask = () => this.#ask(command, { place, digest: recognition.digest, mayRead });
+    if (onLoss === undefined || known === undefined) return ask();
     if (!onLoss.isAway()) {
       try {
-        return await this.#ask(command, place, recognition.digest);
+        return await ask();
       } catch (error) {
         if (!onLoss.isAway()) throw error;
       }
@@ -87,25 +99,26 @@ export class Verifier {
     return this.#answer(command, known, "revocation_set");
   }
 
-  /** Decides about each command, in order; rejects as a whole. */
+  /** Decides about each command, in order; rejects as a whole. All may be read if one may. */
   verifyAll(commands: readonly VerifyCommand[]): Promise<Verification[]> {
-    return Promise.all(commands.map((command) => this.verify(command)));
+    const mayRead = this.#bound.hasRoom();
+    return Promise.all(commands.map((command) => this.#verify(command, mayRead)));
   }
 
-  async #ask(command: VerifyCommand, place: string, digest: Buffer): Promise<Verification> {
-    const found = await this.#read(place, digest);
+  async #ask(command: VerifyCommand, wanted: Wanted): Promise<Verification> {
+    const found = await this.#read(wanted);
     return found === undefined ? without("unknown") : this.#answer(command, found, "authoritative");
   }
 
   /** Single flight: joins a read of the same secret that is under way, where its result may still be told (rule R20). */
-  async #read(place: string, digest: Buffer): Promise<KnownSecret | undefined> {
+  async #read({ place, digest, mayRead }: Wanted): Promise<KnownSecret | undefined> {
     const { cache } = this.#options;
     const running = this.#reads.get(place);
     if (running !== undefined && cache.mayJoin(running.fill)) {
       const found = await running.result;
       if (found === undefined || !cache.hasEnded(running.fill, found)) return found;
     }
-    if (this.#underWay >= this.#options.mostReads) throw overloaded(this.#options.mostReads);
+    if (!mayRead) throw overloaded(this.#bound.most);
     const fill = cache.beginFill(place);
     const read = { fill, result: this.#load(fill, digest) };
     this.#reads.set(place, read);
@@ -115,12 +128,12 @@ export class Verifier {
   }
 
   async #load(fill: Fill, digest: Buffer): Promise<KnownSecret | undefined> {
-    this.#underWay += 1;
+    this.#bound.begin();
     try {
       const found = await this.#find.find(digest);
       return found && this.#options.cache.keep(fill, found);
     } finally {
-      this.#underWay -= 1;
+      this.#bound.end();
     }
   }
 

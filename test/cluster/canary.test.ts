@@ -12,9 +12,7 @@ import { type ServerProcess, startServer } from "../support/server-process.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
 /** A node that takes no notice of revocations. */
-const DEAF = [
-  { file: "src/verify/decide.ts", find: 'if (key.revokeTime !== null) return because("revoked");', replace: "" },
-];
+const DEAF = [{ file: "src/verify/decide.ts", find: 'if (key.revokeTime !== null) return "revoked";', replace: "" }];
 
 describeWithPostgres("the canary", () => {
   let database: TestDatabase;
@@ -102,15 +100,23 @@ describeWithPostgres("the canary", () => {
   });
 });
 
-describeWithPostgres("a node that listens on every address", () => {
-  it("is not taken for one that can be reached by it: the canary asks for --node", async () => {
+describeWithPostgres("processes that share an address, or have none of their own", () => {
+  it("are each found, and asked, by the canary", async () => {
     const database = await createTestDatabase();
-    const env = { DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, CLAVIGER_LOG_LEVEL: "silent" };
-    const server = await startServer({ env: { ...env, CLAVIGER_LISTEN: "0.0.0.0:0" } });
+    const settings = { DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET };
+    const env = { ...settings, CLAVIGER_LOG_LEVEL: "silent" };
+    const { secret } = await bootstrapAdmin(await loadConfig(env));
+    const server = await startServer({ env: { ...env, CLAVIGER_LISTEN: "0.0.0.0:0", CLAVIGER_WORKERS: "2" } });
     try {
-      const { code, stderr } = await runProgram(process.execPath, [BIN, "canary", "--rounds", "1"], { env });
-      expect(stderr).toContain("name each of them by --node");
-      expect(code).toBe(2);
+      const words = [BIN, "canary", "--rounds", "1", "--json"];
+      const { code, stdout } = await runProgram(process.execPath, words, {
+        env: { ...env, CLAVIGER_TOKEN: secret.reveal() },
+      });
+      const round = JSON.parse(stdout);
+      expect(round.reached).toHaveLength(2);
+      expect(new Set(round.reached)).toEqual(new Set(round.nodes));
+      expect(round).toMatchObject({ undecided: [], revoked_but_accepted: [] });
+      expect(code).toBe(0);
     } finally {
       await server.stop();
       await database.drop();

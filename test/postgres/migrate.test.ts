@@ -3,7 +3,8 @@ import { drizzle } from "drizzle-orm/postgres-js";
 import { migrate as migrateUnlocked } from "drizzle-orm/postgres-js/migrator";
 import postgres from "postgres";
 import { afterEach, expect, inject, it } from "vitest";
-import { migrate, migrationCount } from "../../src/postgres/migrate.ts";
+import { migrate } from "../../src/postgres/migrate.ts";
+import { migrationCount } from "../../src/postgres/migrations.ts";
 import { createDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
 

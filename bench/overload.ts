@@ -1,0 +1,88 @@
+import { type Bench, rounded } from "./harness/bench.ts";
+import { type BenchPlace, frame, openPlace, warm } from "./harness/claviger.ts";
+import { type Offered, offer } from "./harness/offer.ts";
+import { residentMegabytes } from "./harness/processes.ts";
+
+const KEYS = 200_000;
+const SECONDS = 5;
+/** Of what is found to be the capacity. */
+const QUIET = 0.25;
+const OVERLOAD = 2;
+const CONNECTIONS = 16;
+
+interface Scenario {
+  readonly contentType: string;
+  readonly isWarm: boolean;
+}
+
+const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  "not in memory, past the router": { contentType: "application/grpc+proto", isWarm: false },
+  "in memory, through the router": { contentType: "application/grpc-web+proto", isWarm: true },
+};
+
+export const bench: Bench = {
+  id: "overload",
+  question: "p99 of the calls that are accepted at twice the capacity",
+  reference: "p99 at a quarter of the capacity",
+  goal: 5,
+  async run() {
+    const place = await openPlace(KEYS);
+    const figures: Record<string, unknown> = {};
+    const ratios: number[] = [];
+    for (const [name, scenario] of Object.entries(SCENARIOS)) {
+      const { ratio, ...found } = await overload(place, scenario);
+      ratios.push(ratio);
+      figures[name] = { ratio: rounded(ratio), ...found };
+    }
+    await place.stop();
+    return { ratio: Math.max(...ratios), figures };
+  },
+};
+
+async function overload(place: BenchPlace, { contentType, isWarm }: Scenario) {
+  const server = await place.serve();
+  if (isWarm) await warm(server, place.token, place.secrets.slice(0, 10_000));
+  let used = 0;
+  /** Each secret once where none may be in memory; the same few where all are. */
+  const bodies = (count: number) => {
+    const from = isWarm ? 0 : used;
+    used += count;
+    return Array.from({ length: Math.min(count, 10_000) }, (_, at) =>
+      frame(place.secrets[(from + at) % (isWarm ? 10_000 : KEYS)] as string),
+    );
+  };
+  const send = (perSecond: number, seconds: number) =>
+    offer({
+      ...{ url: server.url, token: place.token, contentType, connections: CONNECTIONS },
+      ...{ perSecond, seconds, bodies: bodies(perSecond * seconds) },
+    });
+  await send(200, 2);
+  const capacity = await findCapacity(send);
+  const quiet = await send(Math.round(capacity * QUIET), SECONDS);
+  const before = residentMegabytes(server.pid);
+  const crowded = await send(Math.round(capacity * OVERLOAD), SECONDS);
+  const after = residentMegabytes(server.pid);
+  await server.stop();
+  return {
+    ratio: crowded.p99Ms / quiet.p99Ms,
+    ...{ capacityPerSecond: rounded(capacity, 0), quiet: describe(quiet), crowded: describe(crowded) },
+    residentMegabytes: { before: rounded(before, 0), after: rounded(after, 0) },
+  };
+}
+
+/** Offers more and more until not all is answered as it comes. */
+async function findCapacity(send: (perSecond: number, seconds: number) => Promise<Offered>): Promise<number> {
+  for (let perSecond = 1000; ; perSecond = Math.round(perSecond * 1.3)) {
+    const { answered, seconds } = await send(perSecond, 1);
+    if (answered / seconds < perSecond * 0.9) return answered / seconds;
+  }
+}
+
+function describe({ answered, refused, seconds, p50Ms, p99Ms }: Offered) {
+  return {
+    answeredPerSecond: rounded(answered / seconds, 0),
+    refusedPerSecond: rounded([...refused.values()].reduce((sum, count) => sum + count, 0) / seconds, 0),
+    refusedWith: Object.fromEntries(refused),
+    ...{ p50Ms: rounded(p50Ms), p99Ms: rounded(p99Ms) },
+  };
+}

@@ -1,0 +1,18 @@
+/** `node scripts/make-template.ts`: makes the database that first starts copy, once for each version of the schema. */
+import { existsSync } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { createDatabase } from "../src/server/create-database.ts";
+import { disown, templateFolder } from "../src/server/database-template.ts";
+
+const folder = templateFolder();
+if (!existsSync(folder)) {
+  await mkdir(dirname(folder), { recursive: true });
+  const unfinished = `${folder}.${process.pid}`;
+  try {
+    await createDatabase(unfinished, disown);
+    await rename(unfinished, folder);
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+}
