@@ -1,8 +1,12 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { alternativesTable } from "./alternatives-table.ts";
 
 const RESULTS = new URL("../results/", import.meta.url);
 const README = new URL("../../README.md", import.meta.url);
-const TABLE = /(<!-- bench -->\n).*?(\n<!-- \/bench -->)/s;
+const TABLES = {
+  bench: { place: /(<!-- bench -->\n).*?(\n<!-- \/bench -->)/s, make: benchTable },
+  alternatives: { place: /(<!-- alternatives -->\n).*?(\n<!-- \/alternatives -->)/s, make: alternativesTable },
+};
 
 interface Result {
   readonly id: string;
@@ -29,7 +33,11 @@ export function benchTable(): string {
 /** README as it is, and as it should be. */
 export function readmeWithTable(): { readonly is: string; readonly should: string } {
   const is = readFileSync(README, "utf8");
-  return { is, should: is.replace(TABLE, (_, before: string, after: string) => before + benchTable() + after) };
+  const should = Object.values(TABLES).reduce(
+    (text, { place, make }) => text.replace(place, (_, before: string, after: string) => before + make() + after),
+    is,
+  );
+  return { is, should };
 }
 
 export function writeTable(): void {

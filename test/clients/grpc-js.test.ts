@@ -130,9 +130,9 @@ describeWithPostgres("a grpc-js client with a retryPolicy, when the database is 
   it("control: does not retry when the refusal is not Trailers-Only", async () => {
     const headersThenTrailers = {
       file: "src/transport/fast-lane.ts",
-      find: "this.#stream.respond({ ...this.#responseHeaders(), ...Object.fromEntries(trailers) }, { endStream: true });",
+      find: "this.#stream.respond({ ...this.#responseHeaders(), ...trailers }, { endStream: true });",
       replace: `this.#stream.respond(this.#responseHeaders(), { waitForTrailers: true });
-      this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(Object.fromEntries(trailers)));
+      this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(trailers));
       this.#stream.end();`,
     };
     const refusal = await withServer([headersThenTrailers], (server) => grpcRefusalOf(callThroughOutage(server)));
