@@ -1,4 +1,4 @@
-import { and, count, desc, eq, gt, inArray, isNull, notInArray, or, sql } from "drizzle-orm";
+import { and, count, desc, eq, gt, inArray, isNull, notInArray, or, type Placeholder, sql } from "drizzle-orm";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import type { KeyRecord, SecretRecord } from "../keys/key.ts";
 import { lastRevision } from "./revisions.ts";
@@ -82,11 +82,42 @@ export async function listSecrets(
 
 /** Looks up digests in one statement; those that are not known are missing from the map, keyed by the digest in hex. */
 export async function findByDigests(database: Database, digests: readonly Buffer[]): Promise<Map<string, FoundSecret>> {
-  const rows = await database
+  return byDigest(await selectFound(database, digests));
+}
+
+/** Digests in one statement up to which it is put together once; larger ones are few. */
+const MOST_PREPARED = 16;
+
+/**
+ * The same, for whoever asks again and again. Drizzle puts a statement together for each number of digests once, not for
+ * each look-up. It has no name: behind a pooler, the next one may be sent on another connection.
+ */
+export function createFindByDigests(): typeof findByDigests {
+  const prepared = new WeakMap<Database, Map<number, ReturnType<typeof prepareFind>>>();
+  return async (database, digests) => {
+    if (digests.length > MOST_PREPARED) return findByDigests(database, digests);
+    const known = prepared.get(database) ?? new Map<number, ReturnType<typeof prepareFind>>();
+    prepared.set(database, known);
+    const find = known.get(digests.length) ?? prepareFind(database, digests.length);
+    known.set(digests.length, find);
+    return byDigest(await find.execute(Object.fromEntries(digests.map((digest, at) => [String(at), digest]))));
+  };
+}
+
+function prepareFind(database: Database, count: number) {
+  const places = Array.from({ length: count }, (_, at) => sql.placeholder(String(at)));
+  return selectFound(database, places).prepare("");
+}
+
+function selectFound(database: Database, digests: readonly (Buffer | Placeholder)[]) {
+  return database
     .select({ digest: secretVersion.digest, key: apiKey, secret: shown, now: databaseTime, revision: lastRevision })
     .from(secretVersion)
     .innerJoin(apiKey, eq(apiKey.id, secretVersion.keyId))
     .where(inArray(secretVersion.digest, [...digests]));
+}
+
+function byDigest(rows: readonly (FoundSecret & { readonly digest: Buffer })[]): Map<string, FoundSecret> {
   return new Map(rows.map(({ digest, ...found }) => [digest.toString("hex"), found]));
 }
 

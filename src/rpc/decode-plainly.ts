@@ -14,7 +14,7 @@ const COST = 0x28;
 
 /**
  * Reads a `VerifyRequest` that begins at `from`, if it is a plain one: known fields, ASCII, lengths and a cost below
- * 16,384. Undefined for any other, and for what is none: protobuf-es reads those. It takes 0.3 µs, protobuf-es 1.2.
+ * 16,384. Undefined for any other, and for what is none: protobuf-es reads those. It takes 0.3 µs, protobuf-es 0.7.
  */
 export function decodePlainly(bytes: Buffer, from: number): PlainRequest | undefined {
   const request: PlainRequest = { secret: "", requiredScopes: [], method: "", clientIp: "" };

@@ -97,7 +97,7 @@ export function compose(parts: Parts & Gates): {
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const watch = new TurnWatch({ ...policy, monotonicMs });
-  const isOverloaded = () => watch.isOver() || port.openCalls > policy.mostOpenCalls;
+  const isOverloaded = (connection: object) => watch.isOver(connection);
   const handler = createConnectHandler({
     ...{ router, ...policy, onError, isOverloaded },
     onOverloaded: (method, call, error) => {

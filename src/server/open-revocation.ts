@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { Keyring } from "../keys/keyring.ts";
 import { readSetMarker, replaceSetMarker, trimFeed } from "../postgres/feed.ts";
 import { createLeaseRegistry } from "../postgres/lease-registry.ts";
-import { findByDigests } from "../postgres/secrets.ts";
+import { createFindByDigests } from "../postgres/secrets.ts";
 import { forgetCollected } from "../postgres/verifiers.ts";
 import { Barrier } from "../revocation/barrier.ts";
 import { Collector } from "../revocation/collector.ts";
@@ -95,13 +95,14 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     ...{ registry, bus, clocks, timers, clockRateError, pollMs: policy.barrierPollMs, pushAgainMs: policy.pushAgainMs },
     giveUpMs: 2 * waitingTime(termMs, clockRateError),
   });
+  const find = createFindByDigests();
   const currentMarker = () => storage.read(readSetMarker);
 
   return {
     ...{ epoch, cache, feed, keeper },
     verifier: new Verifier({
       ...{ ...policy, keyring, cache, onLoss, monotonicMs: clocks.monotonicMs },
-      find: (digests) => opened.misses.read((database) => findByDigests(database, digests)),
+      find: (digests) => opened.misses.read((database) => find(database, digests)),
       appliedRevision: () => feed.appliedRevision,
     }),
     revoker: new Revoker({ bus, barrier, set, clocks, readSetMarker: currentMarker, onBarrier }),

@@ -35,8 +35,6 @@ export const DEFAULT_POLICY = {
   /** How long calls may go on coming in at once, beyond so many; what comes later only waits, and is refused. */
   mostTurnMs: 30,
   leastTurnCalls: 100,
-  /** Calls that are open at once, on all connections: one that its client does not take the answer of holds 45 KB. */
-  mostOpenCalls: 10_000,
   /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */
   missTimeoutMs: 3 * SECOND,
   /** How often the registry is read while somebody waits for acknowledgements. */
@@ -106,6 +104,8 @@ export const DEFAULT_POLICY = {
   idleBytesPerSecond: 64 * 1024,
   /** How long an answer may wait for its client to take it. */
   unreadAnswerMs: 15 * SECOND,
+  /** Calls that may be open on all connections before that is a tenth of a second: an answer that waits holds 45 KB. */
+  mostOpenCalls: 10_000,
   /** Calls that a client may take back at once, and then a second: a proxy's timeouts are more than nghttp2's 33. */
   streamResetBurst: 500,
   streamResetRate: 200,

@@ -24,8 +24,8 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly onError?: (error: unknown, path: string) => void;
   /** Told of every call once its answer begins, also of those that no interceptor saw because they could not be read. */
   readonly onAnswer?: (method: string, call: Call) => void;
-  /** Whether a call that comes now is refused, as `OVERLOADED`; never one that asks for health. Default: none is. */
-  readonly isOverloaded?: () => boolean;
+  /** Whether a call that comes on a connection now is refused, as `OVERLOADED`; never one that asks for health. Default: none is. */
+  readonly isOverloaded?: (connection: object) => boolean;
   /** Told of each call that was. */
   readonly onOverloaded?: (method: string, call: Call, error: ConnectError) => void;
 }
@@ -70,7 +70,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
     const { req } = exchange;
     const contentType = req.headers["content-type"] ?? "";
     if (handler === undefined) return unknownMethod(contentType);
-    if (handler.service.typeName === HEALTH || !isOverloaded()) return call(handler, exchange, body);
+    if (handler.service.typeName === HEALTH || !isOverloaded(connectionOf(req))) return call(handler, exchange, body);
     const error = tooManyAtOnce();
     onOverloaded(`${handler.service.typeName}/${handler.method.name}`, new Call(peerAddressOf(req)), error);
     return refusal(contentType, { error, httpStatus: 503 });
@@ -98,6 +98,10 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
   }
 
   return (req, res, body) => void serve(req, res, body);
+}
+
+function connectionOf(req: HttpRequest): object {
+  return "stream" in req ? (req.stream.session ?? req.stream) : req.socket;
 }
 
 /** The request as Connect wants it; undefined if its authority is missing or malformed. */

@@ -184,15 +184,20 @@ test("a connection that sends more than its calls need is cut off, and others ar
 });
 
 test.each([
-  ["a client that reads nothing is cut off once an answer has waited for long", 50, true],
-  ["without the limit, a client that reads nothing is kept", 60_000, false],
-])("%s", async (_, unreadAnswerMs, isCutOff) => {
+  ["a client that reads nothing is cut off once an answer has waited for long", { unreadAnswerMs: 50 }, true],
+  [
+    "… soon, while more calls are open than may be on all connections",
+    { unreadAnswerMs: 60_000, mostOpenCalls: 0 },
+    true,
+  ],
+  ["without the limit, a client that reads nothing is kept", { unreadAnswerMs: 60_000 }, false],
+])("%s", async (_, limits, isCutOff) => {
   const answered = Promise.withResolvers<void>();
   const handler: HttpHandler = (req, res) => {
     res.end(Buffer.alloc(req.url === "/" ? LONGER_THAN_SOCKETS_HOLD : 1));
     answered.resolve();
   };
-  const { url, port } = await serve({ handler, unreadAnswerMs });
+  const { url, port } = await serve({ handler, ...limits });
   const socket = connectTcp(port);
   const widest = "\x7f\xff\xff\xff";
   const settings = `\0\0\x06\x04\0\0\0\0\0\0\x04${widest}`;

@@ -41,6 +41,8 @@ export interface AbuseLimits {
   readonly idleBytesPerSecond: number;
   /** Milliseconds that an answer may wait for its client to take it. */
   readonly unreadAnswerMs: number;
+  /** Calls open at once, on all connections, beyond which it may wait for a tenth of a second only. */
+  readonly mostOpenCalls: number;
   /** Calls that a client may take back at once, and every second from then on. */
   readonly streamResetBurst: number;
   readonly streamResetRate: number;
@@ -66,8 +68,6 @@ export interface PortOptions {
 }
 
 export interface Port {
-  /** HTTP/2 calls that are open now, those included whose client does not take the answer. */
-  readonly openCalls: number;
   /** Starts listening. Rejects with an Error that says what to do when the address cannot be had. */
   listen(): Promise<{ readonly host: string; readonly port: number; readonly url: string }>;
   /**
@@ -124,9 +124,6 @@ export function createPort(options: PortOptions): Port {
 
   return {
     drain,
-    get openCalls() {
-      return h2.calls.count;
-    },
     async listen() {
       try {
         server.listen({ host: options.host, port: options.port });
@@ -188,7 +185,8 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
   const guards = new Set<SessionGuard>();
   const calls: OpenCalls = { count: 0 };
   const { maxConcurrentStreams, headerListBytes, maxMessageBytes = Number.POSITIVE_INFINITY } = limits;
-  const unbound = { idleBytesPerSecond: Number.POSITIVE_INFINITY, unreadAnswerMs: Number.POSITIVE_INFINITY };
+  const none = Number.POSITIVE_INFINITY;
+  const unbound = { idleBytesPerSecond: none, unreadAnswerMs: none, mostOpenCalls: none };
   const guardLimits = { ...unbound, ...limits, callBytes: headerListBytes + maxMessageBytes + CALL_OVERHEAD_BYTES };
   const server = http2.createServer(
     { ...nodeLimits(limits), settings: { maxConcurrentStreams, maxHeaderListSize: headerListBytes } },
@@ -219,7 +217,6 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
 
   return {
     take,
-    calls,
     drain(): void {
       clearInterval(sweep);
       for (const { session } of guards) session.close();

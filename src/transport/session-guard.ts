@@ -9,8 +9,9 @@ export interface GuardLimits {
   readonly callBytes: number;
   /** Bytes a second that belong to no call: control frames, empty ones, and those that mean nothing. */
   readonly idleBytesPerSecond: number;
-  /** Milliseconds that an answer may wait for its client to take it. */
+  /** Milliseconds that an answer may wait for its client to take it; a tenth of a second while this many calls are open. */
   readonly unreadAnswerMs: number;
+  readonly mostOpenCalls: number;
   /** Milliseconds that a connection without an open call is kept. */
   readonly idleTimeoutMs: number;
 }
@@ -34,6 +35,7 @@ export class SessionGuard {
   readonly session: ServerHttp2Session;
   readonly #socket: Pick<Socket, "bytesRead" | "destroy">;
   readonly #limits: GuardLimits;
+  readonly #calls: OpenCalls;
   /** The calls, each with the number of looks at which its answer was waiting. A quiet call is not an idle connection. */
   readonly #open = new Map<ServerHttp2Stream, number>();
   #idleLooks = 0;
@@ -50,6 +52,7 @@ export class SessionGuard {
     this.session = session;
     this.#socket = socket;
     this.#limits = limits;
+    this.#calls = calls;
     this.#credit = BURST_SECONDS * limits.idleBytesPerSecond;
     const open = this.#open;
     const onClosed = function (this: ServerHttp2Stream) {
@@ -90,12 +93,13 @@ export class SessionGuard {
 
   /** First the call alone: behind a proxy others share its connection. If it stays, nothing at all is being read. */
   #dropUnread(): void {
-    const most = Math.ceil(this.#limits.unreadAnswerMs / LOOK_MS);
+    const { unreadAnswerMs, mostOpenCalls } = this.#limits;
+    const most = this.#calls.count > mostOpenCalls ? 1 : Math.ceil(unreadAnswerMs / LOOK_MS);
     for (const [stream, looks] of this.#open) {
       if (!stream.writableEnded) continue;
       this.#open.set(stream, looks + 1);
-      if (looks === most) stream.close(constants.NGHTTP2_CANCEL);
-      if (looks === 2 * most) this.#cutOff();
+      if (looks >= 2 * most) this.#cutOff();
+      else if (looks >= most) stream.close(constants.NGHTTP2_CANCEL);
     }
   }
 

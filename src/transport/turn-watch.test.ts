@@ -4,7 +4,8 @@ import { TurnWatch } from "./turn-watch.ts";
 it("a call is too late only if its own turn has gone on for too long, and that for bringing calls", async () => {
   let nowMs = 0;
   const watch = new TurnWatch({ monotonicMs: () => nowMs, mostTurnMs: 100, leastTurnCalls: 3 });
-  const bring = (calls: number) => Array.from({ length: calls }, () => watch.isOver());
+  const one = {};
+  const bring = (calls: number, from = one) => Array.from({ length: calls }, () => watch.isOver(from));
   expect(bring(1)).toEqual([false]);
   nowMs += 101;
   expect(bring(4)).toEqual([false, false, true, true]);
@@ -17,4 +18,15 @@ it("a call is too late only if its own turn has gone on for too long, and that f
   await new Promise(setImmediate);
   nowMs += 101;
   expect(bring(4)).toEqual([false, false, false, false]);
+});
+
+it("who brings no more than a fair share is not refused for what another brings", async () => {
+  let nowMs = 0;
+  const watch = new TurnWatch({ monotonicMs: () => nowMs, mostTurnMs: 100, leastTurnCalls: 4 });
+  const [flood, quiet] = [{}, {}];
+  for (let i = 0; i < 5; i++) watch.isOver(flood);
+  nowMs += 101;
+  expect([watch.isOver(flood), watch.isOver(quiet), watch.isOver(quiet), watch.isOver(quiet)]).toEqual([
+    ...[true, false, false, true],
+  ]);
 });

@@ -11,9 +11,11 @@ export interface TurnWatchOptions {
 /**
  * Tells that more calls came at once than are answered in time. Node reads every socket that has something before it
  * does anything else: a call that it comes to late in such a turn has waited as long, and with it everything behind.
+ * Who brought no more than a fair share of what there is time for is not told so: another's flood must not refuse them.
  */
 export class TurnWatch {
   readonly #options: TurnWatchOptions;
+  readonly #callsFrom = new Map<object, number>();
   #beganMs = 0;
   #calls = 0;
 
@@ -21,16 +23,20 @@ export class TurnWatch {
     this.#options = options;
   }
 
-  /** To be asked for each call as it comes. */
-  isOver(): boolean {
+  /** To be asked for each call as it comes, with the connection that it comes on. */
+  isOver(connection: object): boolean {
     const { monotonicMs, mostTurnMs, leastTurnCalls } = this.#options;
     if (this.#calls === 0) {
       this.#beganMs = monotonicMs();
       setImmediate(() => {
         this.#calls = 0;
+        this.#callsFrom.clear();
       });
     }
     this.#calls += 1;
-    return this.#calls > leastTurnCalls && monotonicMs() - this.#beganMs > mostTurnMs;
+    const own = (this.#callsFrom.get(connection) ?? 0) + 1;
+    this.#callsFrom.set(connection, own);
+    if (this.#calls <= leastTurnCalls || own <= leastTurnCalls / this.#callsFrom.size) return false;
+    return monotonicMs() - this.#beganMs > mostTurnMs;
   }
 }
