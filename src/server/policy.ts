@@ -105,7 +105,7 @@ export const DEFAULT_POLICY = {
   /** How long an answer may wait for its client to take it. */
   unreadAnswerMs: 15 * SECOND,
   /** Calls that may be open on all connections before that is a tenth of a second: an answer that waits holds 45 KB. */
-  mostOpenCalls: 10_000,
+  mostOpenCalls: 20_000,
   /** Calls that a client may take back at once, and then a second: a proxy's timeouts are more than nghttp2's 33. */
   streamResetBurst: 500,
   streamResetRate: 200,
