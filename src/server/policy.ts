@@ -27,14 +27,14 @@ export const DEFAULT_POLICY = {
   cacheEntries: 100_000,
   /** After this long a kept secret is read again, whatever it says. */
   cacheEntryMs: 5 * MINUTE,
-  /** Secrets that are read at once: two full batches, or what a restart brings in a tenth of a second. */
-  mostReads: 200,
+  /** Secrets that are read at once: a full batch, or what a restart brings in a twentieth of a second. */
+  mostReads: 100,
   /** … and where there have been more than so many for so long: no burst, but more than the database reads. */
   standingReads: 50,
   standingReadsMs: 100,
   /** How long calls may go on coming in at once, beyond so many; what comes later only waits, and is refused. */
   mostTurnMs: 30,
-  leastTurnCalls: 100,
+  leastTurnCalls: 50,
   /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */
   missTimeoutMs: 3 * SECOND,
   /** How often the registry is read while somebody waits for acknowledgements. */
