@@ -34,7 +34,7 @@ export const DEFAULT_POLICY = {
   standingReadsMs: 100,
   /** How long calls may go on coming in at once, beyond so many; what comes later only waits, and is refused. */
   mostTurnMs: 30,
-  leastTurnCalls: 50,
+  leastTurnCalls: 200,
   /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */
   missTimeoutMs: 3 * SECOND,
   /** How often the registry is read while somebody waits for acknowledgements. */
