@@ -13,7 +13,7 @@ import { type BenchServer, startProcess } from "./processes.ts";
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
 /** As `npm start` starts it. */
 const NODE_ARGS = ["--max-semi-space-size=64"];
-/** As in production but for their own sake: commits reach the disk. */
+/** Commits reach the disk, as in production. */
 const DURABLE = { durable: true };
 
 /** A Postgres, a Redis, keys in them, and a way to serve them; all gone with `stop`. */

@@ -21,6 +21,8 @@ export async function startProcess(
     stdio: ["ignore", "pipe", log],
     env: { ...process.env, ...env },
   });
+  // A bench that fails leaves nothing running.
+  process.once("exit", () => child.kill("SIGKILL"));
   return { url: await addressOf(child), pid: child.pid ?? 0, stop: () => end(child) };
 }
 

@@ -20,7 +20,7 @@ interface Outcome {
 
 /**
  * Writes the one line that every call leaves in the log: names, numbers and ids of known forms, nothing that was sent,
- * and nothing that JSON would have to escape. So it is put together here; pino took four times as long.
+ * and nothing that JSON would have to escape. So it is put together here, past pino, for each verification.
  */
 export class CallLog {
   readonly #options: CallLogOptions;

@@ -48,7 +48,7 @@ export async function openStorage(config: ServerConfig): Promise<OpenStorage> {
 async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStorage> {
   const { policy, rootSecrets } = config;
   if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
-  // What the other kind of storage is made of is not loaded: that takes as long as opening it.
+  // What the other kind of storage is made of is not loaded: a start is mostly loading.
   const [{ migrate }, { connectPostgres }] = await Promise.all([
     import("../postgres/migrate.ts"),
     import("../postgres/postgres-connection.ts"),
