@@ -30,3 +30,14 @@ it("who brings no more than a fair share is not refused for what another brings"
     ...[true, false, false, true],
   ]);
 });
+
+it("what a connection brought in one turn is not held against it in the next", async () => {
+  let nowMs = 0;
+  const watch = new TurnWatch({ monotonicMs: () => nowMs, mostTurnMs: 100, leastTurnCalls: 4 });
+  const [once, flood] = [{}, {}];
+  for (let i = 0; i < 5; i++) watch.isOver(once);
+  await new Promise(setImmediate);
+  for (let i = 0; i < 5; i++) watch.isOver(flood);
+  nowMs += 101;
+  expect(watch.isOver(once)).toBe(false);
+});

@@ -117,6 +117,16 @@ describe("a usage recorder", () => {
     expect(JSON.stringify(recorder.take(10))).not.toContain(secret);
   });
 
+  it("lets nothing grow that was taken, though its method is kept under another spelling", () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
+    recorder.record({ ...use, method: "/a.B/\0" });
+    recorder.record({ ...use, keyId: "key_b" });
+    const taken = recorder.take(1);
+    recorder.record({ ...use, method: "/a.B/\0" });
+    expect(taken).toMatchObject([{ count: 1 }]);
+    expect(recorder.take(10).reduce((sum, { count }) => sum + count, 0)).toBe(2);
+  });
+
   it("keeps a method that Postgres could not store, with U+FFFD for U+0000", () => {
     const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
     recorder.record({ ...use, method: "/a.B/\0" });
