@@ -7,6 +7,7 @@ import { RedisBus } from "../../src/redis/redis-bus.ts";
 import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
 import { describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { pingRedis, type RedisServer, startRedisServer } from "../support/redis-server.ts";
 
 const closing: (() => unknown)[] = [];
@@ -65,8 +66,7 @@ describeWithRedis("a connection to Redis", () => {
   });
 
   it("takes its credentials to nodes of a cluster that are in no URL", async () => {
-    const settings = { "cluster-enabled": "yes", requirepass: "p:w", masterauth: "p:w" };
-    const [seed, owner] = [await startRedisServer({ settings }), await startRedisServer({ settings })];
+    const [seed, owner] = [await startClusterNode(), await startClusterNode()];
     closing.push(
       () => seed.stop(),
       () => owner.stop(),
@@ -83,12 +83,20 @@ describeWithRedis("a connection to Redis", () => {
   });
 });
 
+/** Its cluster bus would by itself be 10,000 above its port, where outgoing connections have theirs. */
+async function startClusterNode(): Promise<RedisServer> {
+  const busPort = String(await freePort());
+  const settings = { "cluster-enabled": "yes", "cluster-port": busPort, requirepass: "p:w", masterauth: "p:w" };
+  return await startRedisServer({ settings });
+}
+
 /** All slots are the second one's. */
 async function joinCluster(seed: RedisServer, owner: RedisServer): Promise<void> {
   const [atSeed, atOwner] = [seed, owner].map(({ url }) => new Redis(url, { password: "p:w" }));
   if (!atSeed || !atOwner) throw new Error("two servers make a cluster");
   await atOwner.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
-  await atOwner.call("CLUSTER", "MEET", "127.0.0.1", String(seed.port));
+  const [, seedBusPort] = (await atSeed.config("GET", "cluster-port")) as string[];
+  await atOwner.call("CLUSTER", "MEET", "127.0.0.1", String(seed.port), String(seedBusPort));
   await eventually(async () => expect(await atSeed.call("CLUSTER", "INFO")).toContain("cluster_state:ok"));
   atSeed.disconnect();
   atOwner.disconnect();
