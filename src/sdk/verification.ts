@@ -1,0 +1,54 @@
+import type { Freshness, Verdict, VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
+
+/** What is asked about a secret, beside whether it is good. */
+export interface Question {
+  /** All must be held by the key. Default: none. At most 64 of at most 128 bytes, without `*`. */
+  readonly scopes?: readonly string[];
+  /** The RPC being authorised, `/package.Service/Method`, for usage. Default: not said. At most 256 bytes. */
+  readonly method?: string;
+  /** IPv4 or IPv6 address of whoever presented the secret; needed for keys with `allowed_cidrs`. Default: not known. */
+  readonly clientIp?: string;
+  /** What to charge against the key's limits if the verdict is valid. Default 1; 0 looks and charges nothing. */
+  readonly cost?: number;
+}
+
+/** What was decided, for one call: it is not to be kept. `claviger.v1.VerifyResponse` has the same, field by field. */
+export interface Verification {
+  readonly verdict: Verdict;
+  /** The key, whenever the secret was genuine, whatever the verdict. */
+  readonly key: VerifiedKey | undefined;
+  /** When the presented secret stops being accepted: the earlier of its expiry and its retirement. */
+  readonly secretExpireTime: Date | undefined;
+  /** When the presented secret retires; set while it is retiring, so that its holder can be told. */
+  readonly retireTime: Date | undefined;
+  /** Which of the scopes that were asked for the key does not hold. */
+  readonly missingScopes: readonly string[];
+  /** Milliseconds after which to ask again, with `RATE_LIMITED` and `QUOTA_EXHAUSTED`. */
+  readonly retryAfterMs: number | undefined;
+  readonly freshness: Freshness;
+  /** The verdict accounts for every change up to here; 0 if it was decided without storage. */
+  readonly revision: number;
+}
+
+/**
+ * Verifies in this process. Whatever it answers was true when it was asked: a key whose revocation has returned before
+ * is never valid. What it cannot decide it refuses; it never fails open.
+ */
+export interface Verifier {
+  /**
+   * Answers from memory where it can, and asks the server otherwise.
+   *
+   * @throws ConnectError `UNAVAILABLE` if it could not be decided, which says nothing about the secret: retry;
+   * `INVALID_ARGUMENT` for a question that breaks a rule; `UNAUTHENTICATED` or `PERMISSION_DENIED` if this verifier's own
+   * token is no good
+   */
+  verify(secret: string, question?: Question): Promise<Verification>;
+  /** The answer from memory; `"ask"` if it takes the server, as for every key with limits: then call `verify`. */
+  verifySync(secret: string, question?: Question): Verification | "ask";
+  /** Whether it may answer from memory at this moment. */
+  readonly fresh: boolean;
+  /** Every change up to here is accounted for; 0 before the first lease. */
+  readonly appliedRevision: number;
+  /** Gives the lease back, sends what was counted, and hangs up. Whatever is asked afterwards is refused. */
+  close(): Promise<void>;
+}
