@@ -8,6 +8,7 @@ import { systemClocks } from "../../src/server/clock.ts";
 import { DEFAULT_POLICY } from "../../src/server/policy.ts";
 import { systemRandom } from "../../src/server/random.ts";
 import { Lease } from "../../src/verify/lease.ts";
+import { createReady } from "../../src/verify/ready-secret.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
 
 const KEYS = Number(process.argv[2]);
@@ -17,9 +18,9 @@ const storage = new Storage({ connect: () => connectPostgres(options), timeoutMs
 const lease = new Lease(systemClocks);
 lease.grant({ monotonicMs: systemClocks.monotonicMs(), wallMs: systemClocks.wallMs() }, 3_600_000);
 const cache = new SecretCache({
-  ...{ lease, clocks: systemClocks, random: systemRandom, describe: describeFound },
-  ...{ capacity: KEYS, maxAgeMs: 3_600_000, clockRateError: DEFAULT_POLICY.clockRateError },
+  ...{ lease, clocks: systemClocks, random: systemRandom, capacity: KEYS, maxAgeMs: 3_600_000 },
 });
+const ready = createReady({ ...DEFAULT_POLICY, describe: describeFound });
 
 function bytes(): number {
   for (let i = 0; i < 3; i++) globalThis.gc?.();
@@ -30,7 +31,7 @@ function bytes(): number {
 async function keep(digests: readonly Buffer[]): Promise<void> {
   const found = await storage.read((database) => findByDigests(database, digests));
   // A place is as long for any secret.
-  for (const [digest, each] of found) cache.keep(cache.beginFill(cache.placeOf(digest)), each);
+  for (const [digest, each] of found) cache.keep(cache.beginFill(cache.placeOf(digest)), ready(each));
 }
 
 const rows = await storage.read((database) =>

@@ -32,6 +32,7 @@ export const METHOD_PERMISSIONS: Readonly<Record<string, Permission | "open">> =
   "claviger.v1.KeyManagement/ListAuditEvents": "claviger:audit.read",
   "claviger.v1.KeyVerifier/Verify": "claviger:verify",
   "claviger.v1.KeyVerifier/BatchVerify": "claviger:verify",
+  "claviger.v1.KeyVerifier/Sync": "claviger:verify",
 };
 
 /** What a user may do, with their own keys. Verifying is for services. */

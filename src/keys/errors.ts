@@ -28,7 +28,9 @@ export type Reason =
   | "NOT_IMPLEMENTED"
   | "DEADLINE_EXCEEDED"
   | "MESSAGE_TOO_LARGE"
-  | "ISSUER_UNAVAILABLE";
+  | "ISSUER_UNAVAILABLE"
+  | "SHUTTING_DOWN"
+  | "STREAM_UNREAD";
 
 /** A request field that breaks its rule, by its path in the request message (`key.scopes[0]`). */
 export interface FieldViolation {

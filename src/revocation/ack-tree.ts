@@ -1,33 +1,79 @@
-/** Somebody who leases from this verifier. */
-export interface Child {
-  /** It has applied every change up to here. */
-  readonly ackedRevision: number;
-  /** Whether the last lease that it was granted may still run; closed or not. */
-  isLeased(): boolean;
+import type { Change } from "../keys/change.ts";
+
+/** Changes of these keys, from the revision after `after` up to `revision`. */
+export interface Span extends Pick<Change, "revision" | "keyIds"> {
+  readonly after: number;
 }
 
-/** What a verifier may acknowledge: the least of what it has applied and of what everybody who leases from it has. */
+/** Somebody who leases from this verifier. */
+export interface Child {
+  /** Tells it of changes that it may be concerned with. */
+  tell(span: Span): void;
+  /** Tells it to drop everything. */
+  reset(): void;
+  /** Everything up to here it has applied, or cannot be answering from before; infinite if nothing is outstanding. */
+  ackedRevision(): number;
+  /** The same of one revision. */
+  hasApplied(revision: number): boolean;
+  /** Whether a lease that it was granted may still run; closed or not. */
+  isLeased(): boolean;
+  /** Whether its stream is gone. */
+  readonly isClosed: boolean;
+}
+
+/** Everybody who leases from this verifier: what is told to all, and what may be acknowledged for all. */
 export class AckTree {
   readonly #children = new Set<Child>();
+  readonly #onProgress: () => void;
+
+  /** `onProgress` is told that a child has applied something, or is gone. */
+  constructor(onProgress: () => void) {
+    this.#onProgress = onProgress;
+  }
 
   /** Counts from the turn in which it is called; call it before anything is granted or answered. */
   add(child: Child): void {
     this.#children.add(child);
   }
 
-  get isLeaf(): boolean {
-    this.#forgetEnded();
-    return this.#children.size === 0;
+  /** How many are attached, or may still hold a lease. */
+  get size(): number {
+    this.#forgetGone();
+    return this.#children.size;
   }
 
+  /** Whether a lease that was granted to any of them may still run. */
+  get isLeased(): boolean {
+    return [...this.#children].some((child) => child.isLeased());
+  }
+
+  tell(span: Span): void {
+    for (const child of this.#children) child.tell(span);
+  }
+
+  reset(): void {
+    for (const child of this.#children) child.reset();
+  }
+
+  progressed(): void {
+    this.#onProgress();
+  }
+
+  /** What may be acknowledged as applied by all: the least of this verifier's own and of what each child has. */
   ackedRevision(appliedRevision: number): number {
-    this.#forgetEnded();
+    this.#forgetGone();
     let least = appliedRevision;
-    for (const child of this.#children) least = Math.min(least, child.ackedRevision);
+    for (const child of this.#children) least = Math.min(least, child.ackedRevision());
     return least;
   }
 
-  #forgetEnded(): void {
-    for (const child of this.#children) if (!child.isLeased()) this.#children.delete(child);
+  /** Whether exactly this revision may be. */
+  hasApplied(revision: number): boolean {
+    for (const child of this.#children) if (!child.hasApplied(revision)) return false;
+    return true;
+  }
+
+  #forgetGone(): void {
+    for (const child of this.#children) if (child.isClosed && !child.isLeased()) this.#children.delete(child);
   }
 }

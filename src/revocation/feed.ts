@@ -13,8 +13,10 @@ export interface FeedOptions {
 /** Applies changes to the cache, as they are pushed and as renewals bring them, and acknowledges what is applied. */
 export class Feed {
   /** Whoever leases from this verifier. */
-  readonly tree = new AckTree();
+  readonly tree = new AckTree(() => this.#payOwed());
   readonly #options: FeedOptions;
+  /** Acknowledgements of pushes that somebody who leases from this verifier has not applied yet, by revision. */
+  readonly #owed = new Map<number, Ack>();
   #identity = "";
   #appliedRevision = 0;
   #newestRevision = 0;
@@ -42,6 +44,8 @@ export class Feed {
   /** A registration with a database begins anew: what was read before it may lack any change (rule R5). */
   restart({ revision, identity }: Pick<Registered, "revision" | "identity">): void {
     this.#options.cache.clear();
+    this.tree.reset();
+    this.#owed.clear();
     this.#identity = identity;
     this.#appliedRevision = revision;
     this.#newestRevision = revision;
@@ -50,19 +54,32 @@ export class Feed {
   /** What a renewal brought: all changes up to `revision` that were not applied yet. */
   applyRenewal(revision: number, keyIds: Change["keyIds"]): void {
     if (keyIds === "all" || keyIds.length > 0) this.#options.cache.apply(keyIds);
+    // Of what was applied meanwhile, by pushes, everybody has been told already.
+    const after = Math.min(this.#appliedRevision, revision - 1);
+    this.tree.tell({ after, revision, keyIds });
     this.#appliedRevision = revision;
     this.#newestRevision = Math.max(this.#newestRevision, revision);
+    this.#payOwed();
   }
 
   /** Applied whatever its place, acknowledged for exactly its revision (rule R7): one that was missed comes by renewal. */
   #applyPush(change: Change): void {
-    const { cache, bus, epoch } = this.#options;
+    const { cache, epoch } = this.#options;
     cache.apply(change.keyIds);
     // Its number means nothing here: whoever waits for it reads of this verifier in the registry.
     if (change.identity !== this.#identity) return;
+    this.tree.tell({ after: change.revision - 1, revision: change.revision, keyIds: change.keyIds });
     if (change.revision === this.#appliedRevision + 1) this.#appliedRevision = change.revision;
     this.#newestRevision = Math.max(this.#newestRevision, change.revision);
-    const ack: Ack = { epoch, revision: change.revision, identity: change.identity };
-    if (this.tree.isLeaf) bus.acknowledge(ack);
+    this.#owed.set(change.revision, { epoch, revision: change.revision, identity: change.identity });
+    this.#payOwed();
+  }
+
+  #payOwed(): void {
+    for (const [revision, ack] of this.#owed) {
+      if (!this.tree.hasApplied(revision)) continue;
+      this.#owed.delete(revision);
+      this.#options.bus.acknowledge(ack);
+    }
   }
 }

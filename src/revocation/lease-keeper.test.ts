@@ -150,15 +150,4 @@ describe("a feed", () => {
     expect(acks).toEqual([2, 1, 2]);
     expect(applied).toEqual(["all", ["key_b"], ["key_a"], ["key_b"]]);
   });
-
-  it("acknowledges no more than those who lease from it, until their leases are over", async () => {
-    const acks: number[] = [];
-    bus.onAck(({ revision }) => acks.push(revision));
-    let isLeased = true;
-    feed.tree.add({ ackedRevision: 0, isLeased: () => isLeased });
-    await bus.push({ revision: 1, identity: "db", keyIds: ["key_a"] });
-    expect([feed.appliedRevision, feed.ackedRevision, acks]).toEqual([1, 0, []]);
-    isLeased = false;
-    expect(feed.ackedRevision).toBe(1);
-  });
 });

@@ -34,6 +34,9 @@ export interface LeaseKeeperOptions extends Registrant {
 /** Renewals per term. Three may fail before the lease runs out. */
 const RENEWALS_PER_TERM = 4;
 
+/** How often it is looked, while leaving, whether the leases of others are over. */
+const LOOKS_PER_TERM = 100;
+
 /** Terms after which an answer is given up for lost, and its connection with it. */
 const PATIENCE_TERMS = 0.5;
 
@@ -78,9 +81,11 @@ export class LeaseKeeper {
     this.#next?.cancel();
   }
 
-  /** Takes the own row away. Call it when nothing is served any more. */
-  leave(): Promise<void> {
-    return this.#options.registry.leave(this.#options.epoch);
+  /** Takes the own row away, once no lease runs that was granted under it. Call it when nothing is served any more. */
+  async leave(): Promise<void> {
+    const { feed, timers, termMs, registry, epoch } = this.#options;
+    while (feed.tree.isLeased) await new Promise<void>((done) => timers.after(termMs / LOOKS_PER_TERM, done));
+    await registry.leave(epoch);
   }
 
   async #turn(): Promise<void> {

@@ -17,18 +17,39 @@ export function createCallInterceptor(options: CallInterceptorOptions): Intercep
   return (next) => async (request) => {
     const call = callOf(request.contextValues);
     const method = `${request.service.typeName}/${request.method.name}`;
+    const refuse = (error: unknown) => {
+      const refusal = presentError(error, log, call.requestId);
+      callLog.refused(method, call, refusal);
+      return refusal;
+    };
     try {
       const response = await next(request);
-      callLog.answered(method, call, response.stream ? undefined : response.message);
+      if (response.stream) {
+        const onEnd = () => callLog.answered(method, call, undefined);
+        return { ...response, message: watched(response.message, { onEnd, refuse }) };
+      }
+      callLog.answered(method, call, response.message);
       return response;
     } catch (error) {
       const about = request.stream ? {} : subjectOf(request.message);
       await recordDenial({ caller: call.caller, method, error, about });
-      const refusal = presentError(error, log, call.requestId);
-      callLog.refused(method, call, refusal);
-      throw refusal;
+      throw refuse(error);
     }
   };
+}
+
+/** A stream has its line once it is over, however that comes. */
+async function* watched<Message>(
+  messages: AsyncIterable<Message>,
+  { onEnd, refuse }: { readonly onEnd: () => void; readonly refuse: (error: unknown) => Error },
+): AsyncGenerator<Message> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw refuse(error);
+  } finally {
+    onEnd();
+  }
 }
 
 /** Denials come after the rules of the request were met, so what is read here has its form. */

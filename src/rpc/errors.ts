@@ -43,6 +43,8 @@ const CODES: Readonly<Record<Reason, Code>> = {
   DEADLINE_EXCEEDED: Code.DeadlineExceeded,
   MESSAGE_TOO_LARGE: Code.ResourceExhausted,
   ISSUER_UNAVAILABLE: Code.Unavailable,
+  SHUTTING_DOWN: Code.Unavailable,
+  STREAM_UNREAD: Code.ResourceExhausted,
 };
 
 /**

@@ -14,6 +14,11 @@ import { presentError } from "./errors.ts";
 import { RequestIds } from "./request-ids.ts";
 
 const OWN_PACKAGE = "claviger.v1.";
+/** What `CLAVIGER_VERIFY_ACCESS=open` opens. */
+const OPENABLE: ReadonlySet<string> = new Set([
+  "claviger.v1.KeyVerifier/Verify",
+  "claviger.v1.KeyVerifier/BatchVerify",
+]);
 export const REQUEST_ID_HEADER = "x-request-id";
 /** Whoever sends it, with anything, is told the epoch of the process that answers: several may share an address. */
 export const PROCESS_HEADER = "x-claviger-process";
@@ -111,7 +116,7 @@ export class Gate {
 
   #permissionOf(method: string): Permission | "open" | undefined {
     const permission = METHOD_PERMISSIONS[method];
-    return permission === "claviger:verify" && this.#options.verifyAccess === "open" ? "open" : permission;
+    return OPENABLE.has(method) && this.#options.verifyAccess === "open" ? "open" : permission;
   }
 }
 

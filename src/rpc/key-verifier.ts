@@ -6,8 +6,12 @@ import type { PlainRequest } from "./decode-plainly.ts";
 import { toResponse } from "./verification-to-proto.ts";
 
 /** `claviger.v1.KeyVerifier`. */
-export function createKeyVerifier(verifier: MeteredVerifier): ServiceImpl<typeof KeyVerifier> {
+export function createKeyVerifier(
+  verifier: MeteredVerifier,
+  sync: ServiceImpl<typeof KeyVerifier>["sync"],
+): ServiceImpl<typeof KeyVerifier> {
   return {
+    sync,
     async verify(request, context) {
       return toResponse(await verifier.verify(toCommand(request), askerOf(callOf(context.values), "router")));
     },

@@ -16,6 +16,7 @@ import { createFeatureInterceptor } from "../rpc/feature-interceptor.ts";
 import { createRequestGate, Gate } from "../rpc/gate.ts";
 import { createKeyManagement } from "../rpc/key-management.ts";
 import { createKeyVerifier } from "../rpc/key-verifier.ts";
+import { SyncStreams } from "../rpc/sync.ts";
 import { createValidate, createValidateInterceptor } from "../rpc/validate.ts";
 import { VerifyCall } from "../rpc/verify-call.ts";
 import { createConnectHandler } from "../transport/connect-adapter.ts";
@@ -27,8 +28,9 @@ import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
 import { createStreamRouter } from "../transport/stream-router.ts";
 import { TurnWatch } from "../transport/turn-watch.ts";
+import type { UsageLedger } from "../usage/ledger.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
-import { monotonicMs, systemClocks } from "./clock.ts";
+import { monotonicMs, systemClocks, systemTimers } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import type { ServerLog } from "./logger.ts";
 import type { OpenRevocation } from "./open-revocation.ts";
@@ -56,6 +58,7 @@ export interface Gates {
   readonly revocation: OpenRevocation;
   /** Verifies, charges and counts. */
   readonly verifier: MeteredVerifier;
+  readonly ledger: UsageLedger;
   readonly metrics: MetricsText;
   readonly users: AuthenticateOptions["users"];
   readonly feature: FeatureFlag;
@@ -66,6 +69,7 @@ export function compose(parts: Parts & Gates): {
   readonly port: Port;
   readonly health: Health;
   readonly deps: ManageDeps;
+  readonly sync: SyncStreams;
 } {
   const { config, log, logLine, users, feature, revocation, verifier, metrics } = parts;
   const { policy } = config;
@@ -91,7 +95,12 @@ export function compose(parts: Parts & Gates): {
     compressMinBytes: Number.MAX_SAFE_INTEGER,
   });
   router.service(KeyManagement, createKeyManagement(deps));
-  router.service(KeyVerifier, createKeyVerifier(verifier));
+  const sync = new SyncStreams({
+    ...{ gate, verifier, validate, log, clocks: systemClocks, timers: systemTimers, ledger: parts.ledger },
+    ...{ leftMs: (known) => revocation.cache.leftMs(known), attach: revocation.attach, closeMs: policy.syncCloseMs },
+    ...{ mostStreams: policy.syncStreams, mostWaiting: policy.syncWaiting, mostAsks: policy.syncAsks },
+  });
+  router.service(KeyVerifier, createKeyVerifier(verifier, sync.serve.bind(sync)));
   health.routes(router);
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 
@@ -116,5 +125,5 @@ export function compose(parts: Parts & Gates): {
     streams: createFastLane({ ...policy, method, isOverloaded, route: createStreamRouter({ serve, resume: handler }) }),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
   });
-  return { port, health, deps };
+  return { port, health, deps, sync };
 }

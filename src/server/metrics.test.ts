@@ -9,7 +9,11 @@ const sources = {
   usage: {
     verifier: {
       counters: {
-        verdicts: { router: new Map([["valid", 4] as const]), fast: new Map([["unknown", 7] as const]) },
+        verdicts: {
+          router: new Map([["valid", 4] as const]),
+          fast: new Map([["unknown", 7] as const]),
+          sync: new Map(),
+        },
         allowedUncharged: 6,
       },
     },

@@ -54,7 +54,7 @@ export interface Metrics extends MetricsText {
 
 const LEASE_STATES: readonly LeaseState[] = ["registering", "leased", "lapsed", "collected", "closing"];
 
-const LANES: readonly Lane[] = ["router", "fast"];
+const LANES: readonly Lane[] = ["router", "fast", "sync"];
 
 /** From a round trip to the longest lease, in seconds. */
 const BARRIER_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60];

@@ -4,6 +4,7 @@ import { readSetMarker, replaceSetMarker, trimFeed } from "../postgres/feed.ts";
 import { createLeaseRegistry } from "../postgres/lease-registry.ts";
 import { createFindByDigests } from "../postgres/secrets.ts";
 import { forgetCollected } from "../postgres/verifiers.ts";
+import { Attachment, type AttachmentStream } from "../revocation/attachment.ts";
 import { Barrier } from "../revocation/barrier.ts";
 import { Collector } from "../revocation/collector.ts";
 import { Feed } from "../revocation/feed.ts";
@@ -13,6 +14,7 @@ import { Revoker } from "../revocation/revoker.ts";
 import { waitingTime } from "../revocation/waiting-time.ts";
 import { describeFound } from "../rpc/verification-to-proto.ts";
 import { Lease } from "../verify/lease.ts";
+import { createReady } from "../verify/ready-secret.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { Verifier } from "../verify/verifier.ts";
 import { systemClocks as clocks, systemTimers as timers } from "./clock.ts";
@@ -39,6 +41,8 @@ export interface OpenRevocation {
   readonly cache: SecretCache;
   readonly feed: Feed;
   readonly keeper: LeaseKeeper;
+  /** Lets a verifier inside an agent share the lease; in the turn in which its stream is accepted. */
+  readonly attach: (stream: AttachmentStream) => Attachment;
   /** Registers under the address, and renews from then on. */
   start(address: string): Promise<void>;
   /** Removes from the feed, the registry and the revocation set what nobody needs any more. */
@@ -66,7 +70,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   });
   const lease = new Lease(clocks);
   const cache = new SecretCache({
-    ...{ lease, clocks, random, clockRateError, describe: describeFound },
+    ...{ lease, clocks, random },
     ...{ capacity: policy.cacheEntries, maxAgeMs: policy.cacheEntryMs },
   });
   const feed = new Feed({ epoch, cache, bus });
@@ -100,8 +104,14 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
 
   return {
     ...{ epoch, cache, feed, keeper },
+    attach: (stream) =>
+      new Attachment({
+        ...{ tree: feed.tree, lease, clocks, stream, mostKeys: policy.syncKeys },
+        appliedRevision: () => feed.appliedRevision,
+      }),
     verifier: new Verifier({
       ...{ ...policy, keyring, cache, onLoss, monotonicMs: clocks.monotonicMs },
+      ready: createReady({ clockRateError, describe: describeFound }),
       find: (digests) => opened.misses.read((database) => find(database, digests)),
       appliedRevision: () => feed.appliedRevision,
     }),

@@ -6,6 +6,7 @@ import { Charges } from "../usage/charges.ts";
 import { UsageFlusher } from "../usage/flusher.ts";
 import { foldLedger } from "../usage/fold.ts";
 import { InProcessLimiter } from "../usage/in-process-limiter.ts";
+import type { UsageLedger } from "../usage/ledger.ts";
 import { MeteredVerifier } from "../usage/metered-verifier.ts";
 import { UsageRecorder } from "../usage/recorder.ts";
 import type { Verifier } from "../verify/verifier.ts";
@@ -18,6 +19,7 @@ export interface OpenUsage {
   readonly verifier: MeteredVerifier;
   readonly recorder: UsageRecorder;
   readonly flusher: UsageFlusher;
+  readonly ledger: UsageLedger;
   readonly folded: { batches: number; rejected: number };
   /** Folds what is in the ledger. */
   fold(): Promise<void>;
@@ -38,9 +40,9 @@ export async function openUsage(parts: {
   const { policy } = config;
   const { storage } = opened;
   const recorder = new UsageRecorder({ clocks, budgetBytes: policy.usageBytes });
+  const ledger: UsageLedger = { append: (batch) => storage.write((database) => appendUsage(database, batch)) };
   const flusher = new UsageFlusher({
-    ...{ recorder, random, clocks, batchRows: policy.usageBatchRows },
-    ledger: { append: (batch) => storage.write((database) => appendUsage(database, batch)) },
+    ...{ recorder, ledger, random, clocks, batchRows: policy.usageBatchRows },
     onFailure: (error) => log.warn({ event: "usage", err: error }, "counts could not be sent; they will be"),
   });
   const limiter = await openLimiter(parts);
@@ -49,7 +51,7 @@ export async function openUsage(parts: {
   const verifier = new MeteredVerifier({ verifier: parts.verifier, charges, recorder, onLimiterLoss });
   const folded = { batches: 0, rejected: 0 };
   return {
-    ...{ verifier, recorder, flusher, folded },
+    ...{ verifier, recorder, flusher, ledger, folded },
     async fold() {
       folded.batches += await foldLedger({
         ...{ storage, rows: policy.foldRows },

@@ -35,6 +35,16 @@ export const DEFAULT_POLICY = {
   /** How long calls may go on coming in at once, beyond so many; what comes later only waits, and is refused. */
   mostTurnMs: 30,
   leastTurnCalls: 200,
+  /** Streams of verifiers inside agents that are open at once on one process. */
+  syncStreams: 10_000,
+  /** Keys that one of them is told of changes of; beyond it, it begins anew. */
+  syncKeys: 10_000,
+  /** Questions of one of them that are worked on at once: as many as calls on a connection. */
+  syncAsks: 128,
+  /** Messages of one of them that wait to be read. */
+  syncWaiting: 2000,
+  /** How long they have to give their leases back when the process stops: a few round trips. */
+  syncCloseMs: SECOND,
   /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */
   missTimeoutMs: 3 * SECOND,
   /** How often the registry is read while somebody waits for acknowledgements. */

@@ -79,7 +79,13 @@ async function listen(
   const { config, opened, log, gates } = parts;
   const { revocation, usage, metrics, bus, runCanary } = await openVerifier(parts);
   const open = { ...parts, revocation, verifier: usage.verifier, metrics: options.link?.share(metrics) ?? metrics };
-  const { port, health, deps } = compose({ ...open, users: gates.users?.authenticate, feature: gates.flags.flag });
+  const { ledger } = usage;
+  const { port, health, deps, sync } = compose({
+    ...open,
+    ledger,
+    users: gates.users?.authenticate,
+    feature: gates.flags.flag,
+  });
   const round = runCanary(deps);
   const { url } = await port.listen().catch(async (error: unknown) => {
     await Promise.all([usage.close(), bus.close()]);
@@ -117,6 +123,7 @@ async function listen(
     async close() {
       health.shutdown();
       revocation.stopLeasing();
+      await sync.close();
       await port.drain();
       for (const task of tasks) task.stop();
       await usage.close();

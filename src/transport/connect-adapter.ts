@@ -22,7 +22,7 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly router: ConnectRouter;
   /** Told of an answer that could not be made or sent though its client was there. Default: it is dropped. */
   readonly onError?: (error: unknown, path: string) => void;
-  /** Told of every call once its answer begins, also of those that no interceptor saw because they could not be read. */
+  /** Told of every unary call once its answer begins, also of those that no interceptor saw because they could not be read. */
   readonly onAnswer?: (method: string, call: Call) => void;
   /** Whether a call that comes on a connection now is refused, as `OVERLOADED`; never one that asks for health. Default: none is. */
   readonly isOverloaded?: (connection: object) => boolean;
@@ -90,10 +90,13 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
       if (timeoutMs !== undefined) request.body = arrivingWithin(request.body, timeoutMs);
     }
     const response = await handler(request);
-    onAnswer(
-      `${handler.service.typeName}/${handler.method.name}`,
-      callOf(request.contextValues ?? createContextValues()),
-    );
+    // Of a stream the interceptors always see the end.
+    if (handler.method.methodKind === "unary") {
+      onAnswer(
+        `${handler.service.typeName}/${handler.method.name}`,
+        callOf(request.contextValues ?? createContextValues()),
+      );
+    }
     return explainErrors(response);
   }
 

@@ -30,10 +30,11 @@ export async function writeResponse(response: UniversalServerResponse, { req, re
   if (begun && response.trailer) {
     res.addTrailers(Object.fromEntries(response.trailer));
     sink.end();
-    return;
+  } else if (begun) {
+    sink.end();
+  } else {
+    writeHead(res, response, { endStream: true });
   }
-  if (begun) sink.end();
-  else writeHead(res, response, { endStream: true });
   if ("stream" in res && !req.complete) stopSending(res.stream);
 }
 

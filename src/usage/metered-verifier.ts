@@ -20,8 +20,8 @@ export interface Metered extends Verification {
   readonly retryAfterMs?: number;
 }
 
-/** The way a call came in: through Connect's router, or past it. */
-export type Lane = "router" | "fast";
+/** The way a question came in: through Connect's router, past it, or on a stream of `Sync`. */
+export type Lane = "router" | "fast" | "sync";
 
 /** Who asks, and how. */
 export interface Asker {
@@ -45,7 +45,11 @@ export interface MeteredVerifierOptions {
 /** Verifies, charges what is valid, and counts what was decided. */
 export class MeteredVerifier {
   readonly counters = {
-    verdicts: { router: new Map<Verdict, number>(), fast: new Map<Verdict, number>() },
+    verdicts: {
+      router: new Map<Verdict, number>(),
+      fast: new Map<Verdict, number>(),
+      sync: new Map<Verdict, number>(),
+    },
     allowedUncharged: 0,
   };
   readonly #options: MeteredVerifierOptions;

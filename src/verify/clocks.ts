@@ -23,3 +23,8 @@ export interface Timers {
 export function readMoment(clocks: Clocks): Moment {
   return { monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() };
 }
+
+/** A span that another clock has measured, as this one may count it: over early, never late. In milliseconds. */
+export function countedHere(spanMs: number, clockRateError: number): number {
+  return Math.floor((spanMs * (1 - clockRateError)) / (1 + clockRateError));
+}

@@ -2,11 +2,13 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "./fake-clocks.ts";
 import { fakeFound } from "./fake-found.ts";
 import { Lease } from "./lease.ts";
+import { createReady } from "./ready-secret.ts";
 import { SecretCache } from "./secret-cache.ts";
 
 const TERM_MS = 3000;
 const MAX_AGE_MS = 2000;
 const KEY = "key_a";
+const ready = createReady({ clockRateError: 0.02, describe: () => "" });
 
 let clocks: FakeClocks;
 let lease: Lease;
@@ -18,7 +20,7 @@ function grant(): void {
 
 function keep(secret: string, found = fakeFound(KEY)): string {
   const place = cache.placeOf(secret);
-  cache.keep(cache.beginFill(place), found);
+  cache.keep(cache.beginFill(place), ready(found));
   return place;
 }
 
@@ -26,7 +28,7 @@ beforeEach(() => {
   clocks = new FakeClocks();
   lease = new Lease(clocks);
   cache = new SecretCache({
-    ...{ lease, clocks, capacity: 3, maxAgeMs: MAX_AGE_MS, clockRateError: 0.02, describe: () => "" },
+    ...{ lease, clocks, capacity: 3, maxAgeMs: MAX_AGE_MS },
     random: (bytes) => new Uint8Array(bytes).fill(7),
   });
   grant();
@@ -99,11 +101,11 @@ describe("a read that was under way", () => {
   it("is not kept if its key changed meanwhile, and is if another did", () => {
     const hit = fill();
     cache.apply(["key_b"]);
-    cache.keep(hit, fakeFound(KEY));
+    cache.keep(hit, ready(fakeFound(KEY)));
     expect(cache.size).toBe(1);
     const old = fill();
     cache.apply([KEY]);
-    cache.keep(old, fakeFound(KEY));
+    cache.keep(old, ready(fakeFound(KEY)));
     expect(cache.size).toBe(0);
     expect(cache.counters.discardedFills).toBe(1);
   });
@@ -114,7 +116,7 @@ describe("a read that was under way", () => {
   ])("is not kept if %s", (_what, happen) => {
     const old = fill();
     happen();
-    cache.keep(old, fakeFound(KEY));
+    cache.keep(old, ready(fakeFound(KEY)));
     expect(cache.size).toBe(0);
   });
 
@@ -122,7 +124,7 @@ describe("a read that was under way", () => {
     lease.end();
     const old = fill();
     grant();
-    cache.keep(old, fakeFound(KEY));
+    cache.keep(old, ready(fakeFound(KEY)));
     expect(cache.size).toBe(0);
   });
 

@@ -1,11 +1,8 @@
 import { hash } from "node:crypto";
 import type { Change } from "../keys/change.ts";
-import type { FoundSecret } from "../keys/found-secret.ts";
-import type { KnownSecret } from "../keys/known-secret.ts";
+import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
 import type { Random } from "../keys/random.ts";
-import { endOfSecret, isLive } from "../keys/state.ts";
 import { type Clocks, type Moment, readMoment } from "./clocks.ts";
-import { standingOf } from "./decide.ts";
 import { Fills, type FillToken } from "./fills.ts";
 import { Interner } from "./interner.ts";
 import type { Lease } from "./lease.ts";
@@ -19,10 +16,6 @@ export interface SecretCacheOptions {
   readonly capacity: number;
   /** Milliseconds after which an entry is read again whatever it says. */
   readonly maxAgeMs: number;
-  /** ε: by how much the rates of two clocks may differ. */
-  readonly clockRateError: number;
-  /** What an answer tells of it, as it is sent; made once for each entry. */
-  readonly describe: (found: FoundSecret) => string;
 }
 
 /** A read that may be kept: where it belongs, when it began, by the clocks and in the order of changes. */
@@ -39,7 +32,7 @@ const LONGEST_MS = 2 ** 30;
  * Ready to answer. Nothing that it tells changes before it is over. Whole milliseconds since the cache was made, rounded
  * so that it ends early.
  */
-interface Entry extends KnownSecret {
+interface Entry<About> extends KnownSecret<About> {
   readonly place: string;
   readonly sinceMonotonicMs: number;
   readonly sinceWallMs: number;
@@ -53,16 +46,16 @@ interface Entry extends KnownSecret {
  * What was read of secrets, to be answered from while the lease is live. Holds no secret: a place is SHA-256 over a
  * salt of this process and the secret.
  */
-export class SecretCache {
+export class SecretCache<About = string> {
   readonly counters = { hits: 0, misses: 0, discardedFills: 0 };
   readonly #options: SecretCacheOptions;
   readonly #salt: string;
   readonly #born: Moment;
   readonly #fills = new Fills();
   readonly #lists = new Interner();
-  readonly #entries: Sieve<Entry>;
+  readonly #entries: Sieve<Entry<About>>;
   /** Nearly every key has one secret: a list for each would be a third of what an entry takes. */
-  readonly #ofKey = new Map<string, Entry | readonly Entry[]>();
+  readonly #ofKey = new Map<string, Entry<About> | readonly Entry<About>[]>();
 
   constructor(options: SecretCacheOptions) {
     this.#options = options;
@@ -80,7 +73,7 @@ export class SecretCache {
   }
 
   /** What is known of the secret, if it may be answered from at this moment. */
-  find(place: string): KnownSecret | undefined {
+  find(place: string): KnownSecret<About> | undefined {
     const entry = this.#options.lease.isLive() ? this.#entries.get(place) : undefined;
     if (entry === undefined || this.#ageOf(entry) >= entry.freshMs) {
       this.counters.misses += 1;
@@ -91,7 +84,7 @@ export class SecretCache {
   }
 
   /** What was known of the secret when the lease ended; whether it still holds is for the revocation set to say. */
-  findUnleased(place: string): KnownSecret | undefined {
+  findUnleased(place: string): KnownSecret<About> | undefined {
     const entry = this.#entries.get(place);
     return entry === undefined || this.#ageOf(entry) >= entry.lastsMs ? undefined : entry;
   }
@@ -108,13 +101,20 @@ export class SecretCache {
   }
 
   /** Whether the secret may have ended since it was read: who joined the read meanwhile must not be told of a life before. */
-  hasEnded({ since }: Fill, known: KnownSecret): boolean {
-    return this.#ageSince(since) >= (known as Entry).lastsMs;
+  hasEnded({ since }: Fill, known: KnownSecret<About>): boolean {
+    return this.#ageSince(since) >= (known as Entry<About>).lastsMs;
   }
 
-  /** Makes what was read ready to answer, and keeps it unless it may be old already. */
-  keep(fill: Fill, found: FoundSecret): KnownSecret {
-    const entry = this.#entryOf(fill, found);
+  /** Milliseconds for which what is known may be answered from, if it is kept and may be at this moment; else 0. */
+  leftMs(known: KnownSecret<About>): number {
+    const entry = known as Entry<About>;
+    const isKept = this.#options.lease.isLive() && this.#entries.get(entry.place) === entry;
+    return isKept ? Math.max(0, entry.freshMs - this.#ageOf(entry)) : 0;
+  }
+
+  /** Keeps what was read unless it may be old already. */
+  keep(fill: Fill, ready: ReadySecret<About>): KnownSecret<About> {
+    const entry = this.#entryOf(fill, ready);
     if (!this.#fills.mayKeep(fill.token, entry.keyId)) {
       this.counters.discardedFills += 1;
       return entry;
@@ -145,31 +145,29 @@ export class SecretCache {
     this.#ofKey.clear();
   }
 
-  #entryOf({ place, since }: Fill, found: FoundSecret): Entry {
-    const { describe, maxAgeMs } = this.#options;
-    const { key, secret, revision } = found;
-    const lastsMs = Math.min(LONGEST_MS, this.#spanUntilEnd(found));
+  #entryOf({ place, since }: Fill, ready: ReadySecret<About>): Entry<About> {
+    const lastsMs = Math.min(LONGEST_MS, ready.lastsMs);
     return {
       place,
-      keyId: key.id,
-      owner: key.owner,
-      version: secret.version,
-      standing: standingOf(found),
-      scopes: this.#lists.share(key.scopes),
-      allowedCidrs: this.#lists.share(key.allowedCidrs),
-      limits: key.limits,
-      about: describe(found),
-      revision,
+      keyId: ready.keyId,
+      owner: ready.owner,
+      version: ready.version,
+      standing: ready.standing,
+      scopes: this.#lists.share(ready.scopes),
+      allowedCidrs: this.#lists.share(ready.allowedCidrs),
+      limits: ready.limits,
+      about: ready.about,
+      revision: ready.revision,
       counted: undefined,
       isUsed: false,
       sinceMonotonicMs: Math.floor(since.monotonicMs - this.#born.monotonicMs),
       sinceWallMs: Math.floor(since.wallMs - this.#born.wallMs),
-      freshMs: Math.floor(Math.min(maxAgeMs, lastsMs)),
+      freshMs: Math.floor(Math.min(this.#options.maxAgeMs, lastsMs)),
       lastsMs,
     };
   }
 
-  #ageOf({ sinceMonotonicMs, sinceWallMs }: Entry): number {
+  #ageOf({ sinceMonotonicMs, sinceWallMs }: Entry<About>): number {
     const { clocks } = this.#options;
     const monotonic = clocks.monotonicMs() - this.#born.monotonicMs - sinceMonotonicMs;
     return Math.max(monotonic, clocks.wallMs() - this.#born.wallMs - sinceWallMs);
@@ -180,15 +178,7 @@ export class SecretCache {
     return Math.max(clocks.monotonicMs() - since.monotonicMs, clocks.wallMs() - since.wallMs);
   }
 
-  /** The end was told by the database's clock, and is waited for by this process': early, never late. */
-  #spanUntilEnd({ secret, now }: FoundSecret): number {
-    if (!isLive(secret, now)) return Number.POSITIVE_INFINITY;
-    const { clockRateError } = this.#options;
-    const leftMs = endOfSecret(secret).getTime() - now.getTime();
-    return Math.floor((leftMs * (1 - clockRateError)) / (1 + clockRateError));
-  }
-
-  #unlist(entry: Entry): void {
+  #unlist(entry: Entry<About>): void {
     const rest = listed(this.#ofKey.get(entry.keyId) ?? []).filter((other) => other !== entry);
     const [only] = rest;
     if (only === undefined) this.#ofKey.delete(entry.keyId);
@@ -196,6 +186,6 @@ export class SecretCache {
   }
 }
 
-function listed(entries: Entry | readonly Entry[]): readonly Entry[] {
+function listed<About>(entries: Entry<About> | readonly Entry<About>[]): readonly Entry<About>[] {
   return "place" in entries ? [entries] : entries;
 }

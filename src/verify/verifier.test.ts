@@ -5,6 +5,7 @@ import type { Keyring } from "../keys/keyring.ts";
 import { FakeClocks } from "./fake-clocks.ts";
 import { fakeFound } from "./fake-found.ts";
 import { Lease } from "./lease.ts";
+import { createReady } from "./ready-secret.ts";
 import { SecretCache } from "./secret-cache.ts";
 import { type LossFallback, Verifier } from "./verifier.ts";
 
@@ -24,6 +25,7 @@ function verifierWith(onLoss?: LossFallback): Verifier {
   return new Verifier({
     ...{ keyring, cache, onLoss, appliedRevision: () => 7, monotonicMs: () => clocks.monotonicMs() },
     ...{ mostReads: 3, standingReads: 3, standingReadsMs: 100 },
+    ready: createReady({ clockRateError: 0.02, describe: () => "" }),
     find: async (digests) => {
       statements.push(digests.map(String));
       const found = await answer();
@@ -36,8 +38,7 @@ beforeEach(() => {
   clocks = new FakeClocks();
   lease = new Lease(clocks);
   const random = (bytes: number) => new Uint8Array(bytes);
-  const numbers = { capacity: 10, maxAgeMs: 60_000, clockRateError: 0.02 };
-  cache = new SecretCache({ lease, clocks, random, ...numbers, describe: () => "" });
+  cache = new SecretCache({ lease, clocks, random, capacity: 10, maxAgeMs: 60_000 });
   statements = [];
   answer = async () => fakeFound("key_a");
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 3000);

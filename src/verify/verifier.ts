@@ -1,6 +1,7 @@
 import { ClavigerError } from "../keys/errors.ts";
+import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Keyring } from "../keys/keyring.ts";
-import type { KnownSecret } from "../keys/known-secret.ts";
+import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
 import { BatchedFind, type FindSecrets } from "./batched-find.ts";
 import { type Decision, decide, type Question } from "./decide.ts";
 import { ReadBound, type ReadBoundOptions } from "./read-bound.ts";
@@ -35,6 +36,8 @@ export interface VerifierOptions extends ReadBoundOptions {
   readonly keyring: Keyring;
   readonly cache: SecretCache;
   readonly find: FindSecrets;
+  /** Makes of what was found what is kept; once for each. */
+  readonly ready: (found: FoundSecret) => ReadySecret;
   /** The last revision that the cache has applied. */
   readonly appliedRevision: () => number;
   /** Undefined: without a lease and a database nothing is answered. */
@@ -128,10 +131,11 @@ export class Verifier {
   }
 
   async #load(fill: Fill, digest: Buffer): Promise<KnownSecret | undefined> {
+    const { cache, ready } = this.#options;
     this.#bound.begin();
     try {
       const found = await this.#find.find(digest);
-      return found && this.#options.cache.keep(fill, found);
+      return found && cache.keep(fill, ready(found));
     } finally {
       this.#bound.end();
     }

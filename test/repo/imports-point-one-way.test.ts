@@ -12,9 +12,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   revocation: ["keys", "verify", "postgres", "redis"],
   access: ["keys", "verify", "postgres"],
   manage: ["keys", "verify", "revocation", "usage", "audit", "access", "postgres"],
-  rpc: ["#gen", "keys", "verify", "usage", "audit", "access", "manage"],
+  rpc: ["#gen", "keys", "verify", "revocation", "usage", "audit", "access", "manage"],
   transport: ["#gen", "rpc", "verify"],
-  sdk: ["#gen", "keys", "verify"],
+  sdk: ["#gen", "keys", "verify", "usage"],
   server: [
     "#gen",
     "keys",

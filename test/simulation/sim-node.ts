@@ -14,6 +14,7 @@ import type { LeaseRegistry } from "../../src/revocation/lease-registry.ts";
 import { Revoker } from "../../src/revocation/revoker.ts";
 import { waitingTime } from "../../src/revocation/waiting-time.ts";
 import { Lease } from "../../src/verify/lease.ts";
+import { createReady } from "../../src/verify/ready-secret.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
 import { Verifier } from "../../src/verify/verifier.ts";
 import type { Chance } from "../support/chance.ts";
@@ -75,8 +76,7 @@ export class SimNode {
     };
     const bus = this.#bus();
     const lease = new Lease(clocks);
-    const numbers = { capacity: 16, maxAgeMs: 60_000, clockRateError: CLOCK_RATE_ERROR };
-    this.cache = new SecretCache({ lease, clocks, random, ...numbers, describe: () => "" });
+    this.cache = new SecretCache({ lease, clocks, random, capacity: 16, maxAgeMs: 60_000 });
     const feed = new Feed({ epoch, cache: this.cache, bus });
     this.keeper = new LeaseKeeper({
       ...{ epoch, termMs, usesRevocationSet: false, registry, lease, feed, clocks, timers },
@@ -100,6 +100,7 @@ export class SimNode {
         appliedRevision: () => feed.appliedRevision,
       },
       find: (digests) => this.#find(digests),
+      ready: createReady({ clockRateError: CLOCK_RATE_ERROR, describe: () => "" }),
     });
   }
 

@@ -229,6 +229,13 @@ export declare const ErrorReason: {
    * @generated from enum value: ERROR_REASON_ISSUER_UNAVAILABLE = 28;
    */
   readonly ISSUER_UNAVAILABLE: 28,
+
+  /**
+   * `RESOURCE_EXHAUSTED`: the client of a stream reads more slowly than it must. Open another, and read faster.
+   *
+   * @generated from enum value: ERROR_REASON_STREAM_UNREAD = 29;
+   */
+  readonly STREAM_UNREAD: 29,
 };
 
 /**

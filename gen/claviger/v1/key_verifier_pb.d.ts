@@ -8,6 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Environment } from "./key_pb.js";
+import type { Status } from "../../google/rpc/status_pb.js";
 
 /**
  * Describes the file claviger/v1/key_verifier.proto.
@@ -243,6 +244,545 @@ export declare type BatchVerifyResponse = Message<"claviger.v1.BatchVerifyRespon
 export declare const BatchVerifyResponseSchema: GenMessage<BatchVerifyResponse>;
 
 /**
+ * What a verifier inside an agent says.
+ *
+ * @generated from message claviger.v1.SyncRequest
+ */
+export declare type SyncRequest = Message<"claviger.v1.SyncRequest"> & {
+  /**
+   * One of them.
+   *
+   * @generated from oneof claviger.v1.SyncRequest.message
+   */
+  message: {
+    /**
+     * Asks for a lease, first or again.
+     *
+     * @generated from field: claviger.v1.LeaseRequest lease = 1;
+     */
+    value: LeaseRequest;
+    case: "lease";
+  } | {
+    /**
+     * Says up to where changes were applied.
+     *
+     * @generated from field: claviger.v1.Applied applied = 2;
+     */
+    value: Applied;
+    case: "applied";
+  } | {
+    /**
+     * Asks about a secret.
+     *
+     * @generated from field: claviger.v1.Ask ask = 3;
+     */
+    value: Ask;
+    case: "ask";
+  } | {
+    /**
+     * Reports what was answered from memory.
+     *
+     * @generated from field: claviger.v1.UsageReport usage = 4;
+     */
+    value: UsageReport;
+    case: "usage";
+  } | {
+    /**
+     * Gives the lease back, before the stream is closed: nothing is answered from memory any more.
+     *
+     * @generated from field: claviger.v1.GiveBack give_back = 5;
+     */
+    value: GiveBack;
+    case: "giveBack";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message claviger.v1.SyncRequest.
+ * Use `create(SyncRequestSchema)` to create a new message.
+ */
+export declare const SyncRequestSchema: GenMessage<SyncRequest>;
+
+/**
+ * Asks for a lease.
+ *
+ * @generated from message claviger.v1.LeaseRequest
+ */
+export declare type LeaseRequest = Message<"claviger.v1.LeaseRequest"> & {
+  /**
+   * Comes back with the lease. A different one each time.
+   *
+   * @generated from field: int64 nonce = 1;
+   */
+  nonce: bigint;
+};
+
+/**
+ * Describes the message claviger.v1.LeaseRequest.
+ * Use `create(LeaseRequestSchema)` to create a new message.
+ */
+export declare const LeaseRequestSchema: GenMessage<LeaseRequest>;
+
+/**
+ * Every change up to here is applied.
+ *
+ * @generated from message claviger.v1.Applied
+ */
+export declare type Applied = Message<"claviger.v1.Applied"> & {
+  /**
+   * The `sequence` of the last of them.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+};
+
+/**
+ * Describes the message claviger.v1.Applied.
+ * Use `create(AppliedSchema)` to create a new message.
+ */
+export declare const AppliedSchema: GenMessage<Applied>;
+
+/**
+ * A question that comes back as an `Answer`. Of many at once some may be refused, as `OVERLOADED`.
+ *
+ * @generated from message claviger.v1.Ask
+ */
+export declare type Ask = Message<"claviger.v1.Ask"> & {
+  /**
+   * Chosen by who asks; comes back with the answer. Not twice while the first is not answered.
+   *
+   * @generated from field: int64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * As in `Verify`. It is counted and charged as that is.
+   *
+   * @generated from field: claviger.v1.VerifyRequest request = 2;
+   */
+  request?: VerifyRequest | undefined;
+};
+
+/**
+ * Describes the message claviger.v1.Ask.
+ * Use `create(AskSchema)` to create a new message.
+ */
+export declare const AskSchema: GenMessage<Ask>;
+
+/**
+ * Verifications that were answered from memory. Another report is sent once this one is answered.
+ *
+ * @generated from message claviger.v1.UsageReport
+ */
+export declare type UsageReport = Message<"claviger.v1.UsageReport"> & {
+  /**
+   * Names the verifier: a new one for each start of it, and after `USAGE_OUTCOME_GAP`. 16 to 64 characters of `[0-9a-f]`.
+   *
+   * @generated from field: string epoch = 1;
+   */
+  epoch: string;
+
+  /**
+   * Of the report, from 1, one after the other. A report whose answer was lost is sent again as it was, on any stream.
+   *
+   * @generated from field: int64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * At most 150.
+   *
+   * @generated from field: repeated claviger.v1.UsageDelta deltas = 3;
+   */
+  deltas: UsageDelta[];
+};
+
+/**
+ * Describes the message claviger.v1.UsageReport.
+ * Use `create(UsageReportSchema)` to create a new message.
+ */
+export declare const UsageReportSchema: GenMessage<UsageReport>;
+
+/**
+ * Verifications with one secret, verdict and method in one minute.
+ *
+ * @generated from message claviger.v1.UsageDelta
+ */
+export declare type UsageDelta = Message<"claviger.v1.UsageDelta"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * Which of its secrets.
+   *
+   * @generated from field: int32 secret_version = 2;
+   */
+  secretVersion: number;
+
+  /**
+   * What was answered.
+   *
+   * @generated from field: claviger.v1.Verdict verdict = 3;
+   */
+  verdict: Verdict;
+
+  /**
+   * The RPC that was authorised, `/package.Service/Method`; may be empty. At most 256 bytes.
+   *
+   * @generated from field: string method = 4;
+   */
+  method: string;
+
+  /**
+   * When the last of them was answered; it says the minute too.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 5;
+   */
+  lastTime?: Timestamp | undefined;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int32 count = 6;
+   */
+  count: number;
+
+  /**
+   * The sum of the `cost` of those that were valid.
+   *
+   * @generated from field: int64 cost = 7;
+   */
+  cost: bigint;
+};
+
+/**
+ * Describes the message claviger.v1.UsageDelta.
+ * Use `create(UsageDeltaSchema)` to create a new message.
+ */
+export declare const UsageDeltaSchema: GenMessage<UsageDelta>;
+
+/**
+ * Gives the lease back.
+ *
+ * @generated from message claviger.v1.GiveBack
+ */
+export declare type GiveBack = Message<"claviger.v1.GiveBack"> & {
+};
+
+/**
+ * Describes the message claviger.v1.GiveBack.
+ * Use `create(GiveBackSchema)` to create a new message.
+ */
+export declare const GiveBackSchema: GenMessage<GiveBack>;
+
+/**
+ * What the server says.
+ *
+ * @generated from message claviger.v1.SyncResponse
+ */
+export declare type SyncResponse = Message<"claviger.v1.SyncResponse"> & {
+  /**
+   * One of them.
+   *
+   * @generated from oneof claviger.v1.SyncResponse.message
+   */
+  message: {
+    /**
+     * Grants a lease.
+     *
+     * @generated from field: claviger.v1.LeaseGrant lease = 1;
+     */
+    value: LeaseGrant;
+    case: "lease";
+  } | {
+    /**
+     * Keys have changed.
+     *
+     * @generated from field: claviger.v1.Change change = 2;
+     */
+    value: Change;
+    case: "change";
+  } | {
+    /**
+     * Answers a question.
+     *
+     * @generated from field: claviger.v1.Answer answer = 3;
+     */
+    value: Answer;
+    case: "answer";
+  } | {
+    /**
+     * Says what became of a report.
+     *
+     * @generated from field: claviger.v1.UsageReceipt usage = 4;
+     */
+    value: UsageReceipt;
+    case: "usage";
+  } | {
+    /**
+     * The server stops: give the lease back, and open a stream elsewhere.
+     *
+     * @generated from field: claviger.v1.Closing closing = 5;
+     */
+    value: Closing;
+    case: "closing";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message claviger.v1.SyncResponse.
+ * Use `create(SyncResponseSchema)` to create a new message.
+ */
+export declare const SyncResponseSchema: GenMessage<SyncResponse>;
+
+/**
+ * A lease.
+ *
+ * @generated from message claviger.v1.LeaseGrant
+ */
+export declare type LeaseGrant = Message<"claviger.v1.LeaseGrant"> & {
+  /**
+   * Of the request.
+   *
+   * @generated from field: int64 nonce = 1;
+   */
+  nonce: bigint;
+
+  /**
+   * How long it runs, from before it was asked for. 0: there is none to be had now; ask again in a moment.
+   *
+   * @generated from field: google.protobuf.Duration remaining = 2;
+   */
+  remaining?: Duration | undefined;
+
+  /**
+   * Every change up to this revision came before.
+   *
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message claviger.v1.LeaseGrant.
+ * Use `create(LeaseGrantSchema)` to create a new message.
+ */
+export declare const LeaseGrantSchema: GenMessage<LeaseGrant>;
+
+/**
+ * Keys that were looked up on this stream have changed. Acknowledge it with `Applied`.
+ *
+ * @generated from message claviger.v1.Change
+ */
+export declare type Change = Message<"claviger.v1.Change"> & {
+  /**
+   * From 1, one after the other.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * Their ids.
+   *
+   * @generated from field: repeated string key_ids = 2;
+   */
+  keyIds: string[];
+
+  /**
+   * Whether it may be any key, named or not: drop everything.
+   *
+   * @generated from field: bool all_keys = 3;
+   */
+  allKeys: boolean;
+};
+
+/**
+ * Describes the message claviger.v1.Change.
+ * Use `create(ChangeSchema)` to create a new message.
+ */
+export declare const ChangeSchema: GenMessage<Change>;
+
+/**
+ * The answer to a question.
+ *
+ * @generated from message claviger.v1.Answer
+ */
+export declare type Answer = Message<"claviger.v1.Answer"> & {
+  /**
+   * Of the question.
+   *
+   * @generated from field: int64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * One of them.
+   *
+   * @generated from oneof claviger.v1.Answer.result
+   */
+  result: {
+    /**
+     * As of `Verify`.
+     *
+     * @generated from field: claviger.v1.VerifyResponse response = 2;
+     */
+    value: VerifyResponse;
+    case: "response";
+  } | {
+    /**
+     * An error, as it would end `Verify`.
+     *
+     * @generated from field: google.rpc.Status error = 3;
+     */
+    value: Status;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * What to keep of it; not set where nothing may be kept, as of a key with limits.
+   *
+   * @generated from field: claviger.v1.Entry entry = 4;
+   */
+  entry?: Entry | undefined;
+};
+
+/**
+ * Describes the message claviger.v1.Answer.
+ * Use `create(AnswerSchema)` to create a new message.
+ */
+export declare const AnswerSchema: GenMessage<Answer>;
+
+/**
+ * With the answer, enough to decide by oneself, in the order of `Verdict`: `standing` if that is not `VERDICT_VALID`,
+ * then `allowed_cidrs`, then the key's scopes.
+ *
+ * @generated from message claviger.v1.Entry
+ */
+export declare type Entry = Message<"claviger.v1.Entry"> & {
+  /**
+   * `VERDICT_VALID`, or what speaks against the secret whatever is asked.
+   *
+   * @generated from field: claviger.v1.Verdict standing = 1;
+   */
+  standing: Verdict;
+
+  /**
+   * From where the key may be used; empty: from anywhere.
+   *
+   * @generated from field: repeated string allowed_cidrs = 2;
+   */
+  allowedCidrs: string[];
+
+  /**
+   * How long this may be kept, from before the question was asked.
+   *
+   * @generated from field: google.protobuf.Duration fresh_for = 3;
+   */
+  freshFor?: Duration | undefined;
+};
+
+/**
+ * Describes the message claviger.v1.Entry.
+ * Use `create(EntrySchema)` to create a new message.
+ */
+export declare const EntrySchema: GenMessage<Entry>;
+
+/**
+ * What became of a report.
+ *
+ * @generated from message claviger.v1.UsageReceipt
+ */
+export declare type UsageReceipt = Message<"claviger.v1.UsageReceipt"> & {
+  /**
+   * Of the report.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * What became of it.
+   *
+   * @generated from field: claviger.v1.UsageOutcome outcome = 2;
+   */
+  outcome: UsageOutcome;
+};
+
+/**
+ * Describes the message claviger.v1.UsageReceipt.
+ * Use `create(UsageReceiptSchema)` to create a new message.
+ */
+export declare const UsageReceiptSchema: GenMessage<UsageReceipt>;
+
+/**
+ * The server stops.
+ *
+ * @generated from message claviger.v1.Closing
+ */
+export declare type Closing = Message<"claviger.v1.Closing"> & {
+};
+
+/**
+ * Describes the message claviger.v1.Closing.
+ * Use `create(ClosingSchema)` to create a new message.
+ */
+export declare const ClosingSchema: GenMessage<Closing>;
+
+/**
+ * What became of a report.
+ *
+ * @generated from enum claviger.v1.UsageOutcome
+ */
+export declare const UsageOutcome: {
+  /**
+   * Not given.
+   *
+   * @generated from enum value: USAGE_OUTCOME_UNSPECIFIED = 0;
+   */
+  readonly UNSPECIFIED: 0,
+
+  /**
+   * The ledger has it, now or since before. Forget it.
+   *
+   * @generated from enum value: USAGE_OUTCOME_TAKEN = 1;
+   */
+  readonly TAKEN: 1,
+
+  /**
+   * The ledger lacks reports of this epoch that it had taken, as after the restore of a backup. Send it as the first of
+   * a new epoch.
+   *
+   * @generated from enum value: USAGE_OUTCOME_GAP = 2;
+   */
+  readonly GAP: 2,
+
+  /**
+   * It is not known, or there is no room now. Send the same again in a moment.
+   *
+   * @generated from enum value: USAGE_OUTCOME_UNAVAILABLE = 3;
+   */
+  readonly UNAVAILABLE: 3,
+};
+
+/**
+ * What became of a report.
+ *
+ * @generated from enum claviger.v1.UsageOutcome
+ */
+export declare type UsageOutcome = (typeof UsageOutcome)[keyof typeof UsageOutcome] | UnknownEnum;
+
+/**
+ * Describes the enum claviger.v1.UsageOutcome.
+ */
+export declare const UsageOutcomeSchema: GenEnum<UsageOutcome>;
+
+/**
  * The outcome of a verification: the first that applies, in this order but with `VERDICT_VALID` last.
  *
  * @generated from enum claviger.v1.Verdict
@@ -394,7 +934,6 @@ export declare const FreshnessSchema: GenEnum<Freshness>;
 
 /**
  * Verifies secrets. An OK response means "decided"; `UNAVAILABLE` means "could not decide", never "bad key".
- * A stream `Sync` for verifiers inside agents is declared by the work that builds it.
  *
  * @generated from service claviger.v1.KeyVerifier
  */
@@ -418,6 +957,35 @@ export declare const KeyVerifier: GenService<{
     methodKind: "unary";
     input: typeof BatchVerifyRequestSchema;
     output: typeof BatchVerifyResponseSchema;
+  },
+  /**
+   * Lets a verifier inside an agent answer from its own memory, under a lease: a revocation that has returned is obeyed
+   * there too. Needs `claviger:verify`; `CLAVIGER_VERIFY_ACCESS` does not open it.
+   *
+   * The verifier opens the stream and asks for a lease at once, and again when half of it is over. While the lease
+   * runs it may answer from what it was told to keep (`Entry`), and from nothing else. To be right it must:
+   * 1. Read its clocks before it asks for a lease, and count the lease from then on: `remaining` * (1 - e) / (1 + e),
+   *    where e, 0.02, is by how much the rates of two clocks may differ. The lease is over as soon as the monotonic or
+   *    the wall clock says so, as read when a verification is answered; never by a timer. Only the answer to its newest
+   *    request grants anything.
+   * 2. Handle what comes on the stream in order, each message before the next.
+   * 3. Drop everything that it keeps when a stream's first lease is granted; and keep nothing that was asked for on a
+   *    stream before that, or under no lease.
+   * 4. Apply each `Change` before acknowledging it: drop the entries of the keys that it names, or all, and keep no
+   *    answer to a question that was asked before it and is about such a key.
+   * 5. Count an entry's time from its clocks as they were before it asked, as in 1.
+   * 6. Count what it answers from memory, and report it; everything else is counted by the server.
+   * Without a lease it asks: on the stream, or with `Verify`. When the stream breaks, the lease runs on to its end; the
+   * server waits for that, or for `GiveBack`. A stream ends when its caller's own credential dies (`UNAUTHENTICATED`).
+   * It ends with `RESOURCE_EXHAUSTED` if the verifier does not read, and with `UNAVAILABLE` when the server stops: open
+   * another, on any node.
+   *
+   * @generated from rpc claviger.v1.KeyVerifier.Sync
+   */
+  sync: {
+    methodKind: "bidi_streaming";
+    input: typeof SyncRequestSchema;
+    output: typeof SyncResponseSchema;
   },
 }>;
 

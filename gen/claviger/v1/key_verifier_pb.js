@@ -8,12 +8,13 @@ import { enumDesc, fileDesc, messageDesc, objEnum, serviceDesc } from "@bufbuild
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
 import { file_claviger_v1_key } from "./key_pb.js";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_rpc_status } from "../../google/rpc/status_pb.js";
 
 /**
  * Describes the file claviger/v1/key_verifier.proto.
  */
 export const file_claviger_v1_key_verifier = /*@__PURE__*/
-  fileDesc("Ch5jbGF2aWdlci92MS9rZXlfdmVyaWZpZXIucHJvdG8SC2NsYXZpZ2VyLnYxIucBCg1WZXJpZnlSZXF1ZXN0EhsKBnNlY3JldBgBIAEoCUILgAEBukgFcgMogCASSAoPcmVxdWlyZWRfc2NvcGVzGAIgAygJQi+6SCySASkQQCIlciMogAEyHl5bYS16MC05Xy4tXSsoOlthLXowLTlfLi1dKykqJBIrCgZtZXRob2QYAyABKAlCG7pIGNgBAXITKIACMg5eL1teL10rL1teL10rJBIdCgljbGllbnRfaXAYBCABKAlCCrpIB9gBAXICcAESGgoEY29zdBgFIAEoBUIHukgEGgIoAEgAiAEBQgcKBV9jb3N0IswCCg5WZXJpZnlSZXNwb25zZRIlCgd2ZXJkaWN0GAEgASgOMhQuY2xhdmlnZXIudjEuVmVyZGljdBIlCgNrZXkYAiABKAsyGC5jbGF2aWdlci52MS5WZXJpZmllZEtleRI2ChJzZWNyZXRfZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3JldGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5taXNzaW5nX3Njb3BlcxgFIAMoCRIuCgtyZXRyeV9hZnRlchgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIpCglmcmVzaG5lc3MYByABKA4yFi5jbGF2aWdlci52MS5GcmVzaG5lc3MSEAoIcmV2aXNpb24YCCABKAMipQIKC1ZlcmlmaWVkS2V5EgoKAmlkGAEgASgJEg0KBW93bmVyGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRItCgtlbnZpcm9ubWVudBgEIAEoDjIYLmNsYXZpZ2VyLnYxLkVudmlyb25tZW50Eg4KBnNjb3BlcxgFIAMoCRI0CgZsYWJlbHMYBiADKAsyJC5jbGF2aWdlci52MS5WZXJpZmllZEtleS5MYWJlbHNFbnRyeRIpCghtZXRhZGF0YRgHIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOc2VjcmV0X3ZlcnNpb24YCCABKAUaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJMChJCYXRjaFZlcmlmeVJlcXVlc3QSNgoIcmVxdWVzdHMYASADKAsyGi5jbGF2aWdlci52MS5WZXJpZnlSZXF1ZXN0Qgi6SAWSAQIQZCJFChNCYXRjaFZlcmlmeVJlc3BvbnNlEi4KCXJlc3BvbnNlcxgBIAMoCzIbLmNsYXZpZ2VyLnYxLlZlcmlmeVJlc3BvbnNlKqQCCgdWZXJkaWN0EhcKE1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIVChFWRVJESUNUX01BTEZPUk1FRBABEhMKD1ZFUkRJQ1RfVU5LTk9XThACEhMKD1ZFUkRJQ1RfUkVWT0tFRBADEhQKEFZFUkRJQ1RfRElTQUJMRUQQBBITCg9WRVJESUNUX1JFVElSRUQQBRITCg9WRVJESUNUX0VYUElSRUQQBhIaChZWRVJESUNUX0FERFJFU1NfREVOSUVEEAcSGQoVVkVSRElDVF9TQ09QRV9NSVNTSU5HEAgSGAoUVkVSRElDVF9SQVRFX0xJTUlURUQQCRIbChdWRVJESUNUX1FVT1RBX0VYSEFVU1RFRBAKEhEKDVZFUkRJQ1RfVkFMSUQQCyp3CglGcmVzaG5lc3MSGQoVRlJFU0hORVNTX1VOU1BFQ0lGSUVEEAASGwoXRlJFU0hORVNTX0FVVEhPUklUQVRJVkUQARIUChBGUkVTSE5FU1NfTEVBU0VEEAISHAoYRlJFU0hORVNTX1JFVk9DQVRJT05fU0VUEAMyogEKC0tleVZlcmlmaWVyEkEKBlZlcmlmeRIaLmNsYXZpZ2VyLnYxLlZlcmlmeVJlcXVlc3QaGy5jbGF2aWdlci52MS5WZXJpZnlSZXNwb25zZRJQCgtCYXRjaFZlcmlmeRIfLmNsYXZpZ2VyLnYxLkJhdGNoVmVyaWZ5UmVxdWVzdBogLmNsYXZpZ2VyLnYxLkJhdGNoVmVyaWZ5UmVzcG9uc2VCPFo6Z2l0aHViLmNvbS9jbGF2aWdlci9jbGF2aWdlci9nZW4vZ28vY2xhdmlnZXIvdjE7Y2xhdmlnZXJ2MWIGcHJvdG8z", [file_buf_validate_validate, file_claviger_v1_key, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Ch5jbGF2aWdlci92MS9rZXlfdmVyaWZpZXIucHJvdG8SC2NsYXZpZ2VyLnYxIucBCg1WZXJpZnlSZXF1ZXN0EhsKBnNlY3JldBgBIAEoCUILgAEBukgFcgMogCASSAoPcmVxdWlyZWRfc2NvcGVzGAIgAygJQi+6SCySASkQQCIlciMogAEyHl5bYS16MC05Xy4tXSsoOlthLXowLTlfLi1dKykqJBIrCgZtZXRob2QYAyABKAlCG7pIGNgBAXITKIACMg5eL1teL10rL1teL10rJBIdCgljbGllbnRfaXAYBCABKAlCCrpIB9gBAXICcAESGgoEY29zdBgFIAEoBUIHukgEGgIoAEgAiAEBQgcKBV9jb3N0IswCCg5WZXJpZnlSZXNwb25zZRIlCgd2ZXJkaWN0GAEgASgOMhQuY2xhdmlnZXIudjEuVmVyZGljdBIlCgNrZXkYAiABKAsyGC5jbGF2aWdlci52MS5WZXJpZmllZEtleRI2ChJzZWNyZXRfZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3JldGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5taXNzaW5nX3Njb3BlcxgFIAMoCRIuCgtyZXRyeV9hZnRlchgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIpCglmcmVzaG5lc3MYByABKA4yFi5jbGF2aWdlci52MS5GcmVzaG5lc3MSEAoIcmV2aXNpb24YCCABKAMipQIKC1ZlcmlmaWVkS2V5EgoKAmlkGAEgASgJEg0KBW93bmVyGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRItCgtlbnZpcm9ubWVudBgEIAEoDjIYLmNsYXZpZ2VyLnYxLkVudmlyb25tZW50Eg4KBnNjb3BlcxgFIAMoCRI0CgZsYWJlbHMYBiADKAsyJC5jbGF2aWdlci52MS5WZXJpZmllZEtleS5MYWJlbHNFbnRyeRIpCghtZXRhZGF0YRgHIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOc2VjcmV0X3ZlcnNpb24YCCABKAUaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJMChJCYXRjaFZlcmlmeVJlcXVlc3QSNgoIcmVxdWVzdHMYASADKAsyGi5jbGF2aWdlci52MS5WZXJpZnlSZXF1ZXN0Qgi6SAWSAQIQZCJFChNCYXRjaFZlcmlmeVJlc3BvbnNlEi4KCXJlc3BvbnNlcxgBIAMoCzIbLmNsYXZpZ2VyLnYxLlZlcmlmeVJlc3BvbnNlIuwBCgtTeW5jUmVxdWVzdBIqCgVsZWFzZRgBIAEoCzIZLmNsYXZpZ2VyLnYxLkxlYXNlUmVxdWVzdEgAEicKB2FwcGxpZWQYAiABKAsyFC5jbGF2aWdlci52MS5BcHBsaWVkSAASHwoDYXNrGAMgASgLMhAuY2xhdmlnZXIudjEuQXNrSAASKQoFdXNhZ2UYBCABKAsyGC5jbGF2aWdlci52MS5Vc2FnZVJlcG9ydEgAEioKCWdpdmVfYmFjaxgFIAEoCzIVLmNsYXZpZ2VyLnYxLkdpdmVCYWNrSABCEAoHbWVzc2FnZRIFukgCCAEiHQoMTGVhc2VSZXF1ZXN0Eg0KBW5vbmNlGAEgASgDIiQKB0FwcGxpZWQSGQoIc2VxdWVuY2UYASABKANCB7pIBCICKAAiRgoDQXNrEgoKAmlkGAEgASgDEjMKB3JlcXVlc3QYAiABKAsyGi5jbGF2aWdlci52MS5WZXJpZnlSZXF1ZXN0Qga6SAPIAQEihQEKC1VzYWdlUmVwb3J0EicKBWVwb2NoGAEgASgJQhi6SBVyEzIRXlswLTlhLWZdezE2LDY0fSQSGQoIc2VxdWVuY2UYAiABKANCB7pIBCICKAESMgoGZGVsdGFzGAMgAygLMhcuY2xhdmlnZXIudjEuVXNhZ2VEZWx0YUIJukgGkgEDEJYBIpoCCgpVc2FnZURlbHRhEjgKBmtleV9pZBgBIAEoCUIoukglciMyIV5rZXlfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBIfCg5zZWNyZXRfdmVyc2lvbhgCIAEoBUIHukgEGgIoARIxCgd2ZXJkaWN0GAMgASgOMhQuY2xhdmlnZXIudjEuVmVyZGljdEIKukgHggEEEAEgABIYCgZtZXRob2QYBCABKAlCCLpIBXIDKIACEjUKCWxhc3RfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBrpIA8gBARIWCgVjb3VudBgGIAEoBUIHukgEGgIoARIVCgRjb3N0GAcgASgDQge6SAQiAigAIgoKCEdpdmVCYWNrIuYBCgxTeW5jUmVzcG9uc2USKAoFbGVhc2UYASABKAsyFy5jbGF2aWdlci52MS5MZWFzZUdyYW50SAASJQoGY2hhbmdlGAIgASgLMhMuY2xhdmlnZXIudjEuQ2hhbmdlSAASJQoGYW5zd2VyGAMgASgLMhMuY2xhdmlnZXIudjEuQW5zd2VySAASKgoFdXNhZ2UYBCABKAsyGS5jbGF2aWdlci52MS5Vc2FnZVJlY2VpcHRIABInCgdjbG9zaW5nGAUgASgLMhQuY2xhdmlnZXIudjEuQ2xvc2luZ0gAQgkKB21lc3NhZ2UiWwoKTGVhc2VHcmFudBINCgVub25jZRgBIAEoAxIsCglyZW1haW5pbmcYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEAoIcmV2aXNpb24YAyABKAMiPQoGQ2hhbmdlEhAKCHNlcXVlbmNlGAEgASgDEg8KB2tleV9pZHMYAiADKAkSEAoIYWxsX2tleXMYAyABKAgilwEKBkFuc3dlchIKCgJpZBgBIAEoAxIvCghyZXNwb25zZRgCIAEoCzIbLmNsYXZpZ2VyLnYxLlZlcmlmeVJlc3BvbnNlSAASIwoFZXJyb3IYAyABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAEiEKBWVudHJ5GAQgASgLMhIuY2xhdmlnZXIudjEuRW50cnlCCAoGcmVzdWx0InQKBUVudHJ5EiYKCHN0YW5kaW5nGAEgASgOMhQuY2xhdmlnZXIudjEuVmVyZGljdBIVCg1hbGxvd2VkX2NpZHJzGAIgAygJEiwKCWZyZXNoX2ZvchgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJMCgxVc2FnZVJlY2VpcHQSEAoIc2VxdWVuY2UYASABKAMSKgoHb3V0Y29tZRgCIAEoDjIZLmNsYXZpZ2VyLnYxLlVzYWdlT3V0Y29tZSIJCgdDbG9zaW5nKnwKDFVzYWdlT3V0Y29tZRIdChlVU0FHRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASFwoTVVNBR0VfT1VUQ09NRV9UQUtFThABEhUKEVVTQUdFX09VVENPTUVfR0FQEAISHQoZVVNBR0VfT1VUQ09NRV9VTkFWQUlMQUJMRRADKqQCCgdWZXJkaWN0EhcKE1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIVChFWRVJESUNUX01BTEZPUk1FRBABEhMKD1ZFUkRJQ1RfVU5LTk9XThACEhMKD1ZFUkRJQ1RfUkVWT0tFRBADEhQKEFZFUkRJQ1RfRElTQUJMRUQQBBITCg9WRVJESUNUX1JFVElSRUQQBRITCg9WRVJESUNUX0VYUElSRUQQBhIaChZWRVJESUNUX0FERFJFU1NfREVOSUVEEAcSGQoVVkVSRElDVF9TQ09QRV9NSVNTSU5HEAgSGAoUVkVSRElDVF9SQVRFX0xJTUlURUQQCRIbChdWRVJESUNUX1FVT1RBX0VYSEFVU1RFRBAKEhEKDVZFUkRJQ1RfVkFMSUQQCyp3CglGcmVzaG5lc3MSGQoVRlJFU0hORVNTX1VOU1BFQ0lGSUVEEAASGwoXRlJFU0hORVNTX0FVVEhPUklUQVRJVkUQARIUChBGUkVTSE5FU1NfTEVBU0VEEAISHAoYRlJFU0hORVNTX1JFVk9DQVRJT05fU0VUEAMy4wEKC0tleVZlcmlmaWVyEkEKBlZlcmlmeRIaLmNsYXZpZ2VyLnYxLlZlcmlmeVJlcXVlc3QaGy5jbGF2aWdlci52MS5WZXJpZnlSZXNwb25zZRJQCgtCYXRjaFZlcmlmeRIfLmNsYXZpZ2VyLnYxLkJhdGNoVmVyaWZ5UmVxdWVzdBogLmNsYXZpZ2VyLnYxLkJhdGNoVmVyaWZ5UmVzcG9uc2USPwoEU3luYxIYLmNsYXZpZ2VyLnYxLlN5bmNSZXF1ZXN0GhkuY2xhdmlnZXIudjEuU3luY1Jlc3BvbnNlKAEwAUI8WjpnaXRodWIuY29tL2NsYXZpZ2VyL2NsYXZpZ2VyL2dlbi9nby9jbGF2aWdlci92MTtjbGF2aWdlcnYxYgZwcm90bzM", [file_buf_validate_validate, file_claviger_v1_key, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status]);
 
 /**
  * Describes the message claviger.v1.VerifyRequest.
@@ -51,10 +52,122 @@ export const BatchVerifyResponseSchema = /*@__PURE__*/
   messageDesc(file_claviger_v1_key_verifier, 4);
 
 /**
+ * Describes the message claviger.v1.SyncRequest.
+ * Use `create(SyncRequestSchema)` to create a new message.
+ */
+export const SyncRequestSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 5);
+
+/**
+ * Describes the message claviger.v1.LeaseRequest.
+ * Use `create(LeaseRequestSchema)` to create a new message.
+ */
+export const LeaseRequestSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 6);
+
+/**
+ * Describes the message claviger.v1.Applied.
+ * Use `create(AppliedSchema)` to create a new message.
+ */
+export const AppliedSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 7);
+
+/**
+ * Describes the message claviger.v1.Ask.
+ * Use `create(AskSchema)` to create a new message.
+ */
+export const AskSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 8);
+
+/**
+ * Describes the message claviger.v1.UsageReport.
+ * Use `create(UsageReportSchema)` to create a new message.
+ */
+export const UsageReportSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 9);
+
+/**
+ * Describes the message claviger.v1.UsageDelta.
+ * Use `create(UsageDeltaSchema)` to create a new message.
+ */
+export const UsageDeltaSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 10);
+
+/**
+ * Describes the message claviger.v1.GiveBack.
+ * Use `create(GiveBackSchema)` to create a new message.
+ */
+export const GiveBackSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 11);
+
+/**
+ * Describes the message claviger.v1.SyncResponse.
+ * Use `create(SyncResponseSchema)` to create a new message.
+ */
+export const SyncResponseSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 12);
+
+/**
+ * Describes the message claviger.v1.LeaseGrant.
+ * Use `create(LeaseGrantSchema)` to create a new message.
+ */
+export const LeaseGrantSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 13);
+
+/**
+ * Describes the message claviger.v1.Change.
+ * Use `create(ChangeSchema)` to create a new message.
+ */
+export const ChangeSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 14);
+
+/**
+ * Describes the message claviger.v1.Answer.
+ * Use `create(AnswerSchema)` to create a new message.
+ */
+export const AnswerSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 15);
+
+/**
+ * Describes the message claviger.v1.Entry.
+ * Use `create(EntrySchema)` to create a new message.
+ */
+export const EntrySchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 16);
+
+/**
+ * Describes the message claviger.v1.UsageReceipt.
+ * Use `create(UsageReceiptSchema)` to create a new message.
+ */
+export const UsageReceiptSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 17);
+
+/**
+ * Describes the message claviger.v1.Closing.
+ * Use `create(ClosingSchema)` to create a new message.
+ */
+export const ClosingSchema = /*@__PURE__*/
+  messageDesc(file_claviger_v1_key_verifier, 18);
+
+/**
+ * Describes the enum claviger.v1.UsageOutcome.
+ */
+export const UsageOutcomeSchema = /*@__PURE__*/
+  enumDesc(file_claviger_v1_key_verifier, 0);
+
+/**
+ * What became of a report.
+ *
+ * @generated from enum claviger.v1.UsageOutcome
+ */
+export const UsageOutcome = /*@__PURE__*/
+  objEnum(UsageOutcomeSchema);
+
+/**
  * Describes the enum claviger.v1.Verdict.
  */
 export const VerdictSchema = /*@__PURE__*/
-  enumDesc(file_claviger_v1_key_verifier, 0);
+  enumDesc(file_claviger_v1_key_verifier, 1);
 
 /**
  * The outcome of a verification: the first that applies, in this order but with `VERDICT_VALID` last.
@@ -68,7 +181,7 @@ export const Verdict = /*@__PURE__*/
  * Describes the enum claviger.v1.Freshness.
  */
 export const FreshnessSchema = /*@__PURE__*/
-  enumDesc(file_claviger_v1_key_verifier, 1);
+  enumDesc(file_claviger_v1_key_verifier, 2);
 
 /**
  * What a verdict rests on.
@@ -80,7 +193,6 @@ export const Freshness = /*@__PURE__*/
 
 /**
  * Verifies secrets. An OK response means "decided"; `UNAVAILABLE` means "could not decide", never "bad key".
- * A stream `Sync` for verifiers inside agents is declared by the work that builds it.
  *
  * @generated from service claviger.v1.KeyVerifier
  */

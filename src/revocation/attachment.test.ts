@@ -1,0 +1,132 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { FakeClocks } from "../verify/fake-clocks.ts";
+import { Lease } from "../verify/lease.ts";
+import { Attachment } from "./attachment.ts";
+import { Feed } from "./feed.ts";
+import { InProcessBus } from "./in-process-bus.ts";
+
+const TERM_MS = 3000;
+
+let clocks: FakeClocks;
+let lease: Lease;
+let bus: InProcessBus;
+let feed: Feed;
+let acks: number[];
+
+beforeEach(() => {
+  clocks = new FakeClocks();
+  lease = new Lease(clocks);
+  bus = new InProcessBus();
+  feed = new Feed({ epoch: "e", cache: { apply: () => undefined, clear: () => undefined }, bus });
+  feed.restart({ revision: 0, identity: "db" });
+  acks = [];
+  bus.onAck(({ revision }) => acks.push(revision));
+  leaseNode();
+});
+
+function leaseNode(): void {
+  lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, TERM_MS);
+}
+
+function attach(mostKeys = 10) {
+  const grants: number[] = [];
+  const changes: (readonly string[] | "all")[] = [];
+  const attachment = new Attachment({
+    ...{ tree: feed.tree, lease, clocks, appliedRevision: () => feed.appliedRevision, mostKeys },
+    stream: {
+      granted: ({ remainingMs }) => grants.push(remainingMs),
+      changed: ({ sequence, keyIds }) => {
+        changes.push(keyIds);
+        expect(sequence).toBe(changes.length);
+      },
+    },
+  });
+  return { attachment, grants, changes };
+}
+
+function push(revision: number, ...keyIds: string[]): Promise<void> {
+  return bus.push({ revision, identity: "db", keyIds });
+}
+
+describe("a verifier inside an agent", () => {
+  it("is granted what is left of the node's lease, and nothing when there is none", () => {
+    const { attachment, grants } = attach();
+    attachment.grant(1n);
+    clocks.stall(1000);
+    attachment.grant(2n);
+    clocks.stall(TERM_MS);
+    attachment.grant(3n);
+    expect(grants).toEqual([TERM_MS, TERM_MS - 1000, 0]);
+  });
+
+  it("is told of the keys that it looked up, and no revocation waits for it because of others", async () => {
+    const { attachment, changes } = attach();
+    attachment.grant(1n);
+    attachment.lookedUp("key_a");
+    await push(1, "key_b");
+    expect([changes, acks, feed.ackedRevision]).toEqual([[], [1], 1]);
+    await push(2, "key_a", "key_b");
+    expect([changes, acks, feed.ackedRevision]).toEqual([[["key_a"]], [1], 1]);
+    attachment.acknowledge(1);
+    expect([acks, feed.ackedRevision]).toEqual([[1, 2], 2]);
+  });
+
+  it("holds up, by what it did not acknowledge of a renewal, every revision that the renewal brought", () => {
+    const { attachment } = attach();
+    attachment.grant(1n);
+    attachment.lookedUp("key_a");
+    feed.applyRenewal(4, ["key_a", "key_b"]);
+    expect(feed.ackedRevision).toBe(0);
+    attachment.acknowledge(1);
+    expect(feed.ackedRevision).toBe(4);
+  });
+
+  it("is waited for until the lease is over that it held when it was told, whatever it is granted since", async () => {
+    const { attachment } = attach();
+    attachment.grant(1n);
+    attachment.lookedUp("key_a");
+    clocks.stall(1000);
+    leaseNode();
+    await push(1, "key_a");
+    attachment.grant(2n);
+    clocks.stall(TERM_MS - 1001);
+    expect(feed.ackedRevision).toBe(0);
+    clocks.stall(1);
+    expect(feed.ackedRevision).toBe(1);
+  });
+
+  it("is waited for though its stream is closed, for changes since then too, until its lease is over or given back", async () => {
+    const { attachment } = attach();
+    attachment.grant(1n);
+    attachment.lookedUp("key_a");
+    attachment.close();
+    await push(1, "key_a");
+    expect([acks, feed.ackedRevision, feed.tree.isLeased]).toEqual([[], 0, true]);
+    attachment.giveBack();
+    expect([acks, feed.ackedRevision, feed.tree.isLeased, feed.tree.size]).toEqual([[1], 1, false, 0]);
+  });
+
+  it("is told to drop everything when the node registers anew, and nothing is acknowledged before it has", async () => {
+    const { attachment, changes } = attach();
+    attachment.grant(1n);
+    attachment.lookedUp("key_a");
+    feed.restart({ revision: 7, identity: "db" });
+    await push(8, "key_b");
+    expect([changes, acks]).toEqual([["all"], []]);
+    expect(feed.ackedRevision).toBeLessThan(7);
+    attachment.acknowledge(1);
+    expect([acks, feed.ackedRevision]).toEqual([[8], 8]);
+  });
+
+  it("is told to drop everything when it has looked up more than is remembered, and is told of changes from then on", async () => {
+    const { attachment, changes } = attach(2);
+    attachment.grant(1n);
+    for (const keyId of ["key_a", "key_b", "key_b", "key_c"]) attachment.lookedUp(keyId);
+    expect(changes).toEqual(["all"]);
+    await push(1, "key_a");
+    expect([changes, acks]).toEqual([["all"], []]);
+    attachment.acknowledge(1);
+    await push(2, "key_c");
+    expect([changes, acks]).toEqual([["all", ["key_c"]], [1]]);
+  });
+});

@@ -1,0 +1,136 @@
+import type { Clocks } from "../verify/clocks.ts";
+import type { Lease } from "../verify/lease.ts";
+import type { AckTree, Child, Span } from "./ack-tree.ts";
+
+/** What the holder of an attachment is told, in this order; none may overtake another. */
+export interface AttachmentStream {
+  /** A lease that ends with this verifier's own, in `remainingMs` from before it was asked for; 0: none. */
+  granted(grant: { readonly nonce: bigint; readonly remainingMs: number; readonly revision: number }): void;
+  /** Keys to drop; to be acknowledged by its number, once it is done. */
+  changed(change: { readonly sequence: number; readonly keyIds: readonly string[] | "all" }): void;
+}
+
+export interface AttachmentOptions {
+  readonly tree: AckTree;
+  /** This verifier's own: no lease that is granted outlives it. */
+  readonly lease: Lease;
+  readonly clocks: Clocks;
+  readonly appliedRevision: () => number;
+  readonly stream: AttachmentStream;
+  /** Keys that are remembered as looked up; beyond it the holder is told to drop everything. */
+  readonly mostKeys: number;
+}
+
+/** Something that the holder was told and has not acknowledged. */
+interface Outstanding {
+  readonly sequence: number;
+  /** The revisions that it was told of: those after `after`, up to `revision`. */
+  readonly after: number;
+  readonly revision: number;
+  /** When the lease ends that it held then: a later one was granted after it was told, and is used after it has heard. */
+  readonly untilMs: number;
+}
+
+/**
+ * A verifier inside an agent, as the node has it whose lease it shares. What it holds is nested in what the node holds:
+ * the node acknowledges a change when the holder has, or when the lease is over that it was granted before it was told.
+ * It is told of keys that it looked up, and nobody waits for it because of others.
+ */
+export class Attachment implements Child {
+  readonly #options: AttachmentOptions;
+  readonly #keys = new Set<string>();
+  #outstanding: Outstanding[] = [];
+  #sequence = 0;
+  /** By the monotonic clock. It may stand still where the wall clock does not: then this lasts longer, never shorter. */
+  #leaseEndsMs = Number.NEGATIVE_INFINITY;
+  #isClosed = false;
+
+  /** In the turn in which the stream is accepted, and before anything is answered. */
+  constructor(options: AttachmentOptions) {
+    this.#options = options;
+    options.tree.add(this);
+  }
+
+  /** It asks for a lease. */
+  grant(nonce: bigint): void {
+    const { lease, clocks, appliedRevision, stream } = this.#options;
+    const remainingMs = lease.remainingMs();
+    if (remainingMs > 0) this.#leaseEndsMs = Math.max(this.#leaseEndsMs, clocks.monotonicMs() + remainingMs);
+    stream.granted({ nonce, remainingMs, revision: appliedRevision() });
+  }
+
+  /** It is about to be answered from what is known of the key: from now on it is told of changes. */
+  lookedUp(keyId: string): void {
+    if (this.#keys.size >= this.#options.mostKeys && !this.#keys.has(keyId)) this.reset();
+    this.#keys.add(keyId);
+  }
+
+  /** It has done everything that it was told up to that number. */
+  acknowledge(sequence: number): void {
+    const before = this.#outstanding.length;
+    this.#outstanding = this.#outstanding.filter((told) => told.sequence > sequence);
+    if (this.#outstanding.length < before) this.#options.tree.progressed();
+  }
+
+  /** It answers nothing from memory any more. */
+  giveBack(): void {
+    this.#leaseEndsMs = Number.NEGATIVE_INFINITY;
+    this.#outstanding = [];
+    this.#options.tree.progressed();
+  }
+
+  /** The stream is gone; the lease may run on. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  tell({ after, revision, keyIds }: Span): void {
+    if (keyIds === "all") {
+      this.reset();
+      return;
+    }
+    const concerned = this.#concerned(keyIds);
+    if (concerned.length > 0) this.#tell(concerned, { after, revision });
+  }
+
+  /** Until it is acknowledged nothing else is either: what it still keeps is not known any more. */
+  reset(): void {
+    this.#keys.clear();
+    this.#tell("all", { after: 0, revision: Number.POSITIVE_INFINITY });
+  }
+
+  ackedRevision(): number {
+    return this.#live().reduce((least, { after }) => Math.min(least, after), Number.POSITIVE_INFINITY);
+  }
+
+  hasApplied(revision: number): boolean {
+    return this.#live().every((told) => revision <= told.after || revision > told.revision);
+  }
+
+  isLeased(): boolean {
+    return this.#options.clocks.monotonicMs() < this.#leaseEndsMs;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  #tell(keyIds: readonly string[] | "all", span: Pick<Outstanding, "after" | "revision">): void {
+    this.#sequence += 1;
+    if (this.isLeased()) {
+      this.#outstanding = [...this.#live(), { ...span, sequence: this.#sequence, untilMs: this.#leaseEndsMs }];
+    }
+    if (!this.#isClosed) this.#options.stream.changed({ sequence: this.#sequence, keyIds });
+  }
+
+  #concerned(keyIds: readonly string[]): readonly string[] {
+    if (keyIds.length <= this.#keys.size) return keyIds.filter((keyId) => this.#keys.has(keyId));
+    const changed = new Set(keyIds);
+    return [...this.#keys].filter((keyId) => changed.has(keyId));
+  }
+
+  #live(): Outstanding[] {
+    const nowMs = this.#options.clocks.monotonicMs();
+    return this.#outstanding.filter(({ untilMs }) => nowMs < untilMs);
+  }
+}

@@ -1,0 +1,206 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { anyPack, durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import {
+  type Ask,
+  type SyncRequest,
+  SyncRequestSchema,
+  type SyncResponse,
+  SyncResponseSchema,
+  type UsageDelta as UsageDeltaMessage,
+  UsageOutcome,
+  type UsageReport,
+  VerifyRequestSchema,
+} from "#gen/claviger/v1/key_verifier_pb.js";
+import { ClavigerError, invalidField } from "../keys/errors.ts";
+import type { KnownSecret } from "../keys/known-secret.ts";
+import type { UsageDelta } from "../keys/usage-delta.ts";
+import type { Attachment, AttachmentStream } from "../revocation/attachment.ts";
+import type { UsageLedger } from "../usage/ledger.ts";
+import type { Asker, Metered, MeteredVerifier } from "../usage/metered-verifier.ts";
+import { nameOf } from "./from-proto.ts";
+import { toCommand } from "./key-verifier.ts";
+import type { Validate } from "./validate.ts";
+import { toResponse, VERDICTS } from "./verification-to-proto.ts";
+import { isPlain } from "./verify-call.ts";
+
+/** What every stream of `Sync` works with. */
+export interface SyncParts {
+  readonly verifier: Pick<MeteredVerifier, "verifyCached" | "verify">;
+  /** Milliseconds for which what is known may be kept by whoever is told of it now; 0: it may not. */
+  readonly leftMs: (known: KnownSecret) => number;
+  readonly ledger: UsageLedger;
+  /** Throws `INVALID_FIELD` for a message that breaks a rule of its proto. */
+  readonly validate: Validate;
+  /** Questions and reports of one stream that are worked on at once; further ones are refused. */
+  readonly mostAsks: number;
+  /** Joins the holder of a stream to those who lease from this process. */
+  readonly attach: (stream: AttachmentStream) => Attachment;
+}
+
+export interface SyncSessionOptions extends SyncParts {
+  readonly asker: Asker;
+  /** Whether the caller still is who may call; rejects with the refusal, in its wire form, if not, or if it is not known. */
+  readonly admit: () => Promise<void> | undefined;
+  /** Says it after everything before; it is dropped once the stream has ended. */
+  readonly send: (message: SyncResponse) => void;
+  /** Ends the stream, after everything that was sent. */
+  readonly end: (error?: ConnectError) => void;
+  /** The wire form of whatever was thrown. */
+  readonly present: (error: unknown) => ConnectError;
+}
+
+type Said = NonNullable<MessageInitShape<typeof SyncResponseSchema>["message"]>;
+
+/** The server's side of one stream of `Sync`: what comes is handled in order, each before the next. */
+export class SyncSession {
+  readonly #options: SyncSessionOptions;
+  readonly #attachment: Attachment;
+  #underWay = 0;
+
+  constructor(options: SyncSessionOptions) {
+    this.#options = options;
+    this.#attachment = options.attach({
+      granted: ({ nonce, remainingMs, revision }) => {
+        const remaining = durationFromMs(Math.floor(remainingMs));
+        this.#say({ case: "lease", value: { nonce, remaining, revision: BigInt(revision) } });
+      },
+      changed: ({ sequence, keyIds }) => {
+        const which = keyIds === "all" ? { allKeys: true } : { keyIds: [...keyIds] };
+        this.#say({ case: "change", value: { sequence: BigInt(sequence), ...which } });
+      },
+    });
+  }
+
+  handle(request: SyncRequest): void {
+    const { message } = request;
+    if (message.case === "lease") void this.#grant(message.value.nonce);
+    else if (message.case === "applied") this.#attachment.acknowledge(Number(message.value.sequence));
+    else if (message.case === "ask") void this.#ask(message.value);
+    else if (message.case === "usage") void this.#take(request, message.value);
+    else if (message.case === "giveBack") this.#giveBack();
+    else this.#options.end(this.#options.present(invalidField("message", "is required")));
+  }
+
+  /** The server stops. */
+  sayClosing(): void {
+    this.#say({ case: "closing", value: {} });
+  }
+
+  /** The stream is gone; what was granted may run on. */
+  close(): void {
+    this.#attachment.close();
+  }
+
+  async #grant(nonce: bigint): Promise<void> {
+    try {
+      await this.#options.admit();
+      this.#attachment.grant(nonce);
+    } catch (error) {
+      this.#unlessRefused(error, () => this.#say({ case: "lease", value: { nonce, remaining: durationFromMs(0) } }));
+    }
+  }
+
+  #giveBack(): void {
+    this.#attachment.giveBack();
+    this.#options.end();
+  }
+
+  async #ask({ id, request }: Ask): Promise<void> {
+    const { verifier, asker, admit, validate } = this.#options;
+    try {
+      using _ = this.#begin();
+      if (request === undefined) throw invalidField("ask.request", "is required");
+      await admit();
+      if (!isPlain(request)) validate(VerifyRequestSchema, request);
+      const command = toCommand(request);
+      this.#answer(id, verifier.verifyCached(command, asker) ?? (await verifier.verify(command, asker)));
+    } catch (error) {
+      this.#unlessRefused(error, ({ code, rawMessage: message, details }) => {
+        const packed = details.flatMap((detail) =>
+          "desc" in detail ? [anyPack(detail.desc, create(detail.desc, detail.value))] : [],
+        );
+        const result = { case: "error" as const, value: { code, message, details: packed } };
+        this.#say({ case: "answer", value: { id, result } });
+      });
+    }
+  }
+
+  /** In one turn: what is told to keep is what holds now, and of what changes from now on the holder is told. */
+  #answer(id: bigint, metered: Metered): void {
+    const result = { case: "response" as const, value: toResponse(metered) };
+    const { found } = metered;
+    const leftMs = found === undefined || found.limits !== null ? 0 : Math.floor(this.#options.leftMs(found));
+    if (found === undefined || leftMs === 0) {
+      this.#say({ case: "answer", value: { id, result } });
+      return;
+    }
+    this.#attachment.lookedUp(found.keyId);
+    const { standing, allowedCidrs } = found;
+    const kept = { standing: VERDICTS[standing], allowedCidrs: [...allowedCidrs], freshFor: durationFromMs(leftMs) };
+    this.#say({ case: "answer", value: { id, result, entry: kept } });
+  }
+
+  /** The reporter's epoch is its own: nobody else can speak for it, nor it for another. */
+  async #take(request: SyncRequest, { epoch, sequence, deltas }: UsageReport): Promise<void> {
+    const { ledger, admit, validate, asker } = this.#options;
+    const seq = Number(sequence);
+    const answer = (outcome: UsageOutcome) => this.#say({ case: "usage", value: { sequence, outcome } });
+    try {
+      using _ = this.#begin();
+      await admit();
+      validate(SyncRequestSchema, request);
+      const batch = { epoch: `${asker.callerId}/${epoch}`, seq, deltas: deltas.map(deltaFromProto) };
+      answer((await ledger.append(batch)) === "gap" ? UsageOutcome.GAP : UsageOutcome.TAKEN);
+    } catch (error) {
+      if (error instanceof ClavigerError && error.reason === "INVALID_FIELD") this.#options.end(this.#present(error));
+      else this.#unlessRefused(error, () => answer(UsageOutcome.UNAVAILABLE));
+    }
+  }
+
+  /** One more is worked on, until it is disposed of. */
+  #begin(): Disposable {
+    const { mostAsks } = this.#options;
+    if (this.#underWay >= mostAsks) throw overloaded(mostAsks);
+    this.#underWay += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#underWay -= 1;
+      },
+    };
+  }
+
+  /** A caller whose credential has died hears nothing more on this stream. */
+  #unlessRefused(error: unknown, work: (error: ConnectError) => void): void {
+    const presented = this.#present(error);
+    if (presented.code === Code.Unauthenticated || presented.code === Code.PermissionDenied) {
+      this.#options.end(presented);
+    } else {
+      work(presented);
+    }
+  }
+
+  #present(error: unknown): ConnectError {
+    return this.#options.present(error);
+  }
+
+  #say(message: Said): void {
+    this.#options.send(create(SyncResponseSchema, { message }));
+  }
+}
+
+function deltaFromProto(delta: UsageDeltaMessage): UsageDelta {
+  const { keyId, secretVersion: version, method, count, lastTime } = delta;
+  const lastSecond = Math.floor((lastTime === undefined ? 0 : timestampMs(lastTime)) / 1000);
+  const verdict = nameOf(VERDICTS, delta.verdict) ?? "valid";
+  const minute = Math.floor(lastSecond / 60);
+  return { keyId, callerId: "", version, verdict, method, minute, count, cost: Number(delta.cost), lastSecond };
+}
+
+function overloaded(most: number): ClavigerError {
+  return new ClavigerError(
+    "OVERLOADED",
+    `${most} questions of this verifier are being worked on already. Retry in a moment, less at once`,
+    { metadata: { limit: String(most) } },
+  );
+}

@@ -1,0 +1,105 @@
+import type { Interceptor } from "@connectrpc/connect";
+import { UsageFlusher } from "../usage/flusher.ts";
+import { UsageRecorder } from "../usage/recorder.ts";
+import { Lease } from "../verify/lease.ts";
+import { SecretCache } from "../verify/secret-cache.ts";
+import { AnyServer, type NodeOptions } from "./any-server.ts";
+import { systemClocks as clocks, systemTimers as timers } from "./clock.ts";
+import { readEnvironment } from "./environment.ts";
+import { type About, InProcessVerifier } from "./in-process-verifier.ts";
+import { openChannel } from "./open-channel.ts";
+import { systemRandom as random } from "./random.ts";
+import { SyncLink } from "./sync-link.ts";
+import { createLedgerOverSync, REPORT_ROWS } from "./usage-over-sync.ts";
+import type { Verifier } from "./verification.ts";
+
+/** What gives the credential of whoever verifies: it is asked for each stream and each call. */
+export type Token = string | (() => string | Promise<string>);
+
+export interface VerifierOptions {
+  /** Where Claviger is, `http://host:port`; several for nodes of one cluster. Default: `CLAVIGER_URL`, or 127.0.0.1:4640. */
+  readonly url?: string | readonly string[];
+  /** A key with `claviger:verify`. Default: `CLAVIGER_TOKEN`. */
+  readonly token?: Token;
+  /** Secrets kept in memory at most, about 500 bytes each. Default 10,000: as many as a node tells of changes. */
+  readonly capacity?: number;
+  /** Milliseconds between two reports of usage: what a kill loses. Default 15,000. */
+  readonly reportEveryMs?: number;
+  /** Milliseconds that a call to one server may take, where memory has no answer. Default 3,000. */
+  readonly timeoutMs?: number;
+  /** Of Node's connections: certificates, for `https:`. */
+  readonly nodeOptions?: NodeOptions;
+  /** Told of each stream that broke, and why. Default: nobody is; `fresh` tells as well. */
+  readonly onBroken?: (error: unknown) => void;
+}
+
+const DEFAULT_URL = "http://127.0.0.1:4640";
+/** ε: by how much the rates of two clocks may differ. Part of the protocol, and no matter of taste. */
+const CLOCK_RATE_ERROR = 0.02;
+/** After this long an entry is asked for again, whatever it says; as on servers. */
+const ENTRY_MS = 5 * 60_000;
+/** How long a lease may take to come: half of the term of one, of 3 seconds, as servers have it. */
+const PATIENCE_MS = 1500;
+const RETRY_MS = { first: 100, most: 5000 };
+/** Memory for counts that no server has yet. */
+const USAGE_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Verifies secrets in this process: in microseconds while it holds a lease, and by a call otherwise. It attaches in the
+ * background; to wait for that is not necessary.
+ *
+ * @example
+ * const verifier = createVerifier({ url: "http://127.0.0.1:4640", token: process.env.CLAVIGER_TOKEN });
+ * const { verdict, key } = await verifier.verify(secret, { scopes: ["orders:read"] });
+ * @throws Error for an address that is none, or without a token
+ */
+export function createVerifier(options: VerifierOptions = {}): Verifier {
+  const environment = readEnvironment();
+  const urls = [options.url ?? environment.url ?? DEFAULT_URL].flat().map(checkUrl);
+  const token = options.token ?? environment.token;
+  if (token === undefined || token === "") {
+    throw new Error("a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN");
+  }
+  const { nodeOptions, onBroken, capacity = 10_000, reportEveryMs = 15_000, timeoutMs = 3000 } = options;
+  const interceptors = [bearer(token)];
+  const jitter = () => (random(1)[0] ?? 0) / 255;
+  const lease = new Lease(clocks);
+  const cache = new SecretCache<About>({
+    ...{ lease, clocks, random, capacity, maxAgeMs: ENTRY_MS },
+  });
+  let next = Math.floor(jitter() * urls.length);
+  const link = new SyncLink({
+    ...{ lease, cache, clocks, timers, jitter, clockRateError: CLOCK_RATE_ERROR },
+    ...{ patienceMs: PATIENCE_MS, retryMs: RETRY_MS, ...(onBroken && { onBroken }) },
+    open: (listener) => {
+      next += 1;
+      return openChannel(urls[next % urls.length] ?? DEFAULT_URL, listener, { interceptors, nodeOptions, timers });
+    },
+  });
+  const recorder = new UsageRecorder({ clocks, budgetBytes: USAGE_BYTES });
+  const ledger = createLedgerOverSync(link);
+  const flusher = new UsageFlusher({ recorder, ledger, random, clocks, batchRows: REPORT_ROWS });
+  const servers = new AnyServer(urls, { interceptors, nodeOptions, timeoutMs });
+  const verifier = new InProcessVerifier({
+    ...{ link, lease, cache, recorder, flusher, clockRateError: CLOCK_RATE_ERROR },
+    ...{ timers, reportEveryMs, servers },
+  });
+  verifier.start();
+  return verifier;
+}
+
+function bearer(token: Token): Interceptor {
+  return (next) => async (request) => {
+    request.header.set("authorization", `Bearer ${typeof token === "string" ? token : await token()}`);
+    return next(request);
+  };
+}
+
+function checkUrl(text: string): string {
+  const url = URL.parse(text);
+  const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
+  if (url === null || !isHttp || url.username !== "" || url.password !== "") {
+    throw new Error("the address of a server is not one: write it as http://127.0.0.1:4640");
+  }
+  return url.href.replace(/\/$/, "");
+}

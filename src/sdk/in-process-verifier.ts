@@ -1,0 +1,153 @@
+import { isIP } from "node:net";
+
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { type Answer, Freshness, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
+import type { UsageFlusher } from "../usage/flusher.ts";
+import type { UsageRecorder } from "../usage/recorder.ts";
+import { countedHere, type Timers } from "../verify/clocks.ts";
+import { decide } from "../verify/decide.ts";
+import type { Lease } from "../verify/lease.ts";
+import type { SecretCache } from "../verify/secret-cache.ts";
+import { LinkBroken, type SyncLink } from "./sync-link.ts";
+import { VERDICTS, verdictName } from "./verdicts.ts";
+import type { Question, Verification, Verifier } from "./verification.ts";
+import { fromResponse, fromStatus, toRequest, undecided } from "./wire.ts";
+
+/** What a verification tells of a key, besides the verdict. */
+export type About = Pick<Verification, "key" | "secretExpireTime" | "retireTime">;
+
+export interface InProcessVerifierOptions {
+  readonly link: SyncLink;
+  readonly lease: Lease;
+  readonly cache: SecretCache<About>;
+  readonly recorder: UsageRecorder;
+  readonly flusher: Pick<UsageFlusher, "flush" | "isEmpty">;
+  /** ε: by how much the rates of two clocks may differ. */
+  readonly clockRateError: number;
+  readonly timers: Timers;
+  /** Milliseconds between two reports of usage. */
+  readonly reportEveryMs: number;
+  /** Verifies by calls. */
+  readonly servers: { verify(request: VerifyRequest): Promise<Verification>; close(): void };
+}
+
+const NOTHING: Question = Object.freeze({});
+const NO_SCOPES: readonly string[] = Object.freeze([]);
+/** As the server has it, of ASCII alone: what is not plain is asked. */
+const METHOD = /^\/[!-.0-~]+\/[!-.0-~]+$/;
+const METHOD_CHARACTERS = 256;
+
+/** Answers from memory under the lease of a link, on the link otherwise, and by a call where there is none. */
+export class InProcessVerifier implements Verifier {
+  readonly #options: InProcessVerifierOptions;
+  #isClosed = false;
+  #nextReport: { cancel(): void } | undefined;
+
+  constructor(options: InProcessVerifierOptions) {
+    this.#options = options;
+  }
+
+  /** Begins to attach and to report. */
+  start(): void {
+    this.#options.link.start();
+    this.#reportLater();
+  }
+
+  get fresh(): boolean {
+    return this.#options.lease.isLive();
+  }
+
+  get appliedRevision(): number {
+    return this.#options.link.appliedRevision;
+  }
+
+  verifySync(secret: string, question: Question = NOTHING): Verification | "ask" {
+    const { cache } = this.#options;
+    const known = cache.find(cache.placeOf(secret));
+    return known === undefined || !isPlain(question, known) ? "ask" : this.#answer(known, question);
+  }
+
+  async verify(secret: string, question: Question = NOTHING): Promise<Verification> {
+    if (this.#isClosed) throw undecided("CLOSED", "this verifier was closed. Create another");
+    const known = this.verifySync(secret, question);
+    if (known !== "ask") return known;
+    const { link, servers } = this.#options;
+    const request = toRequest(secret, question);
+    if (!link.isOpen) return servers.verify(request);
+    try {
+      return await this.#ask(request);
+    } catch (error) {
+      if (!(error instanceof LinkBroken)) throw error;
+      return servers.verify(request);
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const { link, flusher, servers } = this.#options;
+    this.#nextReport?.cancel();
+    await flusher.flush();
+    link.close();
+    servers.close();
+  }
+
+  #reportLater(): void {
+    const { timers, flusher, reportEveryMs } = this.#options;
+    this.#nextReport = timers.after(reportEveryMs, () => {
+      void flusher.flush().then(() => this.#isClosed || this.#reportLater());
+    });
+  }
+
+  async #ask(request: VerifyRequest): Promise<Verification> {
+    const { link, cache } = this.#options;
+    const fill = cache.beginFill(cache.placeOf(request.secret));
+    const { answer, mayBeKept } = await link.ask(request);
+    const { result, entry } = answer;
+    if (result.case === "error") throw fromStatus(result.value);
+    if (result.case === undefined) throw undecided("INTERNAL", "the server gave no answer. Retry in a moment");
+    const verification = fromResponse(result.value);
+    const ready = entry === undefined || !mayBeKept ? undefined : this.#readyToKeep(entry, verification);
+    if (ready !== undefined) cache.keep(fill, ready);
+    return verification;
+  }
+
+  #readyToKeep(entry: NonNullable<Answer["entry"]>, verification: Verification): ReadySecret<About> | undefined {
+    const { key, secretExpireTime, retireTime, revision } = verification;
+    const standing = verdictName(entry.standing);
+    if (key === undefined || standing === undefined || entry.freshFor === undefined) return undefined;
+    return {
+      ...{ keyId: key.id, owner: key.owner, version: key.secretVersion, standing, scopes: key.scopes, revision },
+      ...{ allowedCidrs: entry.allowedCidrs, limits: null, about: { key, secretExpireTime, retireTime } },
+      lastsMs: countedHere(durationMs(entry.freshFor), this.#options.clockRateError),
+    };
+  }
+
+  #answer(known: KnownSecret<About>, question: Question): Verification {
+    const { scopes = NO_SCOPES, clientIp = "", method = "", cost = 1 } = question;
+    const { verdict, missingScopes } = decide(known, { requiredScopes: scopes, clientIp });
+    const { keyId, version, about } = known;
+    const charged = verdict === "valid" ? cost : 0;
+    this.#options.recorder.record({ keyId, callerId: "", version, verdict, method, cost: charged }, known);
+    return {
+      verdict: VERDICTS[verdict],
+      key: about.key,
+      secretExpireTime: about.secretExpireTime,
+      retireTime: about.retireTime,
+      missingScopes,
+      retryAfterMs: undefined,
+      freshness: Freshness.LEASED,
+      revision: Math.max(known.revision, this.#options.link.appliedRevision),
+    };
+  }
+}
+
+/** Whether the question can be answered and counted here; the server says what is wrong with any other. */
+function isPlain({ method, clientIp, cost }: Question, { allowedCidrs }: Pick<KnownSecret, "allowedCidrs">): boolean {
+  return (
+    (method === undefined || method === "" || (method.length <= METHOD_CHARACTERS && METHOD.test(method))) &&
+    (cost === undefined || (Number.isInteger(cost) && cost >= 0)) &&
+    (allowedCidrs.length === 0 || clientIp === undefined || clientIp === "" || isIP(clientIp) !== 0)
+  );
+}

@@ -1,0 +1,9 @@
+/**
+ * Verifies API keys of Claviger inside your own process.
+ *
+ * @packageDocumentation
+ */
+export { Freshness, Verdict, type VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
+export type { NodeOptions } from "./any-server.ts";
+export { createVerifier, type Token, type VerifierOptions } from "./create-verifier.ts";
+export type { Question, Verification, Verifier } from "./verification.ts";

@@ -1,0 +1,35 @@
+import type { FoundSecret } from "../keys/found-secret.ts";
+import type { ReadySecret } from "../keys/known-secret.ts";
+import { endOfSecret, isLive } from "../keys/state.ts";
+import { countedHere } from "./clocks.ts";
+import { standingOf } from "./decide.ts";
+
+export interface ReadyOptions {
+  /** ε: by how much the rates of two clocks may differ. */
+  readonly clockRateError: number;
+  /** What an answer tells of it, as it is sent. */
+  readonly describe: (found: FoundSecret) => string;
+}
+
+/** Makes of what was read what verifications need. */
+export function createReady({ clockRateError, describe }: ReadyOptions): (found: FoundSecret) => ReadySecret {
+  return (found) => {
+    const { key, secret, revision } = found;
+    return {
+      keyId: key.id,
+      owner: key.owner,
+      version: secret.version,
+      standing: standingOf(found),
+      scopes: key.scopes,
+      allowedCidrs: key.allowedCidrs,
+      limits: key.limits,
+      about: describe(found),
+      revision,
+      lastsMs: isLive(secret, found.now) ? countedHere(msUntilEnd(found), clockRateError) : Number.POSITIVE_INFINITY,
+    };
+  };
+}
+
+function msUntilEnd({ secret, now }: FoundSecret): number {
+  return endOfSecret(secret).getTime() - now.getTime();
+}

@@ -1,0 +1,174 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { afterEach, describe, expect, it } from "vitest";
+import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { nameOf } from "../../src/rpc/from-proto.ts";
+import { createVerifier, type Question, type Verifier, type VerifierOptions } from "../../src/sdk/index.ts";
+import { forge, mistype } from "../rpc/forge.ts";
+import { makeKey } from "../rpc/make-key.ts";
+import { describeOnEachStorage, startClaviger } from "../support/claviger.ts";
+import { eventually } from "../support/eventually.ts";
+
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+/** An agent, attached. */
+async function attach(url: string, token: string, options: VerifierOptions = {}): Promise<Verifier> {
+  const verifier = createVerifier({ url, token, ...options });
+  closing.push(() => verifier.close());
+  await eventually(() => expect(verifier.fresh).toBe(true));
+  return verifier;
+}
+
+/** Asks until the answer comes from memory. */
+async function verifyTwice(verifier: Verifier, secret: string, question?: Question) {
+  await verifier.verify(secret, question);
+  const known = verifier.verifySync(secret, question);
+  if (known === "ask") throw new Error("it is not in memory");
+  return known;
+}
+
+async function codeOf(work: Promise<unknown>): Promise<Code | undefined> {
+  const error = await work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  return error instanceof ConnectError ? error.code : undefined;
+}
+
+describeOnEachStorage("a verifier inside an agent", (claviger) => {
+  it("answers from memory what Verify answers, field by field", async () => {
+    const { url, adminToken, admin } = claviger();
+    const made = await makeKey(admin, {
+      ...{ owner: "sdk", displayName: "Robot", scopes: ["orders:*"], labels: { team: "blue" }, metadata: { a: 1 } },
+      allowedCidrs: ["10.0.0.0/8"],
+    });
+    const verifier = await attach(url, adminToken);
+    const questions: Question[] = [
+      { scopes: ["orders:read"], clientIp: "10.1.2.3" },
+      { scopes: ["orders:read", "users:read"], clientIp: "10.1.2.3" },
+      { scopes: ["orders:read"], clientIp: "11.1.2.3" },
+      {},
+    ];
+    for (const question of questions) {
+      const { scopes = [], clientIp = "" } = question;
+      const asked = await admin.verifier.verify({ secret: made.secret, requiredScopes: [...scopes], clientIp });
+      const known = await verifyTwice(verifier, made.secret, question);
+      const { verdict, key, missingScopes } = asked;
+      expect(known).toMatchObject({ verdict, key, missingScopes, freshness: Freshness.LEASED });
+      expect(known.secretExpireTime?.getTime()).toBe(
+        Number(asked.secretExpireTime?.seconds) * 1000 + Math.floor((asked.secretExpireTime?.nanos ?? 0) / 1e6),
+      );
+    }
+  });
+
+  it("asks about what is no secret, or nobody's, and keeps nothing of it", async () => {
+    const { url, adminToken, admin } = claviger();
+    const { secret } = await makeKey(admin, { owner: "sdk" });
+    const verifier = await attach(url, adminToken);
+    for (const [presented, verdict] of [
+      ["", Verdict.MALFORMED],
+      [mistype(secret), Verdict.MALFORMED],
+      [forge(secret), Verdict.UNKNOWN],
+    ] as const) {
+      expect((await verifier.verify(presented)).verdict).toBe(verdict);
+      expect(verifier.verifySync(presented)).toBe("ask");
+    }
+  });
+
+  it("refuses, once RevokeKey has returned, what it kept", async () => {
+    const { url, adminToken, admin } = claviger();
+    const made = await makeKey(admin, { owner: "sdk" });
+    const verifier = await attach(url, adminToken);
+    expect((await verifyTwice(verifier, made.secret)).verdict).toBe(Verdict.VALID);
+    const { receipt } = await admin.keys.revokeKey({ keyId: made.id });
+    expect(receipt?.expiredVerifierCount).toBe(0);
+    expect(verifier.verifySync(made.secret)).toBe("ask");
+    expect((await verifier.verify(made.secret)).verdict).toBe(Verdict.REVOKED);
+    expect((await verifyTwice(verifier, made.secret)).verdict).toBe(Verdict.REVOKED);
+  });
+
+  it("learns of every other change as well: disabled, enabled, scopes, a rotation and the end of its grace", async () => {
+    const { url, adminToken, admin } = claviger();
+    const made = await makeKey(admin, { owner: "sdk", scopes: ["a"] });
+    const verifier = await attach(url, adminToken);
+    const verdict = async () => nameOf(Verdict, (await verifier.verify(made.secret, { scopes: ["a"] })).verdict);
+    const update = (key: object, ...paths: string[]) =>
+      admin.keys.updateKey({ key: { id: made.id, ...key }, updateMask: { paths } });
+    expect(await verdict()).toBe("VALID");
+    await update({ disabled: true }, "disabled");
+    expect(await verdict()).toBe("DISABLED");
+    expect(await verdict()).toBe("DISABLED");
+    await update({ disabled: false }, "disabled");
+    expect(await verdict()).toBe("VALID");
+    await update({ scopes: ["b"] }, "scopes");
+    expect(await verdict()).toBe("SCOPE_MISSING");
+    await update({ scopes: ["a"] }, "scopes");
+    expect(await verdict()).toBe("VALID");
+    await admin.keys.rotateKey({ keyId: made.id, gracePeriod: durationFromMs(1000) });
+    const retiring = await verifier.verify(made.secret, { scopes: ["a"] });
+    expect(retiring.verdict).toBe(Verdict.VALID);
+    expect(retiring.retireTime).toBeInstanceOf(Date);
+    await eventually(async () => expect(await verdict()).toBe("RETIRED"));
+  });
+
+  it("refuses a question that breaks a rule, and goes on", async () => {
+    const { url, adminToken, admin } = claviger();
+    const { secret } = await makeKey(admin, { owner: "sdk", allowedCidrs: ["10.0.0.0/8"] });
+    const verifier = await attach(url, adminToken);
+    await verifier.verify(secret);
+    const wrong: [string, Question][] = [
+      ["x".repeat(4097), {}],
+      [secret, { clientIp: "nowhere" }],
+      [secret, { cost: -1 }],
+      [secret, { method: "no method" }],
+      [secret, { method: `/a/${"b".repeat(256)}` }],
+      [forge(secret), { scopes: ["*"] }],
+      [forge(secret), { scopes: Array.from({ length: 65 }, (_, at) => `s${at}`) }],
+    ];
+    for (const [presented, question] of wrong) {
+      expect(await codeOf(verifier.verify(presented, question)), JSON.stringify(question)).toBe(Code.InvalidArgument);
+    }
+    expect(verifier.fresh).toBe(true);
+  });
+
+  it("is cut off when its own key is revoked, and says so", async () => {
+    const { url, admin } = claviger();
+    const own = await makeKey(admin, { owner: "agents", scopes: ["claviger:verify"] });
+    const { secret } = await makeKey(admin, { owner: "sdk" });
+    const broken: unknown[] = [];
+    const verifier = await attach(url, own.secret, { onBroken: (error) => broken.push(error) });
+    await verifier.verify(secret);
+    await admin.keys.revokeKey({ keyId: own.id });
+    expect(await codeOf(verifier.verify(forge(secret)))).toBe(Code.Unauthenticated);
+    await eventually(() => expect(verifier.fresh).toBe(false));
+    expect(broken[0]).toMatchObject({ code: Code.Unauthenticated });
+    expect(await codeOf(verifier.verify(secret))).toBe(Code.Unauthenticated);
+  });
+
+  it("answers nothing once it is closed", async () => {
+    const { url, adminToken, admin } = claviger();
+    const { secret } = await makeKey(admin, { owner: "sdk" });
+    const verifier = await attach(url, adminToken);
+    await verifier.verify(secret);
+    await verifier.close();
+    expect(verifier.verifySync(secret)).toBe("ask");
+    expect(await codeOf(verifier.verify(secret))).toBe(Code.Unavailable);
+  });
+});
+
+describe("a server that stops", () => {
+  it("has the leases given back, and exits without waiting for them to run out", async () => {
+    const claviger = await startClaviger("embedded", { CLAVIGER_LEASE_MS: "20000" });
+    const { secret } = await makeKey(claviger.admin, { owner: "sdk" });
+    const verifier = await attach(claviger.url, claviger.adminToken);
+    await verifier.verify(secret);
+    const began = performance.now();
+    await claviger.close();
+    expect(performance.now() - began).toBeLessThan(10_000);
+    expect([verifier.fresh, verifier.verifySync(secret)]).toEqual([false, "ask"]);
+    expect(await codeOf(verifier.verify(secret))).toBe(Code.Unavailable);
+  });
+});
