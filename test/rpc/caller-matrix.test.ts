@@ -30,6 +30,7 @@ QueryUsage          -     -        own   any         -       -          -       
 ListAuditEvents     -     -        own   any         -       -          -           -            -           any         any
 Verify              -     -        -     any         any     -          -           -            -           -           any
 BatchVerify         -     -        -     any         any     -          -           -            -           -           any
+Sync                -     -        -     any         any     -          -           -            -           -           any
 `;
 
 /** The table's columns for callers whose credential is accepted. */
@@ -86,7 +87,17 @@ const METHODS: Readonly<Record<string, Method>> = {
     names: "secret",
     call: ({ verifier }, { secret }) => verifier.batchVerify({ requests: [{ secret }] }),
   },
+  Sync: { names: "secret", call: ({ verifier }, { secret }) => askOnStream(verifier, secret) },
 };
+
+/** The first answer of a stream that is then given up. */
+async function askOnStream(verifier: Clients["verifier"], secret: string): Promise<void> {
+  const ask = { message: { case: "ask" as const, value: { id: 1n, request: { secret } } } };
+  const asks = (async function* () {
+    yield ask;
+  })();
+  for await (const _ of verifier.sync(asks)) return;
+}
 
 const ACCESS = parseTable(TABLE);
 const ROLES = [...(ACCESS.get("GetKey")?.keys() ?? [])];
