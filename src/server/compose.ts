@@ -114,13 +114,14 @@ export function compose(parts: Parts & Gates): {
       callLog.refused(method, call, error);
     },
     onAnswer: (method, call) => callLog.unread(method, call),
+    onStreamed: (connection, bytes) => port.credit(connection, bytes),
   });
   const serve = createMetricsHandler(metrics, handler);
   const method = new VerifyCall({
     ...{ gate, verifier, callLog, log },
     validate: (request) => validate(VerifyRequestSchema, request),
   });
-  const port = createPort({
+  const port: Port = createPort({
     ...{ ...config.listen, onError, handler: serve },
     streams: createFastLane({ ...policy, method, isOverloaded, route: createStreamRouter({ serve, resume: handler }) }),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },

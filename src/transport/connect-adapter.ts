@@ -26,6 +26,8 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly onAnswer?: (method: string, call: Call) => void;
   /** Whether a call that comes on a connection now is refused, as `OVERLOADED`; never one that asks for health. Default: none is. */
   readonly isOverloaded?: (connection: object) => boolean;
+  /** Told of bytes that came on a stream: no more than its messages, however many. */
+  readonly onStreamed?: (connection: object, bytes: number) => void;
   /** Told of each call that was. */
   readonly onOverloaded?: (method: string, call: Call, error: ConnectError) => void;
 }
@@ -47,6 +49,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
     onAnswer = () => {},
     isOverloaded = () => false,
     onOverloaded = () => {},
+    onStreamed = () => {},
   } = options;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
@@ -88,6 +91,9 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
     if (handler.method.methodKind === "unary") {
       const timeoutMs = boundTimeout(request.header, options);
       if (timeoutMs !== undefined) request.body = arrivingWithin(request.body, timeoutMs);
+    } else {
+      const connection = connectionOf(exchange.req);
+      request.body = told(request.body, (bytes) => onStreamed(connection, bytes));
     }
     const response = await handler(request);
     // Of a stream the interceptors always see the end.
@@ -101,6 +107,13 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
   }
 
   return (req, res, body) => void serve(req, res, body);
+}
+
+async function* told(body: AsyncIterable<Uint8Array>, tell: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    tell(chunk.length);
+    yield chunk;
+  }
 }
 
 function connectionOf(req: HttpRequest): object {

@@ -75,6 +75,8 @@ export interface Port {
    * after `drainMs` is cut off. Resolves when every connection is closed. Further calls wait for the same end.
    */
   drain(): Promise<void>;
+  /** Notes that a call on the connection has sent so many bytes: a long one may send more than is allowed for a call. */
+  credit(connection: object, bytes: number): void;
 }
 
 /** One cleartext TCP port that speaks HTTP/1.1 and HTTP/2 by prior knowledge. */
@@ -124,6 +126,7 @@ export function createPort(options: PortOptions): Port {
 
   return {
     drain,
+    credit: h2.credit,
     async listen() {
       try {
         server.listen({ host: options.host, port: options.port });
@@ -183,6 +186,7 @@ interface Http2Options extends Pick<PortOptions, "handler" | "streams" | "limits
 
 function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
   const guards = new Set<SessionGuard>();
+  const guardOf = new WeakMap<object, SessionGuard>();
   const calls: OpenCalls = { count: 0 };
   const { maxConcurrentStreams, headerListBytes, maxMessageBytes = Number.POSITIVE_INFINITY } = limits;
   const none = Number.POSITIVE_INFINITY;
@@ -203,6 +207,7 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
     server.once("session", (session: http2.ServerHttp2Session) => {
       const guard = new SessionGuard(session, { socket, calls }, guardLimits);
       guards.add(guard);
+      guardOf.set(session, guard);
       let isBroken = false;
       session.once("error", (error: NodeJS.ErrnoException) => {
         isBroken = BREACHES.has(error.code);
@@ -217,6 +222,7 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
 
   return {
     take,
+    credit: (session: object, bytes: number) => guardOf.get(session)?.credit(bytes),
     drain(): void {
       clearInterval(sweep);
       for (const { session } of guards) session.close();

@@ -68,6 +68,11 @@ export class SessionGuard {
     });
   }
 
+  /** A call that goes on and on has sent so much more. As many bytes may be frames' heads and control frames about it. */
+  credit(bytes: number): void {
+    this.#credit += 2 * bytes;
+  }
+
   /** Whether it was ended for what it did. */
   get isCutOff(): boolean {
     return this.#isCutOff;

@@ -1,0 +1,154 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { createWritableIterable } from "@connectrpc/connect/protocol";
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  type SyncRequest,
+  SyncRequestSchema,
+  type SyncResponse,
+  UsageOutcome,
+  Verdict,
+} from "#gen/claviger/v1/key_verifier_pb.js";
+import { makeKey } from "../rpc/make-key.ts";
+import { type Clients, startClaviger, type TestClaviger } from "../support/claviger.ts";
+import { eventually } from "../support/eventually.ts";
+
+const closing: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function start(policy: object = {}): Promise<TestClaviger> {
+  const claviger = await startClaviger("embedded", { CLAVIGER_POLICY: JSON.stringify(policy) });
+  closing.push(() => claviger.close());
+  return claviger;
+}
+
+type Said = NonNullable<MessageInitShape<typeof SyncRequestSchema>["message"]>;
+
+/** A stream as whoever writes a client from the proto would have it. */
+function open({ verifier }: Clients) {
+  const outgoing = createWritableIterable<SyncRequest>();
+  const heard: SyncResponse["message"][] = [];
+  const ended = (async () => {
+    try {
+      for await (const { message } of verifier.sync(outgoing)) heard.push(message);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  })();
+  closing.push(() => outgoing.close());
+  const say = (message: Said) => outgoing.write(create(SyncRequestSchema, { message }));
+  const hear = async <Case extends NonNullable<SyncResponse["message"]["case"]>>(name: Case, nth = 1) => {
+    const all = () => heard.filter((message) => message.case === name);
+    await eventually(() => expect(all().length).toBeGreaterThanOrEqual(nth));
+    return all()[nth - 1]?.value as Extract<SyncResponse["message"], { case: Case }>["value"];
+  };
+  return { say, hear, heard, ended, close: () => outgoing.close() };
+}
+
+const ask = (id: bigint, secret: string): Said => ({ case: "ask", value: { id, request: { secret } } });
+
+async function codeOfEnd(ended: Promise<unknown>): Promise<Code | undefined> {
+  const error = await ended;
+  return error instanceof ConnectError ? error.code : undefined;
+}
+
+describe("a stream of Sync", () => {
+  it("leases, answers, tells of changes, and waits for what it told to be applied", async () => {
+    const { admin } = await start();
+    const { id, secret } = await makeKey(admin, { owner: "sync" });
+    const stream = open(admin);
+    await stream.say({ case: "lease", value: { nonce: 7n } });
+    const lease = await stream.hear("lease");
+    expect(lease.nonce).toBe(7n);
+    expect(lease.remaining && durationMs(lease.remaining)).toBeGreaterThan(0);
+    await stream.say(ask(1n, secret));
+    await stream.hear("answer");
+    await stream.say(ask(2n, secret));
+    const { result, entry } = await stream.hear("answer", 2);
+    expect(result.value).toMatchObject({ verdict: Verdict.VALID });
+    expect(entry).toMatchObject({ standing: Verdict.VALID, allowedCidrs: [] });
+    expect(entry?.freshFor && durationMs(entry.freshFor)).toBeGreaterThan(0);
+    let isDone = false;
+    const revoked = admin.keys.revokeKey({ keyId: id }).then(() => {
+      isDone = true;
+    });
+    const change = await stream.hear("change");
+    expect([change.keyIds, change.allKeys, isDone]).toEqual([[id], false, false]);
+    await stream.say({ case: "applied", value: { sequence: change.sequence } });
+    await revoked;
+  });
+
+  it("does not hold a revocation up by more than its lease when nobody answers on it", async () => {
+    const { admin } = await start();
+    const { id, secret } = await makeKey(admin, { owner: "sync" });
+    const stream = open(admin);
+    await stream.say({ case: "lease", value: { nonce: 1n } });
+    await stream.say(ask(1n, secret));
+    await stream.hear("answer");
+    const began = performance.now();
+    await admin.keys.revokeKey({ keyId: id });
+    expect(performance.now() - began).toBeLessThan(3000);
+  });
+
+  it("gives nothing to keep of a key with limits, and charges every question about it", async () => {
+    const { admin } = await start();
+    const limits = { requestsPerDay: 2 };
+    const { secret } = await makeKey(admin, { owner: "sync", limits });
+    const stream = open(admin);
+    await stream.say({ case: "lease", value: { nonce: 1n } });
+    const verdicts: unknown[] = [];
+    for (const id of [1, 2, 3]) {
+      await stream.say(ask(BigInt(id), secret));
+      const { result, entry } = await stream.hear("answer", id);
+      verdicts.push(result.case === "response" && result.value.verdict);
+      expect(entry).toBeUndefined();
+    }
+    expect(verdicts).toEqual([Verdict.VALID, Verdict.VALID, Verdict.QUOTA_EXHAUSTED]);
+  });
+
+  it("takes a report once, however often it is sent, and ends on one that is none", async () => {
+    const { admin } = await start();
+    const { id } = await makeKey(admin, { owner: "sync" });
+    const stream = open(admin);
+    const delta = { keyId: id, secretVersion: 1, verdict: Verdict.VALID, method: "/a.B/C", count: 5, cost: 5n };
+    const lastTime = { seconds: BigInt(Math.floor(Date.now() / 1000)), nanos: 0 };
+    const report = (sequence: bigint, epoch = "0123456789abcdef"): Said => ({
+      case: "usage",
+      value: { epoch, sequence, deltas: [{ ...delta, lastTime }] },
+    });
+    const outcomes = [];
+    for (const [at, sent] of [report(1n), report(1n), report(2n), report(9n)].entries()) {
+      await stream.say(sent);
+      outcomes.push((await stream.hear("usage", at + 1)).outcome);
+    }
+    const { TAKEN, GAP } = UsageOutcome;
+    expect(outcomes).toEqual([TAKEN, TAKEN, TAKEN, GAP]);
+    const day = 86_400n;
+    await eventually(async () => {
+      const { total } = await admin.keys.queryUsage({
+        ...{ keyId: id, step: 3 },
+        startTime: { seconds: (lastTime.seconds / day) * day },
+        endTime: { seconds: (lastTime.seconds / day + 1n) * day },
+      });
+      expect(total).toBe(10n);
+    });
+    await stream.say(report(1n, "not an epoch"));
+    expect(await codeOfEnd(stream.ended)).toBe(Code.InvalidArgument);
+  });
+
+  it("may go on for longer than a call may send bytes", async () => {
+    const { admin } = await start({ idleBytesPerSecond: 100 });
+    const { secret } = await makeKey(admin, { owner: "sync" });
+    const stream = open(admin);
+    const count = 3000;
+    for (let id = 1; id <= count; id++) {
+      await stream.say(ask(BigInt(id), secret));
+      if (id % 50 === 0) await stream.hear("answer", id);
+    }
+    expect(await stream.hear("answer", count)).toBeDefined();
+  });
+});
