@@ -2,7 +2,22 @@
 import { answer, type Bench } from "./harness/bench.ts";
 import { writeTable } from "./harness/table.ts";
 
-const known = ["s1", "s2", "s3", "s6", "s7", "s8", "s9", "s10", "revocation", "overload", "abuse", "alternatives"];
+const known = [
+  "s1",
+  "s2",
+  "s3",
+  "s4",
+  "s5",
+  "s6",
+  "s7",
+  "s8",
+  "s9",
+  "s10",
+  "revocation",
+  "overload",
+  "abuse",
+  "alternatives",
+];
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : known;
 const unknown = wanted.filter((id) => !known.includes(id));
 if (unknown.length > 0) {

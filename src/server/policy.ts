@@ -38,7 +38,7 @@ export const DEFAULT_POLICY = {
   /** Streams of verifiers inside agents that are open at once on one process. */
   syncStreams: 10_000,
   /** Keys that one of them is told of changes of; beyond it, it begins anew. */
-  syncKeys: 10_000,
+  syncKeys: 50_000,
   /** Questions of one of them that are worked on at once: as many as calls on a connection. */
   syncAsks: 128,
   /** Messages of one of them that wait to be read. */
