@@ -1,0 +1,51 @@
+import type { Interceptor, UnaryRequest } from "@connectrpc/connect";
+import { AttachedKey, type AttachKeyOptions } from "../attached-key.ts";
+import type { KeySource } from "../key-source.ts";
+import { SECRET_RETIRES } from "../retirement.ts";
+import { begin, type Next, renewOrThrow } from "./keyed-call.ts";
+import { streamWithKey } from "./stream-with-key.ts";
+
+/**
+ * An interceptor of clients that sends `authorization: Bearer <secret>` with each call. A call whose headers have an
+ * `authorization` already goes out as it is.
+ *
+ * A call that ends with `UNAUTHENTICATED` is repeated once, if a new look at the source gives another secret than the one
+ * that was refused. So rotation needs no restart, and no call fails as long as the source has the new secret by the time
+ * that the old one ends. This holds for unary calls, and for server streams before their first message. Client and
+ * bidirectional streams cannot be repeated, for their messages are gone once sent; they look at the source before they
+ * begin. A repeated call keeps its deadline. `onHeader` of a server stream sees the headers of the first attempt, and the
+ * same object has those of the second afterwards.
+ *
+ * Calls fail with `UNAVAILABLE` and are not sent if the source gives no secret: nothing was said about the key.
+ *
+ * @example
+ * createGrpcTransport({ baseUrl, interceptors: [attachKey(secret)] });
+ * @example
+ * createGrpcTransport({ baseUrl, interceptors: [attachKey(async () => await vault.read("claviger"))] });
+ * @example
+ * const file = fromFile("/var/run/secrets/claviger/key");
+ * createGrpcTransport({ baseUrl, interceptors: [attachKey(file, { onRetiring: (instant) => log.warn({ instant }) })] });
+ *
+ * @throws TypeError for a text that can be no secret
+ */
+export function attachKey(source: KeySource, options: AttachKeyOptions = {}): Interceptor {
+  const key = new AttachedKey(source, options);
+  return (next) => (request) => {
+    if (request.header.has("authorization")) return next(request);
+    return request.stream ? streamWithKey(next, request, key) : unaryWithKey(next, request, key);
+  };
+}
+
+async function unaryWithKey(next: Next, request: UnaryRequest, key: AttachedKey) {
+  const call = await begin(request.signal, key.forRepeatable());
+  for (;;) {
+    request.header.set("authorization", call.authorization);
+    try {
+      const response = await next(request);
+      call.answered(response.trailer.get(SECRET_RETIRES) ?? response.header.get(SECRET_RETIRES));
+      return response;
+    } catch (error) {
+      await renewOrThrow(call, request.signal, error);
+    }
+  }
+}

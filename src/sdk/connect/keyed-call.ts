@@ -1,0 +1,43 @@
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { CallKey } from "../attached-key.ts";
+import { SECRET_RETIRES } from "../retirement.ts";
+
+/** How to send a request: what an interceptor of Connect is given. */
+export type Next = ReturnType<Interceptor>;
+
+/**
+ * The key of a call that is about to begin.
+ *
+ * @throws ConnectError `UNAVAILABLE` if there is no secret; what the signal says if it aborts first
+ */
+export async function begin(signal: AbortSignal, key: Promise<CallKey>): Promise<CallKey> {
+  try {
+    return await unlessAborted(signal, key);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const message = error instanceof Error ? error.message : "there is no secret to call with";
+    throw new ConnectError(message, Code.Unavailable, undefined, undefined, error);
+  }
+}
+
+/** Returns if a call that ended with `error` is to be sent again, and throws the error otherwise. */
+export async function renewOrThrow(call: CallKey, signal: AbortSignal, error: unknown): Promise<void> {
+  if (!(error instanceof ConnectError)) throw error;
+  // An error has headers and trailers in one.
+  call.answered(error.metadata.get(SECRET_RETIRES));
+  if (error.code !== Code.Unauthenticated) throw error;
+  if (!(await unlessAborted(signal, call.renew()))) throw error;
+}
+
+/** A source is somebody else's code, or a disk: a call does not wait for it beyond its deadline. */
+async function unlessAborted<Value>(signal: AbortSignal, promise: Promise<Value>): Promise<Value> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}

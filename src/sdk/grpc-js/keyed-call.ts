@@ -1,0 +1,174 @@
+import {
+  type InterceptingListener,
+  type InterceptorOptions,
+  Metadata,
+  type NextCall,
+  type StatusObject,
+  status,
+} from "@grpc/grpc-js";
+import type { AttachedKey, CallKey } from "../attached-key.ts";
+import { systemClocks, systemTimers } from "../clock.ts";
+import { SECRET_RETIRES } from "../retirement.ts";
+
+/** A call of grpc-js as its interceptors see it. */
+type Call = ReturnType<NextCall>;
+type Listener = Partial<InterceptingListener>;
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+export interface Attempts {
+  readonly callOptions: InterceptorOptions;
+  /** Makes another call of the same method and options. */
+  readonly nextCall: NextCall;
+}
+
+/**
+ * A call that is sent with a key, and once more with another secret if it is refused before it is answered.
+ *
+ * What the client does with it is kept and done with each attempt, and with the first as soon as the secret is known. An
+ * attempt is made only when it can start: one that ends before, by its deadline or a cancellation, ends unheard (grpc-js
+ * 1.14).
+ */
+export class KeyedCall implements Call {
+  readonly #key: AttachedKey;
+  readonly #attempts: Attempts;
+  #attempt: Call | undefined;
+  #listener: Listener = {};
+  /** Whether what the client does is kept for a second attempt: while there may be one. */
+  #keep: boolean;
+  #actions: ((attempt: Call) => void)[] = [];
+  /** Between start and the first attempt, and between two. */
+  #isWaiting = true;
+  #isOver = false;
+
+  constructor(key: AttachedKey, attempts: Attempts) {
+    this.#key = key;
+    this.#attempts = attempts;
+    this.#keep = !attempts.callOptions.method_definition.requestStream;
+  }
+
+  start(metadata: Metadata, listener: Listener = {}): void {
+    this.#listener = listener;
+    if (metadata.get("authorization").length > 0) this.#sendAsIs(metadata);
+    else void this.#sendWithKey(metadata);
+  }
+
+  sendMessageWithContext(...message: Parameters<Call["sendMessageWithContext"]>): void {
+    this.#do((attempt) => attempt.sendMessageWithContext(...message));
+  }
+
+  sendMessage(...message: Parameters<Call["sendMessage"]>): void {
+    this.#do((attempt) => attempt.sendMessage(...message));
+  }
+
+  startRead(): void {
+    this.#do((attempt) => attempt.startRead());
+  }
+
+  halfClose(): void {
+    this.#do((attempt) => attempt.halfClose());
+  }
+
+  cancelWithStatus(code: status, details: string): void {
+    if (this.#isWaiting) this.#fail(code, details);
+    else this.#attempt?.cancelWithStatus(code, details);
+  }
+
+  getPeer(): string {
+    return this.#attempt?.getPeer() ?? "unknown";
+  }
+
+  getAuthContext(): ReturnType<Call["getAuthContext"]> {
+    return this.#attempt?.getAuthContext() ?? null;
+  }
+
+  #do(action: (attempt: Call) => void): void {
+    if (this.#isWaiting || this.#keep) this.#actions.push(action);
+    if (!this.#isWaiting && this.#attempt !== undefined) action(this.#attempt);
+  }
+
+  #sendAsIs(metadata: Metadata): void {
+    this.#keep = false;
+    this.#send(metadata, this.#listener);
+  }
+
+  async #sendWithKey(metadata: Metadata): Promise<void> {
+    try {
+      const key = await this.#wait(this.#keep ? this.#key.forRepeatable() : this.#key.forUnrepeatable());
+      this.#tryWith(key, metadata);
+    } catch (error) {
+      this.#fail(status.UNAVAILABLE, error instanceof Error ? error.message : "there is no secret to call with");
+    }
+  }
+
+  #tryWith(key: CallKey, metadata: Metadata): void {
+    if (this.#isOver) return;
+    const withKey = metadata.clone();
+    withKey.set("authorization", key.authorization);
+    this.#send(withKey, {
+      onReceiveMetadata: (headers) => {
+        key.answered(retirementIn(headers));
+        this.#listener.onReceiveMetadata?.(headers);
+      },
+      onReceiveMessage: (message) => {
+        // Null says that a refused call has no answer, which is not the last word yet.
+        if (message === null) return;
+        key.spend();
+        this.#keep = false;
+        this.#actions = [];
+        this.#listener.onReceiveMessage?.(message);
+      },
+      onReceiveStatus: (end) => {
+        key.answered(retirementIn(end.metadata));
+        if (end.code === status.UNAUTHENTICATED) void this.#tryAgain(key, { metadata, end });
+        else this.#end(end);
+      },
+    });
+  }
+
+  async #tryAgain(
+    key: CallKey,
+    { metadata, end }: { readonly metadata: Metadata; readonly end: StatusObject },
+  ): Promise<void> {
+    this.#isWaiting = true;
+    if (await this.#wait(key.renew())) this.#tryWith(key, metadata);
+    else this.#end(end);
+  }
+
+  #send(metadata: Metadata, listener: Listener): void {
+    const { nextCall, callOptions } = this.#attempts;
+    const attempt = nextCall(callOptions);
+    this.#attempt = attempt;
+    this.#isWaiting = false;
+    attempt.start(metadata, listener);
+    for (const action of this.#actions) action(attempt);
+    if (!this.#keep) this.#actions = [];
+  }
+
+  /** What the promise gives; a call whose deadline passes meanwhile ends. */
+  async #wait<Value>(promise: Promise<Value>): Promise<Value> {
+    const ms = Number(this.#attempts.callOptions.deadline ?? Number.POSITIVE_INFINITY) - systemClocks.wallMs();
+    const expire = () => this.#fail(status.DEADLINE_EXCEEDED, "Deadline exceeded while the key was being read");
+    const timer = ms < LONGEST_TIMER_MS ? systemTimers.after(Math.max(0, ms), expire) : undefined;
+    try {
+      return await promise;
+    } finally {
+      timer?.cancel();
+    }
+  }
+
+  #fail(code: status, details: string): void {
+    this.#end({ code, details, metadata: new Metadata() });
+  }
+
+  /** In a turn of its own, as grpc-js does it: what a listener throws is the client's, not an attempt's. */
+  #end(end: StatusObject): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    process.nextTick(() => this.#listener.onReceiveStatus?.(end));
+  }
+}
+
+function retirementIn(metadata: Metadata): string | undefined {
+  return metadata.get(SECRET_RETIRES)[0]?.toString();
+}

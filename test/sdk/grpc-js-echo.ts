@@ -1,0 +1,74 @@
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+  status,
+} from "@grpc/grpc-js";
+import { Doorkeeper, type EchoServer, REFUSE_LATE } from "./doorkeeper.ts";
+import { GRPC_JS_ECHO } from "./grpc-js-client.ts";
+
+/** `Echo` on grpc-js, which answers a refusal with trailers only. */
+export async function startGrpcJsEcho(): Promise<EchoServer> {
+  const door = new Doorkeeper();
+  const server = new Server();
+  server.addService(GRPC_JS_ECHO, echo(door));
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
+  });
+  return { address: `127.0.0.1:${port}`, door, close: async () => server.forceShutdown() };
+}
+
+function echo(door: Doorkeeper) {
+  return {
+    unary(call: ServerUnaryCall<string, string>, done: sendUnaryData<string>) {
+      const trailer = letIn(door, call);
+      if (trailer === undefined) done({ code: status.UNAUTHENTICATED, details: "refused" });
+      else done(null, call.request, trailer);
+    },
+    serverStream(call: ServerWritableStream<string, string>) {
+      const trailer = letIn(door, call);
+      if (trailer === undefined) return void call.emit("error", { code: status.UNAUTHENTICATED, details: "refused" });
+      call.write(`${call.request} 1`);
+      if (call.request === REFUSE_LATE) {
+        return void call.emit("error", { code: status.UNAUTHENTICATED, details: "late" });
+      }
+      for (const index of [2, 3]) call.write(`${call.request} ${index}`);
+      call.end(trailer);
+    },
+    clientStream(call: ServerReadableStream<string, string>, done: sendUnaryData<string>) {
+      const trailer = letIn(door, call);
+      if (trailer === undefined) return done({ code: status.UNAUTHENTICATED, details: "refused" });
+      const values: string[] = [];
+      call.on("data", (value: string) => values.push(value));
+      call.on("end", () => done(null, values.join(" "), trailer));
+    },
+    bidi(call: ServerDuplexStream<string, string>) {
+      const trailer = letIn(door, call);
+      if (trailer === undefined) return void call.emit("error", { code: status.UNAUTHENTICATED, details: "refused" });
+      call.on("data", (value: string) => call.write(value));
+      call.on("end", () => call.end(trailer));
+    },
+  };
+}
+
+/** The trailer of a call that is let in. */
+function letIn(
+  door: Doorkeeper,
+  call: { readonly metadata: Metadata; sendMetadata(metadata: Metadata): void },
+): Metadata | undefined {
+  const { isAccepted, retires } = door.decide(String(call.metadata.get("authorization")[0] ?? "none"));
+  if (!isAccepted) return undefined;
+  const header = new Metadata();
+  header.set("let-in", "yes");
+  call.sendMetadata(header);
+  const trailer = new Metadata();
+  if (retires !== undefined) trailer.set("claviger-secret-retires", retires);
+  return trailer;
+}
