@@ -73,7 +73,10 @@ export class CallKey {
     this.#repeatWith = undefined;
   }
 
-  /** Takes what an answer says about the secret's retirement: the value of `claviger-secret-retires`, if any. */
+  /**
+   * Takes what an answer says about the secret's retirement: the value of `claviger-secret-retires`, if any. A refusal is
+   * no answer: it says more by itself, and there may be another secret already.
+   */
   answered(secretRetires: string | null | undefined): void {
     this.#notice.read(this.#secret, secretRetires);
   }

@@ -152,7 +152,11 @@ const BAD: [what: string, text: string | undefined, message: string][] = [
   ["missing", undefined, "cannot be read (ENOENT): put the secret there, readable by this process"],
   ["empty", " \n", "is empty: put the secret there, on one line"],
   ["two lines", "not-for-you\ns2", "does not hold a secret: put the secret there, on one line, and nothing else"],
-  ["a control character", "not-for-you\u0007", "does not hold a secret: put the secret there, on one line, and nothing else"],
+  [
+    "a control character",
+    "not-for-you\u0007",
+    "does not hold a secret: put the secret there, on one line, and nothing else",
+  ],
 ];
 
 it.each(BAD)("a file that never held a secret is an error that says what to do: %s", async (_, text, message) => {

@@ -8,7 +8,7 @@ import { attachKey as attachToConnect } from "../../src/sdk/connect/index.ts";
 import { attachKey as attachToGrpcJs } from "../../src/sdk/grpc-js/index.ts";
 import { fromFile, type KeyFile, type KeySource } from "../../src/sdk/key-source.ts";
 import { startConnectEcho } from "./connect-echo.ts";
-import { type EchoServer, REFUSE_LATE } from "./doorkeeper.ts";
+import { ABORT, type EchoServer, REFUSE_LATE } from "./doorkeeper.ts";
 import { connectConnect, type EchoClient } from "./echo-client.ts";
 import { connectGrpcJs } from "./grpc-js-client.ts";
 import { startGrpcJsEcho } from "./grpc-js-echo.ts";
@@ -53,7 +53,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
   });
   afterAll(() => server.close());
   beforeEach(() => {
-    Object.assign(server.door, { accepted: [], retires: {}, onCall: () => undefined });
+    Object.assign(server.door, { accepted: [], retires: {} });
     server.door.seen.length = 0;
   });
 
@@ -150,6 +150,25 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     });
   });
 
+  it("of a call that ends with an error, is told that its secret retires", async () => {
+    server.door.accepted = ["s1", "s2"];
+    server.door.retires = { s1: SOON, s2: SOON };
+    const onRetiring = vi.fn();
+    const unary = using(["s1", { onRetiring }], (client) => client.unary(ABORT));
+    await expect(unary).rejects.toMatchObject({ code: Code.Aborted });
+    const stream = using(["s2", { onRetiring }], (client) => client.serverStream(ABORT));
+    await expect(stream).rejects.toMatchObject({ code: Code.Aborted });
+    expect(onRetiring.mock.calls).toEqual([[new Date(SOON)], [new Date(SOON)]]);
+  });
+
+  it.each(REPEATABLE)("of a %s call that is refused, nothing is told about the secret", async (_, call) => {
+    server.door.accepted = ["s2"];
+    server.door.retires = { s1: SOON };
+    const onRetiring = vi.fn();
+    await using([sourceOf("s1", "s2"), { onRetiring }], call);
+    expect(onRetiring).not.toHaveBeenCalled();
+  });
+
   it.each(KINDS)("a %s call without a secret to send is not sent, and says what to do", async (_, call) => {
     const cause = new Error("what the vault said");
     const sources: [KeySource, RegExp][] = [
@@ -181,12 +200,32 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
 
   it("a stream shows its headers before it has a message", async () => {
     server.door.accepted = ["s2"];
-    const headers: string[] = [];
-    const values = await using([sourceOf("s2")], (client) =>
+    const events: string[] = [];
+    await using([sourceOf("s2")], (client) =>
+      client.serverStream("a", {
+        onHeader: (letIn) => events.push(letIn()),
+        onMessage: (value) => events.push(value),
+      }),
+    );
+    expect(events).toEqual(["yes", "a 1", "a 2", "a 3"]);
+  });
+
+  it("a stream that was repeated has the headers of the second attempt in the end", async () => {
+    server.door.accepted = ["s2"];
+    const headers: (() => string)[] = [];
+    await using([sourceOf("s1", "s2")], (client) =>
       client.serverStream("a", { onHeader: (letIn) => headers.push(letIn) }),
     );
-    expect(values).toHaveLength(3);
-    expect(headers).toEqual(["yes"]);
+    expect(headers.at(-1)?.()).toEqual("yes");
+  });
+
+  it("many messages go both ways", async () => {
+    server.door.accepted = ["s1"];
+    const values = Array.from({ length: 500 }, (_, index) => `${index}`.repeat(100));
+    await using(["s1"], async (client) => {
+      expect(await client.bidi(values)).toEqual(values);
+      expect(await client.clientStream(values)).toEqual(values.join(" "));
+    });
   });
 
   describe("with a watched file", () => {

@@ -5,7 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import { StringValueSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { Doorkeeper, type EchoServer, REFUSE_LATE } from "./doorkeeper.ts";
+import { ABORT, Doorkeeper, type EchoServer, REFUSE_LATE } from "./doorkeeper.ts";
 import { Echo } from "./echo-service.ts";
 
 /** `Echo` on connect-node, which answers a refusal with headers and trailers. */
@@ -34,12 +34,14 @@ function echo(door: Doorkeeper): ServiceImpl<typeof Echo> {
   return {
     unary: ({ value }, context) => {
       letIn(door, context);
+      if (value === ABORT) throw new ConnectError("aborted", Code.Aborted);
       return { value };
     },
     async *serverStream({ value }, context) {
       letIn(door, context);
       for (const index of [1, 2, 3]) {
         yield create(StringValueSchema, { value: `${value} ${index}` });
+        if (value === ABORT) throw new ConnectError("aborted", Code.Aborted);
         if (value === REFUSE_LATE) throw new ConnectError("late", Code.Unauthenticated);
       }
     },
@@ -58,7 +60,7 @@ function echo(door: Doorkeeper): ServiceImpl<typeof Echo> {
 
 function letIn(door: Doorkeeper, context: HandlerContext): void {
   const { isAccepted, retires } = door.decide(context.requestHeader.get("authorization") ?? "none");
+  if (retires !== undefined) context.responseTrailer.set("claviger-secret-retires", retires);
   if (!isAccepted) throw new ConnectError("refused", Code.Unauthenticated);
   context.responseHeader.set("let-in", "yes");
-  if (retires !== undefined) context.responseTrailer.set("claviger-secret-retires", retires);
 }

@@ -6,13 +6,10 @@ export class Doorkeeper {
   retires: Readonly<Record<string, string>> = {};
   /** The headers `authorization` of all calls, in order. */
   readonly seen: string[] = [];
-  /** Done with each call before it is decided. */
-  onCall: () => void = () => undefined;
 
   /** Whether the call is let in, and what is said about the retirement of its secret. */
   decide(authorization: string): { readonly isAccepted: boolean; readonly retires: string | undefined } {
     this.seen.push(authorization);
-    this.onCall();
     const secret = authorization.replace("Bearer ", "");
     return { isAccepted: this.accepted.includes(secret), retires: this.retires[secret] };
   }
@@ -25,6 +22,9 @@ export interface EchoServer {
   readonly door: Doorkeeper;
   close(): Promise<void>;
 }
+
+/** What makes an echo end with `ABORTED`, although it was let in. */
+export const ABORT = "abort";
 
 /** What makes an echo end with `UNAUTHENTICATED` after its first message, although it was let in. */
 export const REFUSE_LATE = "refuse late";

@@ -7,8 +7,8 @@ export interface CallSettings {
   readonly authorization?: string;
   readonly signal?: AbortSignal;
   readonly deadlineMs?: number;
-  /** Told of the header `let-in`, or `no`. */
-  readonly onHeader?: (letIn: string) => void;
+  /** Told of the header `let-in`, or `no`; `letIn` reads it anew. */
+  readonly onHeader?: (letIn: () => string) => void;
   readonly onMessage?: (value: string) => void;
 }
 
@@ -51,7 +51,7 @@ function optionsOf({ authorization, signal, deadlineMs, onHeader }: CallSettings
     ...(authorization === undefined ? {} : { headers: { authorization } }),
     ...(signal === undefined ? {} : { signal }),
     ...(deadlineMs === undefined ? {} : { timeoutMs: deadlineMs }),
-    ...(onHeader === undefined ? {} : { onHeader: (header: Headers) => onHeader(header.get("let-in") ?? "no") }),
+    ...(onHeader === undefined ? {} : { onHeader: (header: Headers) => onHeader(() => header.get("let-in") ?? "no") }),
   };
 }
 

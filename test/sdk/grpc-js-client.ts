@@ -106,7 +106,7 @@ function settle(resolve: (value: string) => void, reject: (error: Error) => void
 function readAll(stream: ClientReadableStream<string>, { onHeader, onMessage }: CallSettings): Promise<string[]> {
   const values: string[] = [];
   return new Promise((resolve, reject) => {
-    stream.on("metadata", (metadata: Metadata) => onHeader?.(String(metadata.get("let-in")[0] ?? "no")));
+    stream.on("metadata", (metadata: Metadata) => onHeader?.(() => String(metadata.get("let-in")[0] ?? "no")));
     stream.on("data", (value: string) => {
       values.push(value);
       onMessage?.(value);

@@ -23,9 +23,11 @@ export async function begin(signal: AbortSignal, key: Promise<CallKey>): Promise
 /** Returns if a call that ended with `error` is to be sent again, and throws the error otherwise. */
 export async function renewOrThrow(call: CallKey, signal: AbortSignal, error: unknown): Promise<void> {
   if (!(error instanceof ConnectError)) throw error;
-  // An error has headers and trailers in one.
-  call.answered(error.metadata.get(SECRET_RETIRES));
-  if (error.code !== Code.Unauthenticated) throw error;
+  if (error.code !== Code.Unauthenticated) {
+    // An error has headers and trailers in one.
+    call.answered(error.metadata.get(SECRET_RETIRES));
+    throw error;
+  }
   if (!(await unlessAborted(signal, call.renew()))) throw error;
 }
 

@@ -105,9 +105,10 @@ export class KeyedCall implements Call {
     if (this.#isOver) return;
     const withKey = metadata.clone();
     withKey.set("authorization", key.authorization);
+    let inHeaders: string | undefined;
     this.#send(withKey, {
       onReceiveMetadata: (headers) => {
-        key.answered(retirementIn(headers));
+        inHeaders = retirementIn(headers);
         this.#listener.onReceiveMetadata?.(headers);
       },
       onReceiveMessage: (message) => {
@@ -119,9 +120,9 @@ export class KeyedCall implements Call {
         this.#listener.onReceiveMessage?.(message);
       },
       onReceiveStatus: (end) => {
-        key.answered(retirementIn(end.metadata));
-        if (end.code === status.UNAUTHENTICATED) void this.#tryAgain(key, { metadata, end });
-        else this.#end(end);
+        if (end.code === status.UNAUTHENTICATED) return void this.#tryAgain(key, { metadata, end });
+        key.answered(retirementIn(end.metadata) ?? inHeaders);
+        this.#end(end);
       },
     });
   }
