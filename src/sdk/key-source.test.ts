@@ -38,7 +38,7 @@ it("what a function throws is kept as the cause, and not repeated", async () => 
   const key = openKeySource(() => {
     throw cause;
   });
-  const message = "the function given as a key failed: see the cause, and mend the function";
+  const message = "the function given as a key failed: log what it throws, and mend it";
   await expect(key.current()).rejects.toMatchObject({ name: "NoSecretError", message, cause });
 });
 

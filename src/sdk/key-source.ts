@@ -10,7 +10,8 @@ import { WatchedFile } from "./watched-file.ts";
  *
  * - the secret itself, which then never changes;
  * - a function, sync or async, that is asked for each call, and once more when a call was refused: let it answer from
- *   memory, and look anew at least when its own copy is old. What it throws is never shown, only handed on as `cause`;
+ *   memory, and look anew at least when its own copy is old. What it throws is not shown, since it may hold a secret; an
+ *   error of Connect has it as its `cause`;
  * - a file, `fromFile(path)`.
  */
 export type KeySource = string | (() => string | Promise<string>) | KeyFile;
@@ -88,7 +89,7 @@ async function askFor(source: () => string | Promise<string>): Promise<Secret> {
   try {
     text = await source();
   } catch (cause) {
-    throw new NoSecretError("the function given as a key failed: see the cause, and mend the function", { cause });
+    throw new NoSecretError("the function given as a key failed: log what it throws, and mend it", { cause });
   }
   const secret = typeof text === "string" ? readSecretText(text) : undefined;
   if (secret !== undefined) return secret;

@@ -173,7 +173,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     const cause = new Error("what the vault said");
     const sources: [KeySource, RegExp][] = [
       [() => "two\nlines", /the function given as a key returned no secret: have it return one, and nothing else$/],
-      [() => Promise.reject(cause), /the function given as a key failed: see the cause, and mend the function$/],
+      [() => Promise.reject(cause), /the function given as a key failed: log what it throws, and mend it$/],
       [fromFile("/nowhere/key"), /the key file \/nowhere\/key cannot be read \(ENOENT\): put the secret there/],
     ];
     for (const [source, message] of sources) {
