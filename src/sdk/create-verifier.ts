@@ -1,26 +1,24 @@
-import type { Interceptor } from "@connectrpc/connect";
 import { UsageFlusher } from "../usage/flusher.ts";
 import { UsageRecorder } from "../usage/recorder.ts";
 import { Lease } from "../verify/lease.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { AnyServer, type NodeOptions } from "./any-server.ts";
 import { systemClocks as clocks, systemTimers as timers } from "./clock.ts";
+import { attachKey } from "./connect/attach-key.ts";
 import { readEnvironment } from "./environment.ts";
 import { type About, InProcessVerifier } from "./in-process-verifier.ts";
+import type { KeySource } from "./key-source.ts";
 import { openChannel } from "./open-channel.ts";
 import { systemRandom as random } from "./random.ts";
 import { SyncLink } from "./sync-link.ts";
 import { createLedgerOverSync, REPORT_ROWS } from "./usage-over-sync.ts";
 import type { Verifier } from "./verification.ts";
 
-/** What gives the credential of whoever verifies: it is asked for each stream and each call. */
-export type Token = string | (() => string | Promise<string>);
-
 export interface VerifierOptions {
   /** Where Claviger is, `http://host:port`; several for nodes of one cluster. Default: `CLAVIGER_URL`, or 127.0.0.1:4640. */
   readonly url?: string | readonly string[];
-  /** A key with `claviger:verify`. Default: `CLAVIGER_TOKEN`. */
-  readonly token?: Token;
+  /** A key with `claviger:verify`, or where to read it: `fromFile(path)` follows a rotation. Default: `CLAVIGER_TOKEN`. */
+  readonly token?: KeySource;
   /** Secrets kept in memory at most, about 500 bytes each. Default 10,000: as many as a node tells of changes. */
   readonly capacity?: number;
   /** Milliseconds between two reports of usage: what a kill loses. Default 15,000. */
@@ -61,7 +59,7 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
     throw new Error("a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN");
   }
   const { nodeOptions, onBroken, capacity = 10_000, reportEveryMs = 15_000, timeoutMs = 3000 } = options;
-  const interceptors = [bearer(token)];
+  const interceptors = [attachKey(token)];
   const jitter = () => (random(1)[0] ?? 0) / 255;
   const lease = new Lease(clocks);
   const cache = new SecretCache<About>({
@@ -86,13 +84,6 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   });
   verifier.start();
   return verifier;
-}
-
-function bearer(token: Token): Interceptor {
-  return (next) => async (request) => {
-    request.header.set("authorization", `Bearer ${typeof token === "string" ? token : await token()}`);
-    return next(request);
-  };
 }
 
 function checkUrl(text: string): string {

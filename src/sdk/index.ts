@@ -5,5 +5,6 @@
  */
 export { Freshness, Verdict, type VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
 export type { NodeOptions } from "./any-server.ts";
-export { createVerifier, type Token, type VerifierOptions } from "./create-verifier.ts";
+export { createVerifier, type VerifierOptions } from "./create-verifier.ts";
+export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "./key-source.ts";
 export type { Question, Verification, Verifier } from "./verification.ts";
