@@ -1,0 +1,44 @@
+import { type AnyDesc, type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
+import { access } from "#gen/claviger/v1/options_pb.js";
+
+/** What a method asks of its callers; the message `claviger.v1.Access`. */
+export interface MethodAccess {
+  /** Scopes that the key must hold, all of them. */
+  readonly scopes: readonly string[];
+  /** Whether it can be called without a key. A key that comes all the same must be good. */
+  readonly anonymous: boolean;
+}
+
+/** What is asked where nothing else is said: any good key. */
+export const ANY_KEY: MethodAccess = { scopes: [], anonymous: false };
+
+/**
+ * Reads `option (claviger.v1.access)` of a method; `ANY_KEY` if it has none.
+ *
+ * @throws Error if it asks for scopes and is anonymous: which of the two is meant cannot be known
+ */
+export function accessOf(method: DescMethod): MethodAccess {
+  const { scopes, anonymous } = getOption(method, access);
+  if (anonymous && scopes.length > 0)
+    throw new Error(`${pathOf(method)} is anonymous and asks for scopes. Leave one out of its (claviger.v1.access)`);
+  return { scopes, anonymous };
+}
+
+/** `/package.Service/Method`. */
+export function pathOf(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`;
+}
+
+/**
+ * What the methods of all services in `descriptors` ask, by path. Services from generated code, or a whole registry.
+ *
+ * @throws Error as `accessOf`
+ */
+export function accessByPath(descriptors: Iterable<AnyDesc>): ReadonlyMap<string, MethodAccess> {
+  const methods = [...descriptors].filter(isService).flatMap((service) => service.methods);
+  return new Map(methods.map((method) => [pathOf(method), accessOf(method)]));
+}
+
+function isService(descriptor: AnyDesc): descriptor is DescService {
+  return descriptor.kind === "service";
+}

@@ -1,0 +1,106 @@
+import type { MethodAccess } from "./access.ts";
+import { clientIpOf } from "./client-ip.ts";
+import type { Credential } from "./credential.ts";
+import type { KeyOptions } from "./key-options.ts";
+import { isPrincipal, type Principal } from "./principal.ts";
+import {
+  CREDENTIAL_MISSING,
+  CREDENTIAL_TOO_LONG,
+  CREDENTIALS_CONFLICT,
+  internalError,
+  type Refusal,
+  refusalOf,
+  undecided,
+} from "./refusal.ts";
+import type { Question, Verification, Verifier } from "./verification.ts";
+
+/** A call at the gate. */
+export interface Arrival<Call> {
+  readonly call: Call;
+  readonly credential: Credential;
+  /** `/package.Service/Method`, if it has one. */
+  readonly method: string | undefined;
+  /** The address at the other end of the connection, as text. */
+  readonly peer: string | undefined;
+  /** What the method asks, where the options do not say it. */
+  readonly access: () => MethodAccess;
+}
+
+/** What became of a look at a key. */
+export type Look = { readonly principal: Principal } | { readonly refusal: Refusal };
+
+/** Looks at the same key again, for the same method, and charges nothing. */
+export type Recheck = () => Look | Promise<Look>;
+
+/** What became of a call: let in with its key, let in without one, or refused. */
+export type Admission =
+  | { readonly principal: Principal; readonly recheck: Recheck }
+  | { readonly principal: undefined }
+  | { readonly refusal: Refusal };
+
+export type Gate<Call> = (arrival: Arrival<Call>) => Admission | Promise<Admission>;
+
+/** Longer than any secret. What is longer is not asked about: the verifier would say that the question is wrong. */
+const MAX_SECRET_BYTES = 4096;
+
+/**
+ * Decides about calls. Where the verifier answers from memory, so does this, without a promise. Never throws and never
+ * rejects: what went wrong is a refusal, and `onUndecided` is told.
+ */
+export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>): Gate<Call> {
+  const { onUndecided } = options;
+  function refuse(refusal: Refusal): { readonly refusal: Refusal } {
+    if (refusal.cause !== undefined) onUndecided?.(refusal.cause);
+    return { refusal };
+  }
+
+  function judge(verification: Verification): Look {
+    const refusal = refusalOf(verification);
+    if (refusal !== undefined) return refuse(refusal);
+    if (isPrincipal(verification)) return { principal: verification };
+    return refuse(internalError(new Error("the verifier calls a key valid and does not say which. Update claviger")));
+  }
+
+  function look(secret: string, question: Question): Look | Promise<Look> {
+    try {
+      const answer = verifier.verifySync(secret, question);
+      if (answer !== "ask") return judge(answer);
+      return verifier.verify(secret, question).then(judge, (error: unknown) => refuse(undecided(error)));
+    } catch (error) {
+      return refuse(undecided(error));
+    }
+  }
+
+  function admit(arrival: Arrival<Call>): Admission | Promise<Admission> {
+    const { credential, call, access } = arrival;
+    if (credential.kind === "conflict") return refuse(CREDENTIALS_CONFLICT);
+    if (credential.kind === "none") {
+      const anonymous = options.anonymous?.(call) ?? access().anonymous;
+      return anonymous ? { principal: undefined } : refuse(CREDENTIAL_MISSING);
+    }
+    const { secret } = credential;
+    if (Buffer.byteLength(secret.reveal()) > MAX_SECRET_BYTES) return refuse(CREDENTIAL_TOO_LONG);
+    const question = questionOf(options, arrival);
+    const enter = (seen: Look): Admission =>
+      "refusal" in seen ? seen : { ...seen, recheck: () => look(secret.reveal(), { ...question, cost: 0 }) };
+    const seen = look(secret.reveal(), question);
+    return seen instanceof Promise ? seen.then(enter) : enter(seen);
+  }
+
+  return (arrival) => {
+    try {
+      return admit(arrival);
+    } catch (error) {
+      return refuse(internalError(error));
+    }
+  };
+}
+
+function questionOf<Call>(options: KeyOptions<Call>, { call, method, peer, access }: Arrival<Call>): Question {
+  const clientIp = clientIpOf(options.clientIp === undefined ? peer : options.clientIp(call));
+  return {
+    scopes: options.scopes?.(call) ?? access().scopes,
+    ...(method !== undefined && { method }),
+    ...(clientIp !== undefined && { clientIp }),
+  };
+}
