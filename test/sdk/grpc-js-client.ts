@@ -1,117 +1,55 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { StringValueSchema } from "@bufbuild/protobuf/wkt";
+import { join } from "node:path";
 import {
+  type Client,
+  type ClientDuplexStream,
   type ClientReadableStream,
+  type ClientUnaryCall,
+  type ClientWritableStream,
   credentials,
-  type Interceptor,
-  Metadata,
-  makeGenericClientConstructor,
+  type Metadata,
+  makeClientConstructor,
+  type ServiceDefinition,
   type ServiceError,
+  type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import type { CallSettings, EchoClient } from "./echo-client.ts";
+import { loadSync } from "@grpc/proto-loader";
+import { REPOSITORY } from "../support/repository-copy.ts";
 
-const serialize = (value: string) => Buffer.from(toBinary(StringValueSchema, create(StringValueSchema, { value })));
-const deserialize = (bytes: Buffer) => fromBinary(StringValueSchema, bytes).value;
-
-function method(name: string, { requestStream = false, responseStream = false }) {
-  const coding = {
-    requestSerialize: serialize,
-    requestDeserialize: deserialize,
-    responseSerialize: serialize,
-    responseDeserialize: deserialize,
-  };
-  return { path: `/test.Echo/${name}`, requestStream, responseStream, ...coding };
+export interface Text {
+  readonly value: string;
 }
 
-/** `Echo` for grpc-js. */
-export const GRPC_JS_ECHO = {
-  unary: method("Unary", {}),
-  serverStream: method("ServerStream", { responseStream: true }),
-  clientStream: method("ClientStream", { requestStream: true }),
-  bidi: method("Bidi", { requestStream: true, responseStream: true }),
-};
+type Done = (error: ServiceError | null, answer?: Text) => void;
 
-/** Calls `Echo` with grpc-js. */
-export function connectGrpcJs(address: string, interceptor: Interceptor): EchoClient {
-  const Client = makeGenericClientConstructor({}, "Echo");
-  const client = new Client(address, credentials.createInsecure(), { interceptors: [interceptor] });
-  const { unary, serverStream, clientStream, bidi } = GRPC_JS_ECHO;
-  const optionsOf = ({ deadlineMs }: CallSettings) =>
-    deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
-  return {
-    unary: (value, settings = {}) =>
-      new Promise((resolve, reject) => {
-        const call = client.makeUnaryRequest(
-          unary.path,
-          serialize,
-          deserialize,
-          value,
-          metadataOf(settings),
-          optionsOf(settings),
-          settle(resolve, reject),
-        );
-        settings.signal?.addEventListener("abort", () => call.cancel());
-      }),
-    serverStream: (value, settings = {}) =>
-      readAll(
-        client.makeServerStreamRequest(
-          serverStream.path,
-          serialize,
-          deserialize,
-          value,
-          metadataOf(settings),
-          optionsOf(settings),
-        ),
-        settings,
-      ),
-    clientStream: (values, settings = {}) =>
-      new Promise((resolve, reject) => {
-        const call = client.makeClientStreamRequest(
-          clientStream.path,
-          serialize,
-          deserialize,
-          metadataOf(settings),
-          optionsOf(settings),
-          settle(resolve, reject),
-        );
-        for (const value of values) call.write(value);
-        call.end();
-      }),
-    bidi: (values, settings = {}) => {
-      const call = client.makeBidiStreamRequest(
-        bidi.path,
-        serialize,
-        deserialize,
-        metadataOf(settings),
-        optionsOf(settings),
-      );
-      for (const value of values) call.write(value);
-      call.end();
-      return readAll(call, settings);
-    },
-    close: () => client.close(),
-  };
+/** The methods of `Orders` as grpc-js makes them. */
+export interface GrpcJsOrders extends Client {
+  ping(request: Text, metadata: Metadata, done: Done): ClientUnaryCall;
+  write(request: Text, metadata: Metadata, done: Done): ClientUnaryCall;
+  browse(request: Text, metadata: Metadata, done: Done): ClientUnaryCall;
+  watch(request: Text, metadata: Metadata): ClientReadableStream<Text>;
+  import(metadata: Metadata, done: Done): ClientWritableStream<Text>;
+  chat(metadata: Metadata): ClientDuplexStream<Text, Text>;
 }
 
-function metadataOf({ authorization }: CallSettings): Metadata {
-  const metadata = new Metadata();
-  if (authorization !== undefined) metadata.set("authorization", authorization);
-  return metadata;
+/** `Orders` as proto-loader reads it. */
+export function loadDefinition(): ServiceDefinition<UntypedServiceImplementation> {
+  const includeDirs = ["proto", "proto/vendor", "test/sdk/proto"].map((folder) => join(REPOSITORY, folder));
+  const definition = loadSync("claviger/test/v1/orders.proto", { includeDirs, keepCase: true });
+  return definition["claviger.test.v1.Orders"] as ServiceDefinition;
 }
 
-function settle(resolve: (value: string) => void, reject: (error: Error) => void) {
-  return (error: ServiceError | null, value?: string) => (error === null ? resolve(value ?? "") : reject(error));
+/** A client of somebody else's making. */
+export function createGrpcJsClient(address: string): GrpcJsOrders {
+  const Orders = makeClientConstructor(loadDefinition(), "Orders");
+  return new Orders(address, credentials.createInsecure()) as unknown as GrpcJsOrders;
 }
 
-function readAll(stream: ClientReadableStream<string>, { onHeader, onMessage }: CallSettings): Promise<string[]> {
-  const values: string[] = [];
+/** A client-side stream as a promise of the messages that came; rejects with grpc-js' ServiceError. */
+export function collect(stream: ClientReadableStream<Text> | ClientDuplexStream<Text, Text>): Promise<string[]> {
   return new Promise((resolve, reject) => {
-    stream.on("metadata", (metadata: Metadata) => onHeader?.(() => String(metadata.get("let-in")[0] ?? "no")));
-    stream.on("data", (value: string) => {
-      values.push(value);
-      onMessage?.(value);
-    });
+    const texts: string[] = [];
+    stream.on("data", ({ value }: Text) => texts.push(value));
+    stream.on("end", () => resolve(texts));
     stream.on("error", reject);
-    stream.on("end", () => resolve(values));
   });
 }

@@ -11,7 +11,7 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { ABORT, Doorkeeper, type EchoServer, REFUSE_LATE } from "./doorkeeper.ts";
-import { GRPC_JS_ECHO } from "./grpc-js-client.ts";
+import { GRPC_JS_ECHO } from "./grpc-js-echo-client.ts";
 
 /** `Echo` on grpc-js, which answers a refusal with trailers only. */
 export async function startGrpcJsEcho(): Promise<EchoServer> {

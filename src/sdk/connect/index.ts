@@ -1,3 +1,6 @@
 export type { AttachKeyOptions } from "../attached-key.ts";
 export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "../key-source.ts";
 export { attachKey } from "./attach-key.ts";
+export { peerValues } from "./peer.ts";
+export { findPrincipal, principalKey, principalOf } from "./principal.ts";
+export { type RequireKeyOptions, requireKey } from "./require-key.ts";

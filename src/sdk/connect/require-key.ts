@@ -1,0 +1,67 @@
+import type { Interceptor, StreamRequest, UnaryRequest } from "@connectrpc/connect";
+import { accessOf, pathOf } from "../access.ts";
+import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../credential.ts";
+import { createGate } from "../gate.ts";
+import type { KeyOptions, StreamOptions } from "../key-options.ts";
+import { retirementOf, SECRET_RETIRES } from "../principal.ts";
+import { toConnectError } from "../refusal-details.ts";
+import type { Verifier } from "../verification.ts";
+import { watchSettings } from "../watch-key.ts";
+import { peerKey } from "./peer.ts";
+import { principalKey } from "./principal.ts";
+import { runWatched } from "./watched-stream.ts";
+
+/** `Call` is Connect's request, with its method, headers and, unless it is a stream, message. */
+export type RequireKeyOptions = KeyOptions<UnaryRequest | StreamRequest> & StreamOptions;
+
+/**
+ * Requires a key of every call: `authorization: Bearer <key>` or `x-api-key: <key>`, with the scopes that the method's
+ * `option (claviger.v1.access)` names. Handlers get whoever calls from `principalOf(context)`, and never the key.
+ * Streams are verified again each minute, and end when their key dies. Whoever calls with a secret that was rotated out
+ * is told when it retires, in the trailer `claviger-secret-retires` (RFC 3339).
+ *
+ * Refused with `google.rpc.ErrorInfo` in domain `claviger`, and the verdict in its metadata: `UNAUTHENTICATED` without a
+ * key or with a bad one, `PERMISSION_DENIED` for the address or a missing scope, `RESOURCE_EXHAUSTED` for a limit;
+ * `UNAVAILABLE` if nothing could be decided.
+ *
+ * @example connectNodeAdapter({ routes, interceptors: [requireKey(verifier)], contextValues: (req) => peerValues(req) })
+ * @example requireKey(verifier, { scopes: ({ method }) => [`orders:${method.localName}`] }) // instead of the option
+ * @throws RangeError for a span in the options that cannot be waited for
+ */
+export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): Interceptor {
+  const gate = createGate(verifier, options);
+  const settings = watchSettings(options);
+  return (next) => async (request) => {
+    const arrival = {
+      call: request,
+      credential: takeCredential(request.header),
+      method: pathOf(request.method),
+      peer: request.contextValues.get(peerKey),
+      access: () => accessOf(request.method),
+    };
+    const decision = gate(arrival);
+    const admission = decision instanceof Promise ? await decision : decision;
+    if ("refusal" in admission) throw toConnectError(admission.refusal);
+    request.contextValues.set(principalKey, admission.principal);
+    if (admission.principal === undefined) return next(request);
+    if (request.stream) return runWatched({ next, request, ...admission }, settings);
+    const response = await next(request);
+    const retires = retirementOf(admission.principal);
+    if (retires !== undefined) response.trailer.set(SECRET_RETIRES, retires);
+    return response;
+  };
+}
+
+/** Reads the key, and takes it away. */
+function takeCredential(header: Headers): Credential {
+  const authorization = valuesOf(header, AUTHORIZATION);
+  const credential = readCredential({ authorization, apiKey: valuesOf(header, API_KEY) });
+  if (!isLeftForHandler(authorization)) header.delete(AUTHORIZATION);
+  header.delete(API_KEY);
+  return credential;
+}
+
+function valuesOf(header: Headers, name: string): string[] {
+  const value = header.get(name);
+  return value === null ? [] : [value];
+}

@@ -1,0 +1,56 @@
+import type { Interceptor, StreamRequest, StreamResponse } from "@connectrpc/connect";
+import type { Recheck } from "../gate.ts";
+import { type Principal, retirementOf, SECRET_RETIRES } from "../principal.ts";
+import { toConnectError } from "../refusal-details.ts";
+import { type WatchSettings, watchKey } from "../watch-key.ts";
+import { severedBy, unlessAborted } from "./severed.ts";
+
+interface WatchedStream {
+  readonly next: ReturnType<Interceptor>;
+  readonly request: StreamRequest;
+  readonly principal: Principal;
+  readonly recheck: Recheck;
+}
+
+/**
+ * Runs a stream for as long as its key is good. When the key dies, the signal of the call aborts, the handler's reads
+ * and the caller's end with the refusal, and nothing that the handler sends afterwards leaves.
+ */
+export async function runWatched(stream: WatchedStream, settings: WatchSettings): Promise<StreamResponse> {
+  const { next, request, recheck } = stream;
+  const cut = new AbortController();
+  let known = stream.principal;
+  const watch = watchKey(recheck, settings, {
+    onGood: (principal) => {
+      known = principal;
+    },
+    onDead: (refusal) => cut.abort(toConnectError(refusal)),
+  });
+  // Connect aborts it whenever the call is over, also when all went well.
+  if (request.signal.aborted) watch.stop();
+  request.signal.addEventListener("abort", () => watch.stop(), { once: true });
+
+  const watched: StreamRequest = {
+    ...request,
+    signal: AbortSignal.any([request.signal, cut.signal]),
+    message: severedBy(request.message, cut.signal),
+  };
+  const response = await unlessAborted(cut.signal, () => next(watched));
+  if (!response.stream) throw new Error("a stream was answered as if it were none. Look at the other interceptors");
+  return { ...response, message: endingWith(severedBy(response.message, cut.signal), tellRetirement) };
+
+  function tellRetirement(): void {
+    watch.stop();
+    const retires = retirementOf(known);
+    if (retires !== undefined && response.stream) response.trailer.set(SECRET_RETIRES, retires);
+  }
+}
+
+/** The same items; `end` runs after the last, or when reading them fails or is given up. */
+async function* endingWith<T>(items: AsyncIterable<T>, end: () => void): AsyncIterable<T> {
+  try {
+    yield* items;
+  } finally {
+    end();
+  }
+}
