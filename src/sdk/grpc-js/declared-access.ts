@@ -1,0 +1,61 @@
+import type { AnyDesc } from "@bufbuild/protobuf";
+import type { ServiceDefinition } from "@grpc/grpc-js";
+import { accessByPath, type MethodAccess } from "../access.ts";
+
+/** Where methods declare what they ask: descriptors of protobuf-es, or a service as proto-loader reads it. */
+export type DeclaringService = AnyDesc | ServiceDefinition;
+
+/**
+ * What methods ask, by path.
+ *
+ * @throws Error for a service that does not carry its options, such as code of protoc's plugin for grpc-js, and for an
+ * `(claviger.v1.access)` that cannot be understood: taken for none, it would let everybody in
+ */
+export function declaredAccess(services: Iterable<DeclaringService>): ReadonlyMap<string, MethodAccess> {
+  const access = new Map<string, MethodAccess>();
+  for (const service of services) {
+    const entries = isDescriptor(service) ? accessByPath([service]) : accessOfDefinition(service);
+    for (const [path, asked] of entries) access.set(path, asked);
+  }
+  return access;
+}
+
+function isDescriptor(service: DeclaringService): service is AnyDesc {
+  return typeof service.kind === "string";
+}
+
+function accessOfDefinition(service: ServiceDefinition): [path: string, access: MethodAccess][] {
+  return Object.values(service).map((method) => {
+    const { path } = method;
+    if (!("options" in method) || typeof method.options !== "object" || method.options === null)
+      throw new Error(
+        `${path} does not carry its options. Give its descriptor, or say scopes and anonymous in a function`,
+      );
+    return [path, readOption(path, method.options)];
+  });
+}
+
+/** proto-loader keeps options under the names that they were written with, parsed where they were written in braces. */
+function readOption(path: string, options: object): MethodAccess {
+  const written = Object.entries(options).filter(([name]) => /^\(\.?claviger\.v1\.access\)/.test(name));
+  const [entry, ...others] = written;
+  if (entry === undefined) return { scopes: [], anonymous: false };
+  const [name, value] = entry;
+  if (others.length > 0 || !name.endsWith(")") || typeof value !== "object" || value === null) throw unclear(path);
+  const { scopes = [], anonymous = false, ...unknown } = value;
+  const list = typeof scopes === "string" ? [scopes] : scopes;
+  const isClear =
+    Array.isArray(list) &&
+    list.every((scope) => typeof scope === "string") &&
+    typeof anonymous === "boolean" &&
+    Object.keys(unknown).length === 0 &&
+    !(anonymous && list.length > 0);
+  if (!isClear) throw unclear(path);
+  return { scopes: list, anonymous };
+}
+
+function unclear(path: string): Error {
+  return new Error(
+    `(claviger.v1.access) of ${path} is not clear. Write it once, as { scopes: ["…"] } or { anonymous: true }`,
+  );
+}

@@ -1,0 +1,96 @@
+import { Metadata, ServerInterceptingCall, type ServerInterceptingCallInterface } from "@grpc/grpc-js";
+import type { Admission } from "../gate.ts";
+import { type Principal, retirementOf, SECRET_RETIRES } from "../principal.ts";
+import type { Refusal } from "../refusal.ts";
+import { toStatusDetails } from "../refusal-details.ts";
+import { type WatchSettings, watchKey } from "../watch-key.ts";
+import { setPrincipal } from "./principal.ts";
+
+export interface GuardOptions {
+  /** Decides about the call, and takes the key out of its metadata. */
+  readonly admit: (metadata: Metadata) => Admission | Promise<Admission>;
+  /** How the key is watched; undefined for a call that is no stream. */
+  readonly watch: WatchSettings | undefined;
+}
+
+type Status = Parameters<ServerInterceptingCallInterface["sendStatus"]>[0];
+
+/**
+ * The call as the handler gets it: it begins once the key was found good, and is over when the key is. What the handler
+ * still sends then goes nowhere; it is told by the event `cancelled`, as when the client hangs up.
+ */
+export function guardCall(
+  call: ServerInterceptingCallInterface,
+  { admit, watch }: GuardOptions,
+): ServerInterceptingCall {
+  let isOver = false;
+  let known: Principal | undefined;
+  let watching: { stop(): void } | undefined;
+
+  function end(): void {
+    isOver = true;
+    watching?.stop();
+  }
+
+  function refuse(refusal: Refusal): void {
+    end();
+    call.sendStatus(statusOf(refusal));
+  }
+
+  function enter(admission: Admission, begin: () => void, metadata: Metadata): void {
+    if (isOver) return;
+    if ("refusal" in admission) {
+      refuse(admission.refusal);
+      return;
+    }
+    known = admission.principal;
+    setPrincipal(metadata, known);
+    if (admission.principal !== undefined && watch !== undefined) {
+      const onGood = (principal: Principal) => {
+        known = principal;
+      };
+      watching = watchKey(admission.recheck, watch, { onGood, onDead: refuse });
+    }
+    begin();
+  }
+
+  return new ServerInterceptingCall(call, {
+    start: (next) =>
+      next({
+        onReceiveMetadata(metadata, pass) {
+          const admission = admit(metadata);
+          const begin = () => pass(metadata);
+          if (admission instanceof Promise) void admission.then((decided) => enter(decided, begin, metadata));
+          else enter(admission, begin, metadata);
+        },
+        onCancel: end,
+      }),
+    sendMetadata: (metadata, next) => {
+      if (!isOver) next(metadata);
+    },
+    sendMessage: (message, next) => {
+      if (!isOver) next(message);
+    },
+    sendStatus: (status, next) => {
+      if (isOver) return;
+      end();
+      next(withRetirement(status, known));
+    },
+  });
+}
+
+function statusOf(refusal: Refusal): Status {
+  const metadata = new Metadata();
+  metadata.set("grpc-status-details-bin", Buffer.from(toStatusDetails(refusal)));
+  // The same numbers: gRPC's.
+  const code: number = refusal.code;
+  return { code, details: refusal.message, metadata };
+}
+
+function withRetirement(status: Status, principal: Principal | undefined): Status {
+  const retires = retirementOf(principal);
+  if (retires === undefined) return status;
+  const metadata = status.metadata?.clone() ?? new Metadata();
+  metadata.set(SECRET_RETIRES, retires);
+  return { ...status, metadata };
+}

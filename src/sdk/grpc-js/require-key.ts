@@ -1,0 +1,74 @@
+import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
+import { ANY_KEY, type MethodAccess } from "../access.ts";
+import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../credential.ts";
+import { createGate } from "../gate.ts";
+import type { KeyOptions, StreamOptions } from "../key-options.ts";
+import type { Verifier } from "../verification.ts";
+import { watchSettings } from "../watch-key.ts";
+import { type DeclaringService, declaredAccess } from "./declared-access.ts";
+import { guardCall } from "./guarded-call.ts";
+
+/** What is known of a call before its first message. */
+export interface IncomingCall {
+  /** `/package.Service/Method` */
+  readonly path: string;
+  /** Without the key. */
+  readonly metadata: Metadata;
+  /** `address:port` of the other end of the connection, as grpc-js says it. */
+  readonly peer: string;
+}
+
+export interface RequireKeyOptions extends KeyOptions<IncomingCall>, StreamOptions {
+  /**
+   * The services, whose methods say in `option (claviger.v1.access)` what they ask: as proto-loader reads them, or as
+   * protobuf-es describes them (services from generated code, or a whole registry). A method of no service in here is
+   * `INTERNAL`, unless `scopes` and `anonymous` say what it asks. Default: every method asks for any good key.
+   */
+  readonly services?: Iterable<DeclaringService>;
+}
+
+/**
+ * Requires a key of every call to a server of `@grpc/grpc-js` 1.10 or newer: `authorization: Bearer <key>` or
+ * `x-api-key: <key>`. Handlers get whoever calls from `principalOf(call)`, and never the key. Put it last, after
+ * interceptors that copy metadata. Refusals, streams and `claviger-secret-retires` are as with Connect's `requireKey`.
+ *
+ * @example new Server({ interceptors: [requireKey(verifier, { services: [loaded["acme.v1.Orders"]] })] }) // proto-loader
+ * @example new Server({ interceptors: [requireKey(verifier, { services: [Orders] })] }) // protobuf-es
+ * @example requireKey(verifier, { scopes: ({ path }) => (path.endsWith("/Write") ? ["orders:write"] : ["orders:read"]) })
+ * @throws RangeError for a span in the options that cannot be waited for
+ * @throws Error for services whose options are missing or not clear
+ */
+export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): ServerInterceptor {
+  const gate = createGate(verifier, options);
+  const settings = watchSettings(options);
+  const declared = options.services && declaredAccess(options.services);
+  const accessOf = (path: string): MethodAccess => {
+    const access = declared === undefined ? ANY_KEY : declared.get(path);
+    if (access !== undefined) return access;
+    throw new Error(`nothing says what ${path} asks. Add its service to services, or say it in scopes and anonymous`);
+  };
+  return ({ path, requestStream, responseStream }, call) =>
+    guardCall(call, {
+      watch: requestStream || responseStream ? settings : undefined,
+      admit: (metadata) => {
+        const credential = takeCredential(metadata);
+        const peer = call.getPeer();
+        return gate({
+          call: { path, metadata, peer },
+          credential,
+          method: path,
+          peer: peer.replace(/:\d+$/, ""),
+          access: () => accessOf(path),
+        });
+      },
+    });
+}
+
+/** Reads the key, and takes it away. */
+function takeCredential(metadata: Metadata): Credential {
+  const authorization = metadata.get(AUTHORIZATION).map(String);
+  const credential = readCredential({ authorization, apiKey: metadata.get(API_KEY).map(String) });
+  if (!isLeftForHandler(authorization)) metadata.remove(AUTHORIZATION);
+  metadata.remove(API_KEY);
+  return credential;
+}
