@@ -1,3 +1,4 @@
+import { redactSecrets } from "../keys/redact.ts";
 import { Secret } from "../keys/secret.ts";
 
 /** The headers that a key is presented in, as they came: every value of each, in order. */
@@ -36,10 +37,12 @@ export function readCredential({ authorization, apiKey }: CredentialHeaders): Cr
 
 /**
  * Whether `authorization` is left for the handler: only if all of it is of a scheme other than Bearer. A key that was
- * sent without a scheme, by mistake, is taken away too.
+ * sent by mistake without a scheme, or under another, is taken away too.
  */
 export function isLeftForHandler(authorization: readonly string[]): boolean {
-  return authorization.every((value) => OTHER_SCHEME.test(value.trim()) && !parts([value]).some(isBearer));
+  return authorization.every(
+    (value) => OTHER_SCHEME.test(value.trim()) && !parts([value]).some(isBearer) && redactSecrets(value) === value,
+  );
 }
 
 /** Headers that were sent twice come joined by commas from some servers; no key has a comma. */

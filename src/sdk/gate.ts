@@ -19,7 +19,7 @@ export interface Arrival<Call> {
   readonly call: Call;
   readonly credential: Credential;
   /** `/package.Service/Method`, if it has one. */
-  readonly method: string | undefined;
+  readonly method: () => string | undefined;
   /** The address at the other end of the connection, as text. */
   readonly peer: string | undefined;
   /** What the method asks, where the options do not say it. */
@@ -72,11 +72,10 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
   }
 
   function admit(arrival: Arrival<Call>): Admission | Promise<Admission> {
-    const { credential, call, access } = arrival;
+    const { credential } = arrival;
     if (credential.kind === "conflict") return refuse(CREDENTIALS_CONFLICT);
     if (credential.kind === "none") {
-      const anonymous = options.anonymous?.(call) ?? access().anonymous;
-      return anonymous ? { principal: undefined } : refuse(CREDENTIAL_MISSING);
+      return accessOf(options, arrival).anonymous ? { principal: undefined } : refuse(CREDENTIAL_MISSING);
     }
     const { secret } = credential;
     if (Buffer.byteLength(secret.reveal()) > MAX_SECRET_BYTES) return refuse(CREDENTIAL_TOO_LONG);
@@ -96,11 +95,24 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
   };
 }
 
-function questionOf<Call>(options: KeyOptions<Call>, { call, method, peer, access }: Arrival<Call>): Question {
+function questionOf<Call>(options: KeyOptions<Call>, arrival: Arrival<Call>): Question {
+  const { call, peer } = arrival;
+  const method = arrival.method();
   const clientIp = clientIpOf(options.clientIp === undefined ? peer : options.clientIp(call));
   return {
-    scopes: options.scopes?.(call) ?? access().scopes,
+    scopes: accessOf(options, arrival).scopes,
     ...(method !== undefined && { method }),
     ...(clientIp !== undefined && { clientIp }),
   };
+}
+
+/** What the call is asked: what the options say of it, and where they are silent, what its method does. */
+function accessOf<Call>(options: KeyOptions<Call>, { call, access }: Arrival<Call>): MethodAccess {
+  const anonymous = options.anonymous?.(call);
+  // Whoever may come without a key may come with any.
+  if (anonymous === true) return { scopes: [], anonymous };
+  const scopes = options.scopes?.(call);
+  if (scopes !== undefined && anonymous !== undefined) return { scopes, anonymous };
+  const declared = access();
+  return { scopes: scopes ?? declared.scopes, anonymous: anonymous ?? declared.anonymous };
 }

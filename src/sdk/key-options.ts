@@ -3,12 +3,15 @@ import type { Timers } from "../verify/clocks.ts";
 /** What every way of requiring keys can be told. `Call` is whatever the framework knows of a call, without its key. */
 export interface KeyOptions<Call> {
   /**
-   * Scopes that the key must hold for this call, all of them; at most 64, without `*`. Default: what the method's
-   * `option (claviger.v1.access)` says, where there are methods; otherwise none.
+   * Scopes that the key must hold for this call, all of them; at most 64, without `*`. Where it says undefined, and by
+   * default: what the method's `option (claviger.v1.access)` says, where there are methods; otherwise none.
    */
-  readonly scopes?: (call: Call) => readonly string[];
-  /** Whether this call may come without a key; a key that comes all the same must be good. Default: as for `scopes`. */
-  readonly anonymous?: (call: Call) => boolean;
+  readonly scopes?: (call: Call) => readonly string[] | undefined;
+  /**
+   * Whether this call may come without a key, such as one of a health check. A key that comes all the same must be good.
+   * Where it says undefined, and by default: as for `scopes`.
+   */
+  readonly anonymous?: (call: Call) => boolean | undefined;
   /**
    * The address of whoever calls, for keys that are bound to addresses. What is no IPv4 or IPv6 address counts as not
    * known, and such keys are denied then. Default: the other end of the connection; behind a proxy, say it here, from a

@@ -25,7 +25,13 @@ describe("the key of a stream", () => {
     ends = [];
     const gate = createGate(verifier, {});
     const credential = readCredential({ authorization: [], apiKey: [secret] });
-    const admission = await gate({ call: {}, credential, method: undefined, peer: undefined, access: () => ANY_KEY });
+    const admission = await gate({
+      call: {},
+      credential,
+      method: () => undefined,
+      peer: undefined,
+      access: () => ANY_KEY,
+    });
     if (!("recheck" in admission)) throw new Error("the key is good; correct the test");
     watch = watchKey(admission.recheck, watchSettings({ timers }), { onDead: (refusal) => ends.push(refusal) });
     verifier.asked.length = 0;

@@ -102,6 +102,11 @@ describe("a service on grpc-js that requires keys", () => {
     expect(await refusedWith(call("browse", {}))).toMatchObject({ code: "INTERNAL", reason: "INTERNAL" });
     expect(await refusedWith(call("ping", bearer(verifier.addKey("alice"))))).toMatchObject({ code: "INTERNAL" });
     expect(String(causes[0])).toContain("Add its service to services");
+    server.close();
+    const other = await start({ services: [], anonymous: ({ path }) => path.endsWith("/Browse") || undefined });
+    expect(await other.call("browse", {})).toMatchObject({ value: "nobody" });
+    expect(await other.call("browse", bearer(verifier.addKey("alice")))).toMatchObject({ value: "alice" });
+    expect(await refusedWith(other.call("ping", {}))).toMatchObject({ code: "INTERNAL" });
   });
 
   test("takes scopes and anonymity from functions instead", async () => {

@@ -18,7 +18,7 @@ export type RequireKeyOptions = KeyOptions<UnaryRequest | StreamRequest> & Strea
  * Requires a key of every call: `authorization: Bearer <key>` or `x-api-key: <key>`, with the scopes that the method's
  * `option (claviger.v1.access)` names. Handlers get whoever calls from `principalOf(context)`, and never the key.
  * Streams are verified again each minute, and end when their key dies. Whoever calls with a secret that was rotated out
- * is told when it retires, in the trailer `claviger-secret-retires` (RFC 3339).
+ * is told when it retires, in the trailer `claviger-secret-retires` (RFC 3339) of what is no error.
  *
  * Refused with `google.rpc.ErrorInfo` in domain `claviger`, and the verdict in its metadata: `UNAUTHENTICATED` without a
  * key or with a bad one, `PERMISSION_DENIED` for the address or a missing scope, `RESOURCE_EXHAUSTED` for a limit;
@@ -26,6 +26,7 @@ export type RequireKeyOptions = KeyOptions<UnaryRequest | StreamRequest> & Strea
  *
  * @example connectNodeAdapter({ routes, interceptors: [requireKey(verifier)], contextValues: (req) => peerValues(req) })
  * @example requireKey(verifier, { scopes: ({ method }) => [`orders:${method.localName}`] }) // instead of the option
+ * @example requireKey(verifier, { anonymous: ({ service }) => service.typeName === "grpc.health.v1.Health" || undefined })
  * @throws RangeError for a span in the options that cannot be waited for
  */
 export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): Interceptor {
@@ -35,7 +36,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
     const arrival = {
       call: request,
       credential: takeCredential(request.header),
-      method: pathOf(request.method),
+      method: () => pathOf(request.method),
       peer: request.contextValues.get(peerKey),
       access: () => accessOf(request.method),
     };

@@ -22,7 +22,7 @@ export interface RequireKeyOptions extends KeyOptions<IncomingCall>, StreamOptio
   /**
    * The services, whose methods say in `option (claviger.v1.access)` what they ask: as proto-loader reads them, or as
    * protobuf-es describes them (services from generated code, or a whole registry). A method of no service in here is
-   * `INTERNAL`, unless `scopes` and `anonymous` say what it asks. Default: every method asks for any good key.
+   * `INTERNAL`, unless `anonymous` lets it in, or says no and `scopes` says what it asks. Default: every method asks for any good key.
    */
   readonly services?: Iterable<DeclaringService>;
 }
@@ -56,7 +56,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
         return gate({
           call: { path, metadata, peer },
           credential,
-          method: path,
+          method: () => path,
           peer: peer.replace(/:\d+$/, ""),
           access: () => accessOf(path),
         });
