@@ -1,0 +1,88 @@
+import type { MethodAccess } from "../access.ts";
+import { type Admission, createGate } from "../gate.ts";
+import type { KeyOptions } from "../key-options.ts";
+import { type Principal, retirementOf, SECRET_RETIRES } from "../principal.ts";
+import type { Verifier } from "../verification.ts";
+import type { HttpRequest } from "./messages.ts";
+import type { WithPrincipal } from "./principal.ts";
+import { type RefusalResponse, refusalResponse } from "./refusal-response.ts";
+import { takeCredential } from "./take-credential.ts";
+
+/** As elsewhere; and where all requests are asked the same, it can be said without a function. */
+export interface HttpKeyOptions<Request> extends Omit<KeyOptions<Request>, "scopes" | "anonymous"> {
+  /** Scopes that the key must hold, all of them; at most 64, without `*`. Default: none. */
+  readonly scopes?: readonly string[] | ((request: Request) => readonly string[] | undefined);
+  /** Whether requests may come without a key; a key that comes all the same must be good. Default: no. */
+  readonly anonymous?: boolean | ((request: Request) => boolean | undefined);
+  /** What usage is counted under, in the shape `/service/method`, such as `/shop/list-orders`; at most 256 bytes. Default: nothing. */
+  readonly method?: string | ((request: Request) => string | undefined);
+}
+
+/** One request at a framework's door. */
+export interface Exchange<Request> {
+  /** As the framework has it: what options are asked about, and where the principal is put. */
+  readonly request: Request;
+  /** As Node has it: what the key is taken from. */
+  readonly raw: HttpRequest;
+  readonly peer: string | undefined;
+  readonly refuse: (response: RefusalResponse) => void;
+  readonly setHeader: (name: string, value: string) => void;
+  /** Lets it in. */
+  readonly proceed: () => void;
+}
+
+/**
+ * Decides about requests, of whatever framework.
+ *
+ * @throws Error if `scopes` are asked for and `anonymous` is true
+ */
+export function createRequestGuard<Request extends object>(
+  verifier: Verifier,
+  options: HttpKeyOptions<Request>,
+): (exchange: Exchange<Request>) => void {
+  const gate = createGate(verifier, gateOptions(options));
+  const access = constantAccess(options);
+  const { method } = options;
+  return (exchange) => {
+    const { request, raw, peer } = exchange;
+    const decision = gate({
+      call: request,
+      credential: takeCredential(raw),
+      method: () => (typeof method === "function" ? method(request) : method),
+      peer,
+      access: () => access,
+    });
+    if (decision instanceof Promise) void decision.then((admission) => conclude(admission, exchange));
+    else conclude(decision, exchange);
+  };
+}
+
+function conclude<Request extends object>(admission: Admission, exchange: Exchange<Request>): void {
+  if ("refusal" in admission) {
+    exchange.refuse(refusalResponse(admission.refusal));
+    return;
+  }
+  setPrincipal(exchange.request, admission.principal);
+  const retires = retirementOf(admission.principal);
+  if (retires !== undefined) exchange.setHeader(SECRET_RETIRES, retires);
+  exchange.proceed();
+}
+
+function setPrincipal(request: WithPrincipal & object, principal: Principal | undefined): void {
+  request.principal = principal;
+}
+
+function gateOptions<Request>({ scopes, anonymous, ...others }: HttpKeyOptions<Request>): KeyOptions<Request> {
+  return {
+    ...others,
+    ...(typeof scopes === "function" && { scopes }),
+    ...(typeof anonymous === "function" && { anonymous }),
+  };
+}
+
+function constantAccess<Request>({ scopes, anonymous }: HttpKeyOptions<Request>): MethodAccess {
+  const access = { scopes: typeof scopes === "object" ? scopes : [], anonymous: anonymous === true };
+  if (access.anonymous && access.scopes.length > 0)
+    throw new Error("requests cannot be anonymous and asked for scopes. Leave anonymous or scopes out");
+  return access;
+}

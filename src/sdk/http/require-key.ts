@@ -1,0 +1,56 @@
+import type { Verifier } from "../verification.ts";
+import type { HttpRequest, HttpResponse } from "./messages.ts";
+import type { RefusalResponse } from "./refusal-response.ts";
+import { createRequestGuard, type HttpKeyOptions } from "./request-guard.ts";
+
+/** `Request` is the server's: `IncomingMessage`, or Express' `Request`. */
+export type RequireKeyOptions<Request extends HttpRequest = HttpRequest> = HttpKeyOptions<Request>;
+
+type Middleware<Request> = (request: Request, response: HttpResponse, next: () => void) => void;
+
+/**
+ * Requires a key of every request: `authorization: Bearer <key>` or `x-api-key: <key>`. Handlers get whoever calls from
+ * `principalOf(request)`, and never the key. Whoever calls with a secret that was rotated out is told when it retires,
+ * in the header `claviger-secret-retires` (RFC 3339). A response that goes on for long is not verified again.
+ *
+ * Refused with a `RefusalBody` in JSON: 401 without a key or with a bad one, 403 for the address or a missing scope, 429
+ * for a limit, 503 if nothing could be decided, both with `retry-after` where it is known.
+ *
+ * @example app.use(requireKey(verifier)) // Express
+ * @example app.post("/orders", requireKey(verifier, { scopes: ["orders:write"], method: "/shop/write-order" }), handler)
+ */
+export function requireKey<Request extends HttpRequest>(
+  verifier: Verifier,
+  options: RequireKeyOptions<Request> = {},
+): Middleware<Request> {
+  const guard = createRequestGuard(verifier, options);
+  return (request, response, next) =>
+    guard({
+      request,
+      raw: request,
+      peer: request.ip ?? request.socket?.remoteAddress,
+      refuse: (refusal) => answer(response, refusal),
+      setHeader: (name, value) => void response.setHeader(name, value),
+      proceed: next,
+    });
+}
+
+/**
+ * The same around one handler, for servers without middleware.
+ *
+ * @example createServer(withKey(verifier, (req, res) => res.end(principalOf(req).key.owner)))
+ */
+export function withKey<Request extends HttpRequest, Response extends HttpResponse>(
+  verifier: Verifier,
+  handler: (request: Request, response: Response) => void,
+  options: RequireKeyOptions<Request> = {},
+): (request: Request, response: Response) => void {
+  const middleware = requireKey(verifier, options);
+  return (request, response) => middleware(request, response, () => handler(request, response));
+}
+
+function answer(response: HttpResponse, { status, headers, body }: RefusalResponse): void {
+  response.statusCode = status;
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  response.end(body);
+}

@@ -1,0 +1,25 @@
+import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../credential.ts";
+import type { HttpRequest } from "./messages.ts";
+
+/** Reads the key of a request, and takes it away wherever Node keeps it: `headers`, `headersDistinct`, `rawHeaders`. */
+export function takeCredential(request: HttpRequest): Credential {
+  const authorization = valuesOf(request, AUTHORIZATION);
+  const credential = readCredential({ authorization, apiKey: valuesOf(request, API_KEY) });
+  if (!isLeftForHandler(authorization)) remove(request, AUTHORIZATION);
+  remove(request, API_KEY);
+  return credential;
+}
+
+/** Of a second `authorization`, `headers` knows nothing, and whoever stands in front may have looked at that one. */
+function valuesOf({ headers, headersDistinct }: HttpRequest, name: string): readonly string[] {
+  const value = headersDistinct?.[name] ?? headers[name] ?? [];
+  return typeof value === "string" ? [value] : value;
+}
+
+function remove({ headers, headersDistinct, rawHeaders }: HttpRequest, name: string): void {
+  // Node makes both of rawHeaders when they are first read: read first, then cut there.
+  delete headers[name];
+  delete headersDistinct?.[name];
+  for (let at = rawHeaders.length - 2; at >= 0; at -= 2)
+    if (rawHeaders[at]?.toLowerCase() === name) rawHeaders.splice(at, 2);
+}

@@ -1,0 +1,225 @@
+import { request as httpRequest } from "node:http";
+import { connect, createServer, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import type { AddressInfo } from "node:net";
+import { Code, ConnectError } from "@connectrpc/connect";
+import express from "express";
+import fastify from "fastify";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
+import * as fastifyKeys from "../../src/sdk/fastify/index.ts";
+import { principalOf, requireKey, withKey } from "../../src/sdk/http/index.ts";
+import { type HttpServer, type Options, SERVERS } from "./http-servers.ts";
+
+const bearer = (secret: string) => ({ authorization: `Bearer ${secret}` });
+
+describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (framework) => {
+  let verifier: FakeVerifier;
+  let server: HttpServer;
+
+  beforeEach(() => {
+    verifier = new FakeVerifier();
+  });
+  afterEach(() => server.close());
+
+  async function start(options?: Options): Promise<void> {
+    server = (await SERVERS[framework]?.(verifier, options)) as HttpServer;
+  }
+
+  async function get(headers: Record<string, string>) {
+    const response = await fetch(server.url, { headers });
+    const text = await response.text();
+    const body: unknown = response.headers.get("content-type")?.startsWith("application/json")
+      ? JSON.parse(text)
+      : text;
+    const { status } = response;
+    return {
+      status,
+      body,
+      challenge: response.headers.get("www-authenticate"),
+      retryAfter: response.headers.get("retry-after"),
+      retires: response.headers.get("claviger-secret-retires"),
+    };
+  }
+
+  test("hands the principal to the handler, and the key to nobody", async () => {
+    await start({});
+    const secret = verifier.addKey("alice");
+    for (const headers of [bearer(secret), { "X-API-Key": secret }, { ...bearer(secret), "x-api-key": secret }]) {
+      expect(await get({ ...headers, other: "stays" })).toMatchObject({ status: 200, body: "alice" });
+      expect(server.seen.headers).toContain("stays");
+      expect(server.seen.headers).not.toContain(secret);
+    }
+  });
+
+  test("the control: without it the handler sees the key", async () => {
+    await start();
+    await get(bearer("a-secret"));
+    expect(server.seen.headers).toContain("a-secret");
+  });
+
+  test("asks with the scopes, the method and the address that it is told, or the peer's", async () => {
+    await start({ scopes: ["orders:read"], method: "/shop/list" });
+    const secret = verifier.addKey("alice", { scopes: ["orders:*"], address: "127.0.0.1" });
+    expect(await get(bearer(secret))).toMatchObject({ status: 200 });
+    expect(verifier.asked.at(-1)?.question).toEqual({
+      scopes: ["orders:read"],
+      method: "/shop/list",
+      clientIp: "127.0.0.1",
+    });
+    await server.close();
+    await start({ clientIp: () => "192.0.2.7" });
+    expect(await get(bearer(secret))).toMatchObject({ status: 403, body: { verdict: "ADDRESS_DENIED" } });
+  });
+
+  test("answers 401 with a challenge to no key, a bad one, and two", async () => {
+    await start({});
+    expect(await get({})).toMatchObject({
+      status: 401,
+      challenge: "Bearer",
+      body: { code: "unauthenticated", reason: "CREDENTIAL_MISSING", metadata: {} },
+    });
+    expect(await get(bearer("clv_live_typo"))).toMatchObject({
+      status: 401,
+      challenge: 'Bearer error="invalid_token"',
+      body: {
+        code: "unauthenticated",
+        reason: "CREDENTIAL_INVALID",
+        verdict: "UNKNOWN",
+        metadata: { verdict: "UNKNOWN" },
+      },
+    });
+    expect(await get({ ...bearer("a"), "x-api-key": "b" })).toMatchObject({
+      status: 401,
+      body: { message: "`authorization` and `x-api-key` hold different keys. Send one key, in one of them" },
+    });
+    expect(server.seen).toEqual({});
+  });
+
+  test("sees a second authorization header, which Node hides from handlers", async () => {
+    await start({});
+    const secret = verifier.addKey("alice");
+    const status = await new Promise((resolve, reject) => {
+      const headers = ["authorization", `Bearer ${secret}`, "authorization", "Bearer another", "host", "localhost"];
+      httpRequest(server.url, { headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      })
+        .on("error", reject)
+        .end();
+    });
+    expect(status).toBe(401);
+  });
+
+  test("answers 403 and names the scopes that are missing", async () => {
+    await start({ scopes: ["orders:read", "orders:write"] });
+    expect(await get(bearer(verifier.addKey("alice")))).toMatchObject({
+      status: 403,
+      challenge: 'Bearer error="insufficient_scope", scope="orders:read orders:write"',
+      body: { code: "permission_denied", reason: "PERMISSION_DENIED", verdict: "SCOPE_MISSING" },
+    });
+  });
+
+  test("answers 429 and 503 with the seconds to wait, and 500 to a defect, and tells the service why", async () => {
+    const causes: unknown[] = [];
+    await start({ onUndecided: (cause) => causes.push(cause) });
+    const secret = verifier.addKey("alice", { verdict: Verdict.RATE_LIMITED, retryAfterMs: 1200 });
+    expect(await get(bearer(secret))).toMatchObject({
+      status: 429,
+      retryAfter: "2",
+      body: { code: "resource_exhausted", verdict: "RATE_LIMITED" },
+    });
+    const failures = [new ConnectError("away", Code.Unavailable), new ConnectError("token", Code.Unauthenticated)];
+    for (const failure of failures) {
+      verifier.failure = failure;
+      expect(await get(bearer(secret))).toMatchObject({ status: 503, retryAfter: "1", body: { code: "unavailable" } });
+    }
+    verifier.failure = new TypeError("a defect");
+    expect(await get(bearer(secret))).toMatchObject({ status: 500, retryAfter: null, body: { code: "internal" } });
+    expect(causes).toEqual([...failures, verifier.failure]);
+  });
+
+  test("lets requests in without a key where that is allowed, not with a bad one", async () => {
+    for (const anonymous of [true, () => true]) {
+      await start({ anonymous });
+      expect(await get({})).toMatchObject({ status: 200, body: "nobody" });
+      expect(await get(bearer(verifier.addKey("alice")))).toMatchObject({ body: "alice" });
+      expect(await get(bearer("clv_live_typo"))).toMatchObject({ status: 401 });
+      await get({ authorization: "Basic dTpw" });
+      expect(server.seen.headers).toContain("Basic dTpw");
+      await server.close();
+    }
+    await start({});
+  });
+
+  test("asks the server about what is not in memory", async () => {
+    await start({});
+    verifier.isForgetful = true;
+    expect(await get(bearer(verifier.addKey("bob")))).toMatchObject({ status: 200, body: "bob" });
+    expect(await get(bearer("clv_live_typo"))).toMatchObject({ status: 401 });
+    expect(verifier.asked).toMatchObject([{ way: "server" }, { way: "server" }]);
+  });
+
+  test("tells the holder of a retiring secret when it retires, and nobody else", async () => {
+    await start({});
+    const retiring = verifier.addKey("alice", { retireTime: new Date("2026-11-27T05:00:00Z") });
+    expect(await get(bearer(retiring))).toMatchObject({ status: 200, retires: "2026-11-27T05:00:00.000Z" });
+    expect(await get(bearer(verifier.addKey("bob")))).toMatchObject({ status: 200, retires: null });
+  });
+});
+
+test("behind a proxy, Express and Fastify say where requests come from if they are told to trust it", async () => {
+  const verifier = new FakeVerifier();
+  const headers = { ...bearer(verifier.addKey("alice")), "x-forwarded-for": "192.0.2.7" };
+  const app = express().set("trust proxy", true).use(requireKey(verifier));
+  const server = app.get("/", (_, res) => void res.end()).listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, { headers });
+  const other = fastify({ trustProxy: true }).addHook("onRequest", fastifyKeys.requireKey(verifier));
+  await fetch(await other.listen({ host: "127.0.0.1", port: 0 }), { headers });
+  expect(verifier.asked.map(({ question }) => question.clientIp)).toEqual(["192.0.2.7", "192.0.2.7"]);
+  server.closeAllConnections();
+  await Promise.all([new Promise((resolve) => server.close(resolve)), other.close()]);
+});
+
+test("a handler on node:http2 gets the principal, and no key", async () => {
+  const verifier = new FakeVerifier();
+  const secret = verifier.addKey("alice");
+  let seen = "";
+  const handle = (req: Http2ServerRequest, res: Http2ServerResponse) => {
+    seen = JSON.stringify([req.headers, req.rawHeaders]);
+    res.end(principalOf(req).key.owner);
+  };
+  const server = createServer(withKey(verifier, handle));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const client = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const answers = [];
+  for (const headers of [bearer(secret), { "x-api-key": secret }, {}]) {
+    const stream = client.request({ ":path": "/", ...headers }).setEncoding("utf8");
+    answers.push((await stream.toArray()).join(""));
+    expect(seen).not.toContain(secret);
+  }
+  expect(answers).toEqual(["alice", "alice", expect.stringContaining("CREDENTIAL_MISSING")]);
+  client.close();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+test("a request is let in in the same turn when the verifier answers from memory", () => {
+  const verifier = new FakeVerifier();
+  const request = { headers: { "x-api-key": verifier.addKey("alice") }, rawHeaders: [] };
+  let isIn = false;
+  requireKey(verifier)(request, { statusCode: 0, setHeader: () => {}, end: () => {} }, () => {
+    isIn = true;
+  });
+  expect(isIn).toBe(true);
+});
+
+test("a door that is anonymous and asks for scopes is not built", () => {
+  expect(() => requireKey(new FakeVerifier(), { anonymous: true, scopes: ["a"] })).toThrow(
+    /Leave anonymous or scopes out/,
+  );
+});
+
+test("principalOf says what to do where there is no principal", () => {
+  expect(() => principalOf({})).toThrow(/Put requireKey\(verifier\) before this handler/);
+});
