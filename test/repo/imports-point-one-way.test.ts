@@ -38,6 +38,8 @@ const COMPOSE = "src/server/compose.ts";
 /** What can hold no pure code: files, sockets, processes, timers and drivers. */
 const IMPURE =
   /^(node:(fs|net|tls|http|http2|https|dgram|dns|child_process|worker_threads|timers|process|os)\b|postgres$|@electric-sql\/|drizzle-orm|ioredis|redis$|pino)/;
+/** What an agent has only if it uses it: each stays in the folder that is named after it. */
+const FRAMEWORK = /^(@grpc\/grpc-js|express|fastify)$/;
 const DRIVER = /^(postgres$|@electric-sql\/|drizzle-orm|ioredis|redis$)/;
 
 function forbiddenEdges(files: readonly SourceFile[]): string[] {
@@ -56,6 +58,15 @@ function forbiddenEdges(files: readonly SourceFile[]): string[] {
 function importsMatching(files: readonly SourceFile[], pattern: RegExp): string[] {
   return files.flatMap(({ path, imports }) =>
     imports.filter((imported) => pattern.test(imported)).map((imported) => `${path} → ${imported}`),
+  );
+}
+
+/** What in `sdk/` reaches a framework from outside the folder that is named after it. */
+function frameworksOutside(files: readonly SourceFile[]): string[] {
+  return inRoom(files, "sdk").flatMap(({ path }) =>
+    [...reach(path, files)]
+      .filter((reached) => FRAMEWORK.test(reached) && !path.startsWith(`src/sdk/${reached.replace(/^.*\//, "")}/`))
+      .map((reached) => `${path} → ${reached}`),
   );
 }
 
@@ -91,6 +102,10 @@ describe("the imports of src/", () => {
     );
   });
 
+  test("keep the frameworks of agents in folders of their own", () => {
+    expect(frameworksOutside(files)).toEqual([]);
+  });
+
   test("join storage to the RPCs and the port in one file", () => {
     const seers = inRoom(files, "server").filter(({ imports }) => {
       const rooms = imports.map(roomOf);
@@ -104,7 +119,8 @@ describe("the control: on a bad tree", () => {
   const bad: SourceFile[] = [
     { path: "src/keys/a.ts", imports: ["src/verify/b.ts", "node:fs/promises"] },
     { path: "src/verify/b.ts", imports: ["src/keys/a.ts", "postgres"] },
-    { path: "src/sdk/c.ts", imports: ["src/verify/b.ts"] },
+    { path: "src/sdk/c.ts", imports: ["src/verify/b.ts", "src/sdk/grpc-js/d.ts"] },
+    { path: "src/sdk/grpc-js/d.ts", imports: ["@grpc/grpc-js"] },
   ];
 
   test("every rule speaks up", () => {
@@ -112,6 +128,7 @@ describe("the control: on a bad tree", () => {
     expect(findCycle(bad)).toEqual(["src/keys/a.ts", "src/verify/b.ts", "src/keys/a.ts"]);
     expect(importsMatching(bad, IMPURE)).toEqual(["src/keys/a.ts → node:fs/promises", "src/verify/b.ts → postgres"]);
     expect(reach("src/sdk/c.ts", bad)).toContain("postgres");
+    expect(frameworksOutside(bad)).toEqual(["src/sdk/c.ts → @grpc/grpc-js"]);
   });
 
   test("every way to write an import is seen", () => {
