@@ -50,7 +50,8 @@ const MAX_SECRET_BYTES = 4096;
 export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>): Gate<Call> {
   const { onUndecided } = options;
   function refuse(refusal: Refusal): { readonly refusal: Refusal } {
-    if (refusal.cause !== undefined) onUndecided?.(refusal.cause);
+    // On its own: what it throws is not the call's.
+    if (refusal.cause !== undefined && onUndecided) queueMicrotask(() => onUndecided(refusal.cause));
     return { refusal };
   }
 

@@ -22,7 +22,8 @@ export type RequireKeyOptions = KeyOptions<UnaryRequest | StreamRequest> & Strea
  *
  * Refused with `google.rpc.ErrorInfo` in domain `claviger`, and the verdict in its metadata: `UNAUTHENTICATED` without a
  * key or with a bad one, `PERMISSION_DENIED` for the address or a missing scope, `RESOURCE_EXHAUSTED` for a limit;
- * `UNAVAILABLE` if nothing could be decided.
+ * `UNAVAILABLE` if nothing could be decided. Connect reads the message of a unary call before interceptors run: bound it
+ * with `readMaxBytes`.
  *
  * @example connectNodeAdapter({ routes, interceptors: [requireKey(verifier)], contextValues: (req) => peerValues(req) })
  * @example requireKey(verifier, { scopes: ({ method }) => [`orders:${method.localName}`] }) // instead of the option
