@@ -46,7 +46,7 @@ export const CREDENTIAL_MISSING: Refusal = {
 export const CREDENTIALS_CONFLICT: Refusal = {
   code: Code.Unauthenticated,
   reason: "CREDENTIAL_INVALID",
-  message: "`authorization` and `x-api-key` hold different keys. Send one key, in one of them",
+  message: "different keys came in `authorization` and `x-api-key`. Send one key",
   metadata: { headers: "authorization,x-api-key" },
 };
 

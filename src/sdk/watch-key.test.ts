@@ -99,6 +99,8 @@ describe("the key of a stream", () => {
     await timers.pass(120_000);
     expect(ends).toMatchObject([{ code: Code.Unavailable }]);
     answer("late");
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(timers.pending).toBe(0);
     await timers.pass(600_000);
     expect(ends).toHaveLength(1);
     expect(timers.pending).toBe(0);
@@ -112,6 +114,9 @@ describe("the key of a stream", () => {
       await timers.pass(5000);
     }
     expect(ends).toEqual([]);
+    verifier.failure = OUTAGE;
+    await timers.pass(60_000 + 60_000);
+    expect(ends).toMatchObject([{ code: Code.Unavailable }]);
   });
 
   test("is not asked about after the stream", async () => {

@@ -144,7 +144,7 @@ describe("a service on grpc-js that requires keys", () => {
     });
     expect(await refusedWith(call("ping", { ...bearer("a"), "x-api-key": "b" }))).toMatchObject({
       code: "UNAUTHENTICATED",
-      message: "`authorization` and `x-api-key` hold different keys. Send one key, in one of them",
+      message: "different keys came in `authorization` and `x-api-key`. Send one key",
     });
     const limited = verifier.addKey("carol", { verdict: Verdict.QUOTA_EXHAUSTED, retryAfterMs: 7000 });
     expect(await refusedWith(call("ping", bearer(limited)))).toMatchObject({
@@ -221,6 +221,12 @@ describe("a stream on grpc-js that requires a key", () => {
     const texts = collect(watch);
     await eventually(() => expect(received).toEqual(["first"]));
     verifier.keys.set(secret, { verdict: Verdict.REVOKED });
+    const decide = verifier.verifySync.bind(verifier);
+    verifier.verifySync = (...asked) => {
+      // In the turn in which the stream ends, before the connection knows.
+      queueMicrotask(() => server.seen.send?.());
+      return decide(...asked);
+    };
     await timers.pass(60_000);
     expect(await refusedWith(texts)).toMatchObject({ code: "UNAUTHENTICATED", metadata: { verdict: "REVOKED" } });
     await eventually(() => expect(server.seen.wasCancelled).toBe(true));
@@ -251,6 +257,30 @@ describe("a stream on grpc-js that requires a key", () => {
     expect(timers.pending).toBe(2);
     await timers.pass(1000);
     expect(await refusedWith(texts)).toMatchObject({ code: "UNAVAILABLE", retrySeconds: 1 });
+  });
+
+  test("that its client gives up before its key is known does not begin", async () => {
+    let answer: (() => void) | undefined;
+    const decide = verifier.verify.bind(verifier);
+    verifier.isForgetful = true;
+    verifier.verify = async (...asked) => {
+      await new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      return decide(...asked);
+    };
+    const watch = server.client.watch({ value: "" }, metadata);
+    const texts = collect(watch).catch((error: ServiceError) => error.code);
+    await eventually(() => expect(answer).toBeDefined());
+    watch.cancel();
+    expect(await texts).toBe(status.CANCELLED);
+    // Another call on the same connection is answered after the server has read that.
+    await refusedWith(server.call("ping", {}));
+    answer?.();
+    await eventually(() => expect(verifier.asked).toHaveLength(1));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(timers.pending).toBe(0);
+    expect(server.seen).toEqual({});
   });
 
   test("that its client gives up is not asked about any more", async () => {

@@ -17,6 +17,8 @@ export interface Seen {
   owner?: string | undefined;
   metadata?: Record<string, unknown>;
   wasCancelled?: boolean;
+  /** Sends a message on the stream that `Watch` answers. */
+  send?: () => void;
 }
 
 export interface Answer {
@@ -42,6 +44,7 @@ export async function serveOrders(interceptors: ServerInterceptor[]) {
     Watch(call: ServerWritableStream<Text, Text>) {
       note(call);
       call.write({ value: "first" });
+      seen.send = () => void call.write({ value: "after the end" });
       call.on("cancelled", () => {
         seen.wasCancelled = true;
         call.write({ value: "after the end" });

@@ -17,7 +17,7 @@ interface Reply {
   send(body: string): unknown;
 }
 
-/** `FastifyRequest` is Fastify's, as the routes have it. */
+/** `FastifyRequest` is Fastify's: name the type where a function looks at more than the part above. */
 export type RequireKeyOptions<FastifyRequest extends Request = Request> = HttpKeyOptions<FastifyRequest>;
 
 /**
@@ -27,10 +27,10 @@ export type RequireKeyOptions<FastifyRequest extends Request = Request> = HttpKe
  * @example app.addHook("onRequest", requireKey(verifier)) // all routes
  * @example app.post("/orders", { onRequest: requireKey(verifier, { scopes: ["orders:write"] }) }, handler)
  */
-export function requireKey<FastifyRequest extends Request>(
+export function requireKey<FastifyRequest extends Request = Request>(
   verifier: Verifier,
   options: RequireKeyOptions<FastifyRequest> = {},
-): (request: FastifyRequest, reply: Reply, done: () => void) => void {
+): (request: NoInfer<FastifyRequest>, reply: Reply, done: () => void) => void {
   const guard = createRequestGuard(verifier, options);
   return (request, reply, done) =>
     guard({

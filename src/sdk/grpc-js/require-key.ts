@@ -32,7 +32,7 @@ export interface RequireKeyOptions extends KeyOptions<IncomingCall>, StreamOptio
  * `x-api-key: <key>`. Handlers get whoever calls from `principalOf(call)`, and never the key. Put it last, after
  * interceptors that copy metadata. Refusals, streams and `claviger-secret-retires` are as with Connect's `requireKey`.
  *
- * @example new Server({ interceptors: [requireKey(verifier, { services: [loaded["acme.v1.Orders"]] })] }) // proto-loader
+ * @example new Server({ interceptors: [requireKey(verifier, { services: [orders.service] })] }) // proto-loader
  * @example new Server({ interceptors: [requireKey(verifier, { services: [Orders] })] }) // protobuf-es
  * @example requireKey(verifier, { scopes: ({ path }) => (path.endsWith("/Write") ? ["orders:write"] : ["orders:read"]) })
  * @throws RangeError for a span in the options that cannot be waited for

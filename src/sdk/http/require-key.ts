@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Verifier } from "../verification.ts";
 import type { HttpRequest, HttpResponse } from "./messages.ts";
 import type { RefusalResponse } from "./refusal-response.ts";
@@ -40,7 +41,7 @@ export function requireKey<Request extends HttpRequest>(
  *
  * @example createServer(withKey(verifier, (req, res) => res.end(principalOf(req).key.owner)))
  */
-export function withKey<Request extends HttpRequest, Response extends HttpResponse>(
+export function withKey<Request extends HttpRequest = IncomingMessage, Response extends HttpResponse = ServerResponse>(
   verifier: Verifier,
   handler: (request: Request, response: Response) => void,
   options: RequireKeyOptions<Request> = {},
