@@ -24,6 +24,25 @@ export function accessOf(method: DescMethod): MethodAccess {
   return { scopes, anonymous };
 }
 
+/** What a method asks and how it is called, each worked out once: reading an option takes 5 to 10 µs. */
+export function createMethodReader(): (method: DescMethod) => { readonly path: string; access(): MethodAccess } {
+  const known = new WeakMap<DescMethod, { readonly path: string; access(): MethodAccess }>();
+  return (method) => {
+    const read = known.get(method);
+    if (read !== undefined) return read;
+    let access: MethodAccess | undefined;
+    const reader = {
+      path: pathOf(method),
+      access: () => {
+        access ??= accessOf(method);
+        return access;
+      },
+    };
+    known.set(method, reader);
+    return reader;
+  };
+}
+
 /** `/package.Service/Method`. */
 export function pathOf(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`;

@@ -1,5 +1,5 @@
 import type { Interceptor, StreamRequest, UnaryRequest } from "@connectrpc/connect";
-import { accessOf, pathOf } from "../access.ts";
+import { createMethodReader } from "../access.ts";
 import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../credential.ts";
 import { createGate } from "../gate.ts";
 import type { KeyOptions, StreamOptions } from "../key-options.ts";
@@ -33,13 +33,15 @@ export type RequireKeyOptions = KeyOptions<UnaryRequest | StreamRequest> & Strea
 export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): Interceptor {
   const gate = createGate(verifier, options);
   const settings = watchSettings(options);
+  const read = createMethodReader();
   return (next) => async (request) => {
+    const { path, access } = read(request.method);
     const arrival = {
       call: request,
       credential: takeCredential(request.header),
-      method: () => pathOf(request.method),
+      method: () => path,
       peer: request.contextValues.get(peerKey),
-      access: () => accessOf(request.method),
+      access,
     };
     const decision = gate(arrival);
     const admission = decision instanceof Promise ? await decision : decision;
