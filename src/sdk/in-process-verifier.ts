@@ -69,7 +69,7 @@ export class InProcessVerifier implements Verifier {
   }
 
   async verify(secret: string, question: Question = NOTHING): Promise<Verification> {
-    if (this.#isClosed) throw undecided("CLOSED", "this verifier was closed. Create another");
+    if (this.#isClosed) throw undecided("VERIFIER_CLOSED", "this verifier was closed. Create another");
     const known = this.verifySync(secret, question);
     if (known !== "ask") return known;
     const { link, servers } = this.#options;

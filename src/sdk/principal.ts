@@ -18,9 +18,6 @@ export function noPrincipal(where: string): Error {
   );
 }
 
-/** What the holder of a retiring secret is told: the header, or trailer, and its value, an RFC 3339 instant. */
-export const SECRET_RETIRES = "claviger-secret-retires";
-
 /** When the presented secret retires, as `claviger-secret-retires` says it; undefined if it does not. */
 export function retirementOf(verification: Verification | undefined): string | undefined {
   return verification?.retireTime?.toISOString();

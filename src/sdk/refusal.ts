@@ -8,7 +8,7 @@ import type { Verification } from "./verification.ts";
 /** Why a call is not let in, for every protocol. Says nothing of the secret. */
 export interface Refusal {
   readonly code: Code;
-  /** `reason` of `google.rpc.ErrorInfo`. A limit that is reached has none of `claviger.v1.ErrorReason`: its verdict's name. */
+  /** `reason` of `google.rpc.ErrorInfo`: a name of `claviger.v1.ErrorReason`. */
   readonly reason: Reason | "RATE_LIMITED" | "QUOTA_EXHAUSTED";
   /** Ends with what to do. */
   readonly message: string;

@@ -10,8 +10,8 @@ import { fromFile, type KeyFile, type KeySource } from "../../src/sdk/key-source
 import { startConnectEcho } from "./connect-echo.ts";
 import { ABORT, type EchoServer, REFUSE_LATE } from "./doorkeeper.ts";
 import { connectConnect, type EchoClient } from "./echo-client.ts";
-import { connectGrpcJs } from "./grpc-js-echo-client.ts";
 import { startGrpcJsEcho } from "./grpc-js-echo.ts";
+import { connectGrpcJs } from "./grpc-js-echo-client.ts";
 
 type Connect = (address: string, source: KeySource, options?: AttachKeyOptions) => EchoClient;
 

@@ -236,6 +236,29 @@ export declare const ErrorReason: {
    * @generated from enum value: ERROR_REASON_STREAM_UNREAD = 29;
    */
   readonly STREAM_UNREAD: 29,
+
+  /**
+   * `RESOURCE_EXHAUSTED`, from a service that a key protects: the key had too many requests per second. Retry after the
+   * time in `google.rpc.RetryInfo`; without one the cost alone is above the limit.
+   *
+   * @generated from enum value: ERROR_REASON_RATE_LIMITED = 30;
+   */
+  readonly RATE_LIMITED: 30,
+
+  /**
+   * `RESOURCE_EXHAUSTED`, from a service that a key protects: the key had too many requests today. Retry after the time
+   * in `google.rpc.RetryInfo`; without one the cost alone is above the limit.
+   *
+   * @generated from enum value: ERROR_REASON_QUOTA_EXHAUSTED = 31;
+   */
+  readonly QUOTA_EXHAUSTED: 31,
+
+  /**
+   * `UNAVAILABLE`, from a verifier inside an agent that was closed. Do not retry; create another.
+   *
+   * @generated from enum value: ERROR_REASON_VERIFIER_CLOSED = 32;
+   */
+  readonly VERIFIER_CLOSED: 32,
 };
 
 /**

@@ -1,7 +1,8 @@
 import type { Interceptor, StreamRequest, StreamResponse } from "@connectrpc/connect";
 import type { Recheck } from "../gate.ts";
-import { type Principal, retirementOf, SECRET_RETIRES } from "../principal.ts";
+import { type Principal, retirementOf } from "../principal.ts";
 import { toConnectError } from "../refusal-details.ts";
+import { SECRET_RETIRES } from "../retirement.ts";
 import { type WatchSettings, watchKey } from "../watch-key.ts";
 import { severedBy, unlessAborted } from "./severed.ts";
 

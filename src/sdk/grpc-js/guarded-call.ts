@@ -1,8 +1,9 @@
 import { Metadata, ServerInterceptingCall, type ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import type { Admission } from "../gate.ts";
-import { type Principal, retirementOf, SECRET_RETIRES } from "../principal.ts";
+import { type Principal, retirementOf } from "../principal.ts";
 import type { Refusal } from "../refusal.ts";
 import { toStatusDetails } from "../refusal-details.ts";
+import { SECRET_RETIRES } from "../retirement.ts";
 import { type WatchSettings, watchKey } from "../watch-key.ts";
 import { setPrincipal } from "./principal.ts";
 

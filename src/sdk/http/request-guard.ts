@@ -1,7 +1,8 @@
 import type { MethodAccess } from "../access.ts";
 import { type Admission, createGate } from "../gate.ts";
 import type { KeyOptions } from "../key-options.ts";
-import { type Principal, retirementOf, SECRET_RETIRES } from "../principal.ts";
+import { type Principal, retirementOf } from "../principal.ts";
+import { SECRET_RETIRES } from "../retirement.ts";
 import type { Verifier } from "../verification.ts";
 import type { HttpRequest } from "./messages.ts";
 import type { WithPrincipal } from "./principal.ts";
