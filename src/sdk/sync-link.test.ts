@@ -1,0 +1,190 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { beforeEach, describe, expect, it } from "vitest";
+import {
+  type SyncRequestSchema,
+  type SyncResponse,
+  SyncResponseSchema,
+  VerifyRequestSchema,
+} from "#gen/claviger/v1/key_verifier_pb.js";
+import { FakeClocks } from "../verify/fake-clocks.ts";
+import { Lease } from "../verify/lease.ts";
+import { LinkBroken, SyncLink, type SyncListener } from "./sync-link.ts";
+
+const PATIENCE_MS = 1500;
+const MARGIN = 0.98 / 1.02;
+
+type Sent = NonNullable<MessageInitShape<typeof SyncRequestSchema>["message"]>;
+type Said = NonNullable<MessageInitShape<typeof SyncResponseSchema>["message"]>;
+
+/** What the server has of one stream. */
+interface ServerSide {
+  readonly listener: SyncListener;
+  readonly sent: Sent[];
+  isClosed: boolean;
+}
+
+let clocks: FakeClocks;
+let lease: Lease;
+let dropped: (readonly string[] | "all")[];
+let servers: ServerSide[];
+let link: SyncLink;
+
+beforeEach(() => {
+  clocks = new FakeClocks();
+  lease = new Lease(clocks);
+  [dropped, servers] = [[], []];
+  link = new SyncLink({
+    ...{ lease, clocks, timers: clocks, jitter: () => 1, clockRateError: 0.02 },
+    ...{ patienceMs: PATIENCE_MS, retryMs: { first: 100, most: 5000 } },
+    cache: { apply: (keyIds) => dropped.push(keyIds), clear: () => dropped.push("all") },
+    open(listener) {
+      const server: ServerSide = { listener, sent: [], isClosed: false };
+      servers.push(server);
+      return {
+        send: ({ message }) => server.sent.push(message as Sent),
+        close: () => {
+          server.isClosed = true;
+        },
+      };
+    },
+  });
+  link.start();
+});
+
+const server = (): ServerSide => servers.at(-1) as ServerSide;
+const say = (message: Said, to = server()) =>
+  to.listener.onMessage(create(SyncResponseSchema, { message }) as SyncResponse);
+
+function nonceOf(to: ServerSide): bigint {
+  const asked = to.sent.flatMap((message) => (message.case === "lease" ? [message.value] : []));
+  return asked.at(-1)?.nonce ?? 0n;
+}
+
+function grant(ms: number, to = server(), nonce = nonceOf(to)): void {
+  say({ case: "lease", value: { nonce, remaining: durationFromMs(ms), revision: 4n } }, to);
+}
+
+describe("the lease of a verifier inside an agent", () => {
+  it("runs from before it was asked for, and ends early by what the rates of two clocks may differ", async () => {
+    clocks.stall(200);
+    grant(1000);
+    expect([link.state, link.appliedRevision]).toEqual(["leased", 4]);
+    expect(lease.remainingMs()).toBeCloseTo(Math.floor(1000 * MARGIN) - 200);
+    clocks.stall(1000 * MARGIN - 200);
+    expect(link.state).toBe("lapsed");
+  });
+
+  it("is granted by the answer to the newest request alone", async () => {
+    const first = nonceOf(server());
+    grant(1000);
+    await clocks.pass(500);
+    expect(nonceOf(server())).not.toBe(first);
+    clocks.stall(1000);
+    grant(5000, server(), first);
+    expect(link.state).toBe("lapsed");
+  });
+
+  it("is asked for again while the server has none to give, and what was kept stays", async () => {
+    grant(1000);
+    await clocks.pass(400);
+    clocks.stall(1000);
+    grant(0);
+    const asked = server().sent.length;
+    await clocks.pass(PATIENCE_MS);
+    expect(server().sent.length).toBeGreaterThan(asked);
+    grant(1000);
+    expect([link.state, dropped, servers.length]).toEqual(["leased", ["all"], 1]);
+  });
+
+  it("runs on when the stream breaks, until another stream's first lease drops what was kept", async () => {
+    grant(3000);
+    server().listener.onBroken(new Error("cut"));
+    expect([lease.isLive(), link.state, dropped]).toEqual([true, "attaching", ["all"]]);
+    await clocks.pass(100);
+    expect(servers).toHaveLength(2);
+    expect(dropped).toEqual(["all"]);
+    grant(3000);
+    expect(dropped).toEqual(["all", "all"]);
+  });
+
+  it("ends at once when the verifier's own credential has died", () => {
+    grant(3000);
+    server().listener.onBroken(new ConnectError("revoked", Code.Unauthenticated));
+    expect(lease.isLive()).toBe(false);
+  });
+
+  it("is given back when the server stops, before another stream is opened", () => {
+    grant(3000);
+    const [old] = servers as [ServerSide];
+    say({ case: "closing", value: {} });
+    expect(lease.isLive()).toBe(false);
+    expect([old.sent.at(-1)?.case, old.isClosed, servers.length]).toEqual(["giveBack", true, 2]);
+  });
+
+  it("is given back by close, and nothing is opened any more", async () => {
+    grant(3000);
+    link.close();
+    link.close();
+    expect([lease.isLive(), server().sent.at(-1)?.case, server().isClosed]).toEqual([false, "giveBack", true]);
+    await clocks.pass(60_000);
+    expect([servers.length, link.state]).toEqual([1, "closed"]);
+  });
+});
+
+describe("a stream", () => {
+  it("is given up for another when no lease comes in time, and what it still says is not heard", async () => {
+    const [old] = servers as [ServerSide];
+    await clocks.pass(PATIENCE_MS + 200);
+    expect([old.isClosed, servers.length]).toEqual([true, 2]);
+    grant(3000, old);
+    expect(link.state).toBe("attaching");
+  });
+
+  it("is opened again after pauses that grow, up to the longest", async () => {
+    const pauses: number[] = [];
+    for (let turn = 0; turn < 8; turn++) {
+      server().listener.onBroken(new Error("refused"));
+      const before = servers.length;
+      let pausedMs = 0;
+      for (; servers.length === before; pausedMs += 100) await clocks.pass(100);
+      pauses.push(pausedMs);
+    }
+    expect(pauses).toEqual([100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+  });
+
+  it("acknowledges a change once it is applied, and drops everything where it may be any key", () => {
+    grant(3000);
+    say({ case: "change", value: { sequence: 1n, keyIds: ["key_a"] } });
+    expect(dropped).toEqual(["all", ["key_a"]]);
+    expect(server().sent.at(-1)).toMatchObject({ case: "applied", value: { sequence: 1n } });
+    say({ case: "change", value: { sequence: 2n, allKeys: true } });
+    expect(dropped).toEqual(["all", ["key_a"], "all"]);
+    expect(server().sent.at(-1)).toMatchObject({ case: "applied", value: { sequence: 2n } });
+  });
+});
+
+describe("an answer", () => {
+  const request = create(VerifyRequestSchema, { secret: "s" });
+
+  it("may be kept only if it was asked for after the stream's first lease", async () => {
+    const early = link.ask(request);
+    grant(3000);
+    const late = link.ask(request);
+    say({ case: "answer", value: { id: 1n } });
+    say({ case: "answer", value: { id: 2n } });
+    expect([(await early).mayBeKept, (await late).mayBeKept]).toEqual([false, true]);
+  });
+
+  it("that does not come before the stream breaks is not known, nor is what became of a report", async () => {
+    const asked = link.ask(request).catch((error: unknown) => error);
+    const reported = link
+      .report({ case: "usage", value: { epoch: "e", sequence: 1n, deltas: [] } })
+      .catch((error: unknown) => error);
+    server().listener.onBroken(new Error("cut"));
+    expect([await asked, await reported]).toEqual([expect.any(LinkBroken), expect.any(LinkBroken)]);
+    expect(await link.ask(request).catch((error: unknown) => error)).toBeInstanceOf(LinkBroken);
+  });
+});
