@@ -5,7 +5,7 @@ const counters = { hits: 3, misses: 2, discardedFills: 1 };
 const sources = {
   cache: { counters, size: 5 },
   lease: { state: "leased" as const, registrations: 2 },
-  feed: { appliedRevision: 7, newestRevision: 9 },
+  feed: { appliedRevision: 7, newestRevision: 9, tree: { size: 3 } },
   usage: {
     verifier: {
       counters: {
@@ -33,6 +33,7 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
     "claviger_fills_discarded_total 1",
     "claviger_cache_entries 5",
     "claviger_feed_lag_revisions 2",
+    "claviger_attached_verifiers 3",
     'claviger_lease_state{state="leased"} 1',
     'claviger_lease_state{state="lapsed"} 0',
     'claviger_verifications_total{verdict="valid",lane="router"} 4',

@@ -14,7 +14,11 @@ export interface MetricSources {
     readonly size: number;
   };
   readonly lease: { readonly state: LeaseState; readonly registrations: number };
-  readonly feed: { readonly appliedRevision: number; readonly newestRevision: number };
+  readonly feed: {
+    readonly appliedRevision: number;
+    readonly newestRevision: number;
+    readonly tree: { readonly size: number };
+  };
   readonly usage: {
     readonly verifier: {
       readonly counters: {
@@ -86,6 +90,11 @@ export function createMetrics({ cache, lease, feed, usage, canary }: MetricSourc
     "Revisions heard of and not applied in order yet.",
     () => feed.newestRevision - feed.appliedRevision,
     "max",
+  );
+  gauge(
+    "claviger_attached_verifiers",
+    "Verifiers inside agents that share this process' lease, or may still hold one from it.",
+    () => feed.tree.size,
   );
   addUsage(registry, usage);
   gauge(
