@@ -9,6 +9,7 @@ import { countedHere, type Timers } from "../verify/clocks.ts";
 import { decide } from "../verify/decide.ts";
 import type { Lease } from "../verify/lease.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
+import { Slots } from "./slots.ts";
 import { LinkBroken, type SyncLink } from "./sync-link.ts";
 import { VERDICTS, verdictName } from "./verdicts.ts";
 import type { Question, Verification, Verifier } from "./verification.ts";
@@ -37,10 +38,13 @@ const NO_SCOPES: readonly string[] = Object.freeze([]);
 /** As the server has it, of ASCII alone: what is not plain is asked. */
 const METHOD = /^\/[!-.0-~]+\/[!-.0-~]+$/;
 const METHOD_CHARACTERS = 256;
+/** Questions and calls at once: below what a server takes of one stream. */
+const MOST_AT_ONCE = 100;
 
 /** Answers from memory under the lease of a link, on the link otherwise, and by a call where there is none. */
 export class InProcessVerifier implements Verifier {
   readonly #options: InProcessVerifierOptions;
+  readonly #slots = new Slots(MOST_AT_ONCE);
   #isClosed = false;
   #nextReport: { cancel(): void } | undefined;
 
@@ -72,14 +76,15 @@ export class InProcessVerifier implements Verifier {
     if (this.#isClosed) throw undecided("VERIFIER_CLOSED", "this verifier was closed. Create another");
     const known = this.verifySync(secret, question);
     if (known !== "ask") return known;
-    const { link, servers } = this.#options;
     const request = toRequest(secret, question);
-    if (!link.isOpen) return servers.verify(request);
+    const slot = this.#slots.take();
+    if (slot !== undefined) await slot;
     try {
-      return await this.#ask(request);
-    } catch (error) {
-      if (!(error instanceof LinkBroken)) throw error;
-      return servers.verify(request);
+      // Somebody before may have asked about the same secret.
+      const learnt = slot === undefined ? "ask" : this.verifySync(secret, question);
+      return learnt === "ask" ? await this.#askOrCall(request) : learnt;
+    } finally {
+      this.#slots.release();
     }
   }
 
@@ -98,6 +103,17 @@ export class InProcessVerifier implements Verifier {
     this.#nextReport = timers.after(reportEveryMs, () => {
       void flusher.flush().then(() => this.#isClosed || this.#reportLater());
     });
+  }
+
+  async #askOrCall(request: VerifyRequest): Promise<Verification> {
+    const { link, servers } = this.#options;
+    if (!link.isOpen) return servers.verify(request);
+    try {
+      return await this.#ask(request);
+    } catch (error) {
+      if (!(error instanceof LinkBroken)) throw error;
+      return servers.verify(request);
+    }
   }
 
   async #ask(request: VerifyRequest): Promise<Verification> {

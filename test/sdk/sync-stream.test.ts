@@ -28,12 +28,12 @@ async function start(policy: object = {}): Promise<TestClaviger> {
 type Said = NonNullable<MessageInitShape<typeof SyncRequestSchema>["message"]>;
 
 /** A stream as whoever writes a client from the proto would have it. */
-function open({ verifier }: Clients) {
+function open({ verifier }: Clients, signal?: AbortSignal) {
   const outgoing = createWritableIterable<SyncRequest>();
   const heard: SyncResponse["message"][] = [];
   const ended = (async () => {
     try {
-      for await (const { message } of verifier.sync(outgoing)) heard.push(message);
+      for await (const { message } of verifier.sync(outgoing, signal && { signal })) heard.push(message);
       return undefined;
     } catch (error) {
       return error;
@@ -138,6 +138,22 @@ describe("a stream of Sync", () => {
     });
     await stream.say(report(1n, "not an epoch"));
     expect(await codeOfEnd(stream.ended)).toBe(Code.InvalidArgument);
+  });
+
+  it("leaves nothing behind when its client goes away, whatever that was doing, once its lease is over", async () => {
+    const { admin, url } = await start();
+    const { secret } = await makeKey(admin, { owner: "sync" });
+    const gone = new AbortController();
+    const attached = async () => (await (await fetch(`${url}/metrics`)).text()).match(/attached_verifiers (\d+)/)?.[1];
+    const streams = Array.from({ length: 30 }, () => open(admin, gone.signal));
+    for (const [at, stream] of streams.entries()) {
+      await stream.say({ case: "lease", value: { nonce: 1n } });
+      for (let id = 0n; id < at; id += 1n) void stream.say(ask(id, secret)).catch(() => undefined);
+    }
+    await Promise.all(streams.map((stream) => stream.hear("lease")));
+    expect(await attached()).toBe("30");
+    gone.abort();
+    await eventually(async () => expect(await attached()).toBe("0"));
   });
 
   it("may go on for longer than a call may send bytes", async () => {
