@@ -14,6 +14,7 @@ const known = [
   "s9",
   "s10",
   "revocation",
+  "streams",
   "overload",
   "abuse",
   "alternatives",

@@ -19,10 +19,10 @@ import { fromResponse, fromStatus, toRequest, undecided } from "./wire.ts";
 export type About = Pick<Verification, "key" | "secretExpireTime" | "retireTime">;
 
 export interface InProcessVerifierOptions {
-  readonly link: SyncLink;
+  readonly link: Pick<SyncLink, "start" | "ask" | "close" | "isOpen" | "appliedRevision">;
   readonly lease: Lease;
   readonly cache: SecretCache<About>;
-  readonly recorder: UsageRecorder;
+  readonly recorder: Pick<UsageRecorder, "record">;
   readonly flusher: Pick<UsageFlusher, "flush" | "isEmpty">;
   /** ε: by how much the rates of two clocks may differ. */
   readonly clockRateError: number;
