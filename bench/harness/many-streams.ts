@@ -30,10 +30,10 @@ const one = () => {
   left -= 1;
   if (left === 0) onAll();
 };
-const forAll = (work: (agent: Agent) => void) =>
+const forAll = (some: readonly Agent[], work: (agent: Agent) => void) =>
   new Promise<void>((resolve) => {
-    [left, onAll] = [agents.length, resolve];
-    for (const agent of agents) work(agent);
+    [left, onAll] = [some.length, resolve];
+    for (const agent of some) work(agent);
   });
 
 function open(session: ClientHttp2Session): Agent {
@@ -49,7 +49,7 @@ function open(session: ClientHttp2Session): Agent {
 function hear(agent: Agent, message: SyncResponse["message"]): void {
   if (message.case === "lease") {
     const ms = message.value.remaining === undefined ? 0 : durationMs(message.value.remaining);
-    setTimeout(() => agent.say({ case: "lease", value: { nonce: message.value.nonce + 1n } }), Math.max(100, ms * 0.4));
+    setTimeout(() => agent.say({ case: "lease", value: { nonce: message.value.nonce + 1n } }), Math.max(100, ms * 0.6));
     if (ms > 0 && !agent.isLeased) {
       agent.isLeased = true;
       one();
@@ -84,16 +84,18 @@ function read(stream: ClientHttp2Stream, onMessage: (message: SyncResponse["mess
   });
 }
 
+// A connection after the other, as agents come: a server refuses a crowd that comes all at once.
 for (let at = 0; at < Number(count); at += PER_CONNECTION) {
   const session = connect(url);
   const most = Math.min(PER_CONNECTION, Number(count) - at);
-  for (let stream = 0; stream < most; stream++) agents.push(open(session));
+  const opened = Array.from({ length: most }, () => open(session));
+  await forAll(opened, (agent) => agent.say({ case: "lease", value: { nonce: 1n } }));
+  agents.push(...opened);
 }
-await forAll((agent) => agent.say({ case: "lease", value: { nonce: 1n } }));
 process.send?.("leased");
 process.on("message", async (secret: string) => {
   for (const agent of agents) agent.isTold = false;
-  await forAll((agent) => agent.say({ case: "ask", value: { id: 1n, request: { secret } } }));
+  await forAll(agents, (agent) => agent.say({ case: "ask", value: { id: 1n, request: { secret } } }));
   process.send?.("known");
 });
 process.on("disconnect", () => process.exit());

@@ -1,9 +1,10 @@
-import type { HandlerContext } from "@connectrpc/connect";
+import type { ConnectError, HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { KeyVerifier, type SyncRequest, type SyncResponse } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../keys/errors.ts";
 import type { Clocks, Timers } from "../verify/clocks.ts";
 import { type Call, callOf } from "./call.ts";
+import type { CallLog } from "./call-log.ts";
 import { presentError, toConnectError } from "./errors.ts";
 import type { Gate } from "./gate.ts";
 import { askerOf } from "./key-verifier.ts";
@@ -12,6 +13,7 @@ import { type SyncParts, SyncSession } from "./sync-session.ts";
 
 export interface SyncStreamsOptions extends SyncParts {
   readonly gate: Gate;
+  readonly callLog: CallLog;
   readonly log: Logger;
   readonly clocks: Clocks;
   readonly timers: Timers;
@@ -23,9 +25,25 @@ export interface SyncStreamsOptions extends SyncParts {
   readonly closeMs: number;
 }
 
+/** Whoever is at the other end of a stream. */
+export interface SyncPeer {
+  /** Says it after everything before. */
+  send(message: SyncResponse): void;
+  /** Ends the stream, after everything that was sent; twice is fine. */
+  end(error?: ConnectError): void;
+}
+
+/** A stream that was taken in. */
+export interface OpenSync {
+  /** For each message, in order. */
+  handle(request: SyncRequest): void;
+  /** The stream is gone. */
+  close(): void;
+}
+
 interface Stream {
   readonly session: SyncSession;
-  readonly outgoing: Outgoing<SyncResponse>;
+  readonly peer: SyncPeer;
 }
 
 const METHOD = `${KeyVerifier.typeName}/${KeyVerifier.method.sync.name}`;
@@ -34,6 +52,7 @@ const LOOK_MS = 10;
 
 /** The streams of verifiers inside agents that are open on this process. */
 export class SyncStreams {
+  readonly path = `/${METHOD}`;
   readonly #options: SyncStreamsOptions;
   readonly #streams = new Set<Stream>();
   #isClosing = false;
@@ -46,21 +65,66 @@ export class SyncStreams {
     return this.#streams.size;
   }
 
-  /** `claviger.v1.KeyVerifier/Sync`, behind the gate. */
-  async *serve(requests: AsyncIterable<SyncRequest>, context: HandlerContext): AsyncGenerator<SyncResponse> {
-    const { mostStreams, mostWaiting } = this.#options;
-    if (this.#isClosing) throw shuttingDown();
-    if (this.#streams.size >= mostStreams) throw tooMany(mostStreams);
-    const outgoing = new Outgoing<SyncResponse>(mostWaiting, () => toConnectError(unread(mostWaiting)));
-    const session = this.#begin(callOf(context.values), context.requestHeader.get("authorization"), outgoing);
-    const stream = { session, outgoing };
+  /** Notes the call; returns its id for the answer's `x-request-id`. */
+  enter(call: Call, askedId: string | null): string {
+    return this.#options.gate.enter(call, askedId);
+  }
+
+  /** Finds out who calls; undefined if that was known from memory. Rejects with a ConnectError, logged. */
+  admit(call: Call, authorization: string | null): Promise<void> | undefined {
+    const { gate } = this.#options;
+    const arriving = { method: METHOD, call, authorization };
+    return gate.admitCached(arriving) ? undefined : gate.admit(arriving);
+  }
+
+  /** Takes in a stream whose caller was admitted, in the turn in which it is accepted. Throws a ConnectError. */
+  open(call: Call, authorization: string | null, peer: SyncPeer): OpenSync {
+    const { mostStreams, log } = this.#options;
+    if (this.#isClosing) throw toConnectError(shuttingDown());
+    if (this.#streams.size >= mostStreams) throw toConnectError(tooMany(mostStreams));
+    const session = new SyncSession({
+      ...this.#options,
+      asker: askerOf(call, "sync"),
+      admit: () => this.admit(call, authorization),
+      send: (message) => peer.send(message),
+      end: (error) => peer.end(error),
+      present: (error) => presentError(error, log, call.requestId),
+    });
+    const stream = { session, peer };
     this.#streams.add(stream);
-    void this.#read(requests, stream);
+    return {
+      handle: (request) => session.handle(request),
+      close: () => {
+        this.#streams.delete(stream);
+        session.close();
+      },
+    };
+  }
+
+  /** Says of a stream whose client reads too slowly why it ends. */
+  unread(): ConnectError {
+    return toConnectError(unread(this.#options.mostWaiting));
+  }
+
+  /** The stream is over; each leaves one line in the log. */
+  ended(call: Call, error: ConnectError | undefined): void {
+    const { callLog } = this.#options;
+    if (error === undefined) callLog.answered(METHOD, call, undefined);
+    else callLog.refused(METHOD, call, error);
+  }
+
+  /** `claviger.v1.KeyVerifier/Sync` as Connect's router has it, behind the gate. */
+  async *serve(requests: AsyncIterable<SyncRequest>, context: HandlerContext): AsyncGenerator<SyncResponse> {
+    const outgoing = new Outgoing<SyncResponse>(this.#options.mostWaiting, () => this.unread());
+    const stream = this.open(callOf(context.values), context.requestHeader.get("authorization"), {
+      send: (message) => outgoing.push(message),
+      end: (error) => outgoing.end(error),
+    });
+    void read(requests, stream, outgoing);
     try {
       yield* outgoing;
     } finally {
-      this.#streams.delete(stream);
-      session.close();
+      stream.close();
       outgoing.end();
     }
   }
@@ -74,34 +138,24 @@ export class SyncStreams {
     while (this.#streams.size > 0 && clocks.monotonicMs() < endMs) {
       await new Promise<void>((done) => timers.after(LOOK_MS, done));
     }
-    for (const { outgoing } of this.#streams) outgoing.end(toConnectError(shuttingDown()));
+    for (const { peer } of this.#streams) peer.end(toConnectError(shuttingDown()));
   }
+}
 
-  #begin(call: Call, authorization: string | null, outgoing: Outgoing<SyncResponse>): SyncSession {
-    const { gate, log } = this.#options;
-    const arriving = { method: METHOD, call, authorization };
-    return new SyncSession({
-      ...this.#options,
-      asker: askerOf(call, "sync"),
-      admit: () => (gate.admitCached(arriving) ? undefined : gate.admit(arriving)),
-      send: (message) => outgoing.push(message),
-      end: (error) => outgoing.end(error),
-      present: (error) => presentError(error, log, call.requestId),
-    });
-  }
-
-  async #read(requests: AsyncIterable<SyncRequest>, { session, outgoing }: Stream): Promise<void> {
-    try {
-      for await (const request of requests) {
-        session.handle(request);
-        await outgoing.hasRoom();
-      }
-      outgoing.end();
-    } catch {
-      // Whoever broke off hears nothing any more.
-      outgoing.end();
+async function read(
+  requests: AsyncIterable<SyncRequest>,
+  stream: OpenSync,
+  outgoing: Outgoing<SyncResponse>,
+): Promise<void> {
+  try {
+    for await (const request of requests) {
+      stream.handle(request);
+      await outgoing.hasRoom();
     }
+  } catch {
+    // Whoever broke off hears nothing any more.
   }
+  outgoing.end();
 }
 
 function shuttingDown(): ClavigerError {

@@ -80,7 +80,7 @@ describe("the lease of a verifier inside an agent", () => {
   it("is granted by the answer to the newest request alone", async () => {
     const first = nonceOf(server());
     grant(1000);
-    await clocks.pass(500);
+    await clocks.pass(700);
     expect(nonceOf(server())).not.toBe(first);
     clocks.stall(1000);
     grant(5000, server(), first);

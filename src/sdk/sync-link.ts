@@ -78,8 +78,8 @@ interface Asked {
   readonly since: Moment;
 }
 
-/** Share of a lease after which the next is asked for: two may be lost before it runs out. */
-const RENEWED_AFTER = 0.4;
+/** Share of a lease after which the next is asked for: of one of 3 seconds a second is left for the answer. */
+const RENEWED_AFTER = 0.6;
 
 /** The stream broke before the answer came, or there was none. */
 export class LinkBroken extends Error {

@@ -27,6 +27,7 @@ import { createMetricsHandler, type MetricsText } from "../transport/metrics-han
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
 import { createStreamRouter } from "../transport/stream-router.ts";
+import { createSyncLane } from "../transport/sync-lane.ts";
 import { TurnWatch } from "../transport/turn-watch.ts";
 import type { UsageLedger } from "../usage/ledger.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
@@ -96,7 +97,7 @@ export function compose(parts: Parts & Gates): {
   });
   router.service(KeyManagement, createKeyManagement(deps));
   const sync = new SyncStreams({
-    ...{ gate, verifier, validate, log, clocks: systemClocks, timers: systemTimers, ledger: parts.ledger },
+    ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, ledger: parts.ledger },
     ...{ leftMs: (known) => revocation.cache.leftMs(known), attach: revocation.attach, closeMs: policy.syncCloseMs },
     ...{ mostStreams: policy.syncStreams, mostWaiting: policy.syncWaiting, mostAsks: policy.syncAsks },
   });
@@ -121,9 +122,14 @@ export function compose(parts: Parts & Gates): {
     ...{ gate, verifier, callLog, log },
     validate: (request) => validate(VerifyRequestSchema, request),
   });
+  const onStreamed = (connection: object, bytes: number) => port.credit(connection, bytes);
+  const routeStream = createSyncLane({
+    ...{ method: sync, isOverloaded, onStreamed, maxMessageBytes: policy.maxMessageBytes },
+    ...{ mostWaitingBytes: policy.syncWaitingBytes, route: createStreamRouter({ serve, resume: handler }) },
+  });
   const port: Port = createPort({
     ...{ ...config.listen, onError, handler: serve },
-    streams: createFastLane({ ...policy, method, isOverloaded, route: createStreamRouter({ serve, resume: handler }) }),
+    streams: createFastLane({ ...policy, method, isOverloaded, route: routeStream }),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
   });
   return { port, health, deps, sync };

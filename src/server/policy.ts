@@ -41,8 +41,9 @@ export const DEFAULT_POLICY = {
   syncKeys: 50_000,
   /** Questions of one of them that are worked on at once: as many as calls on a connection. */
   syncAsks: 128,
-  /** Messages of one of them that wait to be read. */
+  /** Messages of one of them that wait to be read, and bytes of those: a full answer takes 10 KB. */
   syncWaiting: 2000,
+  syncWaitingBytes: 1024 * 1024,
   /** How long they have to give their leases back when the process stops: a few round trips. */
   syncCloseMs: SECOND,
   /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */

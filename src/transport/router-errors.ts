@@ -83,7 +83,8 @@ export function clientGone(cause?: unknown): ConnectError {
   return new ConnectError("the client went away", Code.Canceled, undefined, undefined, cause);
 }
 
-function undecodable(): ConnectError {
+/** The body is no message of the method. */
+export function undecodable(): ConnectError {
   const message = "the request body cannot be decoded; send the method's request message in the stated content type";
   return explainedError({ code: Code.InvalidArgument, reason: "INVALID_FIELD", message });
 }

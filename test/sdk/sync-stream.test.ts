@@ -1,9 +1,11 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createWritableIterable } from "@connectrpc/connect/protocol";
+import { createConnectTransport } from "@connectrpc/connect-node";
 import { afterEach, describe, expect, it } from "vitest";
 import {
+  KeyVerifier,
   type SyncRequest,
   SyncRequestSchema,
   type SyncResponse,
@@ -19,10 +21,19 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-async function start(policy: object = {}): Promise<TestClaviger> {
+async function startOne(policy: object): Promise<TestClaviger> {
   const claviger = await startClaviger("embedded", { CLAVIGER_POLICY: JSON.stringify(policy) });
   closing.push(() => claviger.close());
   return claviger;
+}
+
+function overConnect({ url, adminToken }: TestClaviger): Clients["verifier"] {
+  const authorize: Interceptor = (next) => (request) => {
+    request.header.set("authorization", `Bearer ${adminToken}`);
+    return next(request);
+  };
+  const transport = createConnectTransport({ baseUrl: url, httpVersion: "2", interceptors: [authorize] });
+  return createClient(KeyVerifier, transport);
 }
 
 type Said = NonNullable<MessageInitShape<typeof SyncRequestSchema>["message"]>;
@@ -56,7 +67,14 @@ async function codeOfEnd(ended: Promise<unknown>): Promise<Code | undefined> {
   return error instanceof ConnectError ? error.code : undefined;
 }
 
-describe("a stream of Sync", () => {
+describe.each(["past the router", "through the router"])("a stream of Sync, %s", (way) => {
+  /** Connect's own protocol is served by the router; plain gRPC is not. */
+  const start = async (policy: object = {}) => {
+    const claviger = await startOne(policy);
+    const verifier = way === "past the router" ? claviger.admin.verifier : overConnect(claviger);
+    return { url: claviger.url, admin: { ...claviger.admin, verifier } };
+  };
+
   it("leases, answers, tells of changes, and waits for what it told to be applied", async () => {
     const { admin } = await start();
     const { id, secret } = await makeKey(admin, { owner: "sync" });
