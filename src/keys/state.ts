@@ -3,18 +3,21 @@ import type { KeyRecord, SecretRecord } from "./key.ts";
 export type KeyState = "active" | "disabled" | "expired" | "revoked";
 export type SecretState = "current" | "retiring" | "retired" | "expired" | "revoked";
 
+/** When a secret ends. */
+type Ends = Pick<SecretRecord, "expireTime" | "retireTime">;
+
 /** Whether the secret has been rotated out for longer than its grace, or was ended. */
-export function isRetired(secret: SecretRecord, now: Date): boolean {
+export function isRetired(secret: Ends, now: Date): boolean {
   return secret.retireTime !== null && secret.retireTime <= now;
 }
 
 /** Whether the secret's own term is over. */
-export function isExpired(secret: SecretRecord, now: Date): boolean {
+export function isExpired(secret: Ends, now: Date): boolean {
   return secret.expireTime <= now;
 }
 
 /** Whether the secret, of a key that is neither revoked nor disabled, is accepted. */
-export function isLive(secret: SecretRecord, now: Date): boolean {
+export function isLive(secret: Ends, now: Date): boolean {
   return !isRetired(secret, now) && !isExpired(secret, now);
 }
 
@@ -35,7 +38,7 @@ export function secretState(key: KeyRecord, secret: SecretRecord, now: Date): Se
 }
 
 /** When the secret stops being accepted: the earlier of its expiry and its retirement. */
-export function endOfSecret(secret: SecretRecord): Date {
+export function endOfSecret(secret: Ends): Date {
   const { expireTime, retireTime } = secret;
   return retireTime !== null && retireTime < expireTime ? retireTime : expireTime;
 }

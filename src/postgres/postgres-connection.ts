@@ -13,6 +13,11 @@ export interface PostgresOptions {
   readonly poolSize: number;
   /** Whether it only reads. Then a transaction pooler, which takes no start-up options, may be in between. */
   readonly isReadOnly?: boolean;
+  /**
+   * Whether it has Postgres keep statements and their plans. Then no plan reads a table from end to end if an index will
+   * do: one that was made while a table was small is kept while it grows, until Postgres' statistics say so.
+   */
+  readonly keepsPlans?: boolean;
   /** The role that every connection takes; undefined to stay what it connected as. */
   readonly role: string | undefined;
   /** Longest wait for a connection, new or from the pool, in milliseconds. */
@@ -102,10 +107,11 @@ export function connectPostgres(options: PostgresOptions): Connection {
   };
 }
 
-function startupOptions({ role, isReadOnly = false }: PostgresOptions): string {
+function startupOptions({ role, isReadOnly = false, keepsPlans = false }: PostgresOptions): string {
   return [
     // A server that is set to answer before the disk, or the standby, has it would forget revocations.
     ...(isReadOnly ? [] : ["-c synchronous_commit=on"]),
+    ...(keepsPlans ? ["-c enable_seqscan=off"] : []),
     ...(role === undefined ? [] : [`-c role=${role}`]),
   ].join(" ");
 }

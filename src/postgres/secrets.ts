@@ -21,6 +21,28 @@ const shown = {
   retireTime: secretVersion.retireTime,
 };
 
+const found = {
+  digest: secretVersion.digest,
+  key: {
+    id: apiKey.id,
+    owner: apiKey.owner,
+    displayName: apiKey.displayName,
+    environment: apiKey.environment,
+    scopes: apiKey.scopes,
+    labels: apiKey.labels,
+    metadata: apiKey.metadata,
+    allowedCidrs: apiKey.allowedCidrs,
+    disabled: apiKey.disabled,
+    limits: apiKey.limits,
+    revokeTime: apiKey.revokeTime,
+  },
+  secret: {
+    version: secretVersion.version,
+    expireTime: secretVersion.expireTime,
+    retireTime: secretVersion.retireTime,
+  },
+};
+
 const isLive = and(
   gt(secretVersion.expireTime, databaseTime),
   or(isNull(secretVersion.retireTime), gt(secretVersion.retireTime, databaseTime)),
@@ -88,30 +110,36 @@ export async function findByDigests(database: Database, digests: readonly Buffer
 /** Digests in one statement up to which it is put together once; larger ones are few. */
 const MOST_PREPARED = 16;
 
-/**
- * The same, for whoever asks again and again. Drizzle puts a statement together for each number of digests once, not for
- * each look-up. It has no name: behind a pooler, the next one may be sent on another connection.
- */
-export function createFindByDigests(): typeof findByDigests {
+export interface FindByDigestsOptions {
+  /**
+   * Whether Postgres is to keep the statement, by a name, and soon its plan: half of what a look-up takes. Not where a
+   * transaction pooler is in between, which may send the next one on another connection.
+   */
+  readonly keepsPlans: boolean;
+}
+
+/** The same, for whoever asks again and again: a statement is put together for each number of digests once. */
+export function createFindByDigests({ keepsPlans }: FindByDigestsOptions): typeof findByDigests {
   const prepared = new WeakMap<Database, Map<number, ReturnType<typeof prepareFind>>>();
   return async (database, digests) => {
-    if (digests.length > MOST_PREPARED) return findByDigests(database, digests);
+    const { length } = digests;
+    if (length > MOST_PREPARED) return findByDigests(database, digests);
     const known = prepared.get(database) ?? new Map<number, ReturnType<typeof prepareFind>>();
     prepared.set(database, known);
-    const find = known.get(digests.length) ?? prepareFind(database, digests.length);
-    known.set(digests.length, find);
+    const find = known.get(length) ?? prepareFind(database, length, keepsPlans ? `find_${length}_by_digest` : "");
+    known.set(length, find);
     return byDigest(await find.execute(Object.fromEntries(digests.map((digest, at) => [String(at), digest]))));
   };
 }
 
-function prepareFind(database: Database, count: number) {
+function prepareFind(database: Database, count: number, name: string) {
   const places = Array.from({ length: count }, (_, at) => sql.placeholder(String(at)));
-  return selectFound(database, places).prepare("");
+  return selectFound(database, places).prepare(name);
 }
 
 function selectFound(database: Database, digests: readonly (Buffer | Placeholder)[]) {
   return database
-    .select({ digest: secretVersion.digest, key: apiKey, secret: shown, now: databaseTime, revision: lastRevision })
+    .select({ ...found, now: databaseTime, revision: lastRevision })
     .from(secretVersion)
     .innerJoin(apiKey, eq(apiKey.id, secretVersion.keyId))
     .where(inArray(secretVersion.digest, [...digests]));

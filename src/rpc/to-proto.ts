@@ -15,6 +15,7 @@ import {
   SecretVersionSchema,
 } from "#gen/claviger/v1/key_pb.js";
 import { etagOf } from "../keys/etag.ts";
+import type { FoundKey } from "../keys/found-secret.ts";
 import type { Actor, KeyRecord, KeyView, SecretRecord } from "../keys/key.ts";
 import { keyState, secretState } from "../keys/state.ts";
 import type { Receipt } from "../manage/receipt.ts";
@@ -52,7 +53,7 @@ const ACTOR_KINDS = {
 } as const;
 
 /** What a key has in common with a verified key. */
-export function identityToProto(key: KeyRecord) {
+export function identityToProto(key: FoundKey) {
   return {
     id: key.id,
     owner: key.owner,

@@ -99,7 +99,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     ...{ registry, bus, clocks, timers, clockRateError, pollMs: policy.barrierPollMs, pushAgainMs: policy.pushAgainMs },
     giveUpMs: 2 * waitingTime(termMs, clockRateError),
   });
-  const find = createFindByDigests();
+  const find = createFindByDigests({ keepsPlans: opened.missesKeepPlans });
   const currentMarker = () => storage.read(readSetMarker);
 
   return {

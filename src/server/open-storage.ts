@@ -19,6 +19,8 @@ export interface OpenStorage {
   readonly storage: Storage;
   /** Reads secrets that are not kept in memory; a pool of its own. */
   readonly misses: Storage;
+  /** Whether `misses` keeps statements and their plans: it does where no pooler is in between. */
+  readonly missesKeepPlans: boolean;
   /** One connection that nothing but the lease is on. */
   readonly leases: Storage;
   /** Says which database is worked with: connections to another one are given up, and new ones refused. */
@@ -65,10 +67,11 @@ async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStor
     return new Storage({ connect: () => connectPostgres(options), timeoutMs: options.storageTimeoutMs });
   };
   const storage = open(direct, {});
-  const misses = open(url, { isReadOnly: true, storageTimeoutMs: policy.missTimeoutMs });
+  const missesKeepPlans = config.leaseDatabaseUrl === undefined;
+  const misses = open(url, { isReadOnly: true, keepsPlans: missesKeepPlans, storageTimeoutMs: policy.missTimeoutMs });
   const leases = open(direct, { poolSize: 1, storageTimeoutMs: policy.leaseMs });
   return {
-    ...{ storage, misses, leases, roots: deriveRoots(rootSecrets), adminKeyFile: undefined },
+    ...{ storage, misses, missesKeepPlans, leases, roots: deriveRoots(rootSecrets), adminKeyFile: undefined },
     expect(identity) {
       const isOther = expected !== undefined && identity !== expected;
       expected = identity;
@@ -100,7 +103,8 @@ async function openEmbedded(config: ServerConfig, path: string): Promise<OpenSto
       folder.release();
     };
     return {
-      ...{ storage, misses: storage, leases: storage, roots, adminKeyFile: folder.adminKeyFile, close },
+      ...{ storage, misses: storage, missesKeepPlans: false, leases: storage },
+      ...{ roots, adminKeyFile: folder.adminKeyFile, close },
       expect: () => undefined,
     };
   } catch (error) {

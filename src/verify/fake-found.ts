@@ -13,7 +13,7 @@ export function fakeFound(
     readonly secret?: Partial<SecretRecord>;
     readonly revision?: number;
   } = {},
-): FoundSecret {
+): FoundSecret & { readonly key: KeyRecord; readonly secret: SecretRecord } {
   const key: KeyRecord = {
     ...{ id: keyId, owner: "o", displayName: "k", environment: "live", scopes: [], labels: {}, metadata: null },
     ...{
