@@ -3,7 +3,7 @@ import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
 import { secretVersion } from "../../src/postgres/schema.ts";
 import { findByDigests } from "../../src/postgres/secrets.ts";
 import { Storage } from "../../src/postgres/storage.ts";
-import { describeFound } from "../../src/rpc/verification-to-proto.ts";
+import { describeFound } from "../../src/rpc/describe-found.ts";
 import { systemClocks } from "../../src/server/clock.ts";
 import { DEFAULT_POLICY } from "../../src/server/policy.ts";
 import { systemRandom } from "../../src/server/random.ts";

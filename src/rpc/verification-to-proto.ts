@@ -1,12 +1,9 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { fromBinary } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Freshness, Verdict, type VerifyResponse, VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import type { FoundSecret } from "../keys/found-secret.ts";
-import { endOfSecret, isLive } from "../keys/state.ts";
 import type { Verdict as VerdictName } from "../keys/verdict.ts";
 import type { Metered } from "../usage/metered-verifier.ts";
 import type { Freshness as FreshnessName } from "../verify/verifier.ts";
-import { identityToProto } from "./to-proto.ts";
 
 export const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
   malformed: Verdict.MALFORMED,
@@ -37,15 +34,4 @@ export function toResponse({ decision, found, freshness, revision, retryAfterMs 
   response.revision = BigInt(revision);
   if (retryAfterMs !== undefined) response.retryAfter = durationFromMs(retryAfterMs);
   return response;
-}
-
-/** What an answer tells of the key and the secret: the bytes of such a `VerifyResponse`, each as a character. */
-export function describeFound({ key, secret, now }: FoundSecret): string {
-  const retiring = secret.retireTime !== null && isLive(secret, now);
-  const response = create(VerifyResponseSchema, {
-    key: { ...identityToProto(key), secretVersion: secret.version },
-    secretExpireTime: timestampFromDate(endOfSecret(secret)),
-    ...(retiring && secret.retireTime !== null ? { retireTime: timestampFromDate(secret.retireTime) } : {}),
-  });
-  return Buffer.from(toBinary(VerifyResponseSchema, response)).toString("latin1");
 }

@@ -12,7 +12,7 @@ import { LeaseKeeper } from "../revocation/lease-keeper.ts";
 import { RevocationSet } from "../revocation/revocation-set.ts";
 import { Revoker } from "../revocation/revoker.ts";
 import { waitingTime } from "../revocation/waiting-time.ts";
-import { describeFound } from "../rpc/verification-to-proto.ts";
+import { describeFound } from "../rpc/describe-found.ts";
 import { Lease } from "../verify/lease.ts";
 import { createReady } from "../verify/ready-secret.ts";
 import { SecretCache } from "../verify/secret-cache.ts";

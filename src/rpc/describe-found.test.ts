@@ -1,0 +1,48 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { FoundSecret } from "../keys/found-secret.ts";
+import type { JsonObject } from "../keys/key.ts";
+import { endOfSecret, isLive } from "../keys/state.ts";
+import { fakeFound } from "../verify/fake-found.ts";
+import { describeFound } from "./describe-found.ts";
+import { identityToProto } from "./to-proto.ts";
+
+/** The same by protobuf-es. */
+function encoded({ key, secret, now }: FoundSecret): Uint8Array {
+  const { retireTime } = secret;
+  const response = create(VerifyResponseSchema, {
+    key: { ...identityToProto(key), secretVersion: secret.version },
+    secretExpireTime: timestampFromDate(endOfSecret(secret)),
+    ...(retireTime !== null && isLive(secret, now) ? { retireTime: timestampFromDate(retireTime) } : {}),
+  });
+  return toBinary(VerifyResponseSchema, response);
+}
+
+const word = fc.string({ unit: "binary", maxLength: 150 });
+const time = fc.date({ min: new Date("2025-12-31"), max: new Date("9999-12-31"), noInvalidDate: true });
+const key = fc.record({
+  owner: word,
+  displayName: word,
+  environment: fc.constantFrom("live", "test"),
+  scopes: fc.array(word, { maxLength: 5 }),
+  labels: fc.dictionary(word, word, { maxKeys: 5 }),
+  metadata: fc.option(fc.dictionary(word, fc.jsonValue({ noUnicodeString: false })) as fc.Arbitrary<JsonObject>),
+});
+const secret = fc.record({
+  version: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+  expireTime: time,
+  retireTime: fc.option(time),
+});
+
+it("tells of a key and a secret, byte for byte, what protobuf-es would", () => {
+  fc.assert(
+    fc.property(key, secret, (key, secret) => {
+      const found = fakeFound("key_0", { key: key as Partial<FoundSecret["key"]>, secret });
+      expect(describeFound(found)).toBe(Buffer.from(encoded(found)).toString("latin1"));
+    }),
+    { numRuns: 1000 },
+  );
+});
