@@ -105,6 +105,22 @@ describe("the launcher", { timeout: 20_000 }, () => {
     expect({ code, out }).toEqual({ code: 0, out: expect.stringContaining("serving") });
   });
 
+  it("has Node find none of Drizzle's modules by reading its package.json for each, as it would by itself", async () => {
+    // Hooks of the launcher come first: what they decide is not seen here.
+    const count = `import { registerHooks } from "node:module";
+      let found = 0;
+      registerHooks({ resolve(specifier, context, next) {
+        found += specifier.startsWith(".") && /drizzle-orm/.test(context.parentURL ?? "") ? 1 : 0;
+        return next(specifier, context);
+      } });
+      process.on("exit", () => console.log("found", found));`;
+    const nodeOptions = ["--import", `data:text/javascript,${encodeURIComponent(count)}`];
+    const environment = { DATABASE_URL: "postgres://127.0.0.1:1/none" };
+    expect(await runProcess(["migrate"], { nodeOptions, environment })).toMatchObject({ code: 2, out: "found 0\n" });
+    const bin = fileURLToPath(new URL("../postgres/schema.ts", import.meta.url));
+    expect((await runProcess([], { bin, nodeOptions })).out).toMatch(/found [1-9]\d+/);
+  });
+
   it("ends quietly when nobody reads its output any more", async () => {
     expect(await runProcess(["--help"], { deaf: true })).toMatchObject({ code: 0, err: "" });
   });
