@@ -93,7 +93,6 @@ async function listen(
   });
   try {
     await revocation.start(url);
-    await renewPartitions(usage, log);
     await announceStart(options, { ...parts, deps, url });
   } catch (error) {
     revocation.stopLeasing();
@@ -117,6 +116,8 @@ async function listen(
     ...(round === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, round)]),
   ];
 
+  // They are for what will be folded: nobody who was told that the server listens waits for them.
+  await renewPartitions(usage, log);
   log.info({ event: "started", url, storage: config.storage.kind, settings: config.described }, "started");
   return {
     url,
