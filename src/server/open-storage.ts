@@ -32,12 +32,18 @@ export interface OpenStorage {
   close(): Promise<void>;
 }
 
-/** Opens what the configuration names, all or nothing; StartupError says what to do. */
-export async function openStorage(config: ServerConfig): Promise<OpenStorage> {
+/**
+ * Opens what the configuration names, all or nothing; StartupError says what to do. `meanwhile` is called once, at a
+ * moment when there is only waiting to do.
+ */
+export async function openStorage(
+  config: ServerConfig,
+  meanwhile: () => Promise<unknown> = async () => undefined,
+): Promise<OpenStorage> {
   const opened =
     config.storage.kind === "postgres"
-      ? await openPostgres(config, config.storage.url)
-      : await openEmbedded(config, config.storage.folder);
+      ? await openPostgres(config, config.storage.url, meanwhile)
+      : await openEmbedded(config, config.storage.folder, meanwhile);
   try {
     await refuseDroppedRoots(opened);
     return opened;
@@ -47,7 +53,11 @@ export async function openStorage(config: ServerConfig): Promise<OpenStorage> {
   }
 }
 
-async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStorage> {
+async function openPostgres(
+  config: ServerConfig,
+  url: Secret,
+  meanwhile: () => Promise<unknown>,
+): Promise<OpenStorage> {
   const { policy, rootSecrets } = config;
   if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
   // What the other kind of storage is made of is not loaded: a start is mostly loading.
@@ -55,9 +65,10 @@ async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStor
     import("../postgres/migrate.ts"),
     import("../postgres/postgres-connection.ts"),
   ]);
-  const migrated = await migrate({ databaseUrl: url.reveal() }).catch((error: unknown) => {
+  const migrating = migrate({ databaseUrl: url.reveal() }).catch((error: unknown) => {
     throw unreachable(url, error);
   });
+  const [migrated] = await Promise.all([migrating, meanwhile()]);
   const role = migrated.canServeAsRole ? SERVICE_ROLE : undefined;
   const direct = config.leaseDatabaseUrl ?? url;
   let expected: string | undefined;
@@ -81,15 +92,21 @@ async function openPostgres(config: ServerConfig, url: Secret): Promise<OpenStor
   };
 }
 
-async function openEmbedded(config: ServerConfig, path: string): Promise<OpenStorage> {
+async function openEmbedded(
+  config: ServerConfig,
+  path: string,
+  meanwhile: () => Promise<unknown>,
+): Promise<OpenStorage> {
   const folder = await holdDataFolder(path);
   try {
     const rootSecrets = config.rootSecrets ?? (await readOrMakeRootSecrets(folder.rootSecretsFile, systemRandom));
     const roots = deriveRoots(rootSecrets);
-    const [{ migrateEmbedded }, { openPglite }] = await Promise.all([
+    // In this order: loading keeps this thread busy, copying does not.
+    const [, { migrateEmbedded }, { openPglite }] = await Promise.all([
+      ensureDatabase(folder.databaseFolder),
       import("../postgres/migrate-embedded.ts"),
       import("../postgres/pglite-connection.ts"),
-      ensureDatabase(folder.databaseFolder),
+      meanwhile(),
     ]);
     const connection = await openPglite(folder.databaseFolder);
     await migrateEmbedded(connection.database);

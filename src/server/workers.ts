@@ -4,7 +4,7 @@ import { monotonicMs } from "./clock.ts";
 import { type ServerConfig, WORKER_NUMBER } from "./config.ts";
 import { createLogger } from "./logger.ts";
 import { type MetricsSnapshot, mergeMetrics } from "./metrics.ts";
-import type { RunningServer } from "./serve.ts";
+import type { RunningServer } from "./run-server.ts";
 import { StartupError } from "./startup-error.ts";
 import type { FromWorker, ToWorker } from "./worker-messages.ts";
 

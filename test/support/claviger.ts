@@ -8,7 +8,7 @@ import { createManageDeps } from "../../src/server/compose.ts";
 import { loadConfig } from "../../src/server/config.ts";
 import { openLog } from "../../src/server/logger.ts";
 import { openStorage } from "../../src/server/open-storage.ts";
-import { runServer } from "../../src/server/serve.ts";
+import { runServer } from "../../src/server/run-server.ts";
 import { type Clients, connect } from "./connect.ts";
 import { createTestDatabase } from "./database.ts";
 import { describeWithPostgres } from "./describe-with.ts";

@@ -1,0 +1,205 @@
+import { writeFile } from "node:fs/promises";
+import type { Logger } from "pino";
+import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
+import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import { ADMIN_OWNER } from "../access/permissions.ts";
+import { sealPending } from "../audit/seal-pending.ts";
+import { Keyring } from "../keys/keyring.ts";
+import type { ManageDeps } from "../manage/deps.ts";
+import { forgetKeys } from "../manage/forget-keys.ts";
+import { isOwnerKnown } from "../postgres/owners.ts";
+import type { Storage } from "../postgres/storage.ts";
+import { createAdminKey } from "./bootstrap.ts";
+import type { Canary } from "./canary.ts";
+import { systemClock } from "./clock.ts";
+import { compose, type Parts } from "./compose.ts";
+import { every } from "./every.ts";
+import { describeStart } from "./first-steps.ts";
+import { createMetrics } from "./metrics.ts";
+import { openBus } from "./open-bus.ts";
+import { openCanary } from "./open-canary.ts";
+import { openFlags } from "./open-flags.ts";
+import { type OpenRevocation, openRevocation, type RevocationParts } from "./open-revocation.ts";
+import { type OpenUsage, openUsage } from "./open-usage.ts";
+import { watchStorage } from "./readiness.ts";
+import { StartupError } from "./startup-error.ts";
+import type { WorkerLink } from "./worker.ts";
+
+export interface RunOptions {
+  /** Shows a line to whoever started the server. */
+  readonly announce: (line: string) => void;
+  /** How the command line is called here, for the commands to paste. */
+  readonly command: string;
+  /** Whether a person is looking: without one, the first admin key also goes into a file. */
+  readonly isTerminal: boolean;
+  /** In one of several workers. */
+  readonly link?: WorkerLink | undefined;
+}
+
+export interface RunningServer {
+  /** `http://host:port` with the port that was taken. */
+  readonly url: string;
+  /** Drains: readiness off, GOAWAY, calls in flight finish, storage is closed. */
+  close(): Promise<void>;
+}
+
+/** Serves with storage that is open; closing the server closes it. */
+export async function runServer(options: RunOptions, parts: Parts): Promise<RunningServer> {
+  const gates = await openGates(parts);
+  try {
+    return await listen(options, { ...parts, gates });
+  } catch (error) {
+    await gates.close();
+    throw error;
+  }
+}
+
+async function listen(
+  options: RunOptions,
+  parts: Parts & { readonly gates: Awaited<ReturnType<typeof openGates>> },
+): Promise<RunningServer> {
+  const { config, opened, log, gates } = parts;
+  const { revocation, usage, metrics, bus, runCanary } = await openVerifier(parts);
+  const open = { ...parts, revocation, verifier: usage.verifier, metrics: options.link?.share(metrics) ?? metrics };
+  const { port, health, deps, sync } = compose({
+    ...{ ...open, ledger: usage.ledger },
+    ...{ users: gates.users?.authenticate, feature: gates.flags.flag },
+  });
+  const round = runCanary(deps);
+  const { url } = await port.listen().catch(async (error: unknown) => {
+    await Promise.all([usage.close(), bus.close()]);
+    throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });
+  });
+  try {
+    await revocation.start(url);
+    await announceStart(options, { ...parts, deps, url });
+  } catch (error) {
+    revocation.stopLeasing();
+    await port.drain();
+    await Promise.all([usage.close(), bus.close()]);
+    throw error;
+  }
+  const watch = ({ typeName }: { readonly typeName: string }, storage: Storage) => {
+    health.set(typeName, true);
+    return watchStorage({ storage, log, ...config.policy, onChange: (ready) => health.set(typeName, ready) });
+  };
+  const tasks = [
+    watch(KeyManagement, opened.storage),
+    watch(KeyVerifier, opened.misses),
+    every(config.policy.trimEveryMs, () => trim(revocation, log)),
+    every(config.policy.forgetEveryMs, () => forget(deps)),
+    every(config.policy.sealEveryMs, () => seal(deps)),
+    every(config.policy.flushUsageMs, () => usage.flusher.flush()),
+    every(config.policy.foldUsageMs, () => fold(usage, log)),
+    every(config.policy.renewPartitionsMs, () => renewPartitions(usage, log)),
+    ...(round === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, round)]),
+  ];
+
+  // They are for what will be folded: nobody who was told that the server listens waits for them.
+  await renewPartitions(usage, log);
+  log.info({ event: "started", url, storage: config.storage.kind, settings: config.described }, "started");
+  return {
+    url,
+    async close() {
+      health.shutdown();
+      revocation.stopLeasing();
+      await sync.close();
+      await port.drain();
+      for (const task of tasks) task.stop();
+      await usage.close();
+      await gates.close();
+      await revocation.leave().catch(() => undefined);
+      await bus.close();
+      await opened.close();
+      log.info({ event: "stopped" }, "stopped");
+    },
+  };
+}
+
+/** What answers from memory, and what it says of itself. */
+async function openVerifier({ config, opened, log }: Parts) {
+  const keyring = new Keyring({ roots: opened.roots, brand: config.policy.brand });
+  const bus = await openBus({ config, opened, keyring, log });
+  const onBarrier: RevocationParts["onBarrier"] = (outcome, ms) => metrics.barrier(outcome, ms / 1000);
+  const revocation = openRevocation({ config, opened, keyring, bus, log, onBarrier });
+  const { cache, keeper: lease, feed } = revocation;
+  const usage = await openUsage({ config, opened, verifier: revocation.verifier, log }).catch(
+    async (error: unknown) => {
+      await bus.close();
+      throw error;
+    },
+  );
+  let canary: Canary | undefined;
+  const counts = () => canary ?? { rounds: 0, undecided: 0, revokedButAccepted: 0 };
+  const runs = config.canaryMs !== undefined;
+  const metrics = createMetrics({ cache, lease, feed, usage, canary: runs ? counts : undefined });
+  const runCanary = (deps: ManageDeps) => {
+    if (!runs) return undefined;
+    const opened = openCanary(deps);
+    canary = opened.canary;
+    return opened.round;
+  };
+  return { bus, revocation, usage, metrics, runCanary };
+}
+
+/** What decides about callers besides storage: the users' issuers and the feature flag. */
+async function openGates({ config, log }: Parts) {
+  const flags = await openFlags({ setting: config.flagsFile, log });
+  const users = config.issuers.length === 0 ? undefined : await openUsers({ config, log });
+  const close = async () => {
+    users?.close();
+    await flags.close();
+  };
+  return { flags, users, close };
+}
+
+async function openUsers({ config, log }: Pick<Parts, "config" | "log">) {
+  const { createUserAuthenticator } = await import("../access/jwt-issuers.ts");
+  return createUserAuthenticator({
+    issuers: config.issuers,
+    grantableScopes: config.policy.userGrantableScopes,
+    clock: systemClock,
+    onWarning: (problem, issuer) => log.warn({ event: "issuer", issuer, problem }, "an issuer has a problem"),
+  });
+}
+
+async function announceStart(
+  { announce, command, isTerminal }: RunOptions,
+  { config, opened, deps, url }: Parts & { readonly deps: ManageDeps; readonly url: string },
+): Promise<void> {
+  const embedded = config.storage.kind === "embedded" ? config.storage.folder : undefined;
+  const isFirst = embedded !== undefined && !(await opened.storage.read((db) => isOwnerKnown(db, ADMIN_OWNER)));
+  const adminKey = isFirst ? (await createAdminKey(deps)).secret : undefined;
+  const file = isTerminal ? undefined : opened.adminKeyFile;
+  if (adminKey !== undefined && file !== undefined) await writeFile(file, `${adminKey.reveal()}\n`, { mode: 0o600 });
+  for (const line of describeStart({ url, command, embedded, adminKey, adminKeyFile: file })) announce(line);
+}
+
+async function trim(revocation: OpenRevocation, log: Logger): Promise<void> {
+  await revocation
+    .trim()
+    .catch((error: unknown) => log.warn({ err: error }, "the feed could not be trimmed; it will be"));
+}
+
+async function fold(usage: OpenUsage, log: Logger): Promise<void> {
+  await usage.fold().catch((error: unknown) => log.warn({ err: error }, "counts could not be folded; they will be"));
+}
+
+async function renewPartitions(usage: OpenUsage, log: Logger): Promise<void> {
+  await usage
+    .renewPartitions()
+    .catch((error: unknown) => log.warn({ err: error }, "partitions for usage could not be made; they will be"));
+}
+
+async function seal(deps: ManageDeps): Promise<void> {
+  await sealPending(deps).catch((error: unknown) =>
+    deps.log.warn({ err: error }, "audit events could not be sealed; they will be"),
+  );
+}
+
+async function forget(deps: ManageDeps): Promise<void> {
+  await forgetKeys(deps).then(
+    (keys) => keys > 0 && deps.log.info({ event: "keys.forgotten", keys }, "keys beyond the retention removed"),
+    (error: unknown) => deps.log.warn({ err: error }, "could not remove keys beyond the retention"),
+  );
+}
