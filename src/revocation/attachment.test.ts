@@ -106,6 +106,16 @@ describe("a verifier inside an agent", () => {
     expect([acks, feed.ackedRevision, feed.tree.isLeased, feed.tree.size]).toEqual([[1], 1, false, 0]);
   });
 
+  it.each([
+    ["gives its lease back", (attachment: Attachment) => attachment.giveBack()],
+    ["is gone", (attachment: Attachment) => attachment.close()],
+  ])("is waited for by nobody because of a lease that it asked for before it %s", (_, leave) => {
+    const { attachment, grants } = attach();
+    leave(attachment);
+    attachment.grant(1n);
+    expect([grants, feed.tree.isLeased, feed.tree.size]).toEqual([[], false, 0]);
+  });
+
   it("is told to drop everything when the node registers anew, and nothing is acknowledged before it has", async () => {
     const { attachment, changes } = attach();
     attachment.grant(1n);

@@ -51,8 +51,9 @@ export class Attachment implements Child {
     options.tree.add(this);
   }
 
-  /** It asks for a lease. */
+  /** It asks for a lease. What it could not be told is not granted: nobody is to wait for that. */
   grant(nonce: bigint): void {
+    if (this.#isClosed) return;
     const { lease, clocks, appliedRevision, stream } = this.#options;
     const remainingMs = lease.remainingMs();
     if (remainingMs > 0) this.#leaseEndsMs = Math.max(this.#leaseEndsMs, clocks.monotonicMs() + remainingMs);
@@ -72,8 +73,9 @@ export class Attachment implements Child {
     if (this.#outstanding.length < before) this.#options.tree.progressed();
   }
 
-  /** It answers nothing from memory any more. */
+  /** It answers nothing from memory any more, and is told nothing: a lease that it asked for before may be under way. */
   giveBack(): void {
+    this.#isClosed = true;
     this.#leaseEndsMs = Number.NEGATIVE_INFINITY;
     this.#outstanding = [];
     this.#options.tree.progressed();
