@@ -16,12 +16,24 @@ export interface Counts {
   registrations: number;
   /** Registrations of a node that had one. */
   reRegistrations: number;
+  /** Of verifiers inside agents: verifications from their memory, those that they asked for, and streams with a lease. */
+  fromMemory: number;
+  asked: number;
+  attachments: number;
+  /** What nodes told them: leases, leases after one had run out, changes of keys, and to drop everything. */
+  grants: number;
+  lapses: number;
+  told: number;
+  resets: number;
+  /** Streams that were gone while a lease ran. */
+  closedWhileLeased: number;
 }
 
 export function noCounts(): Counts {
   return {
     ...{ verifies: 0, leased: 0, narrowed: 0, waited: 0, acknowledged: 0, timed: 0 },
     ...{ discarded: 0, collected: 0, registrations: 0, reRegistrations: 0 },
+    ...{ fromMemory: 0, asked: 0, attachments: 0, grants: 0, lapses: 0, told: 0, resets: 0, closedWhileLeased: 0 },
   };
 }
 

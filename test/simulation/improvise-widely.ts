@@ -60,7 +60,7 @@ export function improviseWidely(run: Run, lastsMs: number): void {
     const termMs = TERM_MS * (chance.pick([0.5, 1.5]) ?? 1);
     for (const [index, node] of [...run.nodes].entries()) {
       world.later(at * 0.6 + index * 150, () => {
-        if (node.isServing && !node.machine.isDead) node.exit();
+        if (node.isServing && !node.machine.isDead) void node.exit();
         join(termMs, node);
       });
     }

@@ -74,10 +74,11 @@ export function strike(run: Run, node: SimNode, kinds: readonly Strike[] = STRIK
     },
     crash() {
       machine.die();
+      run.agents.lose(node);
       world.later(chance.next() * 300, () => run.join());
     },
     join: () => void run.join(),
-    exit: () => node.exit(),
+    exit: () => void node.exit(),
     trim: () => run.database.trim(),
   };
   strikes[what ?? "stall"]();

@@ -2,7 +2,9 @@ import type { KeyRecord } from "../../src/keys/key.ts";
 import { endsSoon } from "../../src/manage/receipt.ts";
 import { waitingTime } from "../../src/revocation/waiting-time.ts";
 import { Chance } from "../support/chance.ts";
+import { Agents, type StreamFlaws } from "./agents.ts";
 import { noCounts } from "./counts.ts";
+import { createDescribe } from "./create-describe.ts";
 import { Database, type DatabaseFlaws } from "./database.ts";
 import { Machine } from "./machine.ts";
 import { Network, TIMEOUT_MS } from "./network.ts";
@@ -12,6 +14,8 @@ import { World } from "./world.ts";
 
 export const TERM_MS = 1000;
 export const KEYS = ["key_a", "key_b", "key_c"];
+/** Makes another seed of one. */
+const APART = 0x5f356495;
 /** What a change may take beside the database's time and W: a way to the database and back, and a millisecond or two. */
 const MARGIN_MS = 40;
 
@@ -30,6 +34,8 @@ export interface Joining {
   readonly termMs?: number;
   /** Whose place it takes. */
   readonly after?: SimNode;
+  /** Keys of one stream that it remembers. */
+  readonly mostKeys?: number;
 }
 
 /** One run: nodes, keys, clients, and chance or a director who breaks things. */
@@ -39,15 +45,20 @@ export class Run {
   readonly database: Database;
   readonly network: Network;
   readonly nodes: SimNode[] = [];
+  readonly agents: Agents;
   readonly counts = noCounts();
   readonly promises = new Promises();
+  readonly #describe = createDescribe();
   #epochs = 0;
 
-  constructor(seed: number, flaws: DatabaseFlaws) {
+  constructor(seed: number, flaws: DatabaseFlaws & StreamFlaws) {
     const { world } = this;
     this.chance = new Chance(seed);
     this.database = new Database(KEYS, flaws, () => world.now);
-    this.network = new Network({ world, chance: this.chance, database: this.database }, () => this.alive());
+    this.network = new Network({ world, chance: this.chance, database: this.database }, () => this.#hearing());
+    const { counts, promises } = this;
+    const chance = new Chance(seed ^ APART);
+    this.agents = new Agents({ world, chance, counts, promises, flaws, nodes: () => this.alive() });
   }
 
   join(options: Joining = {}): SimNode {
@@ -63,7 +74,12 @@ export class Run {
     };
     const onDatabase = (identity: string) => void network.expected.set(machine, identity);
     const termMs = options.termMs ?? TERM_MS;
-    const node = new SimNode({ machine, links: network, chance, epoch, termMs, flaws, onCollected, onDatabase });
+    const mostKeys = options.mostKeys ?? (this.agents.chance.flip(0.15) ? 2 : 10);
+    const agents = { chance: this.agents.chance, mostKeys };
+    const node = new SimNode({
+      ...{ machine, links: network, chance, agents, counts: this.counts, epoch, termMs, flaws },
+      ...{ onCollected, onDatabase, describe: this.#describe },
+    });
     this.nodes.push(node);
     world.note(`${epoch} joins, clock rate ${rate.toFixed(4)}, term ${termMs}`);
     node.start();
@@ -72,6 +88,11 @@ export class Run {
 
   alive(): SimNode[] {
     return this.nodes.filter(({ machine, isServing }) => isServing && !machine.isDead);
+  }
+
+  /** Who leaves goes on telling agents of changes until none has a lease. */
+  #hearing(): SimNode[] {
+    return this.nodes.filter(({ machine, isServing, isLeased }) => (isServing || isLeased) && !machine.isDead);
   }
 
   /** A client asks a node, at this moment. */

@@ -18,9 +18,11 @@ import { createReady } from "../../src/verify/ready-secret.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
 import { Verifier } from "../../src/verify/verifier.ts";
 import type { Chance } from "../support/chance.ts";
+import type { Counts } from "./counts.ts";
 import type { Database, DatabaseFlaws } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Links } from "./network.ts";
+import { SimStreams } from "./sim-streams.ts";
 
 export const CLOCK_RATE_ERROR = 0.02;
 
@@ -36,9 +38,11 @@ export class SimNode {
   readonly termMs: number;
   readonly keeper: LeaseKeeper;
   readonly verifier: Verifier;
+  readonly streams: SimStreams;
   readonly outcomes: { confirmed: number; expired: number }[] = [];
   isServing = true;
   readonly #links: Links;
+  readonly #feed: Feed;
   readonly #revoker: Revoker;
   readonly #collector: Collector;
   readonly #changes = new Set<(change: Change) => void>();
@@ -48,13 +52,17 @@ export class SimNode {
     readonly machine: Machine;
     readonly links: Links;
     readonly chance: Chance;
+    /** What concerns agents. */
+    readonly agents: { readonly chance: Chance; readonly mostKeys: number };
+    readonly counts: Counts;
+    readonly describe: (found: FoundSecret) => string;
     readonly epoch: string;
     readonly termMs: number;
     readonly flaws: DatabaseFlaws;
     readonly onCollected: () => void;
     readonly onDatabase: (identity: string) => void;
   }) {
-    const { machine, links, chance, epoch, termMs, flaws, onCollected, onDatabase } = options;
+    const { machine, links, chance, agents, counts, describe, epoch, termMs, flaws, onCollected, onDatabase } = options;
     this.machine = machine;
     this.epoch = epoch;
     this.termMs = termMs;
@@ -78,6 +86,7 @@ export class SimNode {
     const lease = new Lease(clocks);
     this.cache = new SecretCache({ lease, clocks, random, capacity: 16, maxAgeMs: 60_000 });
     const feed = new Feed({ epoch, cache: this.cache, bus });
+    this.#feed = feed;
     this.keeper = new LeaseKeeper({
       ...{ epoch, termMs, usesRevocationSet: false, registry, lease, feed, clocks, timers },
       ...{ onDatabase, jitter: () => chance.next() },
@@ -100,7 +109,11 @@ export class SimNode {
         appliedRevision: () => feed.appliedRevision,
       },
       find: (digests) => this.#find(digests),
-      ready: createReady({ clockRateError: CLOCK_RATE_ERROR, describe: () => "" }),
+      ready: createReady({ clockRateError: CLOCK_RATE_ERROR, describe }),
+    });
+    this.streams = new SimStreams({
+      ...{ machine, lease, cache: this.cache, feed, verifier: this.verifier, ...agents, counts },
+      admit: () => links.ask(machine, "read", () => undefined),
     });
   }
 
@@ -109,15 +122,21 @@ export class SimNode {
     this.#collector.start();
   }
 
-  /** The graceful end: no grants, nothing served, then the row goes. */
-  exit(): void {
+  /** The graceful end, as in `serve.ts`: no grants, streams ended, nothing served, then the row goes. */
+  async exit(): Promise<void> {
     this.keeper.close();
     this.#collector.stop();
+    const ended = this.streams.close();
+    // Without streams it is what it was before there were any, to the turn: seeds of then are remembered.
+    if (this.streams.size > 0) await ended;
     this.isServing = false;
-    this.keeper.leave().then(
-      () => this.machine.die(),
-      () => this.machine.die(),
-    );
+    await this.keeper.leave().catch(() => undefined);
+    this.machine.die();
+  }
+
+  /** Whether an agent may hold a lease that it has granted. */
+  get isLeased(): boolean {
+    return this.#feed.tree.isLeased;
   }
 
   hear(message: Change | Ack): void {

@@ -1,6 +1,8 @@
+import type { StreamFlaws } from "./agents.ts";
 import type { Counts } from "./counts.ts";
 import type { DatabaseFlaws } from "./database.ts";
 import { improvise } from "./improvise.ts";
+import { improviseAgents } from "./improvise-agents.ts";
 import { improviseWidely } from "./improvise-widely.ts";
 import { Run } from "./run.ts";
 
@@ -12,11 +14,13 @@ export const PLAYS: readonly Play[] = ["narrow", "wide"];
 
 export interface Scenario {
   readonly seed: number;
-  readonly flaws?: DatabaseFlaws;
+  readonly flaws?: DatabaseFlaws & StreamFlaws;
   /** What is done to this schedule beside, or instead of, what chance does. */
   readonly direct?: (run: Run) => void;
-  /** What chance does. Default `narrow`, of which seeds are remembered: it must not change. */
+  /** What chance does. Default `narrow`, of which seeds are remembered: without agents: it must not change. */
   readonly play?: Play | "none";
+  /** Whether chance also plays with verifiers inside agents. Default: wherever it plays. */
+  readonly agents?: "some" | "none";
   /** Milliseconds of true time. */
   readonly lastsMs?: number;
 }
@@ -34,6 +38,7 @@ export async function simulate(scenario: Scenario): Promise<Outcome> {
   const play = scenario.play ?? "narrow";
   if (play === "narrow") improvise(run, lastsMs);
   if (play === "wide") improviseWidely(run, lastsMs);
+  if (play !== "none" && scenario.agents !== "none") improviseAgents(run, lastsMs);
   scenario.direct?.(run);
   for (let at = 250; at <= lastsMs && run.promises.violation === undefined; at += 250) await run.world.passUntil(at);
   for (const node of run.nodes) {
@@ -42,6 +47,7 @@ export async function simulate(scenario: Scenario): Promise<Outcome> {
     run.counts.reRegistrations += Math.max(0, node.keeper.registrations - 1);
     for (const { expired } of node.outcomes) run.counts[expired > 0 ? "waited" : "acknowledged"] += 1;
   }
+  for (const { link } of run.agents.all) run.counts.attachments += link.counters.attachments;
   const { violation } = run.promises;
   if (violation !== undefined) run.world.note(violation);
   return { violation, trace: run.world.trace, counts: run.counts };

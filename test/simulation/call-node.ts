@@ -1,0 +1,36 @@
+import type { VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
+import { toCommand } from "../../src/rpc/key-verifier.ts";
+import { toResponse } from "../../src/rpc/verification-to-proto.ts";
+import type { Verification } from "../../src/sdk/verification.ts";
+import { fromResponse, undecided } from "../../src/sdk/wire.ts";
+import type { Chance } from "../support/chance.ts";
+import type { Machine } from "./machine.ts";
+import { TIMEOUT_MS } from "./network.ts";
+import type { SimNode } from "./sim-node.ts";
+import type { World } from "./world.ts";
+
+export interface Calling {
+  readonly world: World;
+  readonly chance: Chance;
+  readonly from: Machine;
+  readonly node: SimNode | undefined;
+}
+
+/** `Verify` by a call of its own. */
+export function callNode({ world, chance, from, node }: Calling, request: VerifyRequest): Promise<Verification> {
+  const { promise, resolve, reject } = Promise.withResolvers<Verification>();
+  const late = from.after(TIMEOUT_MS, () => reject(undecided("STORAGE_UNAVAILABLE", "no answer")));
+  const arrive = (machine: Machine, work: () => void) =>
+    world.later(0.3 + chance.next() * 3, () => machine.receive(work));
+  if (node === undefined) return promise;
+  const serve = async () => {
+    if (!node.isServing) return;
+    const metered = await node.streams.metered.verify(toCommand(request), { callerId: "", lane: "fast" });
+    arrive(from, () => {
+      late.cancel();
+      resolve(fromResponse(toResponse(metered)));
+    });
+  };
+  arrive(node.machine, () => void serve().catch(() => undefined));
+  return promise;
+}

@@ -1,0 +1,60 @@
+import { type About, InProcessVerifier, type InProcessVerifierOptions } from "../../src/sdk/in-process-verifier.ts";
+import { SyncLink, type SyncLinkOptions } from "../../src/sdk/sync-link.ts";
+import { UsageRecorder } from "../../src/usage/recorder.ts";
+import { Lease } from "../../src/verify/lease.ts";
+import { SecretCache } from "../../src/verify/secret-cache.ts";
+import type { Chance } from "../support/chance.ts";
+import type { Machine } from "./machine.ts";
+import { CLOCK_RATE_ERROR } from "./sim-node.ts";
+import type { Stream } from "./stream.ts";
+
+export interface SimAgentOptions {
+  readonly name: string;
+  readonly machine: Machine;
+  readonly chance: Chance;
+  /** To a node; undefined if there is none. */
+  readonly open: (...to: Parameters<SyncLinkOptions["open"]>) => Stream | undefined;
+  readonly call: InProcessVerifierOptions["servers"]["verify"];
+}
+
+/** Half of the term of a lease, as `create-verifier.ts` has it. */
+const PATIENCE_MS = 500;
+const RETRY_MS = { first: 20, most: 400 };
+const NEVER_MS = 1e9;
+
+/** The SDK's own classes, put together as `createVerifier` does it, on a machine of the simulation. */
+export class SimAgent {
+  readonly name: string;
+  readonly machine: Machine;
+  readonly link: SyncLink;
+  readonly verifier: InProcessVerifier;
+  readonly cache: SecretCache<About>;
+  /** The one that was opened last. */
+  stream: Stream | undefined;
+
+  constructor({ name, machine, chance, open, call }: SimAgentOptions) {
+    this.name = name;
+    this.machine = machine;
+    const [clocks, timers, clockRateError] = [machine, machine, CLOCK_RATE_ERROR];
+    const random = (bytes: number) => new Uint8Array(bytes);
+    const lease = new Lease(clocks);
+    const cache = new SecretCache<About>({ lease, clocks, random, capacity: 16, maxAgeMs: 60_000 });
+    this.cache = cache;
+    this.link = new SyncLink({
+      ...{ lease, cache, clocks, timers, clockRateError, patienceMs: PATIENCE_MS, retryMs: RETRY_MS },
+      jitter: () => chance.next(),
+      open: (listener) => {
+        this.stream = open(listener);
+        if (this.stream !== undefined) return this.stream;
+        timers.after(1, () => listener.onBroken(new Error("refused")));
+        return { send: () => undefined, close: () => undefined };
+      },
+    });
+    this.verifier = new InProcessVerifier({
+      ...{ link: this.link, lease, cache, clockRateError, timers, reportEveryMs: NEVER_MS },
+      recorder: new UsageRecorder({ clocks, budgetBytes: 1_000_000 }),
+      flusher: { flush: async () => undefined, isEmpty: true },
+      servers: { verify: call, close: () => undefined },
+    });
+  }
+}

@@ -1,0 +1,108 @@
+import { createContextValues, type HandlerContext } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { ClavigerError } from "../../src/keys/errors.ts";
+import { Attachment, type AttachmentStream } from "../../src/revocation/attachment.ts";
+import type { Feed } from "../../src/revocation/feed.ts";
+import type { Gate } from "../../src/rpc/gate.ts";
+import { SyncStreams } from "../../src/rpc/sync.ts";
+import { MeteredVerifier } from "../../src/usage/metered-verifier.ts";
+import type { Lease } from "../../src/verify/lease.ts";
+import type { SecretCache } from "../../src/verify/secret-cache.ts";
+import type { Verifier } from "../../src/verify/verifier.ts";
+import type { Chance } from "../support/chance.ts";
+import type { Counts } from "./counts.ts";
+import type { Machine } from "./machine.ts";
+import type { Served } from "./stream.ts";
+
+export interface SimStreamsOptions {
+  readonly machine: Machine;
+  readonly lease: Lease;
+  readonly cache: SecretCache;
+  readonly feed: Feed;
+  readonly verifier: Verifier;
+  /** Of what concerns agents: what chance does among nodes does not depend on it. */
+  readonly chance: Chance;
+  readonly mostKeys: number;
+  /** Asks the database who the caller is. */
+  readonly admit: () => Promise<unknown>;
+  readonly counts: Counts;
+}
+
+/** Share of questions and requests of a lease for which the caller's own key is not in memory. */
+const STRANGERS = 0.1;
+
+/** What a node serves verifiers inside agents with, put together as `compose.ts` does it. */
+export class SimStreams {
+  readonly metered: MeteredVerifier;
+  readonly #options: SimStreamsOptions;
+  readonly #streams: SyncStreams;
+
+  constructor(options: SimStreamsOptions) {
+    this.#options = options;
+    const { machine, lease, cache, chance, admit, verifier } = options;
+    const recorder = { record: () => undefined };
+    this.metered = new MeteredVerifier({ verifier, charges: undefined, recorder, onLimiterLoss: "deny" });
+    const gate = {
+      admitCached: () => lease.isLive() && !chance.flip(STRANGERS),
+      admit: () =>
+        admit().catch((cause: unknown) => {
+          throw new ClavigerError("STORAGE_UNAVAILABLE", "away", { cause });
+        }),
+    } as unknown as Gate;
+    this.#streams = new SyncStreams({
+      ...{ gate, verifier: this.metered, clocks: machine, timers: machine, validate: () => undefined },
+      log: { warn: () => undefined, error: () => undefined } as unknown as Logger,
+      ledger: { append: () => Promise.reject(new Error("no usage is reported here")) },
+      leftMs: (known) => cache.leftMs(known),
+      attach: (stream) => this.#attach(stream),
+      ...{ mostStreams: 100, mostWaiting: 8, mostAsks: 128, closeMs: 200 },
+    });
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  async serve({ requests, send, end }: Served): Promise<void> {
+    const context = { values: createContextValues(), requestHeader: new Headers() } as unknown as HandlerContext;
+    try {
+      for await (const message of this.#streams.serve(requests, context)) await send(message);
+      end(new Error("the node has ended the stream"));
+    } catch (error) {
+      end(error);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#streams.close();
+  }
+
+  #attach(stream: AttachmentStream): Attachment {
+    const { machine, lease, feed, mostKeys, counts } = this.#options;
+    let endsMs = Number.POSITIVE_INFINITY;
+    const attachment = new Attachment({
+      ...{ tree: feed.tree, lease, clocks: machine, mostKeys, appliedRevision: () => feed.appliedRevision },
+      stream: {
+        granted: (grant) => {
+          const nowMs = machine.monotonicMs();
+          if (grant.remainingMs > 0) {
+            counts.grants += 1;
+            if (endsMs <= nowMs) counts.lapses += 1;
+            endsMs = nowMs + grant.remainingMs;
+          }
+          stream.granted(grant);
+        },
+        changed: (change) => {
+          counts[change.keyIds === "all" ? "resets" : "told"] += 1;
+          stream.changed(change);
+        },
+      },
+    });
+    const close = attachment.close.bind(attachment);
+    attachment.close = () => {
+      if (attachment.isLeased()) counts.closedWhileLeased += 1;
+      close();
+    };
+    return attachment;
+  }
+}
