@@ -1,3 +1,4 @@
+import { DIRECTED_AGENTS } from "./directed-agents.ts";
 import type { Link, Purpose } from "./network.ts";
 import type { Run, Scenario } from "./simulate.ts";
 
@@ -114,7 +115,7 @@ export const DIRECTED: Readonly<Record<string, Direct>> = {
     const before = run.join({});
     run.world.later(200, () => {
       run.network.lag.set(before.machine, { purposes: ["lease"], thereMs: 150 + run.chance.next() * 100, backMs: 0 });
-      before.exit();
+      void before.exit();
     });
     run.world.later(220, () => run.join({ after: before }));
     keepAsking(run, 2, "key_a", 250);
@@ -243,6 +244,7 @@ export const DIRECTED: Readonly<Record<string, Direct>> = {
     cutAt(run, at, 1, ["lease", "bus"]);
     retireAt(run, at + 5, { node: 0, graceMs: run.chance.next() * 400 });
   },
+  ...DIRECTED_AGENTS,
 };
 
 /** What the assumptions exclude, and what then happens: not tests of the product, but of where its promise ends. */

@@ -43,6 +43,20 @@ describe("without the rule that", () => {
   it.each(Array.from({ length: 20 }, (_, index) => `R${index + 1}`))("is called %s, one is shown here", (id) => {
     expect(RULES.filter((rule) => rule.id.split(",")[0] === id)).not.toEqual([]);
   });
+
+  // In the order in which `revocation.md` counts what dropping each of them broke.
+  it.each([
+    ["acknowledgements that ignore streams", "N1"],
+    ["a lease counted from receipt", "N2"],
+    ["no reset", "N3"],
+    ["a closed stream that leaves at once", "N4"],
+    ["a stream that joins late", "N5"],
+    ["an exit that deletes the row", "N6"],
+    ["no margin", "N7"],
+    ["reordering", "N8"],
+  ])("has the hole that is %s, one is shown here (%s)", (_, id) => {
+    expect(RULES.filter((rule) => rule.id === id)).toHaveLength(1);
+  });
 });
 
 it("control: where a late registration acknowledges, the promise is broken, and that is seen", async () => {

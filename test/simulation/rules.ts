@@ -1,4 +1,6 @@
 import type { Mutation } from "../support/mutation.ts";
+import { AGENT_RULES } from "./agent-rules.ts";
+import type { StreamFlaws } from "./agents.ts";
 import type { DatabaseFlaws } from "./database.ts";
 
 /** A rule of the protocol, and the product without it. */
@@ -8,7 +10,7 @@ export interface Rule {
   /** Of the product's source; none where the rule lives in SQL, or in how the server is put together. */
   readonly without: readonly Mutation[];
   /** Of the model of those. */
-  readonly flaws?: DatabaseFlaws;
+  readonly flaws?: DatabaseFlaws & StreamFlaws;
   /** The schedule that shows it, where chance seldom finds one; see `directed.ts`. */
   readonly schedule?: string;
   /** What the violation says. Default `is VALID`. */
@@ -391,4 +393,5 @@ export const RULES: readonly Rule[] = [
     without: [{ file: BARRIER, find: "const leftMs = endsMs - clocks.monotonicMs();", replace: "const leftMs = 1e9;" }],
     says: "is LATE",
   },
+  ...AGENT_RULES,
 ];
