@@ -3,6 +3,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { ClavigerError } from "../keys/errors.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
 import type { Call } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
@@ -31,6 +32,8 @@ export interface VerifyCallOptions {
 export class VerifyCall {
   readonly path = `/${METHOD}`;
   readonly #options: VerifyCallOptions;
+  /** In their wire form: those that are thrown again, as where there is too much to do, are made once. */
+  readonly #refusals = new WeakMap<object, ConnectError>();
 
   constructor(options: VerifyCallOptions) {
     this.#options = options;
@@ -82,7 +85,9 @@ export class VerifyCall {
 
   #refuse(error: unknown, call: Call) {
     const { log, callLog } = this.#options;
-    const refusal = presentError(error, log, call.requestId);
+    const known = error instanceof ClavigerError ? this.#refusals.get(error) : undefined;
+    const refusal = known ?? presentError(error, log, call.requestId);
+    if (error instanceof ClavigerError) this.#refusals.set(error, refusal);
     callLog.refused(METHOD, call, refusal);
     return refusal;
   }

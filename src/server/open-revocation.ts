@@ -110,7 +110,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
         appliedRevision: () => feed.appliedRevision,
       }),
     verifier: new Verifier({
-      ...{ ...policy, keyring, cache, onLoss, monotonicMs: clocks.monotonicMs },
+      ...{ ...policy, keyring, cache, onLoss, timers, monotonicMs: clocks.monotonicMs },
       ready: createReady({ clockRateError, describe: describeFound }),
       find: (digests) => opened.misses.read((database) => find(database, digests)),
       appliedRevision: () => feed.appliedRevision,

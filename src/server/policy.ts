@@ -27,6 +27,10 @@ export const DEFAULT_POLICY = {
   cacheEntries: 100_000,
   /** After this long a kept secret is read again, whatever it says. */
   cacheEntryMs: 5 * MINUTE,
+  /** Statements that read secrets at once, each all that wait: with 10, two shared cores read half as many. */
+  mostFinds: 2,
+  /** … and how long one that hangs makes others wait. */
+  findWaitMs: 100,
   /** Secrets that are read at once: a full batch, or what a restart brings in a twentieth of a second. */
   mostReads: 100,
   /** … and where there have been more than so many for so long: no burst, but more than the database reads. */

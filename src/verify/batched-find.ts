@@ -1,4 +1,5 @@
 import type { FoundSecret } from "../keys/found-secret.ts";
+import type { Timers } from "./clocks.ts";
 
 /** Looks up digests on the primary, in one statement; keyed by the digest in hex. */
 export type FindSecrets = (digests: readonly Buffer[]) => Promise<ReadonlyMap<string, FoundSecret>>;
@@ -8,13 +9,27 @@ interface Batch {
   readonly found: Promise<ReadonlyMap<string, FoundSecret>>;
 }
 
-/** Sends look-ups that are asked for in the same turn as one statement, which begins after the last of them. */
-export class BatchedFind {
-  readonly #findAll: FindSecrets;
-  #open: Batch | undefined;
+export interface BatchedFindOptions {
+  readonly find: FindSecrets;
+  readonly timers: Timers;
+  /** Statements that are under way at most … */
+  readonly mostFinds: number;
+  /** … and for how many milliseconds that makes others wait: one that hangs must not hold up all. */
+  readonly findWaitMs: number;
+}
 
-  constructor(findAll: FindSecrets) {
-    this.#findAll = findAll;
+/**
+ * Sends look-ups that are asked for in the same turn as one statement, which begins after the last of them. While as
+ * many statements are under way as may be, all that come are the next: the more there are, the less each takes.
+ */
+export class BatchedFind {
+  readonly #options: BatchedFindOptions;
+  #open: Batch | undefined;
+  #underWay = 0;
+  #onFreed: () => void = () => {};
+
+  constructor(options: BatchedFindOptions) {
+    this.#options = options;
   }
 
   async find(digest: Buffer): Promise<FoundSecret | undefined> {
@@ -25,10 +40,30 @@ export class BatchedFind {
 
   #begin(): Batch {
     const digests: Buffer[] = [];
-    const found = Promise.resolve().then(() => {
-      this.#open = undefined;
-      return this.#findAll(digests);
+    return { digests, found: this.#send(digests) };
+  }
+
+  async #send(digests: readonly Buffer[]): Promise<ReadonlyMap<string, FoundSecret>> {
+    await this.#room();
+    this.#open = undefined;
+    this.#underWay += 1;
+    try {
+      return await this.#options.find(digests);
+    } finally {
+      this.#underWay -= 1;
+      this.#onFreed();
+    }
+  }
+
+  #room(): Promise<void> | undefined {
+    const { timers, mostFinds, findWaitMs } = this.#options;
+    if (this.#underWay < mostFinds) return undefined;
+    return new Promise((resolve) => {
+      const timer = timers.after(findWaitMs, resolve);
+      this.#onFreed = () => {
+        timer.cancel();
+        resolve();
+      };
     });
-    return { digests, found };
   }
 }

@@ -24,7 +24,7 @@ let answer: () => Promise<FoundSecret>;
 function verifierWith(onLoss?: LossFallback): Verifier {
   return new Verifier({
     ...{ keyring, cache, onLoss, appliedRevision: () => 7, monotonicMs: () => clocks.monotonicMs() },
-    ...{ mostReads: 3, standingReads: 3, standingReadsMs: 100 },
+    ...{ timers: clocks, mostFinds: 3, findWaitMs: 100, mostReads: 3, standingReads: 3, standingReadsMs: 100 },
     ready: createReady({ clockRateError: 0.02, describe: () => "" }),
     find: async (digests) => {
       statements.push(digests.map(String));

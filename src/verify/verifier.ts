@@ -2,7 +2,7 @@ import { ClavigerError } from "../keys/errors.ts";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Keyring } from "../keys/keyring.ts";
 import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
-import { BatchedFind, type FindSecrets } from "./batched-find.ts";
+import { BatchedFind, type BatchedFindOptions } from "./batched-find.ts";
 import { type Decision, decide, type Question } from "./decide.ts";
 import { ReadBound, type ReadBoundOptions } from "./read-bound.ts";
 import type { Fill, SecretCache } from "./secret-cache.ts";
@@ -32,10 +32,9 @@ export interface LossFallback {
   confirm(known: KnownSecret): Promise<void>;
 }
 
-export interface VerifierOptions extends ReadBoundOptions {
+export interface VerifierOptions extends ReadBoundOptions, BatchedFindOptions {
   readonly keyring: Keyring;
   readonly cache: SecretCache;
-  readonly find: FindSecrets;
   /** Makes of what was found what is kept; once for each. */
   readonly ready: (found: FoundSecret) => ReadySecret;
   /** The last revision that the cache has applied. */
@@ -62,10 +61,12 @@ export class Verifier {
   readonly #find: BatchedFind;
   readonly #reads = new Map<string, Read>();
   readonly #bound: ReadBound;
+  /** Made once: who has too much to do must not make errors. */
+  readonly #overloaded = new Map<number, ClavigerError>();
 
   constructor(options: VerifierOptions) {
     this.#options = options;
-    this.#find = new BatchedFind(options.find);
+    this.#find = new BatchedFind(options);
     this.#bound = new ReadBound(options);
   }
 
@@ -121,13 +122,20 @@ export class Verifier {
       const found = await running.result;
       if (found === undefined || !cache.hasEnded(running.fill, found)) return found;
     }
-    if (!mayRead) throw overloaded(this.#bound.most);
+    if (!mayRead) throw this.#refusal();
     const fill = cache.beginFill(place);
     const read = { fill, result: this.#load(fill, digest) };
     this.#reads.set(place, read);
     const forget = () => void (this.#reads.get(place) === read && this.#reads.delete(place));
     read.result.then(forget, forget);
     return read.result;
+  }
+
+  #refusal(): ClavigerError {
+    const { most } = this.#bound;
+    const refusal = this.#overloaded.get(most) ?? overloaded(most);
+    this.#overloaded.set(most, refusal);
+    return refusal;
   }
 
   async #load(fill: Fill, digest: Buffer): Promise<KnownSecret | undefined> {
