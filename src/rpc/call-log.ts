@@ -50,6 +50,11 @@ export class CallLog {
     this.#write(method, call, { code: Code[error.code] ?? String(error.code), reason: info?.reason });
   }
 
+  /** A call that was refused before anything was made of it. */
+  overloaded(method: string, call: Call): void {
+    this.#write(method, call, { code: "Unavailable", reason: "OVERLOADED" });
+  }
+
   /** A call that nobody else could log: its message was too large, or could not be decoded. */
   unread(method: string, call: Call): void {
     this.#write(method, call, { code: "unread" });

@@ -21,6 +21,7 @@ import { createValidate, createValidateInterceptor } from "../rpc/validate.ts";
 import { VerifyCall } from "../rpc/verify-call.ts";
 import { createConnectHandler } from "../transport/connect-adapter.ts";
 import { deadlineInterceptor } from "../transport/deadline.ts";
+import { Door } from "../transport/door.ts";
 import { createFastLane } from "../transport/fast-lane.ts";
 import { createHealth, type Health } from "../transport/health.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
@@ -107,13 +108,14 @@ export function compose(parts: Parts & Gates): {
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const watch = new TurnWatch({ ...policy, monotonicMs });
-  const isOverloaded = (connection: object) => watch.isOver(connection);
+  const door = new Door({
+    router,
+    isOverloaded: (connection) => watch.isOver(connection),
+    enter: (call, askedId) => gate.enter(call, askedId),
+    onRefused: (method, call) => callLog.overloaded(method, call),
+  });
   const handler = createConnectHandler({
-    ...{ router, ...policy, onError, isOverloaded },
-    onOverloaded: (method, call, error) => {
-      callLog.begin(call);
-      callLog.refused(method, call, error);
-    },
+    ...{ router, ...policy, onError },
     onAnswer: (method, call) => callLog.unread(method, call),
     onStreamed: (connection, bytes) => port.credit(connection, bytes),
   });
@@ -122,14 +124,14 @@ export function compose(parts: Parts & Gates): {
     ...{ gate, verifier, callLog, log },
     validate: (request) => validate(VerifyRequestSchema, request),
   });
-  const onStreamed = (connection: object, bytes: number) => port.credit(connection, bytes);
   const routeStream = createSyncLane({
-    ...{ method: sync, isOverloaded, onStreamed, maxMessageBytes: policy.maxMessageBytes },
-    ...{ mostWaitingBytes: policy.syncWaitingBytes, route: createStreamRouter({ serve, resume: handler }) },
+    ...{ method: sync, maxMessageBytes: policy.maxMessageBytes, mostWaitingBytes: policy.syncWaitingBytes },
+    onStreamed: (connection, bytes) => port.credit(connection, bytes),
+    route: createStreamRouter({ serve, resume: handler }),
   });
   const port: Port = createPort({
-    ...{ ...config.listen, onError, handler: serve },
-    streams: createFastLane({ ...policy, method, isOverloaded, route: routeStream }),
+    ...{ ...config.listen, onError, handler: door.requests(serve) },
+    streams: door.streams(createFastLane({ ...policy, method, route: routeStream })),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
   });
   return { port, health, deps, sync };

@@ -36,9 +36,11 @@ export const DEFAULT_POLICY = {
   /** … and where there have been more than so many for so long: no burst, but more than the database reads. */
   standingReads: 50,
   standingReadsMs: 100,
-  /** How long calls may go on coming in at once, beyond so many; what comes later only waits, and is refused. */
-  mostTurnMs: 30,
-  leastTurnCalls: 200,
+  /** How long calls may go on coming in at once: an answer waits for all that come with it, and for those before. */
+  mostTurnMs: 10,
+  /** What comes later is refused beyond a burst, all that one connection may have under way; the next may come soon. */
+  burstCalls: 128,
+  burstApartMs: 100,
   /** Streams of verifiers inside agents that are open at once on one process. */
   syncStreams: 10_000,
   /** Keys that one of them is told of changes of; beyond it, it begins anew. */

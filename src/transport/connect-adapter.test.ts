@@ -25,13 +25,12 @@ import {
 import * as grpc from "@grpc/grpc-js";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { KeyVerifier, VerifyRequestSchema, VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { callOf } from "../rpc/call.ts";
 import { createConnectHandler } from "./connect-adapter.ts";
 import { deadlineInterceptor } from "./deadline.ts";
-import { createHealth } from "./health.ts";
 import type { HttpHandler } from "./http-messages.ts";
 import { createPort } from "./port.ts";
 
@@ -47,7 +46,6 @@ interface ServeOptions {
   defaultDeadlineMs?: number;
   maxDeadlineMs?: number;
   handler?: HttpHandler;
-  isOverloaded?: () => boolean;
 }
 
 async function serve(options: ServeOptions = {}) {
@@ -65,7 +63,6 @@ async function serve(options: ServeOptions = {}) {
     defaultDeadlineMs: options.defaultDeadlineMs ?? 10_000,
     maxDeadlineMs: options.maxDeadlineMs ?? 10_000,
     onError: (error) => errors.push(error),
-    ...(options.isOverloaded === undefined ? {} : { isOverloaded: options.isOverloaded }),
   });
   const port = createPort({
     host: "127.0.0.1",
@@ -392,27 +389,6 @@ test("an HTTP/2 stream closes on the server too after a refused body larger than
   expect(protocols.grpc.errorIn(await answer)?.code).toBe(Code.ResourceExhausted);
   await closed.promise;
 });
-
-test.each(Object.keys(protocols) as Protocol[])(
-  "with too much to do, a call over %s is refused as OVERLOADED with when to retry, and one for health is answered",
-  async (protocol) => {
-    const { contentType, frame, errorIn } = protocols[protocol];
-    const health = createHealth({ services: [] });
-    const { url } = await serve({ isOverloaded: () => true, routes: (router) => health.routes(router) });
-    const answer = await callRaw(url, { "content-type": contentType }, frame(request("s")));
-    const error = errorIn(answer);
-    expect(error?.code).toBe(Code.Unavailable);
-    expect(error?.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "OVERLOADED" }]);
-    expect(error?.findDetails(RetryInfoSchema)).toHaveLength(1);
-    const asked = await callRaw(
-      url,
-      { ":path": "/grpc.health.v1.Health/Check", "content-type": contentType },
-      frame(new Uint8Array()),
-    );
-    expect(asked.status).toBe(200);
-    expect(asked.headers.get("grpc-status") ?? "0").toBe("0");
-  },
-);
 
 test("an unknown path is 404 with Connect's JSON for everything that is not gRPC", async () => {
   const { url } = await serve();

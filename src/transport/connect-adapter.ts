@@ -1,5 +1,5 @@
 import { constants } from "node:http2";
-import { type ConnectError, type ConnectRouter, createContextValues } from "@connectrpc/connect";
+import { type ConnectRouter, createContextValues } from "@connectrpc/connect";
 import {
   assertByteStreamRequest,
   type UniversalHandler,
@@ -7,13 +7,11 @@ import {
   type UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
-import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { Call, callKey, callOf } from "../rpc/call.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
 import type { HttpRequest, HttpResponse } from "./http-messages.ts";
 import { peerAddressOf } from "./peer-address.ts";
-import { refusal } from "./refusal.ts";
-import { explainErrors, tooManyAtOnce } from "./router-errors.ts";
+import { explainErrors } from "./router-errors.ts";
 import { unknownMethod } from "./unknown-method.ts";
 import { type Exchange, writeResponse } from "./write-response.ts";
 
@@ -24,16 +22,9 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly onError?: (error: unknown, path: string) => void;
   /** Told of every unary call once its answer begins, also of those that no interceptor saw because they could not be read. */
   readonly onAnswer?: (method: string, call: Call) => void;
-  /** Whether a call that comes on a connection now is refused, as `OVERLOADED`; never one that asks for health. Default: none is. */
-  readonly isOverloaded?: (connection: object) => boolean;
   /** Told of bytes that came on a stream: no more than its messages, however many. */
   readonly onStreamed?: (connection: object, bytes: number) => void;
-  /** Told of each call that was. */
-  readonly onOverloaded?: (method: string, call: Call, error: ConnectError) => void;
 }
-
-/** Whoever asks whether the process lives must not take a busy one for a dead one. */
-const HEALTH = Health.typeName;
 
 /** As any handler; with the request's body where that was taken from the request already. */
 export type ConnectHandler = (req: HttpRequest, res: HttpResponse, body?: AsyncIterable<Uint8Array>) => void;
@@ -43,14 +34,7 @@ export type ConnectHandler = (req: HttpRequest, res: HttpResponse, body?: AsyncI
  * as Trailers-Only, every error carries ErrorInfo, unary calls have a deadline, a client that goes away is no failure.
  */
 export function createConnectHandler(options: ConnectHandlerOptions): ConnectHandler {
-  const {
-    router,
-    onError = () => {},
-    onAnswer = () => {},
-    isOverloaded = () => false,
-    onOverloaded = () => {},
-    onStreamed = () => {},
-  } = options;
+  const { router, onError = () => {}, onAnswer = () => {}, onStreamed = () => {} } = options;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
   async function serve(req: HttpRequest, res: HttpResponse, body?: AsyncIterable<Uint8Array>): Promise<void> {
@@ -70,20 +54,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
     exchange: Exchange,
     body: AsyncIterable<Uint8Array> | undefined,
   ): Promise<UniversalServerResponse> {
-    const { req } = exchange;
-    const contentType = req.headers["content-type"] ?? "";
-    if (handler === undefined) return unknownMethod(contentType);
-    if (handler.service.typeName === HEALTH || !isOverloaded(connectionOf(req))) return call(handler, exchange, body);
-    const error = tooManyAtOnce();
-    onOverloaded(`${handler.service.typeName}/${handler.method.name}`, new Call(peerAddressOf(req)), error);
-    return refusal(contentType, { error, httpStatus: 503 });
-  }
-
-  async function call(
-    handler: UniversalHandler,
-    exchange: Exchange,
-    body: AsyncIterable<Uint8Array> | undefined,
-  ): Promise<UniversalServerResponse> {
+    if (handler === undefined) return unknownMethod(exchange.req.headers["content-type"] ?? "");
     const request = universalRequest(exchange);
     if (request === undefined) return { status: 400 };
     assertByteStreamRequest(request);

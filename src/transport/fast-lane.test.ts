@@ -2,9 +2,7 @@ import { once } from "node:events";
 import { type ClientHttp2Session, connect, constants, createServer, type Http2Server } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { findTrailerError } from "@connectrpc/connect/protocol-grpc";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { createFastLane, type DirectMethod } from "./fast-lane.ts";
 
 const PATH = "/a.B/C";
@@ -16,10 +14,9 @@ let client: ClientHttp2Session;
 let abandoned: string[];
 let routed: number;
 let answer: PromiseWithResolvers<Buffer>;
-let overloaded: boolean;
 
 beforeEach(async () => {
-  [abandoned, routed, answer, overloaded] = [[], 0, Promise.withResolvers(), false];
+  [abandoned, routed, answer] = [[], 0, Promise.withResolvers()];
   const method: DirectMethod = {
     path: PATH,
     enter: () => "id",
@@ -35,7 +32,7 @@ beforeEach(async () => {
   server.on(
     "stream",
     createFastLane({
-      ...{ method, route, isOverloaded: () => overloaded },
+      ...{ method, route },
       ...{ maxMessageBytes: 100, defaultDeadlineMs: 60_000, maxDeadlineMs: 60_000 },
     }),
   );
@@ -61,12 +58,6 @@ function request(headers: Readonly<Record<string, string>> = {}) {
   stream.on("error", () => undefined);
   const head = once(stream, "response").then(([response]) => response["grpc-status"] as string | undefined);
   return { stream, head };
-}
-
-function plain(headers: Readonly<Record<string, unknown>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers).flatMap(([name, value]) => (name.startsWith(":") ? [] : [[name, String(value)]])),
-  );
 }
 
 describe("the fast lane", () => {
@@ -95,23 +86,6 @@ describe("the fast lane", () => {
     answer.resolve(Buffer.alloc(6));
     await new Promise((done) => setTimeout(done, 20));
     expect(abandoned).toHaveLength(1);
-  });
-
-  it("refuses what comes while there is too much to do, with when to retry, and asks nobody about it", async () => {
-    overloaded = true;
-    const { stream } = request();
-    const [headers, flags] = await once(stream, "response");
-    expect(flags & constants.NGHTTP2_FLAG_END_STREAM).not.toBe(0);
-    const error = findTrailerError(new Headers(plain(headers)));
-    expect(error?.code).toBe(Code.Unavailable);
-    expect(error?.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "OVERLOADED" }]);
-    expect(error?.findDetails(RetryInfoSchema)).toHaveLength(1);
-    expect(abandoned).toEqual(["Unavailable read"]);
-    overloaded = false;
-    const next = request();
-    next.stream.end(BODY);
-    answer.resolve(Buffer.alloc(6));
-    expect(await next.head).toBeUndefined();
   });
 
   it("refuses a caller without waiting for the request", async () => {

@@ -11,7 +11,7 @@ import { Call } from "../rpc/call.ts";
 import { PROCESS_HEADER } from "../rpc/gate.ts";
 import type { DeadlineLimits } from "./deadline.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
-import { clientGone, deadlineExceeded, explain, tooManyAtOnce } from "./router-errors.ts";
+import { clientGone, deadlineExceeded, explain } from "./router-errors.ts";
 import { stopSending } from "./write-response.ts";
 
 /** A unary method past the router; `VerifyCall` of `rpc/`. */
@@ -35,8 +35,6 @@ export interface FastLaneOptions extends DeadlineLimits {
   readonly method: DirectMethod;
   /** Longest request message. */
   readonly maxMessageBytes: number;
-  /** Whether a call that comes on a connection now is refused, as `OVERLOADED`. Default: none is. */
-  readonly isOverloaded?: (connection: object) => boolean;
   /**
    * Serves what is not plain, as if the lane were not there; with the part of the body that has been read, and whether
    * that is all of it.
@@ -62,8 +60,7 @@ const OK_TRAILERS = { "grpc-status": "0" };
  */
 export function createFastLane(options: FastLaneOptions) {
   const { method, route } = options;
-  const { isOverloaded = () => false } = options;
-  const lane = { ...options, addresses: new PeerAddresses(), overloaded: trailersOf(tooManyAtOnce()) };
+  const lane = { ...options, addresses: new PeerAddresses(), trailers: new KnownTrailers() };
   const deadlines = new Deadlines();
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     const timeoutMs = isPlain(headers, method.path) ? timeoutOf(headers, options) : undefined;
@@ -72,10 +69,6 @@ export function createFastLane(options: FastLaneOptions) {
       return;
     }
     const exchange = new FastExchange(stream, headers, lane);
-    if (isOverloaded(stream.session ?? stream)) {
-      exchange.refuse();
-      return;
-    }
     exchange.begin();
     deadlines.add(exchange, timeoutMs);
   };
@@ -86,8 +79,7 @@ const EXCHANGE = Symbol("exchange");
 
 interface Lane extends FastLaneOptions {
   readonly addresses: PeerAddresses;
-  /** `OVERLOADED`, made once: who has too much to do must not make errors. */
-  readonly overloaded: OutgoingHttpHeaders;
+  readonly trailers: KnownTrailers;
 }
 
 interface LaneStream extends ServerHttp2Stream {
@@ -119,14 +111,6 @@ class FastExchange {
 
   get isDone(): boolean {
     return this.#isDone;
-  }
-
-  refuse(): void {
-    const { method, overloaded } = this.#options;
-    this.#requestId = method.enter(this.#call, stringOf(this.#headers["x-request-id"]));
-    method.abandoned(this.#call, tooManyAtOnce(), true);
-    this.#stream.on("error", ignore);
-    this.#endWith(overloaded);
   }
 
   begin(): void {
@@ -227,12 +211,10 @@ class FastExchange {
 
   /** As Trailers-Only: by gRFC A6 a client retries only those. */
   #fail(error: ConnectError): void {
-    if (!this.#isDone) this.#endWith(trailersOf(explain(error) ?? error));
-  }
-
-  #endWith(trailers: OutgoingHttpHeaders): void {
+    if (this.#isDone) return;
     this.#finish();
     if (this.#stream.destroyed || this.#stream.closed) return;
+    const trailers = this.#options.trailers.of(error);
     this.#stream.respond({ ...this.#responseHeaders(), ...trailers }, { endStream: true });
     if (!this.#hasBody) {
       this.#stream.off("data", onData).resume();
@@ -255,10 +237,6 @@ class FastExchange {
   #responseHeaders(): OutgoingHttpHeaders {
     return { ":status": 200, "content-type": CONTENT_TYPE, "x-request-id": this.#requestId };
   }
-}
-
-function trailersOf(error: ConnectError): OutgoingHttpHeaders {
-  return Object.fromEntries(setTrailerStatus(new Headers(), error));
 }
 
 const WITH_TRAILERS = { waitForTrailers: true };
@@ -292,6 +270,19 @@ class Deadlines {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const { exchange, timeoutMs } of waiting) if (!exchange.isDone) exchange.endWithin(timeoutMs);
+  }
+}
+
+/** Of an error that ends many calls, as where there is too much to do, they are made once. */
+class KnownTrailers {
+  readonly #known = new WeakMap<ConnectError, OutgoingHttpHeaders>();
+
+  of(error: ConnectError): OutgoingHttpHeaders {
+    const known = this.#known.get(error);
+    if (known !== undefined) return known;
+    const trailers = Object.fromEntries(setTrailerStatus(new Headers(), explain(error) ?? error));
+    this.#known.set(error, trailers);
+    return trailers;
   }
 }
 

@@ -8,7 +8,7 @@ import { PROCESS_HEADER } from "../rpc/gate.ts";
 import type { OpenSync, SyncPeer, SyncStreams } from "../rpc/sync.ts";
 import type { ReadBody } from "./fast-lane.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
-import { explain, tooManyAtOnce, undecodable } from "./router-errors.ts";
+import { explain, undecodable } from "./router-errors.ts";
 import { stopSending } from "./write-response.ts";
 
 export interface SyncLaneOptions {
@@ -17,8 +17,6 @@ export interface SyncLaneOptions {
   readonly maxMessageBytes: number;
   /** Bytes that may wait to be read by one client; from half of that on nothing is read from it. */
   readonly mostWaitingBytes: number;
-  /** Whether a stream that comes on a connection now is refused, as `OVERLOADED`. */
-  readonly isOverloaded: (connection: object) => boolean;
   /** Told of bytes that came on a stream. */
   readonly onStreamed: (connection: object, bytes: number) => void;
   /** Serves what is no plain stream of the method. */
@@ -60,7 +58,7 @@ class SyncExchange implements SyncPeer {
   }
 
   async begin(headers: IncomingHttpHeaders): Promise<void> {
-    const { method, isOverloaded } = this.#options;
+    const { method } = this.#options;
     const stream = this.#stream;
     const askedId = headers["x-request-id"];
     const authorization = headers.authorization ?? null;
@@ -69,7 +67,6 @@ class SyncExchange implements SyncPeer {
     stream.on("error", () => undefined);
     stream.on("close", () => this.#close());
     try {
-      if (isOverloaded(this.#connection)) throw tooManyAtOnce();
       const admission = method.admit(this.#call, authorization);
       if (admission !== undefined) await admission;
       if (stream.destroyed) return;

@@ -1,43 +1,67 @@
-import { expect, it } from "vitest";
+import { beforeEach, expect, it } from "vitest";
 import { TurnWatch } from "./turn-watch.ts";
 
-it("a call is too late only if its own turn has gone on for too long, and that for bringing calls", async () => {
-  let nowMs = 0;
-  const watch = new TurnWatch({ monotonicMs: () => nowMs, mostTurnMs: 100, leastTurnCalls: 3 });
-  const one = {};
-  const bring = (calls: number, from = one) => Array.from({ length: calls }, () => watch.isOver(from));
+let nowMs: number;
+let watch: TurnWatch;
+const one = {};
+const bring = (calls: number, from: object = one) => Array.from({ length: calls }, () => watch.isOver(from));
+const times = (count: number, isOver: boolean) => Array.from({ length: count }, () => isOver);
+const nextTurn = () => new Promise(setImmediate);
+
+beforeEach(() => {
+  nowMs = 0;
+  watch = new TurnWatch({ monotonicMs: () => nowMs, mostTurnMs: 100, burstCalls: 3, burstApartMs: 1000 });
+});
+
+it("what comes late in a turn that goes on bringing calls is let in as a burst, and beyond it refused", async () => {
   expect(bring(1)).toEqual([false]);
   nowMs += 101;
-  expect(bring(4)).toEqual([false, false, true, true]);
-  await new Promise(setImmediate);
-  expect(bring(4)).toEqual([false, false, false, false]);
+  expect(bring(5)).toEqual([...times(3, false), ...times(2, true)]);
+  await nextTurn();
+  expect(bring(5)).toEqual(times(5, false));
   nowMs += 100;
   expect(bring(1)).toEqual([false]);
   nowMs += 1;
-  expect(bring(1)).toEqual([true]);
-  await new Promise(setImmediate);
-  nowMs += 101;
-  expect(bring(4)).toEqual([false, false, false, false]);
+  expect(bring(2)).toEqual([true, true]);
 });
 
-it("who brings no more than a fair share is not refused for what another brings", async () => {
-  let nowMs = 0;
-  const watch = new TurnWatch({ monotonicMs: () => nowMs, mostTurnMs: 100, leastTurnCalls: 4 });
+it("bursts that follow each other are one, and after a while without there can be the next", async () => {
+  const late = async (calls: number) => {
+    await nextTurn();
+    bring(1);
+    nowMs += 101;
+    return bring(calls);
+  };
+  expect(await late(2)).toEqual(times(2, false));
+  expect(await late(2)).toEqual([false, true]);
+  nowMs += 1000 - 101;
+  expect(await late(1)).toEqual([true]);
+  nowMs += 1000 - 100;
+  expect(await late(4)).toEqual([...times(3, false), true]);
+});
+
+it("any number of calls is let in while turns are short", async () => {
+  for (let turn = 0; turn < 10; turn++) {
+    expect(bring(100)).toEqual(times(100, false));
+    nowMs += 100;
+    await nextTurn();
+  }
+});
+
+it("who brings no more than a fair share of what there was time for is not refused for what another brings", async () => {
   const [flood, quiet] = [{}, {}];
-  for (let i = 0; i < 5; i++) watch.isOver(flood);
+  bring(4, flood);
   nowMs += 101;
-  expect([watch.isOver(flood), watch.isOver(quiet), watch.isOver(quiet), watch.isOver(quiet)]).toEqual([
-    ...[true, false, false, true],
-  ]);
+  expect(bring(4, flood)).toEqual([...times(3, false), true]);
+  expect(bring(3, quiet)).toEqual([false, false, true]);
 });
 
 it("what a connection brought in one turn is not held against it in the next", async () => {
-  let nowMs = 0;
-  const watch = new TurnWatch({ monotonicMs: () => nowMs, mostTurnMs: 100, leastTurnCalls: 4 });
   const [once, flood] = [{}, {}];
-  for (let i = 0; i < 5; i++) watch.isOver(once);
-  await new Promise(setImmediate);
-  for (let i = 0; i < 5; i++) watch.isOver(flood);
+  bring(4, once);
+  await nextTurn();
+  bring(4, flood);
   nowMs += 101;
-  expect(watch.isOver(once)).toBe(false);
+  expect(bring(4, flood)).toEqual([...times(3, false), true]);
+  expect(bring(2, once)).toEqual([false, false]);
 });

@@ -1,23 +1,26 @@
 export interface TurnWatchOptions {
   readonly monotonicMs: () => number;
-  /**
-   * Milliseconds that a turn of the event loop may bring calls, and how many it may bring in any case: a turn that is
-   * long for another reason, such as a garbage collection, brings few.
-   */
+  /** Milliseconds that a turn of the event loop may bring calls. */
   readonly mostTurnMs: number;
-  readonly leastTurnCalls: number;
+  /** Calls that may come later than that: a burst. There can be the next one after so many milliseconds without. */
+  readonly burstCalls: number;
+  readonly burstApartMs: number;
 }
 
 /**
  * Tells that more calls came at once than are answered in time. Node reads every socket that has something before it
  * does anything else: a call that it comes to late in such a turn has waited as long, and with it everything behind.
- * Who brought no more than a fair share of what there is time for is not told so: another's flood must not refuse them.
+ * A burst is let in, a queue that stands is not (as CoDel has it, RFC 8289). Who brought no more than a fair share of
+ * what there was time for is not told so: another's flood must not refuse them.
  */
 export class TurnWatch {
   readonly #options: TurnWatchOptions;
   readonly #callsFrom = new Map<object, number>();
+  #isTurn = false;
   #beganMs = 0;
-  #calls = 0;
+  #inTime = 0;
+  #late = 0;
+  #lastLateMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: TurnWatchOptions) {
     this.#options = options;
@@ -25,18 +28,28 @@ export class TurnWatch {
 
   /** To be asked for each call as it comes, with the connection that it comes on. */
   isOver(connection: object): boolean {
-    const { monotonicMs, mostTurnMs, leastTurnCalls } = this.#options;
-    if (this.#calls === 0) {
-      this.#beganMs = monotonicMs();
-      setImmediate(() => {
-        this.#calls = 0;
-        this.#callsFrom.clear();
-      });
-    }
-    this.#calls += 1;
+    const { monotonicMs, mostTurnMs, burstCalls, burstApartMs } = this.#options;
+    const nowMs = monotonicMs();
+    if (!this.#isTurn) this.#begin(nowMs);
     const own = (this.#callsFrom.get(connection) ?? 0) + 1;
     this.#callsFrom.set(connection, own);
-    if (this.#calls <= leastTurnCalls || own <= leastTurnCalls / this.#callsFrom.size) return false;
-    return monotonicMs() - this.#beganMs > mostTurnMs;
+    if (nowMs - this.#beganMs <= mostTurnMs) {
+      this.#inTime += 1;
+      return false;
+    }
+    if (nowMs - this.#lastLateMs > burstApartMs) this.#late = 0;
+    this.#lastLateMs = nowMs;
+    this.#late += 1;
+    return this.#late > burstCalls && own > this.#inTime / this.#callsFrom.size;
+  }
+
+  #begin(nowMs: number): void {
+    this.#isTurn = true;
+    this.#beganMs = nowMs;
+    this.#inTime = 0;
+    setImmediate(() => {
+      this.#isTurn = false;
+      this.#callsFrom.clear();
+    });
   }
 }
