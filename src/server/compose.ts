@@ -107,10 +107,11 @@ export function compose(parts: Parts & Gates): {
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
-  const watch = new TurnWatch({ ...policy, monotonicMs });
+  const [calling, probing] = [new TurnWatch({ ...policy, monotonicMs }), new TurnWatch({ ...policy, monotonicMs })];
   const door = new Door({
     router,
-    isOverloaded: (connection) => watch.isOver(connection),
+    isOverloaded: (connection) => calling.isOver(connection),
+    isOverloadedByHealth: (connection) => probing.isOver(connection),
     enter: (call, askedId) => gate.enter(call, askedId),
     onRefused: (method, call) => callLog.overloaded(method, call),
   });

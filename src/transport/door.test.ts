@@ -25,10 +25,11 @@ const VERIFY_PATH = "/claviger.v1.KeyVerifier/Verify";
 let refused: string[];
 let served: number;
 let overloaded: boolean;
+let overloadedByHealth: boolean;
 let url: string;
 
 beforeEach(async () => {
-  [refused, served, overloaded] = [[], 0, true];
+  [refused, served, overloaded, overloadedByHealth] = [[], 0, true, false];
   const router = createConnectRouter();
   router.service(KeyVerifier, {
     verify: () => {
@@ -40,6 +41,7 @@ beforeEach(async () => {
   const door = new Door({
     router,
     isOverloaded: () => overloaded,
+    isOverloadedByHealth: () => overloadedByHealth,
     enter: (_, askedId) => askedId ?? "own",
     onRefused: (method) => refused.push(method),
   });
@@ -80,9 +82,13 @@ describe.each(WAYS)("with too much to do, over %s", (_, transport) => {
     expect(served).toBe(1);
   });
 
-  it("one for health is answered", async () => {
-    await createClient(Health, transport()).check({});
+  it("one for health is answered, unless health is what there is too much of", async () => {
+    const { check } = createClient(Health, transport());
+    await check({});
     expect(refused).toEqual([]);
+    overloadedByHealth = true;
+    await expect(check({})).rejects.toThrow("Retry in a moment");
+    expect(refused).toEqual(["grpc.health.v1.Health/Check"]);
   });
 });
 

@@ -9,14 +9,25 @@ import { tooManyAtOnce } from "./router-errors.ts";
 import { stopSending } from "./write-response.ts";
 
 export interface DoorOptions {
-  /** Whose calls may be refused; those for health are not: whoever asks whether the process lives must not take a busy one for a dead one. */
+  /** Whose calls may be refused. */
   readonly router: Pick<ConnectRouter, "handlers">;
   /** Whether a call that comes on a connection now is refused, as `OVERLOADED`. */
   readonly isOverloaded: (connection: object) => boolean;
+  /**
+   * … and whether one for health is, which is asked apart: whoever asks whether the process lives must not take a busy
+   * one for a dead one, and none that floods is to get past.
+   */
+  readonly isOverloadedByHealth: (connection: object) => boolean;
   /** Notes a call that is refused; returns its id. */
   readonly enter: (call: Call, askedId: string | null) => string;
   /** Told of each call that was. */
   readonly onRefused: (method: string, call: Call) => void;
+}
+
+interface Method {
+  /** `package.Service/Method`. */
+  readonly name: string;
+  readonly isOver: (connection: object) => boolean;
 }
 
 export type StreamHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
@@ -27,17 +38,19 @@ export type StreamHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHea
  */
 export class Door {
   readonly #options: DoorOptions;
-  /** By path, without health. */
-  readonly #methods: ReadonlyMap<string, string>;
+  /** By path. */
+  readonly #methods: ReadonlyMap<string, Method>;
   /** Made once: who has too much to do must not make errors. */
   readonly #trailers: OutgoingHttpHeaders;
   readonly #json: Uint8Array;
 
   constructor(options: DoorOptions) {
     this.#options = options;
-    const own = options.router.handlers.filter(({ service }) => service.typeName !== Health.typeName);
     this.#methods = new Map(
-      own.map(({ requestPath, service, method }) => [requestPath, `${service.typeName}/${method.name}`]),
+      options.router.handlers.map(({ requestPath, service: { typeName }, method }) => {
+        const isOver = typeName === Health.typeName ? options.isOverloadedByHealth : options.isOverloaded;
+        return [requestPath, { name: `${typeName}/${method.name}`, isOver }];
+      }),
     );
     this.#trailers = Object.fromEntries(setTrailerStatus(new Headers(), tooManyAtOnce()));
     this.#json = errorToJsonBytes(tooManyAtOnce(), undefined);
@@ -77,7 +90,7 @@ export class Door {
   /** The method, if a call of it is refused now. */
   #refused(url: string | undefined, connection: object): string | undefined {
     const method = this.#methods.get(url?.split("?", 1)[0] ?? "");
-    return method !== undefined && this.#options.isOverloaded(connection) ? method : undefined;
+    return method?.isOver(connection) ? method.name : undefined;
   }
 
   /** gRPC and gRPC-Web get it as Trailers-Only (by gRFC A6 a client retries only those), others as Connect's JSON. */
