@@ -123,6 +123,9 @@ export const DEFAULT_POLICY = {
   unreadAnswerMs: 15 * SECOND,
   /** Calls that may be open on all connections before that is a tenth of a second: an answer that waits holds 45 KB. */
   mostOpenCalls: 20_000,
+  /** Answers that may wait on a connection that takes next to nothing, and how long more may: who reads needs neither. */
+  mostUnreadAnswers: 32,
+  deafMs: SECOND,
   /** Calls that a client may take back at once, and then a second: a proxy's timeouts are more than nghttp2's 33. */
   streamResetBurst: 500,
   streamResetRate: 200,

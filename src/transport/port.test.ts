@@ -218,6 +218,57 @@ test.each([
   expect(isGone).toBe(isCutOff);
 });
 
+function askMany(session: http2.ClientHttp2Session, count: number): http2.ClientHttp2Stream[] {
+  return Array.from({ length: count }, () => {
+    const stream = session.request({ ":path": "/" });
+    return stream.on("error", () => undefined);
+  });
+}
+
+/** Lets so many bytes of each answer come, and no more until it is read. */
+function connectWithWindow(url: string, initialWindowSize: number) {
+  const session = http2.connect(url, { settings: { initialWindowSize } });
+  onTestFinished(() => session.destroy());
+  return session.on("error", () => undefined);
+}
+
+const deaf = { unreadAnswerMs: 60_000, mostUnreadAnswers: 20, deafMs: 200 };
+
+test("answers of which a connection takes nothing are dropped soon if they are many, and it serves on", async () => {
+  const { url } = await serve(deaf);
+  const [many, few] = [connectWithWindow(url, 0), connectWithWindow(url, 0)];
+  const [dropped, waiting] = [askMany(many, 21), askMany(few, 20)];
+  await vi.waitFor(
+    () => expect(dropped.every(({ rstCode }) => rstCode === http2.constants.NGHTTP2_CANCEL)).toBe(true),
+    5000,
+  );
+  expect([many.closed, waiting.some(({ closed }) => closed)]).toEqual([false, false]);
+});
+
+test("who goes on calling after its answers were dropped so is cut off", async () => {
+  const { url } = await serve(deaf);
+  const session = connectWithWindow(url, 0);
+  const codes: number[] = [];
+  session.on("goaway", (code) => codes.push(code));
+  const first = askMany(session, 21);
+  await vi.waitFor(() => expect(first.every(({ closed }) => closed)).toBe(true), 5000);
+  askMany(session, 21);
+  await vi.waitFor(() => expect(session.destroyed).toBe(true), 5000);
+  expect(codes).toContain(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+});
+
+test("a slow client that takes its answers keeps them, however many wait", async () => {
+  const { url } = await serve({ ...deaf, handler: (_, res) => void res.end(Buffer.alloc(1024 * 1024)) });
+  const session = connectWithWindow(url, 16 * 1024);
+  const streams = askMany(session, 21);
+  const began = performance.now();
+  while (performance.now() - began < 5 * deaf.deafMs) {
+    for (const stream of streams) stream.read();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  expect(streams.some(({ closed }) => closed)).toBe(false);
+});
+
 test("a connection whose calls all have the longest messages is not cut off", async () => {
   const handler: HttpHandler = (req, res) => void req.resume().once("end", () => res.end("done"));
   const maxMessageBytes = 64 * 1024;

@@ -43,6 +43,9 @@ export interface AbuseLimits {
   readonly unreadAnswerMs: number;
   /** Calls open at once, on all connections, beyond which it may wait for a tenth of a second only. */
   readonly mostOpenCalls: number;
+  /** Answers that may wait on a connection that takes next to nothing; where there are more, they may for `deafMs` only. */
+  readonly mostUnreadAnswers: number;
+  readonly deafMs: number;
   /** Calls that a client may take back at once, and every second from then on. */
   readonly streamResetBurst: number;
   readonly streamResetRate: number;
@@ -190,7 +193,8 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
   const calls: OpenCalls = { count: 0 };
   const { maxConcurrentStreams, headerListBytes, maxMessageBytes = Number.POSITIVE_INFINITY } = limits;
   const none = Number.POSITIVE_INFINITY;
-  const unbound = { idleBytesPerSecond: none, unreadAnswerMs: none, mostOpenCalls: none };
+  const unread = { unreadAnswerMs: none, mostOpenCalls: none, mostUnreadAnswers: none, deafMs: none };
+  const unbound = { idleBytesPerSecond: none, ...unread };
   const guardLimits = { ...unbound, ...limits, callBytes: headerListBytes + maxMessageBytes + CALL_OVERHEAD_BYTES };
   const server = http2.createServer(
     { ...nodeLimits(limits), settings: { maxConcurrentStreams, maxHeaderListSize: headerListBytes } },

@@ -12,6 +12,9 @@ export interface GuardLimits {
   /** Milliseconds that an answer may wait for its client to take it; a tenth of a second while this many calls are open. */
   readonly unreadAnswerMs: number;
   readonly mostOpenCalls: number;
+  /** Answers that may wait on a connection that takes next to nothing; where there are more, they may for `deafMs` only. */
+  readonly mostUnreadAnswers: number;
+  readonly deafMs: number;
   /** Milliseconds that a connection without an open call is kept. */
   readonly idleTimeoutMs: number;
 }
@@ -25,6 +28,10 @@ export interface OpenCalls {
 export const LOOK_MS = 100;
 /** Seconds of `idleBytesPerSecond` that a connection may use at once. */
 const BURST_SECONDS = 16;
+/** Who takes as many between two looks reads, however slowly: 64 KiB a second. */
+const TAKEN_BYTES = (64 * 1024 * LOOK_MS) / 1000;
+
+type GuardedSocket = Pick<Socket, "bytesRead" | "bytesWritten" | "destroy">;
 
 /**
  * Ends a connection that is idle, that does not take its answers, or that sends more than its calls can need. Node (26)
@@ -33,7 +40,7 @@ const BURST_SECONDS = 16;
  */
 export class SessionGuard {
   readonly session: ServerHttp2Session;
-  readonly #socket: Pick<Socket, "bytesRead" | "destroy">;
+  readonly #socket: GuardedSocket;
   readonly #limits: GuardLimits;
   readonly #calls: OpenCalls;
   /** The calls, each with the number of looks at which its answer was waiting. A quiet call is not an idle connection. */
@@ -42,11 +49,16 @@ export class SessionGuard {
   #bytesRead = 0;
   #credit: number;
   #isCutOff = false;
+  #bytesWritten = 0;
+  /** Looks in a row at which too many answers waited and next to nothing was taken. */
+  #deafLooks = 0;
+  /** Looks until it is forgotten that answers were dropped for that. */
+  #suspectLooks = 0;
 
   /** `calls`: of all connections together. */
   constructor(
     session: ServerHttp2Session,
-    { socket, calls }: { readonly socket: Pick<Socket, "bytesRead" | "destroy">; readonly calls: OpenCalls },
+    { socket, calls }: { readonly socket: GuardedSocket; readonly calls: OpenCalls },
     limits: GuardLimits,
   ) {
     this.session = session;
@@ -80,6 +92,7 @@ export class SessionGuard {
 
   look(): void {
     this.#countBytes();
+    this.#suspectLooks -= 1;
     if (this.#isCutOff) this.#socket.destroy();
     else if (this.#credit < 0) this.#cutOff();
     else if (this.#open.size > 0) this.#dropUnread();
@@ -96,16 +109,41 @@ export class SessionGuard {
     this.#bytesRead = bytesRead;
   }
 
-  /** First the call alone: behind a proxy others share its connection. If it stays, nothing at all is being read. */
+  /**
+   * First the call alone: behind a proxy others share its connection. If it stays, nothing at all is being read; and who
+   * has gone on calling after many were dropped does not mean to take the next ones either.
+   */
   #dropUnread(): void {
-    const { unreadAnswerMs, mostOpenCalls } = this.#limits;
-    const most = this.#calls.count > mostOpenCalls ? 1 : Math.ceil(unreadAnswerMs / LOOK_MS);
-    for (const [stream, looks] of this.#open) {
+    const isDeaf = this.#deafLooks > looks(this.#limits.deafMs);
+    const most = this.#mostLooks(isDeaf);
+    let [unread, dropped] = [0, 0];
+    for (const [stream, looked] of this.#open) {
       if (!stream.writableEnded) continue;
-      this.#open.set(stream, looks + 1);
-      if (looks >= 2 * most) this.#cutOff();
-      else if (looks >= most) stream.close(constants.NGHTTP2_CANCEL);
+      unread += 1;
+      this.#open.set(stream, looked + 1);
+      if (looked < most) continue;
+      if (looked >= 2 * most || (isDeaf && this.#suspectLooks > 0)) {
+        this.#cutOff();
+        return;
+      }
+      dropped += 1;
+      stream.close(constants.NGHTTP2_CANCEL);
     }
+    if (isDeaf && dropped > 0) this.#suspectLooks = looks(this.#limits.unreadAnswerMs);
+    this.#listen(unread);
+  }
+
+  #mostLooks(isDeaf: boolean): number {
+    const { unreadAnswerMs, mostOpenCalls, deafMs } = this.#limits;
+    if (this.#calls.count > mostOpenCalls) return 1;
+    return looks(isDeaf ? Math.min(deafMs, unreadAnswerMs) : unreadAnswerMs);
+  }
+
+  #listen(unread: number): void {
+    const { bytesWritten } = this.#socket;
+    const isDeaf = unread > this.#limits.mostUnreadAnswers && bytesWritten - this.#bytesWritten < TAKEN_BYTES;
+    this.#deafLooks = isDeaf ? this.#deafLooks + 1 : 0;
+    this.#bytesWritten = bytesWritten;
   }
 
   /** TCP keep-alive finds the peers that are gone. */
@@ -119,6 +157,12 @@ export class SessionGuard {
   /** Node (26) waits until what it was writing is read, for good: the next look does not. */
   #cutOff(): void {
     this.#isCutOff = true;
-    this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    if (this.session.destroyed) return;
+    this.session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    this.session.destroy();
   }
+}
+
+function looks(ms: number): number {
+  return Math.ceil(ms / LOOK_MS);
 }
