@@ -1,10 +1,13 @@
-import { type Bench, rounded } from "./harness/bench.ts";
+import { type Bench, median, rounded } from "./harness/bench.ts";
 import { type BenchPlace, frame, openPlace, warm } from "./harness/claviger.ts";
 import { type Offered, offer } from "./harness/offer.ts";
 import { residentMegabytes } from "./harness/processes.ts";
 
 const KEYS = 200_000;
-const SECONDS = 5;
+const ROUNDS = 3;
+const SECONDS = 4;
+/** What is not compiled yet is no capacity. */
+const WARM_UP = { perSecond: 1000, seconds: 3 };
 /** Of what is found to be the capacity. */
 const QUIET = 0.25;
 const OVERLOAD = 2;
@@ -56,25 +59,40 @@ async function overload(place: BenchPlace, { contentType, isWarm }: Scenario) {
       ...{ url: server.url, token: place.token, contentType, connections: CONNECTIONS },
       ...{ perSecond, seconds, bodies: bodies(perSecond * seconds) },
     });
-  await send(200, 2);
+  await send(WARM_UP.perSecond, WARM_UP.seconds);
   const capacity = await findCapacity(send);
-  const quiet = await send(Math.round(capacity * QUIET), SECONDS);
   const before = residentMegabytes(server.pid);
-  const crowded = await send(Math.round(capacity * OVERLOAD), SECONDS);
+  const rounds: { readonly quiet: Offered; readonly crowded: Offered }[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const quiet = await send(Math.round(capacity * QUIET), SECONDS);
+    rounds.push({ quiet, crowded: await send(Math.round(capacity * OVERLOAD), SECONDS) });
+  }
   const after = residentMegabytes(server.pid);
   await server.stop();
   return {
-    ratio: crowded.p99Ms / quiet.p99Ms,
-    ...{ capacityPerSecond: rounded(capacity, 0), quiet: describe(quiet), crowded: describe(crowded) },
+    ratio: median(rounds.map(ratioOf)),
+    capacityPerSecond: rounded(capacity, 0),
+    rounds: rounds.map((round) => ({
+      ratio: rounded(ratioOf(round)),
+      ...{ quiet: describe(round.quiet), crowded: describe(round.crowded) },
+    })),
     residentMegabytes: { before: rounded(before, 0), after: rounded(after, 0) },
   };
 }
 
-/** Offers more and more until not all is answered as it comes. */
+function ratioOf({ quiet, crowded }: { readonly quiet: Offered; readonly crowded: Offered }): number {
+  return crowded.p99Ms / quiet.p99Ms;
+}
+
+/** Offers more and more until not all is answered as it comes, twice: once is a pause of the machine's. */
 async function findCapacity(send: (perSecond: number, seconds: number) => Promise<Offered>): Promise<number> {
-  for (let perSecond = 1000; ; perSecond = Math.round(perSecond * 1.3)) {
-    const { answered, seconds } = await send(perSecond, 1);
-    if (answered / seconds < perSecond * 0.9) return answered / seconds;
+  let most = 0;
+  for (let perSecond = WARM_UP.perSecond; ; perSecond = Math.round(perSecond * 1.3)) {
+    const tries = [await send(perSecond, 1), await send(perSecond, 1)].map(
+      ({ answered, seconds }) => answered / seconds,
+    );
+    most = Math.max(most, ...tries);
+    if (Math.max(...tries) < perSecond * 0.9) return most;
   }
 }
 
