@@ -1,5 +1,5 @@
 import type { FoundSecret } from "../../src/keys/found-secret.ts";
-import { describeFound } from "../../src/rpc/verification-to-proto.ts";
+import { describeFound } from "../../src/rpc/describe-found.ts";
 
 /** As the server does it, but once for each secret: what is told beside the verdict is not judged here, and costs time. */
 export function createDescribe(): (found: FoundSecret) => string {

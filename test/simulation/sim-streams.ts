@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { ClavigerError } from "../../src/keys/errors.ts";
 import { Attachment, type AttachmentStream } from "../../src/revocation/attachment.ts";
 import type { Feed } from "../../src/revocation/feed.ts";
+import { CallLog } from "../../src/rpc/call-log.ts";
 import type { Gate } from "../../src/rpc/gate.ts";
 import { SyncStreams } from "../../src/rpc/sync.ts";
 import { MeteredVerifier } from "../../src/usage/metered-verifier.ts";
@@ -52,6 +53,7 @@ export class SimStreams {
     this.#streams = new SyncStreams({
       ...{ gate, verifier: this.metered, clocks: machine, timers: machine, validate: () => undefined },
       log: { warn: () => undefined, error: () => undefined } as unknown as Logger,
+      callLog: new CallLog({ logLine: undefined, clocks: machine }),
       ledger: { append: () => Promise.reject(new Error("no usage is reported here")) },
       leftMs: (known) => cache.leftMs(known),
       attach: (stream) => this.#attach(stream),
