@@ -27,6 +27,11 @@ const ELSEWHERE: ReadonlySet<Code> = new Set([
   ...[Code.Unavailable, Code.DeadlineExceeded, Code.Internal, Code.Unknown, Code.Aborted, Code.ResourceExhausted],
 ]);
 
+/** Whether it could not be decided, so that another server may be able to. */
+export function isUndecided(error: unknown): boolean {
+  return error instanceof ConnectError && ELSEWHERE.has(error.code);
+}
+
 /** Verifies by calls, on the first server that can decide; the one that did is asked first the next time. */
 export class AnyServer {
   readonly #servers: readonly Server[];
@@ -42,6 +47,10 @@ export class AnyServer {
     });
   }
 
+  get count(): number {
+    return this.#servers.length;
+  }
+
   /** Throws a ConnectError, `UNAVAILABLE` if no server could decide. */
   async verify(request: VerifyRequest): Promise<Verification> {
     let last: unknown;
@@ -53,7 +62,7 @@ export class AnyServer {
         this.#first = at;
         return fromResponse(response);
       } catch (error) {
-        if (!(error instanceof ConnectError) || !ELSEWHERE.has(error.code)) throw error;
+        if (!isUndecided(error)) throw error;
         last = error;
       }
     }

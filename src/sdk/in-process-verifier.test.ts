@@ -20,6 +20,7 @@ let questions: { readonly secret: string; answer(told: Told): void; fail(error: 
 let calls: string[];
 let uses: Use[];
 let isOpen: boolean;
+let serverCount: number;
 let verifier: InProcessVerifier;
 
 beforeEach(() => {
@@ -28,7 +29,7 @@ beforeEach(() => {
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);
   const random = (bytes: number) => new Uint8Array(bytes);
   cache = new SecretCache<About>({ lease, clocks, random, capacity: 1000, maxAgeMs: 300_000 });
-  [questions, calls, uses, isOpen] = [[], [], [], true];
+  [questions, calls, uses, isOpen, serverCount] = [[], [], [], true, 1];
   verifier = new InProcessVerifier({
     ...{ lease, cache, timers: clocks, clockRateError: 0.02, reportEveryMs: 1000 },
     link: {
@@ -41,6 +42,9 @@ beforeEach(() => {
     recorder: { record: (use) => uses.push(use) },
     flusher: { flush: async () => undefined, isEmpty: true },
     servers: {
+      get count() {
+        return serverCount;
+      },
       verify: async ({ secret }) => {
         calls.push(secret);
         return CALLED;
@@ -120,7 +124,18 @@ describe("a verifier inside an agent", () => {
     expect([calls, questions.length]).toEqual([["s", "t"], 1]);
   });
 
-  it("passes on, with its details, what its server could not decide, and asks nobody else", async () => {
+  it("calls another server, if there is one, when its own could not decide; never when that refused the question", async () => {
+    serverCount = 2;
+    for (const [at, code] of [Code.Unavailable, Code.InvalidArgument].entries()) {
+      const asked = verifier.verify("s").catch((error: unknown) => error);
+      const answer = create(AnswerSchema, { result: { case: "error", value: { code, message: "m" } } });
+      questions[at]?.answer({ answer, mayBeKept: true });
+      expect(await asked).toMatchObject(code === Code.Unavailable ? CALLED : { code });
+    }
+    expect(calls).toEqual(["s"]);
+  });
+
+  it("passes on, with its details, what the only server could not decide", async () => {
     const asked = verifier.verify("s").catch((error: unknown) => error);
     const value = { code: Code.Unavailable, message: "away", details: [{ typeUrl: "type.googleapis.com/a.B" }] };
     questions[0]?.answer({

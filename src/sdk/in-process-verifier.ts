@@ -9,6 +9,7 @@ import { countedHere, type Timers } from "../verify/clocks.ts";
 import { decide } from "../verify/decide.ts";
 import type { Lease } from "../verify/lease.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
+import { isUndecided } from "./any-server.ts";
 import { Slots } from "./slots.ts";
 import { LinkBroken, type SyncLink } from "./sync-link.ts";
 import { VERDICTS, verdictName } from "./verdicts.ts";
@@ -30,7 +31,11 @@ export interface InProcessVerifierOptions {
   /** Milliseconds between two reports of usage. */
   readonly reportEveryMs: number;
   /** Verifies by calls. */
-  readonly servers: { verify(request: VerifyRequest): Promise<Verification>; close(): void };
+  readonly servers: {
+    readonly count: number;
+    verify(request: VerifyRequest): Promise<Verification>;
+    close(): void;
+  };
 }
 
 const NOTHING: Question = Object.freeze({});
@@ -111,7 +116,8 @@ export class InProcessVerifier implements Verifier {
     try {
       return await this.#ask(request);
     } catch (error) {
-      if (!(error instanceof LinkBroken)) throw error;
+      // A server that has lost its database says so, and others may not have.
+      if (!(error instanceof LinkBroken) && !(servers.count > 1 && isUndecided(error))) throw error;
       return servers.verify(request);
     }
   }

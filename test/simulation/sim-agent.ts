@@ -54,7 +54,7 @@ export class SimAgent {
       ...{ link: this.link, lease, cache, clockRateError, timers, reportEveryMs: NEVER_MS },
       recorder: new UsageRecorder({ clocks, budgetBytes: 1_000_000 }),
       flusher: { flush: async () => undefined, isEmpty: true },
-      servers: { verify: call, close: () => undefined },
+      servers: { count: 1, verify: call, close: () => undefined },
     });
   }
 }
