@@ -19,7 +19,7 @@ export interface VerifierOptions {
   readonly url?: string | readonly string[];
   /** A key with `claviger:verify`, or where to read it: `fromFile(path)` follows a rotation. Default: `CLAVIGER_TOKEN`. */
   readonly token?: KeySource;
-  /** Secrets kept in memory at most, about 500 bytes each. Default 10,000: as many as a node tells of changes. */
+  /** Secrets kept in memory at most, about 500 bytes each. Default 10,000; a node tells one verifier of changes of 50,000. */
   readonly capacity?: number;
   /** Milliseconds between two reports of usage: what a kill loses. Default 15,000. */
   readonly reportEveryMs?: number;
@@ -47,7 +47,7 @@ const USAGE_BYTES = 16 * 1024 * 1024;
  * background; to wait for that is not necessary.
  *
  * @example
- * const verifier = createVerifier({ url: "http://127.0.0.1:4640", token: process.env.CLAVIGER_TOKEN });
+ * const verifier = createVerifier({ url: "http://127.0.0.1:4640", token: fromFile("/run/secrets/claviger") });
  * const { verdict, key } = await verifier.verify(secret, { scopes: ["orders:read"] });
  * @throws Error for an address that is none, or without a token
  */

@@ -3,8 +3,9 @@
  *
  * @packageDocumentation
  */
-export { Freshness, Verdict, type VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
+export { Freshness, Verdict, VerdictSchema, type VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
 export type { NodeOptions } from "./any-server.ts";
 export { createVerifier, type VerifierOptions } from "./create-verifier.ts";
 export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "./key-source.ts";
+export type { Principal } from "./principal.ts";
 export type { Question, Verification, Verifier } from "./verification.ts";

@@ -28,7 +28,7 @@ export interface RequireKeyOptions extends KeyOptions<IncomingCall>, StreamOptio
 }
 
 /**
- * Requires a key of every call to a server of `@grpc/grpc-js` 1.10 or newer: `authorization: Bearer <key>` or
+ * Requires a key of every call to a server of `@grpc/grpc-js` 1.14 or newer: `authorization: Bearer <key>` or
  * `x-api-key: <key>`. Handlers get whoever calls from `principalOf(call)`, and never the key. Put it last, after
  * interceptors that copy metadata. Refusals, streams and `claviger-secret-retires` are as with Connect's `requireKey`.
  *
