@@ -1,0 +1,121 @@
+import { globSync, readFileSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
+import { REPOSITORY } from "../support/repository-copy.ts";
+import { runProgram } from "../support/run-program.ts";
+
+const PAGE = readFileSync(join(REPOSITORY, "src/sdk/README.md"), "utf8");
+const ENTRIES: Readonly<Record<string, string>> = {
+  "@claviger/sdk": "index.ts",
+  "@claviger/sdk/connect": "connect/index.ts",
+  "@claviger/sdk/grpc-js": "grpc-js/index.ts",
+  "@claviger/sdk/http": "http/index.ts",
+  "@claviger/sdk/fastify": "fastify/index.ts",
+};
+/** What an example does not say because it is the reader's own. */
+const GIVEN = `
+declare const secret: string;
+declare const Orders: import("@bufbuild/protobuf/codegenv2").GenService<{
+  write: { methodKind: "unary"; input: Text; output: Text };
+}>;
+type Text = typeof import("@bufbuild/protobuf/wkt").StringValueSchema;
+type ServiceDefinition = import("@grpc/grpc-js").ServiceDefinition;
+type WriteCall = import("@grpc/grpc-js").ServerUnaryCall<{ value: string }, { value: string }>;
+type WriteDone = import("@grpc/grpc-js").sendUnaryData<{ value: string }>;
+`;
+
+function sourceOf(file: string): string {
+  return readFileSync(join(REPOSITORY, "src/sdk", file), "utf8");
+}
+
+/** The names in every `export { … } from`, types too. */
+function exportsOf(source: string): string[] {
+  const lists = [...source.matchAll(/^export (?:type )?\{([^}]+)\} from/gm)].map(([, list = ""]) => list);
+  if (lists.length !== source.split("export ").length - 1) throw new Error("an export of another form; mend the test");
+  return lists.flatMap((list) => list.split(",").map((name) => name.replace("type ", "").trim()));
+}
+
+function sectionOf(entry: string): string {
+  const [, section] = PAGE.split(new RegExp(`^## ${entry} <a .*$`, "m"));
+  return section?.split(/^## /m)[0] ?? "";
+}
+
+/** Whether the section speaks of it outside its examples: on its own, or with what it takes or has. */
+function names(entry: string, name: string): boolean {
+  const prose = sectionOf(entry).replace(/^```\w+\n.*?^```$/gms, "");
+  const spans = [...prose.matchAll(/`([^`]+)`/g)].map(([, code = ""]) => code);
+  return spans.some((code) => new RegExp(`\\b${name}\\b`).test(code));
+}
+
+describe("the page of the SDK", () => {
+  it.each(Object.entries(ENTRIES))("names everything that %s exports", (entry, file) => {
+    const exported = exportsOf(sourceOf(file));
+    expect(exported.length).toBeGreaterThan(3);
+    expect(exported.filter((name) => !names(entry, name))).toEqual([]);
+  });
+
+  test("the control: it does not name what is not exported", () => {
+    expect(names("@claviger/sdk/http", "attachKey")).toBe(false);
+  });
+
+  it.each([
+    ["@claviger/sdk", "create-verifier.ts"],
+    ["@claviger/sdk", "verification.ts"],
+    ["@claviger/sdk", "key-source.ts"],
+    ["@claviger/sdk/connect", "key-options.ts"],
+    ["@claviger/sdk/connect", "attached-key.ts"],
+    ["@claviger/sdk/grpc-js", "grpc-js/require-key.ts"],
+    ["@claviger/sdk/http", "http/request-guard.ts"],
+    ["@claviger/sdk/http", "http/refusal-response.ts"],
+  ])("of %s, names every option and field that %s exports", (entry, file) => {
+    const shapes = sourceOf(file).matchAll(/^export interface (\w+)[^\n]*\{\n(.*?)^\}/gms);
+    const internal = ["Exchange", "ChangingKey", "RefusalResponse"];
+    const fields = [...shapes]
+      .filter(([, name = ""]) => !internal.includes(name))
+      .flatMap(([, , body = ""]) =>
+        [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(]/gm)].map(([, field = ""]) => field),
+      );
+    expect(fields.length).toBeGreaterThan(0);
+    expect(fields.filter((name) => !names(entry, name))).toEqual([]);
+  });
+
+  describe("has examples", () => {
+    let folder: string;
+    beforeAll(async () => {
+      folder = await mkdtemp(join(REPOSITORY, "node_modules/.sdk-page-"));
+    });
+    afterAll(() => rm(folder, { recursive: true, force: true }));
+
+    it("that compile under --strict", async () => {
+      const blocks = [...PAGE.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, text = ""]) => text);
+      expect(blocks).toHaveLength(7);
+      await mkdir(join(folder, "src"));
+      await writeFile(join(folder, "src/given.d.ts"), GIVEN);
+      await Promise.all(blocks.map((text, at) => writeFile(join(folder, `src/example-${at}.ts`), text)));
+      const paths = Object.fromEntries(
+        Object.entries(ENTRIES).map(([entry, file]) => [entry, [join(REPOSITORY, "src/sdk", file)]]),
+      );
+      const compilerOptions = { target: "es2024", lib: ["es2024", "esnext.disposable"], module: "nodenext", paths };
+      const others = {
+        strict: true,
+        noEmit: true,
+        allowImportingTsExtensions: true,
+        skipLibCheck: true,
+        types: ["node"],
+      };
+      const config = { compilerOptions: { ...compilerOptions, ...others }, include: ["src"] };
+      await writeFile(join(folder, "tsconfig.json"), JSON.stringify(config));
+      await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
+      const tsc = join(REPOSITORY, "node_modules/.bin/tsc");
+      expect(await runProgram(tsc, ["-p", folder])).toMatchObject({ code: 0, stdout: "" });
+    });
+  });
+
+  it("leads to sections and files that are there", () => {
+    const anchors = [...PAGE.matchAll(/\]\(#([\w-]+)\)/g)].map(([, anchor]) => anchor);
+    for (const anchor of anchors) expect(PAGE).toContain(`<a id="${anchor}">`);
+    const protos = [...PAGE.matchAll(/`(?:proto\/)?((?:claviger|google)\/[\w/]+\.proto)`/g)].map(([, file]) => file);
+    for (const file of protos) expect(globSync(`proto/{,vendor/}${file}`, { cwd: REPOSITORY })).toHaveLength(1);
+  });
+});
