@@ -288,7 +288,7 @@ export declare type SyncRequest = Message<"claviger.v1.SyncRequest"> & {
     case: "usage";
   } | {
     /**
-     * Gives the lease back, before the stream is closed: nothing is answered from memory any more.
+     * Gives the lease back: nothing is answered from memory any more. The server then ends the stream.
      *
      * @generated from field: claviger.v1.GiveBack give_back = 5;
      */
@@ -324,7 +324,7 @@ export declare type LeaseRequest = Message<"claviger.v1.LeaseRequest"> & {
 export declare const LeaseRequestSchema: GenMessage<LeaseRequest>;
 
 /**
- * Every change up to here is applied.
+ * Every change up to here is applied. Sent at once: a revocation waits for it.
  *
  * @generated from message claviger.v1.Applied
  */
@@ -344,7 +344,7 @@ export declare type Applied = Message<"claviger.v1.Applied"> & {
 export declare const AppliedSchema: GenMessage<Applied>;
 
 /**
- * A question that comes back as an `Answer`. Of many at once some may be refused, as `OVERLOADED`.
+ * A question that comes back as an `Answer`. Of more than 128 at once, reports too, some are refused, as `OVERLOADED`.
  *
  * @generated from message claviger.v1.Ask
  */
@@ -371,20 +371,23 @@ export declare type Ask = Message<"claviger.v1.Ask"> & {
 export declare const AskSchema: GenMessage<Ask>;
 
 /**
- * Verifications that were answered from memory. Another report is sent once this one is answered.
+ * Verifications that were answered from memory, whatever the verdict. Another report is sent once this one is answered.
+ * What was not reported is lost in a crash: report each 15 seconds or so, and before the verifier stops.
  *
  * @generated from message claviger.v1.UsageReport
  */
 export declare type UsageReport = Message<"claviger.v1.UsageReport"> & {
   /**
-   * Names the verifier: a new one for each start of it, and after `USAGE_OUTCOME_GAP`. 16 to 64 characters of `[0-9a-f]`.
+   * Names the verifier, beside the key that it calls with: random, a new one for each start of it, for another key to
+   * call with, and after `USAGE_OUTCOME_GAP`. 16 to 64 characters of `[0-9a-f]`.
    *
    * @generated from field: string epoch = 1;
    */
   epoch: string;
 
   /**
-   * Of the report, from 1, one after the other. A report whose answer was lost is sent again as it was, on any stream.
+   * Of the report, from 1, one after the other. A report whose answer was lost is sent again as it was, on any stream
+   * and before any other, until it is answered: it is taken once.
    *
    * @generated from field: int64 sequence = 2;
    */
@@ -453,7 +456,7 @@ export declare type UsageDelta = Message<"claviger.v1.UsageDelta"> & {
   count: number;
 
   /**
-   * The sum of the `cost` of those that were valid.
+   * The sum of the `cost` of those that were valid, of which each is 1 unless the question said otherwise.
    *
    * @generated from field: int64 cost = 7;
    */
@@ -525,7 +528,7 @@ export declare type SyncResponse = Message<"claviger.v1.SyncResponse"> & {
     case: "usage";
   } | {
     /**
-     * The server stops: give the lease back, and open a stream elsewhere.
+     * The server stops: give the lease back, drop the entries, and open a stream elsewhere.
      *
      * @generated from field: claviger.v1.Closing closing = 5;
      */
@@ -554,14 +557,15 @@ export declare type LeaseGrant = Message<"claviger.v1.LeaseGrant"> & {
   nonce: bigint;
 
   /**
-   * How long it runs, from before it was asked for. 0: there is none to be had now; ask again in a moment.
+   * How long it runs, from before it was asked for. 0: there is none to be had now; ask again in half a second or so.
+   * An earlier lease of the stream runs on, and its entries may be used again under the next.
    *
    * @generated from field: google.protobuf.Duration remaining = 2;
    */
   remaining?: Duration | undefined;
 
   /**
-   * Every change up to this revision came before.
+   * Every change up to this revision came before, if it is of a key that was looked up on this stream.
    *
    * @generated from field: int64 revision = 3;
    */
@@ -575,7 +579,8 @@ export declare type LeaseGrant = Message<"claviger.v1.LeaseGrant"> & {
 export declare const LeaseGrantSchema: GenMessage<LeaseGrant>;
 
 /**
- * Keys that were looked up on this stream have changed. Acknowledge it with `Applied`.
+ * Keys that were looked up on this stream have changed. Acknowledge it with `Applied`, also where nothing was kept of
+ * them.
  *
  * @generated from message claviger.v1.Change
  */
@@ -595,7 +600,8 @@ export declare type Change = Message<"claviger.v1.Change"> & {
   keyIds: string[];
 
   /**
-   * Whether it may be any key, named or not: drop everything.
+   * Whether it may be any key: drop everything, and keep no answer to what was asked before. It comes too when more
+   * than 50,000 keys were looked up on the stream.
    *
    * @generated from field: bool all_keys = 3;
    */
@@ -645,7 +651,7 @@ export declare type Answer = Message<"claviger.v1.Answer"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * What to keep of it; not set where nothing may be kept, as of a key with limits.
+   * What may be kept of it; not set where nothing may be, as of a key with limits, or of no key.
    *
    * @generated from field: claviger.v1.Entry entry = 4;
    */
@@ -659,14 +665,22 @@ export declare type Answer = Message<"claviger.v1.Answer"> & {
 export declare const AnswerSchema: GenMessage<Answer>;
 
 /**
- * With the answer, enough to decide by oneself, in the order of `Verdict`: `standing` if that is not `VERDICT_VALID`,
- * then `allowed_cidrs`, then the key's scopes.
+ * With the answer, enough to decide by oneself whatever is asked about that secret. The first that applies:
+ * 1. `standing`, if that is not `VERDICT_VALID`.
+ * 2. `VERDICT_ADDRESS_DENIED`, if there are `allowed_cidrs` and `client_ip` is in none of them, or not given. An
+ *    IPv4-mapped IPv6 address or prefix counts as IPv4.
+ * 3. `VERDICT_SCOPE_MISSING`, with those of `required_scopes` that none of `response.key.scopes` covers, in order.
+ *    `orders:*` covers `orders:read` and `orders:read:all`, not `orders`; `*` covers all but `claviger` and what begins
+ *    with `claviger:`; any other scope covers itself.
+ * 4. `VERDICT_VALID`.
+ * Keep it under a hash of the secret, not under the secret.
  *
  * @generated from message claviger.v1.Entry
  */
 export declare type Entry = Message<"claviger.v1.Entry"> & {
   /**
-   * `VERDICT_VALID`, or what speaks against the secret whatever is asked.
+   * `VERDICT_VALID`, or what speaks against the secret whatever is asked. Keep nothing with a verdict that you do not
+   * know.
    *
    * @generated from field: claviger.v1.Verdict standing = 1;
    */
@@ -680,7 +694,8 @@ export declare type Entry = Message<"claviger.v1.Entry"> & {
   allowedCidrs: string[];
 
   /**
-   * How long this may be kept, from before the question was asked.
+   * How long this may be kept, from before the question was asked; at most 5 minutes unless the server is set
+   * otherwise.
    *
    * @generated from field: google.protobuf.Duration fresh_for = 3;
    */
@@ -960,25 +975,44 @@ export declare const KeyVerifier: GenService<{
   },
   /**
    * Lets a verifier inside an agent answer from its own memory, under a lease: a revocation that has returned is obeyed
-   * there too. Needs `claviger:verify`; `CLAVIGER_VERIFY_ACCESS` does not open it.
+   * there too. Needs `claviger:verify`; `CLAVIGER_VERIFY_ACCESS` does not open it. Over HTTP/2, without a deadline; a
+   * message takes at most 64 KiB unless the server is set otherwise.
    *
-   * The verifier opens the stream and asks for a lease at once, and again when half of it is over. While the lease
-   * runs it may answer from what it was told to keep (`Entry`), and from nothing else. To be right it must:
+   * The verifier opens the stream, asks for a lease at once, and again while it runs, such as when 40 % of it are over.
+   * It learns by asking (`Ask`): what an answer brings to be kept is an `Entry`, of the secret that was asked about and
+   * of the key `response.key.id`. While the lease runs it may answer from its entries, and from nothing else. To be
+   * right it must:
+   *
    * 1. Read its clocks before it asks for a lease, and count the lease from then on: `remaining` * (1 - e) / (1 + e),
    *    where e, 0.02, is by how much the rates of two clocks may differ. The lease is over as soon as the monotonic or
    *    the wall clock says so, as read when a verification is answered; never by a timer. Only the answer to its newest
-   *    request grants anything.
-   * 2. Handle what comes on the stream in order, each message before the next.
-   * 3. Drop everything that it keeps when a stream's first lease is granted; and keep nothing that was asked for on a
-   *    stream before that, or under no lease.
+   *    request grants anything, and takes the place of the lease before; a `remaining` of 0 changes nothing.
+   * 2. Handle what comes on the stream in order, each message before the next, and nothing any more of an earlier
+   *    stream. Answers come in any order.
+   * 3. Drop all entries when a stream's first lease is granted (its first `remaining` above 0), before it counts. Keep
+   *    no answer to a question that was asked before the stream's first lease, or at a moment when no lease ran.
    * 4. Apply each `Change` before acknowledging it: drop the entries of the keys that it names, or all, and keep no
-   *    answer to a question that was asked before it and is about such a key.
-   * 5. Count an entry's time from its clocks as they were before it asked, as in 1.
-   * 6. Count what it answers from memory, and report it; everything else is counted by the server.
-   * Without a lease it asks: on the stream, or with `Verify`. When the stream breaks, the lease runs on to its end; the
-   * server waits for that, or for `GiveBack`. A stream ends when its caller's own credential dies (`UNAUTHENTICATED`).
-   * It ends with `RESOURCE_EXHAUSTED` if the verifier does not read, and with `UNAVAILABLE` when the server stops: open
-   * another, on any node.
+   *    answer to a question that was asked before it and is about such a key. Which key that is, the answer says.
+   * 5. Count an entry's time from its clocks as they were before it asked, as in 1: `fresh_for` * (1 - e) / (1 + e). It
+   *    is over before the secret expires or retires, so nothing else needs to be looked at.
+   * 6. Keep entries, never verdicts: the next verification may ask otherwise. And answer no verification with the
+   *    answer to a question that was asked before it began.
+   * 7. Count what it answers from memory, and report it (`UsageReport`); everything else is counted by the server.
+   *
+   * An answer from memory has the key, `secret_expire_time` and `retire_time` as they came with the entry,
+   * `FRESHNESS_LEASED`, and as `revision` the greater of that answer's and of the lease's. What there is no entry for
+   * is asked: on the stream, or with `Verify`. So is a question that breaks a rule of `VerifyRequest`: the server says
+   * what is wrong.
+   *
+   * When no lease comes within a second or two, the stream counts as broken. When it breaks, the lease and the entries
+   * go on until it is over: the server waits for that, or for `GiveBack`. Open another at once, on any node, then after
+   * 0.1 s and longer each time, up to 5 s and not all verifiers together. Where the lease is over and no server
+   * answers, the verdict is that there is none: `UNAVAILABLE`, never `VERDICT_VALID`.
+   *
+   * The server ends a stream with `UNAUTHENTICATED` or `PERMISSION_DENIED` when its caller's own credential has died:
+   * stop answering from memory. With `RESOURCE_EXHAUSTED` if 2000 messages wait to be read, with `INVALID_ARGUMENT` for
+   * a message that breaks a rule (but an `Ask`, whose answer says so), and with `UNAVAILABLE` when it stops, a second
+   * after `Closing`, or has too many streams (`OVERLOADED`).
    *
    * @generated from rpc claviger.v1.KeyVerifier.Sync
    */
