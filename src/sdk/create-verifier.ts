@@ -54,6 +54,7 @@ const USAGE_BYTES = 16 * 1024 * 1024;
 export function createVerifier(options: VerifierOptions = {}): Verifier {
   const environment = readEnvironment();
   const urls = [options.url ?? environment.url ?? DEFAULT_URL].flat().map(checkUrl);
+  if (urls.length === 0) throw new Error("a verifier needs the address of a server: pass it as url, or leave url out");
   const token = options.token ?? environment.token;
   if (token === undefined || token === "") {
     throw new Error("a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN");

@@ -72,6 +72,8 @@ export class InProcessVerifier implements Verifier {
   }
 
   verifySync(secret: string, question: Question = NOTHING): Verification | "ask" {
+    // While the last counts are being sent, too: nobody would count it.
+    if (this.#isClosed) return "ask";
     const { cache } = this.#options;
     const known = cache.find(cache.placeOf(secret));
     return known === undefined || !isPlain(question, known) ? "ask" : this.#answer(known, question);

@@ -244,12 +244,13 @@ export class SyncLink {
     const { retryMs, jitter, onBroken, lease } = this.#options;
     if (isRefusal(error)) lease.end();
     this.counters.broken += 1;
-    onBroken?.(error);
     this.#drop(new LinkBroken("the stream to the server broke", { cause: error }));
     this.#phase = "attaching";
     const pauseMs = Math.min(retryMs.most, retryMs.first * 2 ** this.#failures);
     this.#failures += 1;
     this.#later(pauseMs * (0.5 + 0.5 * jitter()), () => this.#attach());
+    // Last: it may throw, or close this.
+    onBroken?.(error);
   }
 
   #drop(error: LinkBroken): void {
