@@ -38,9 +38,8 @@ it("whoever is told of a broken stream may throw: questions end, and another str
   const asked = link.ask(request);
   expect(() => listeners[0]?.onBroken(new Error("broke"))).toThrow("somebody else's");
   await expect(asked).rejects.toThrow("the stream to the server broke");
-  expect(link.isOpen).toBe(false);
   await timers.pass(100);
-  expect([listeners.length, link.isOpen]).toEqual([2, true]);
+  expect([listeners.length, link.isAttached]).toEqual([2, false]);
 });
 
 it("whoever is told of a broken stream may close: no other is opened", async () => {
@@ -57,7 +56,7 @@ it("an answer of a stream before is not heard", async () => {
   const value = { nonce: 2n, remaining: durationFromMs(1000), revision: 7n };
   const grant = create(SyncResponseSchema, { message: { case: "lease", value } });
   listeners[0]?.onMessage(grant);
-  expect([link.state, link.appliedRevision]).toEqual(["attaching", 0]);
+  expect([link.state, link.isAttached, link.appliedRevision]).toEqual(["attaching", false, 0]);
   listeners[1]?.onMessage(grant);
-  expect([link.state, link.appliedRevision]).toEqual(["leased", 7]);
+  expect([link.state, link.isAttached, link.appliedRevision]).toEqual(["leased", true, 7]);
 });

@@ -19,7 +19,7 @@ let cache: SecretCache<About>;
 let questions: { readonly secret: string; answer(told: Told): void; fail(error: unknown): void }[];
 let calls: string[];
 let uses: Use[];
-let isOpen: boolean;
+let isAttached: boolean;
 let serverCount: number;
 let verifier: InProcessVerifier;
 
@@ -29,13 +29,13 @@ beforeEach(() => {
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);
   const random = (bytes: number) => new Uint8Array(bytes);
   cache = new SecretCache<About>({ lease, clocks, random, capacity: 1000, maxAgeMs: 300_000 });
-  [questions, calls, uses, isOpen, serverCount] = [[], [], [], true, 1];
+  [questions, calls, uses, isAttached, serverCount] = [[], [], [], true, 1];
   verifier = new InProcessVerifier({
     ...{ lease, cache, timers: clocks, clockRateError: 0.02, reportEveryMs: 1000 },
     link: {
       ...{ start: () => undefined, close: () => undefined, appliedRevision: 9 },
-      get isOpen() {
-        return isOpen;
+      get isAttached() {
+        return isAttached;
       },
       ask: ({ secret }: VerifyRequest) => new Promise<Told>((answer, fail) => questions.push({ secret, answer, fail })),
     },
@@ -119,7 +119,7 @@ describe("a verifier inside an agent", () => {
     const asked = verifier.verify("s");
     questions[0]?.fail(new LinkBroken("cut"));
     expect(await asked).toBe(CALLED);
-    isOpen = false;
+    isAttached = false;
     expect(await verifier.verify("t")).toBe(CALLED);
     expect([calls, questions.length]).toEqual([["s", "t"], 1]);
   });

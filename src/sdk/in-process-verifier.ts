@@ -20,7 +20,7 @@ import { fromResponse, fromStatus, toRequest, undecided } from "./wire.ts";
 export type About = Pick<Verification, "key" | "secretExpireTime" | "retireTime">;
 
 export interface InProcessVerifierOptions {
-  readonly link: Pick<SyncLink, "start" | "ask" | "close" | "isOpen" | "appliedRevision">;
+  readonly link: Pick<SyncLink, "start" | "ask" | "close" | "isAttached" | "appliedRevision">;
   readonly lease: Lease;
   readonly cache: SecretCache<About>;
   readonly recorder: Pick<UsageRecorder, "record">;
@@ -114,7 +114,7 @@ export class InProcessVerifier implements Verifier {
 
   async #askOrCall(request: VerifyRequest): Promise<Verification> {
     const { link, servers } = this.#options;
-    if (!link.isOpen) return servers.verify(request);
+    if (!link.isAttached) return servers.verify(request);
     try {
       return await this.#ask(request);
     } catch (error) {

@@ -115,9 +115,9 @@ export class SyncLink {
     return this.#revision;
   }
 
-  /** Whether questions can be asked. */
-  get isOpen(): boolean {
-    return this.#channel !== undefined;
+  /** Whether a question is best asked here: a stream that has granted nothing yet may lead nowhere. */
+  get isAttached(): boolean {
+    return this.#channel !== undefined && this.#phase === "attached";
   }
 
   /** Begins, and goes on until `close`. */
