@@ -1,7 +1,5 @@
-import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
-import { connect } from "node:http2";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { makeKey } from "../rpc/make-key.ts";
 import { startClaviger, type TestClaviger } from "../support/claviger.ts";
@@ -13,6 +11,7 @@ import { REPOSITORY } from "../support/repository-copy.ts";
 import { outputOf, runProgram } from "../support/run-program.ts";
 import { createSdkProject, type SdkProject } from "../support/sdk-project.ts";
 import { inheritedEnv } from "../support/server-process.ts";
+import { expected, plainly, post, useOldGrpc } from "./example-programs.ts";
 
 let claviger: TestClaviger;
 let project: SdkProject;
@@ -64,19 +63,6 @@ async function keyInFile(owner: string) {
   const file = join(project.folder, `${owner}.key`);
   await writeFile(file, `${secret}\n`);
   return { id, secret, file };
-}
-
-/** Calls `Ask` in JSON, by the protocol of Connect. */
-async function post(address: string, secret: string, body: object): Promise<{ answer?: string; code?: string }> {
-  const session = connect(`http://${address}`);
-  try {
-    const headers = { "content-type": "application/json", authorization: `Bearer ${secret}` };
-    const stream = session.request({ ":method": "POST", ":path": "/example.v1.Agent/Ask", ...headers });
-    stream.end(JSON.stringify(body));
-    return JSON.parse(await text(stream));
-  } finally {
-    session.close();
-  }
 }
 
 const revoke = (keyId: string) => claviger.admin.keys.revokeKey({ keyId });
@@ -131,30 +117,6 @@ describe("a service on grpc-js that requires keys", () => {
     return [before, after].map((said) => said.trim().split("\n"));
   }
 
-  /** The lines, whatever a language calls its codes. */
-  function expected(owner: string) {
-    const revoked = "unauthenticated CREDENTIAL_INVALID REVOKED";
-    const missing = "Ask: unauthenticated CREDENTIAL_MISSING";
-    const answered = `Ask: ${owner} asks: why?`;
-    return [
-      [answered, "Teach: permissiondenied PERMISSION_DENIED SCOPE_MISSING", missing],
-      [`Ask: ${revoked}`, `Teach: ${revoked}`, missing],
-    ];
-  }
-
-  function plainly(said: string[][]): string[][] {
-    return said.map((lines) =>
-      lines.map((line) =>
-        line
-          .replace(/answer: *"(.*)"/, "$1")
-          .replace(/(?<=^\w+: )(UNAUTHENTICATED|PERMISSION_DENIED|Unauthenticated|PermissionDenied)/, (code) =>
-            code.replace("_", "").toLowerCase(),
-          )
-          .trim(),
-      ),
-    );
-  }
-
   it("is called from grpc-js", async () => {
     const said = await sayTwice("gina", ({ file }) =>
       outputOf(process.execPath, ["grpc-js/client.ts", address], { cwd: project.folder, env: { KEY_FILE: file } }),
@@ -199,17 +161,3 @@ describe("a service on grpc-js that requires keys", () => {
     });
   });
 });
-
-/** Debian's gRPC for Go is of 2020. */
-async function useOldGrpc(file: string): Promise<void> {
-  let program = await readFile(file, "utf8");
-  for (const [find, replace] of [
-    ["grpc.NewClient", "grpc.Dial"],
-    ["grpc.WithTransportCredentials(insecure.NewCredentials())", "grpc.WithInsecure()"],
-    ['\t"google.golang.org/grpc/credentials/insecure"\n', ""],
-  ] as const) {
-    if (!program.includes(find)) throw new Error(`client.go lacks ${find}; correct the test`);
-    program = program.replace(find, replace);
-  }
-  await writeFile(file, program);
-}
