@@ -160,7 +160,7 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
     const { url, adminToken, admin } = claviger();
     const { secret } = await makeKey(admin, { owner: "sdk" });
     const verifier = await attach(url, adminToken);
-    await verifyTwice(verifier, secret);
+    await fromMemory(verifier, secret);
     const closed = verifier.close();
     // Nor while it sends what was counted: nobody would count it.
     expect(verifier.verifySync(secret)).toBe("ask");
