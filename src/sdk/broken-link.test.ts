@@ -31,10 +31,16 @@ function openLink(onBroken: (error: unknown) => void): SyncLink {
 
 const request = create(VerifyRequestSchema, { secret: "s" });
 
+function grantOf(nonce: bigint) {
+  const value = { nonce, remaining: durationFromMs(1000), revision: 7n };
+  return create(SyncResponseSchema, { message: { case: "lease", value } });
+}
+
 it("whoever is told of a broken stream may throw: questions end, and another stream is opened", async () => {
   const link = openLink(() => {
     throw new Error("somebody else's");
   });
+  listeners[0]?.onMessage(grantOf(1n));
   const asked = link.ask(request);
   expect(() => listeners[0]?.onBroken(new Error("broke"))).toThrow("somebody else's");
   await expect(asked).rejects.toThrow("the stream to the server broke");
@@ -53,8 +59,7 @@ it("an answer of a stream before is not heard", async () => {
   const link = openLink(() => {});
   listeners[0]?.onBroken(new Error("broke"));
   await timers.pass(100);
-  const value = { nonce: 2n, remaining: durationFromMs(1000), revision: 7n };
-  const grant = create(SyncResponseSchema, { message: { case: "lease", value } });
+  const grant = grantOf(2n);
   listeners[0]?.onMessage(grant);
   expect([link.state, link.isAttached, link.appliedRevision]).toEqual(["attaching", false, 0]);
   listeners[1]?.onMessage(grant);

@@ -2,13 +2,13 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeEach, describe, expect, it } from "vitest";
-import { AnswerSchema, Freshness, Verdict, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
+import { type Answer, AnswerSchema, Freshness, Verdict, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Use } from "../usage/recorder.ts";
 import { FakeClocks } from "../verify/fake-clocks.ts";
 import { Lease } from "../verify/lease.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { type About, InProcessVerifier } from "./in-process-verifier.ts";
-import { LinkBroken, type Told } from "./sync-link.ts";
+import { LinkBroken } from "./sync-link.ts";
 import type { Verification } from "./verification.ts";
 
 const KEY = "key_a";
@@ -16,7 +16,7 @@ const CALLED = { verdict: Verdict.UNKNOWN } as Verification;
 
 let clocks: FakeClocks;
 let cache: SecretCache<About>;
-let questions: { readonly secret: string; answer(told: Told): void; fail(error: unknown): void }[];
+let questions: { readonly secret: string; answer(answer: Answer): void; fail(error: unknown): void }[];
 let calls: string[];
 let uses: Use[];
 let isAttached: boolean;
@@ -37,7 +37,8 @@ beforeEach(() => {
       get isAttached() {
         return isAttached;
       },
-      ask: ({ secret }: VerifyRequest) => new Promise<Told>((answer, fail) => questions.push({ secret, answer, fail })),
+      ask: ({ secret }: VerifyRequest) =>
+        new Promise<Answer>((answer, fail) => questions.push({ secret, answer, fail })),
     },
     recorder: { record: (use) => uses.push(use) },
     flusher: { flush: async () => undefined, isEmpty: true },
@@ -54,12 +55,12 @@ beforeEach(() => {
   });
 });
 
-/** What a server says of a good key, to be kept for so long; at most if it is asked under a lease. */
-function good(freshMs: number, mayBeKept = true): Told {
+/** What a server says of a good key, to be kept for so long. */
+function good(freshMs: number): Answer {
   const response = { verdict: Verdict.VALID, key: { id: KEY, owner: "o", secretVersion: 2, scopes: ["a"] } };
   const entry = { standing: Verdict.VALID, freshFor: durationFromMs(freshMs) };
   const result = { case: "response" as const, value: { ...response, freshness: Freshness.LEASED, revision: 4n } };
-  return { answer: create(AnswerSchema, { id: 1n, result, entry }), mayBeKept };
+  return create(AnswerSchema, { id: 1n, result, entry });
 }
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -77,14 +78,13 @@ describe("a verifier inside an agent", () => {
     expect(verifier.verifySync("s")).toBe("ask");
   });
 
-  it("keeps nothing that it was not told to, that was asked for too early, or that a change has overtaken", async () => {
+  it("keeps nothing that it was not told to, or that a change has overtaken", async () => {
     const work: ((at: number) => void)[] = [
       (at) => {
-        const { answer } = good(1000);
+        const answer = good(1000);
         delete answer.entry;
-        questions[at]?.answer({ answer, mayBeKept: true });
+        questions[at]?.answer(answer);
       },
-      (at) => questions[at]?.answer(good(1000, false)),
       (at) => {
         cache.apply([KEY]);
         questions[at]?.answer(good(1000));
@@ -128,8 +128,7 @@ describe("a verifier inside an agent", () => {
     serverCount = 2;
     for (const [at, code] of [Code.Unavailable, Code.InvalidArgument].entries()) {
       const asked = verifier.verify("s").catch((error: unknown) => error);
-      const answer = create(AnswerSchema, { result: { case: "error", value: { code, message: "m" } } });
-      questions[at]?.answer({ answer, mayBeKept: true });
+      questions[at]?.answer(create(AnswerSchema, { result: { case: "error", value: { code, message: "m" } } }));
       expect(await asked).toMatchObject(code === Code.Unavailable ? CALLED : { code });
     }
     expect(calls).toEqual(["s"]);
@@ -138,10 +137,7 @@ describe("a verifier inside an agent", () => {
   it("passes on, with its details, what the only server could not decide", async () => {
     const asked = verifier.verify("s").catch((error: unknown) => error);
     const value = { code: Code.Unavailable, message: "away", details: [{ typeUrl: "type.googleapis.com/a.B" }] };
-    questions[0]?.answer({
-      answer: create(AnswerSchema, { result: { case: "error", value } }),
-      mayBeKept: true,
-    });
+    questions[0]?.answer(create(AnswerSchema, { result: { case: "error", value } }));
     const error = (await asked) as ConnectError;
     expect(error).toBeInstanceOf(ConnectError);
     expect([error.code, error.rawMessage, error.details[0]]).toMatchObject([Code.Unavailable, "away", { type: "a.B" }]);

@@ -127,12 +127,11 @@ export class InProcessVerifier implements Verifier {
   async #ask(request: VerifyRequest): Promise<Verification> {
     const { link, cache } = this.#options;
     const fill = cache.beginFill(cache.placeOf(request.secret));
-    const { answer, mayBeKept } = await link.ask(request);
-    const { result, entry } = answer;
+    const { result, entry } = await link.ask(request);
     if (result.case === "error") throw fromStatus(result.value);
     if (result.case === undefined) throw undecided("INTERNAL", "the server gave no answer. Retry in a moment");
     const verification = fromResponse(result.value);
-    const ready = entry === undefined || !mayBeKept ? undefined : this.#readyToKeep(entry, verification);
+    const ready = entry && this.#readyToKeep(entry, verification);
     if (ready !== undefined) cache.keep(fill, ready);
     return verification;
   }

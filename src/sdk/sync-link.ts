@@ -61,15 +61,8 @@ export interface SyncLinkOptions {
   readonly onBroken?: (error: unknown) => void;
 }
 
-/** The answer to a question, and whether it may be kept. */
-export interface Told {
-  readonly answer: Answer;
-  readonly mayBeKept: boolean;
-}
-
 interface Question {
-  readonly hadLease: boolean;
-  readonly resolve: (told: Told) => void;
+  readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -115,7 +108,10 @@ export class SyncLink {
     return this.#revision;
   }
 
-  /** Whether a question is best asked here: a stream that has granted nothing yet may lead nowhere. */
+  /**
+   * Whether questions are asked here. A stream that has granted nothing yet may lead nowhere; and what was answered on
+   * it could not be kept, since nobody waits for this verifier because of it.
+   */
   get isAttached(): boolean {
     return this.#channel !== undefined && this.#phase === "attached";
   }
@@ -126,13 +122,14 @@ export class SyncLink {
   }
 
   /** Rejects with `LinkBroken` if it is not known what came of it. */
-  ask(request: VerifyRequest): Promise<Told> {
+  ask(request: VerifyRequest): Promise<Answer> {
     const channel = this.#channel;
-    if (channel === undefined) return Promise.reject(new LinkBroken("there is no stream to a server"));
+    if (channel === undefined || !this.isAttached)
+      return Promise.reject(new LinkBroken("there is no stream to ask on"));
     this.#nextId += 1n;
     const id = this.#nextId;
-    const { promise, resolve, reject } = Promise.withResolvers<Told>();
-    this.#questions.set(id, { hadLease: this.#phase === "attached", resolve, reject });
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    this.#questions.set(id, { resolve, reject });
     channel.send({ message: { case: "ask", value: { id, request } } });
     return promise;
   }
@@ -215,11 +212,10 @@ export class SyncLink {
     this.#channel?.send({ message: { case: "applied", value: { sequence } } });
   }
 
-  /** What was asked under no lease of this stream is not kept: nobody waits for this verifier because of it. */
   #answer(answer: Answer): void {
     const question = this.#questions.get(answer.id);
     this.#questions.delete(answer.id);
-    question?.resolve({ answer, mayBeKept: question.hadLease });
+    question?.resolve(answer);
   }
 
   #settleReport(receipt: UsageReceipt): void {

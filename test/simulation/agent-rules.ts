@@ -63,6 +63,7 @@ export const AGENT_RULES: readonly Rule[] = [
     id: "N6",
     rule: "a node that stops keeps its row until the leases that it granted are over",
     without: [{ file: "src/revocation/lease-keeper.ts", find: "while (feed.tree.isLeased)", replace: "while (false)" }],
+    schedule: "a node stops while its agent hears nothing",
   },
   {
     id: "N7",
@@ -101,8 +102,14 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N11",
-    rule: "what was asked under no lease of a stream is not kept",
-    without: [{ file: LINK, find: 'hadLease: this.#phase === "attached"', replace: "hadLease: true" }],
+    rule: "nothing is asked on a stream before its first lease",
+    without: [
+      {
+        file: LINK,
+        find: 'return this.#channel !== undefined && this.#phase === "attached";',
+        replace: "return this.#channel !== undefined;",
+      },
+    ],
     schedule: "an agent that has a lease asks another node, which is slow to grant one",
   },
   {

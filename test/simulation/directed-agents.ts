@@ -76,6 +76,18 @@ export const DIRECTED_AGENTS: Readonly<Record<string, Direct>> = {
     run.world.later(at + 35 + run.chance.next() * 20, () => agent.stream?.down.hold(20_000));
     revokeAt(run, at + 60, first, "key_a");
   },
+  "a node stops while its agent hears nothing"(run) {
+    const revoker = run.join({});
+    const node = run.join({});
+    const agent = run.agents.join({ node });
+    keepAsking(run, agent, "key_a", 50);
+    const at = 300 + run.chance.next() * 300;
+    run.world.later(at, () => {
+      agent.stream?.down.hold(20_000);
+      node.exit();
+    });
+    revokeAt(run, at + 250 + run.chance.next() * 100, revoker, "key_a");
+  },
   "the wall clock of a node is set on, and a lease that it grants ends before the one before"(run) {
     const revoker = run.join({});
     const node = run.join({ rate: 1 });
