@@ -28,6 +28,8 @@ export interface Node {
   /** Reads of secrets; leases and changes; Redis. */
   readonly links: { readonly reads: TcpProxy; readonly leases: TcpProxy; readonly redis: TcpProxy };
   server: ServerProcess;
+  /** Narrowing calls that clients have under way on it. */
+  revoking: number;
   restart(): Promise<void>;
 }
 
@@ -78,6 +80,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       clients: connect(url, token),
       links: { reads, leases, redis: link },
       server: await start(),
+      revoking: 0,
       restart: async () => {
         node.server = await start();
       },

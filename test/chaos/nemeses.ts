@@ -9,14 +9,14 @@ export interface Nemesis {
   readonly strike: (cluster: Cluster, chance: Chance) => Promise<void>;
 }
 
-const node = ({ nodes }: Cluster, chance: Chance): Node => {
+export const node = ({ nodes }: Cluster, chance: Chance): Node => {
   const found = chance.pick(nodes);
   if (found === undefined) throw new Error("there is no node");
   return found;
 };
 
 /** From half a lease to two. */
-const while_ = ({ leaseMs }: Cluster, chance: Chance) => sleep(leaseMs * (0.5 + 1.5 * chance.next()));
+export const while_ = ({ leaseMs }: Cluster, chance: Chance) => sleep(leaseMs * (0.5 + 1.5 * chance.next()));
 
 type Link = keyof Node["links"];
 

@@ -1,7 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Chance } from "../support/chance.ts";
+import type { Mutation } from "../support/mutation.ts";
+import { agentNemeses } from "./agent-nemeses.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "./cluster.ts";
+import { Fleet } from "./fleet.ts";
 import { History, type Violation } from "./history.ts";
+import { hostMs } from "./host-clock.ts";
 import { NEMESES } from "./nemeses.ts";
 import { Traffic } from "./traffic.ts";
 
@@ -14,11 +18,17 @@ export interface ChaosOptions extends ClusterOptions {
   readonly nemeses?: readonly string[];
   /** Nodes that come while it goes on. */
   readonly joining: number;
+  /** Processes with a verifier of the SDK, and changes to their source. Default none. */
+  readonly agents?: number;
+  readonly mutateAgents?: readonly Mutation[];
   readonly onProgress?: (line: string) => void;
 }
 
 export interface ChaosReport {
   readonly counts: History["counts"];
+  readonly agents: History["agents"];
+  /** What ended an agent that nobody had ended. */
+  readonly crashes: readonly string[];
   readonly violations: readonly Violation[];
   /** Strikes by nemesis, and narrowing calls that were under way during them. */
   readonly strikes: Readonly<Record<string, { strikes: number; overlapped: number }>>;
@@ -37,15 +47,21 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const chance = new Chance(options.seed);
   const cluster = await startCluster(options);
   const history = new History();
-  const traffic = new Traffic({ cluster, history, chance: new Chance(options.seed + 1) });
+  const fleet = new Fleet({
+    ...{ cluster, history, agents: options.agents ?? 0 },
+    ...(options.mutateAgents === undefined ? {} : { mutate: options.mutateAgents }),
+  });
+  const traffic = new Traffic({ cluster, history, chance: new Chance(options.seed + 1), audience: fleet });
   const strikes: Record<string, { strikes: number; overlapped: number }> = {};
   const gauges = new Gauges(cluster);
   let joined = 0;
   try {
+    await fleet.start();
     await traffic.start();
-    const end = performance.now() + options.seconds * 1000;
-    const chosen = NEMESES.filter(({ name }) => options.nemeses?.includes(name) ?? true);
-    for (let turn = 0; performance.now() < end || turn < chosen.length; turn++) {
+    const end = hostMs() + options.seconds * 1000;
+    const all = [...NEMESES, ...(options.agents === undefined ? [] : agentNemeses(fleet))];
+    const chosen = all.filter(({ name }) => options.nemeses?.includes(name) ?? true);
+    for (let turn = 0; hostMs() < end || turn < chosen.length; turn++) {
       const nemesis = chosen[turn % chosen.length];
       if (nemesis === undefined) break;
       await somethingPending(history);
@@ -63,19 +79,22 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       await gauges.read();
       if (options.untilViolation && history.violations.length > 0) break;
       options.onProgress?.(
-        `${nemesis.name}: ${JSON.stringify(history.counts)}, ${history.violations.length} violations`,
+        `${nemesis.name}: ${JSON.stringify({ ...history.counts, agents: history.agents })}, ${history.violations.length} violations`,
       );
     }
     await traffic.stop();
     await gauges.read();
   } finally {
     await traffic.stop();
+    await fleet.stop();
     await cluster.stop();
   }
   const sorted = [...history.barrierMs].sort((a, b) => a - b);
   const at = (share: number) => Math.round(sorted[Math.floor(sorted.length * share)] ?? 0);
   const report = {
     counts: history.counts,
+    agents: history.agents,
+    crashes: fleet.crashes,
     violations: history.violations,
     strikes,
     fillsDiscarded: gauges.total("claviger_fills_discarded_total"),
@@ -83,7 +102,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     nodes: gauges.processes,
     revocationMs: { p50: at(0.5), p99: at(0.99) },
   };
-  return { ...report, isVoidBecause: whyVoid(report) };
+  const ofAgents = options.agents === undefined ? [] : whyVoidOfAgents(report.agents);
+  return { ...report, isVoidBecause: [...whyVoid(report), ...ofAgents] };
 }
 
 /** What strikes while nothing is being revoked shows nothing. */
@@ -101,6 +121,16 @@ function whyVoid(report: Omit<ChaosReport, "isVoidBecause">): string[] {
     ...(report.fillsDiscarded > 0 ? [] : ["no read was discarded"]),
     ...(report.registrations > report.nodes ? [] : ["nobody registered again"]),
     ...idle.map(([name]) => `no revocation ran during "${name}"`),
+  ];
+}
+
+function whyVoidOfAgents(agents: History["agents"]): string[] {
+  const { validFromMemoryWhilePending, acked, waitedForStopped, reattachments } = agents;
+  return [
+    ...(validFromMemoryWhilePending >= LEAST_LEASED ? [] : ["agents answered too few while a revocation ran"]),
+    ...(acked > 0 ? [] : ["no revocation was acknowledged by agents"]),
+    ...(waitedForStopped > 0 ? [] : ["no revocation waited for an agent that was stopped"]),
+    ...(reattachments > 0 ? [] : ["no agent attached again"]),
   ];
 }
 

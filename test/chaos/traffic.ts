@@ -5,6 +5,7 @@ import type { Chance } from "../support/chance.ts";
 import type { Clients } from "../support/connect.ts";
 import type { Cluster } from "./cluster.ts";
 import type { History, KnownSecret } from "./history.ts";
+import { hostMs } from "./host-clock.ts";
 import { Witnesses } from "./witnesses.ts";
 
 const POOL = 24;
@@ -18,6 +19,29 @@ const CLOCK_MS = 5;
 /** How long a secret that was refused is asked about, so that it is seen. */
 const LINGER_MS = 400;
 
+/** Whoever else verifies: agents. */
+export interface Audience {
+  learn(key: KnownSecret): void;
+  /** It is being narrowed. */
+  fade(key: KnownSecret): void;
+  /** It has been: whatever must be refused must be from now on. */
+  narrowed(key: KnownSecret, call: NarrowingCall): void;
+}
+
+/** A narrowing call that was answered with OK. */
+export interface NarrowingCall {
+  readonly began: number;
+  readonly returned: number;
+  readonly receipt: RevocationReceipt;
+}
+
+export interface TrafficParts {
+  readonly cluster: Cluster;
+  readonly history: History;
+  readonly chance: Chance;
+  readonly audience?: Audience | undefined;
+}
+
 type Narrowing = (clients: Clients, key: KnownSecret) => Promise<RevocationReceipt | undefined>;
 
 /** Clients that verify all the time, and others that take validity away in every way there is. */
@@ -25,6 +49,7 @@ export class Traffic {
   readonly #cluster: Cluster;
   readonly #history: History;
   readonly #chance: Chance;
+  readonly #audience: Audience | undefined;
   readonly #live: KnownSecret[] = [];
   readonly #fading: KnownSecret[] = [];
   readonly #witnesses: Witnesses;
@@ -32,10 +57,11 @@ export class Traffic {
   #owners = 0;
   #workers: Promise<unknown>[] = [];
 
-  constructor(parts: { readonly cluster: Cluster; readonly history: History; readonly chance: Chance }) {
+  constructor(parts: TrafficParts) {
     this.#cluster = parts.cluster;
     this.#history = parts.history;
     this.#chance = parts.chance;
+    this.#audience = parts.audience;
     this.#witnesses = new Witnesses(parts);
   }
 
@@ -65,7 +91,7 @@ export class Traffic {
     const clients = this.#cluster.nodes[node]?.clients;
     if (known === undefined || clients === undefined) return void (await sleep(5));
     const narrow = this.#chance.flip(0.3);
-    const call = { node, narrow, began: performance.now(), pending: this.#history.pending };
+    const call = { by: `node ${node}`, narrow, began: hostMs() };
     const request = { secret: known.secret, requiredScopes: narrow ? SCOPES : [] };
     try {
       this.#history.verified(known, call, await clients.verifier.verify(request, { timeoutMs: VERIFY_MS }));
@@ -82,6 +108,7 @@ export class Traffic {
     if (key === undefined) return void (await sleep(5));
     const way = this.#chance.pick<Narrowing>([revoke, revoke, disable, rotateAtOnce, rotateSoon, retire, takeScope]);
     this.#fading.push(key);
+    this.#audience?.fade(key);
     if (await this.#insist(way ?? revoke, key)) await sleep(LINGER_MS);
     this.#fading.splice(this.#fading.indexOf(key), 1);
     while (this.#running) {
@@ -99,19 +126,20 @@ export class Traffic {
   /** Repeats the call on whatever node until it is answered with OK, as a careful client would. */
   async #insist(way: Narrowing, key: KnownSecret): Promise<boolean> {
     const { counts, barrierMs } = this.#history;
-    this.#history.pending += 1;
-    this.#history.overlapped += 1;
+    this.#history.began();
     try {
       while (this.#running) {
-        const clients = this.#chance.pick(this.#cluster.nodes)?.clients;
-        if (clients === undefined) return false;
-        const began = performance.now();
-        const receipt = await way(clients, key).catch(() => undefined);
+        const node = this.#chance.pick(this.#cluster.nodes);
+        if (node === undefined) return false;
+        const began = hostMs();
+        node.revoking += 1;
+        const receipt = await way(node.clients, key).catch(() => undefined);
+        node.revoking -= 1;
         if (receipt === undefined) {
           await sleep(20);
           continue;
         }
-        const returned = performance.now();
+        const returned = hostMs();
         if (way === takeScope) key.narrowFrom ??= returned;
         else key.deadFrom ??= returned;
         this.#witnesses.watch(key, way === takeScope ? SCOPES : []);
@@ -119,11 +147,12 @@ export class Traffic {
         if (receipt.expiredVerifierCount > 0) counts.waited += 1;
         else if (receipt.confirmedVerifierCount > 0) counts.acked += 1;
         barrierMs.push(returned - began);
+        this.#audience?.narrowed(key, { began, returned, receipt });
         return true;
       }
       return false;
     } finally {
-      this.#history.pending -= 1;
+      this.#history.ended();
     }
   }
 
@@ -132,7 +161,9 @@ export class Traffic {
     if (node === undefined) throw new Error("there is no node");
     const request = { owner: `chaos-${this.#owners++}`, displayName: "k", scopes: SCOPES };
     const { key, secret } = await node.clients.keys.createKey(request, { timeoutMs: CHANGE_MS });
-    return { keyId: key?.id ?? "", secret, deadFrom: undefined, narrowFrom: undefined };
+    const known = { keyId: key?.id ?? "", secret, deadFrom: undefined, narrowFrom: undefined, holders: new Map() };
+    this.#audience?.learn(known);
+    return known;
   }
 }
 
@@ -166,7 +197,7 @@ const rotateSoon: Narrowing = async ({ keys }, key) => {
   const { receipt, retiring } = await keys.rotateKey({ keyId: key.keyId, gracePeriod: durationFromMs(400) }, options);
   const end = retiring?.retireTime;
   if (receipt === undefined || end === undefined || retiring?.version !== 1) return retired(keys, key.keyId);
-  key.deadFrom = Math.max(performance.now(), timestampMs(end) - (Date.now() - performance.now())) + CLOCK_MS;
+  key.deadFrom = Math.max(hostMs(), timestampMs(end) - (Date.now() - hostMs())) + CLOCK_MS;
   return receipt;
 };
 

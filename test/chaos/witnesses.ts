@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "./cluster.ts";
 import type { History, KnownSecret } from "./history.ts";
+import { hostMs } from "./host-clock.ts";
 
 /** Leases for which a dead secret is asked about: longer than a node is frozen, or until it is collected and back. */
 const WATCH_TERMS = 2.5;
@@ -39,7 +40,7 @@ export class Witnesses {
   async #rounds(known: KnownSecret, requiredScopes: readonly string[]): Promise<void> {
     const { leaseMs, nodes } = this.#cluster;
     const from = known.deadFrom ?? known.narrowFrom ?? 0;
-    if (from > performance.now()) await sleep(from - performance.now());
+    if (from > hostMs()) await sleep(from - hostMs());
     for (let round = 0; this.#running && round < WATCH_TERMS * ROUNDS_PER_TERM; round++) {
       for (const { index } of nodes) this.#track(this.#ask(index, { known, requiredScopes }));
       await sleep(leaseMs / ROUNDS_PER_TERM);
@@ -52,7 +53,7 @@ export class Witnesses {
   ): Promise<void> {
     const { nodes, leaseMs } = this.#cluster;
     const { counts } = this.#history;
-    const call = { node, narrow: requiredScopes.length > 0, began: performance.now(), pending: this.#history.pending };
+    const call = { by: `node ${node}`, narrow: requiredScopes.length > 0, began: hostMs() };
     const request = { secret: known.secret, requiredScopes: [...requiredScopes] };
     try {
       const answer = await nodes[node]?.clients.verifier.verify(request, { timeoutMs: leaseMs * PATIENCE_TERMS });
