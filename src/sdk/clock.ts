@@ -10,3 +10,6 @@ export const systemTimers: Timers = {
     return { cancel: () => clearTimeout(timer) };
   },
 };
+
+/** Resolves after so many milliseconds, and keeps the process alive until then. */
+export const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));

@@ -31,7 +31,8 @@ beforeEach(() => {
   cache = new SecretCache<About>({ lease, clocks, random, capacity: 1000, maxAgeMs: 300_000 });
   [questions, calls, uses, isAttached, serverCount] = [[], [], [], true, 1];
   verifier = new InProcessVerifier({
-    ...{ lease, cache, timers: clocks, clockRateError: 0.02, reportEveryMs: 1000 },
+    ...{ lease, cache, clocks, timers: clocks, clockRateError: 0.02, reportEveryMs: 1000, closeMs: 3000 },
+    pause: async () => undefined,
     link: {
       ...{ start: () => undefined, close: () => undefined, appliedRevision: 9 },
       get isAttached() {

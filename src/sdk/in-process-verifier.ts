@@ -5,7 +5,7 @@ import { type Answer, Freshness, type VerifyRequest } from "#gen/claviger/v1/key
 import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
 import type { UsageFlusher } from "../usage/flusher.ts";
 import type { UsageRecorder } from "../usage/recorder.ts";
-import { countedHere, type Timers } from "../verify/clocks.ts";
+import { type Clocks, countedHere, type Timers } from "../verify/clocks.ts";
 import { decide } from "../verify/decide.ts";
 import type { Lease } from "../verify/lease.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
@@ -27,9 +27,14 @@ export interface InProcessVerifierOptions {
   readonly flusher: Pick<UsageFlusher, "flush" | "isEmpty">;
   /** ε: by how much the rates of two clocks may differ. */
   readonly clockRateError: number;
+  readonly clocks: Pick<Clocks, "monotonicMs">;
   readonly timers: Timers;
+  /** Resolves after so many milliseconds, for which the process lives. */
+  readonly pause: (ms: number) => Promise<void>;
   /** Milliseconds between two reports of usage. */
   readonly reportEveryMs: number;
+  /** Milliseconds for which `close` goes on trying to send what was counted. */
+  readonly closeMs: number;
   /** Verifies by calls. */
   readonly servers: {
     readonly count: number;
@@ -45,6 +50,8 @@ const METHOD = /^\/[!-.0-~]+\/[!-.0-~]+$/;
 const METHOD_CHARACTERS = 256;
 /** Questions and calls at once: below what a server takes of one stream. */
 const MOST_AT_ONCE = 100;
+/** Between two attempts to send, while closing: a stream that broke is opened again after about as long. */
+const SEND_AGAIN_MS = 50;
 
 /** Answers from memory under the lease of a link, on the link otherwise, and by a call where there is none. */
 export class InProcessVerifier implements Verifier {
@@ -64,7 +71,7 @@ export class InProcessVerifier implements Verifier {
   }
 
   get fresh(): boolean {
-    return this.#options.lease.isLive();
+    return !this.#isClosed && this.#options.lease.isLive();
   }
 
   get appliedRevision(): number {
@@ -98,11 +105,22 @@ export class InProcessVerifier implements Verifier {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const { link, flusher, servers } = this.#options;
+    const { link, servers } = this.#options;
     this.#nextReport?.cancel();
-    await flusher.flush();
+    await this.#sendRest();
     link.close();
     servers.close();
+  }
+
+  /** A report that is under way lacks what was counted since it began, and a stream that has just broken comes back. */
+  async #sendRest(): Promise<void> {
+    const { flusher, clocks, pause, closeMs } = this.#options;
+    const endMs = clocks.monotonicMs() + closeMs;
+    await flusher.flush();
+    while (!flusher.isEmpty && clocks.monotonicMs() < endMs) {
+      await pause(SEND_AGAIN_MS);
+      await flusher.flush();
+    }
   }
 
   #reportLater(): void {

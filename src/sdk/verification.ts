@@ -49,6 +49,9 @@ export interface Verifier {
   readonly fresh: boolean;
   /** Every change up to here is accounted for; 0 before the first lease. */
   readonly appliedRevision: number;
-  /** Gives the lease back, sends what was counted, and hangs up. Whatever is asked afterwards is refused. */
+  /**
+   * Answers nothing any more, sends what was counted, gives the lease back and hangs up. While a server can be reached
+   * nothing that was counted is lost; where none can, `timeoutMs` later it is given up.
+   */
   close(): Promise<void>;
 }
