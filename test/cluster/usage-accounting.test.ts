@@ -1,18 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Redis } from "ioredis";
 import { afterEach, expect, it } from "vitest";
 import { type Cluster, type Node, startCluster } from "../chaos/cluster.ts";
+import { settledUsage, sum } from "../chaos/settled-usage.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
 import type { Mutation } from "../support/mutation.ts";
 
 const FLUSH_MS = 300;
 /** What a killed node may not have sent: a flush interval, and the flush itself on a machine that is busy. */
 const HELD_MS = FLUSH_MS + 700;
 const WORKERS = 4;
-const DAY_MS = 86_400_000;
 
 /** A flush that sends again under another name what may have arrived. */
 const WITHOUT_DEDUPE: Mutation = {
@@ -111,22 +109,7 @@ describeWithPostgres("what clients saw and what the ledger says", () => {
     return { cluster, nodes: nodes as [Node, Node, Node], load, keyIds: keys.map(({ key }) => key?.id ?? "") };
   }
 
-  /** What the ledger says once every node has sent everything. */
-  async function settled(nodes: readonly Node[], keyIds: readonly string[]): Promise<number> {
-    await eventually(
-      async () => {
-        for (const { url } of nodes) {
-          const text = await (await fetch(`${url}/metrics`)).text();
-          expect(/^claviger_usage_lag_seconds (\S+)$/m.exec(text)?.[1]).toBe("0");
-        }
-      },
-      { withinMs: 15_000 },
-    );
-    const { keys } = (nodes[0] as Node).clients;
-    const span = { startTime: timestampFromMs(Date.now() - DAY_MS), endTime: timestampFromMs(Date.now() + DAY_MS) };
-    const totals = await Promise.all(keyIds.map(async (keyId) => (await keys.queryUsage({ keyId, ...span })).total));
-    return totals.reduce((sum, total) => sum + Number(total), 0);
-  }
+  const settled = async (nodes: readonly Node[], keyIds: readonly string[]) => sum(await settledUsage(nodes, keyIds));
 
   /** Commits whose replies are eaten: the node must send again what the ledger has. */
   async function eatReplies({ links }: Node): Promise<void> {
