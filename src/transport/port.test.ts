@@ -356,6 +356,17 @@ test("draining closes idle connections at once and takes no new ones", async () 
   expect(error.code).toBe("ECONNREFUSED");
 });
 
+test("draining does not wait for HTTP/2 clients that have no call open and never hang up", async () => {
+  const { port, drain } = await serve({ drainMs: 60_000 });
+  const socket = connectTcp(port);
+  // A preface and empty SETTINGS; nothing that comes back is read.
+  socket.write(Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "latin1"));
+  await once(socket, "readable");
+  const began = performance.now();
+  await drain();
+  expect(performance.now() - began).toBeLessThan(20_000);
+});
+
 test("draining lets calls in flight finish on both versions, and tells their clients to go elsewhere", async () => {
   const held = heldAnswers();
   const { url, drain } = await serve({ handler: held.handler, drainMs: 60_000 });

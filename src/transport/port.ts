@@ -201,8 +201,13 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
     streams === undefined ? handler : undefined,
   );
   if (streams !== undefined) server.on("stream", streams);
+  let isDraining = false;
   const sweep = setInterval(() => {
-    for (const guard of guards) guard.look();
+    for (const guard of guards) {
+      if (isDraining) guard.lookWhileDraining();
+      else guard.look();
+    }
+    if (isDraining && guards.size === 0) clearInterval(sweep);
   }, LOOK_MS);
   sweep.unref();
 
@@ -228,7 +233,7 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
     take,
     credit: (session: object, bytes: number) => guardOf.get(session)?.credit(bytes),
     drain(): void {
-      clearInterval(sweep);
+      isDraining = true;
       for (const { session } of guards) session.close();
     },
   };

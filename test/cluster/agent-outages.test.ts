@@ -5,6 +5,7 @@ import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { nameOf } from "../../src/rpc/from-proto.ts";
 import { createVerifier, type Verifier, type VerifierOptions } from "../../src/sdk/index.ts";
 import { type Cluster, type Node, startCluster } from "../chaos/cluster.ts";
+import { CountingAgent } from "../chaos/counting-agent.ts";
 import { makeKey } from "../rpc/make-key.ts";
 import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
@@ -58,6 +59,12 @@ describeWithPostgres("a verifier inside an agent", () => {
         expect(known(made.secret)).toBe(Verdict.VALID);
       });
       return made;
+    }
+    async function freeAndLimited() {
+      const { clients } = cluster.nodes[0] as Node;
+      const free = await makeKey(clients, { owner: "free" });
+      const limited = await makeKey(clients, { owner: "limited", limits: { requestsPerDay: 1_000_000 } });
+      return { free: free.secret, limited: limited.secret };
     }
     /** Asks memory all the time. */
     async function watch(secret: string, ms: number): Promise<Seen[]> {
@@ -116,6 +123,22 @@ describeWithPostgres("a verifier inside an agent", () => {
       await frozen.server.kill("SIGCONT");
       await eventually(async () => expect((await verifier.verify(secret)).verdict).toBe(Verdict.VALID));
       await eventually(() => expect(verifier.fresh).toBe(true));
+    }, 90_000);
+
+    it("does not keep a node that is told to stop from stopping, though it is frozen itself", async () => {
+      const [node, other] = cluster.nodes as [Node, Node];
+      const agent = await CountingAgent.start(cluster, { ...(await freeAndLimited()), reportEveryMs: 300 });
+      try {
+        await other.server.stop();
+        await eventually(() => expect(agent.counts.memory).toBeGreaterThan(0));
+        const { memory } = agent.counts;
+        await eventually(() => expect(agent.counts.memory).toBeGreaterThan(memory));
+        agent.signal("SIGSTOP");
+        // It would be killed after 15 s, and then there is no code.
+        expect(await node.server.stop()).toBe(0);
+      } finally {
+        await agent.kill();
+      }
     }, 90_000);
 
     it(`stops answering within the lease when Postgres goes away for ${OUTAGE_MS / 1000} s, and goes on after its return`, async () => {
