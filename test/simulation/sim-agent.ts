@@ -51,7 +51,8 @@ export class SimAgent {
       },
     });
     this.verifier = new InProcessVerifier({
-      ...{ link: this.link, lease, cache, clockRateError, timers, reportEveryMs: NEVER_MS },
+      ...{ link: this.link, lease, cache, clockRateError, clocks, timers, reportEveryMs: NEVER_MS, closeMs: 0 },
+      pause: () => Promise.resolve(),
       recorder: new UsageRecorder({ clocks, budgetBytes: 1_000_000 }),
       flusher: { flush: async () => undefined, isEmpty: true },
       servers: { count: 1, verify: call, close: () => undefined },
