@@ -92,8 +92,8 @@ export function connectPostgres(options: PostgresOptions): Connection {
   }
   return {
     database: drizzle(pool),
-    // Not Drizzle's own on a pool: that keeps the client for ever when `begin` fails.
-    transaction: (work) => confirmed((client) => drizzle(client).transaction(work)),
+    // Not Drizzle's own: on a pool, that keeps the client for ever when `begin` fails.
+    transaction: (work) => confirmed((client) => inTransaction(client, () => work(drizzle(client)))),
     write: (work) => confirmed((client) => work(drizzle(client))),
     async close() {
       const patience = setTimeout(cutOff, CLOSE_MS);
@@ -105,6 +105,20 @@ export function connectPostgres(options: PostgresOptions): Connection {
       cutOff();
     },
   };
+}
+
+/** A statement that failed and that nobody heard, asked together with others, makes Postgres answer COMMIT with ROLLBACK. */
+async function inTransaction<T>(client: pg.PoolClient, work: () => Promise<T>): Promise<T> {
+  await client.query("begin");
+  try {
+    const result = await work();
+    const { command } = await client.query("commit");
+    if (command !== "COMMIT") throw new Error("a statement failed, and nobody heard: the transaction was undone");
+    return result;
+  } catch (error) {
+    await client.query("rollback");
+    throw error;
+  }
 }
 
 function startupOptions({ role, isReadOnly = false, keepsPlans = false }: PostgresOptions): string {
