@@ -71,7 +71,7 @@ describe("a stream of a verifier inside an agent", () => {
     const { promise, resolve } = Promise.withResolvers<Metered>();
     answer = () => promise;
     for (const id of [1n, 2n, 3n]) await ask(id);
-    expect(said).toMatchObject([{ value: { id: 3n, result: { case: "error", value: { code: Code.Unavailable } } } }]);
+    expect(said).toMatchObject([{ value: { id: 3n, result: { case: "refusal", value: { code: Code.Unavailable } } } }]);
     resolve(UNKNOWN);
     await new Promise((done) => setImmediate(done));
     await ask(4n);
@@ -100,14 +100,14 @@ describe("a stream of a verifier inside an agent", () => {
     expect(ended).toEqual([]);
     expect(said).toMatchObject([
       { case: "lease", value: { nonce: 1n, remaining: { seconds: 0n, nanos: 0 } } },
-      { case: "answer", value: { result: { case: "error", value: { code: Code.Unavailable } } } },
+      { case: "answer", value: { result: { case: "refusal", value: { code: Code.Unavailable } } } },
       { case: "usage", value: { outcome: UsageOutcome.UNAVAILABLE } },
     ]);
   });
 
   it("tells what is wrong with a question, and ends on a message that is none", async () => {
     await say({ case: "ask", value: { id: 1n, request: { secret: "s", clientIp: "nowhere" } } });
-    expect(said).toMatchObject([{ value: { result: { case: "error", value: { code: Code.InvalidArgument } } } }]);
+    expect(said).toMatchObject([{ value: { result: { case: "refusal", value: { code: Code.InvalidArgument } } } }]);
     session.handle(create(SyncRequestSchema));
     expect(ended).toMatchObject([{ code: Code.InvalidArgument }]);
   });

@@ -120,7 +120,7 @@ export class SyncSession {
         const packed = details.flatMap((detail) =>
           "desc" in detail ? [anyPack(detail.desc, create(detail.desc, detail.value))] : [],
         );
-        const result = { case: "error" as const, value: { code, message, details: packed } };
+        const result = { case: "refusal" as const, value: { code, message, details: packed } };
         this.#say({ case: "answer", value: { id, result } });
       });
     }

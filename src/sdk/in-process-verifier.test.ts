@@ -129,7 +129,7 @@ describe("a verifier inside an agent", () => {
     serverCount = 2;
     for (const [at, code] of [Code.Unavailable, Code.InvalidArgument].entries()) {
       const asked = verifier.verify("s").catch((error: unknown) => error);
-      questions[at]?.answer(create(AnswerSchema, { result: { case: "error", value: { code, message: "m" } } }));
+      questions[at]?.answer(create(AnswerSchema, { result: { case: "refusal", value: { code, message: "m" } } }));
       expect(await asked).toMatchObject(code === Code.Unavailable ? CALLED : { code });
     }
     expect(calls).toEqual(["s"]);
@@ -138,7 +138,7 @@ describe("a verifier inside an agent", () => {
   it("passes on, with its details, what the only server could not decide", async () => {
     const asked = verifier.verify("s").catch((error: unknown) => error);
     const value = { code: Code.Unavailable, message: "away", details: [{ typeUrl: "type.googleapis.com/a.B" }] };
-    questions[0]?.answer(create(AnswerSchema, { result: { case: "error", value } }));
+    questions[0]?.answer(create(AnswerSchema, { result: { case: "refusal", value } }));
     const error = (await asked) as ConnectError;
     expect(error).toBeInstanceOf(ConnectError);
     expect([error.code, error.rawMessage, error.details[0]]).toMatchObject([Code.Unavailable, "away", { type: "a.B" }]);

@@ -14,7 +14,7 @@ import { Slots } from "./slots.ts";
 import { LinkBroken, type SyncLink } from "./sync-link.ts";
 import { VERDICTS, verdictName } from "./verdicts.ts";
 import type { Question, Verification, Verifier } from "./verification.ts";
-import { fromResponse, fromStatus, toRequest, undecided } from "./wire.ts";
+import { fromRefusal, fromResponse, toRequest, undecided } from "./wire.ts";
 
 /** What a verification tells of a key, besides the verdict. */
 export type About = Pick<Verification, "key" | "secretExpireTime" | "retireTime">;
@@ -146,7 +146,7 @@ export class InProcessVerifier implements Verifier {
     const { link, cache } = this.#options;
     const fill = cache.beginFill(cache.placeOf(request.secret));
     const { result, entry } = await link.ask(request);
-    if (result.case === "error") throw fromStatus(result.value);
+    if (result.case === "refusal") throw fromRefusal(result.value);
     if (result.case === undefined) throw undecided("INTERNAL", "the server gave no answer. Retry in a moment");
     const verification = fromResponse(result.value);
     const ready = entry && this.#readyToKeep(entry, verification);

@@ -1,9 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type VerifyRequest, VerifyRequestSchema, type VerifyResponse } from "#gen/claviger/v1/key_verifier_pb.js";
+import {
+  type Refusal,
+  type VerifyRequest,
+  VerifyRequestSchema,
+  type VerifyResponse,
+} from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import type { Status } from "#gen/google/rpc/status_pb.js";
 import type { Question, Verification } from "./verification.ts";
 
 /** Longest secret, scope and method, and most scopes: a question beyond would break the stream that it is sent on. */
@@ -35,7 +39,7 @@ export function fromResponse(response: VerifyResponse): Verification {
 }
 
 /** An error that was sent as part of an answer. */
-export function fromStatus({ code, message, details }: Status): ConnectError {
+export function fromRefusal({ code, message, details }: Refusal): ConnectError {
   const error = new ConnectError(message, code in Code ? code : Code.Unknown);
   error.details = details.map(({ typeUrl, value }) => ({ type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1), value }));
   return error;

@@ -27,7 +27,7 @@ describeWithPython("a verifier in Python, written from the comments of Sync alon
     const image = join(folder, "claviger.binpb");
     await outputOf(join(REPOSITORY, "node_modules/.bin/buf"), ["build", "-o", image], { cwd: REPOSITORY });
     const service = "claviger/v1/key_verifier.proto";
-    const messages = ["claviger/v1/key.proto", "buf/validate/validate.proto", "google/rpc/status.proto"];
+    const messages = ["claviger/v1/key.proto", "buf/validate/validate.proto"];
     await outputOf("protoc", [`--descriptor_set_in=${image}`, `--python_out=${folder}`, service, ...messages]);
     const generator = "import sys; from grpc_tools.protoc import main; sys.exit(main(sys.argv))";
     await outputOf(python, ["-c", generator, `--descriptor_set_in=${image}`, `--grpc_python_out=${folder}`, service]);

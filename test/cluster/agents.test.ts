@@ -54,8 +54,8 @@ const CONTROLS: readonly Control[] = [
     mutate: [
       {
         file: "src/revocation/attachment.ts",
-        find: "    this.#isClosed = true;\n",
-        replace: "    this.#isClosed = true;\n    this.giveBack();\n",
+        find: "  close(): void {\n",
+        replace: "  close(): void {\n    this.giveBack();\n",
       },
     ],
   },

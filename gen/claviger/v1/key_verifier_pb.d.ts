@@ -6,9 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Any, Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Environment } from "./key_pb.js";
-import type { Status } from "../../google/rpc/status_pb.js";
 
 /**
  * Describes the file claviger/v1/key_verifier.proto.
@@ -642,12 +641,12 @@ export declare type Answer = Message<"claviger.v1.Answer"> & {
     case: "response";
   } | {
     /**
-     * An error, as it would end `Verify`.
+     * The error that would have ended `Verify`.
      *
-     * @generated from field: google.rpc.Status error = 3;
+     * @generated from field: claviger.v1.Refusal refusal = 3;
      */
-    value: Status;
-    case: "error";
+    value: Refusal;
+    case: "refusal";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -663,6 +662,41 @@ export declare type Answer = Message<"claviger.v1.Answer"> & {
  * Use `create(AnswerSchema)` to create a new message.
  */
 export declare const AnswerSchema: GenMessage<Answer>;
+
+/**
+ * An error, field by field as `google.rpc.Status` has it: a contract that imported that would clash with the copy that
+ * every gRPC library of Go and Python brings.
+ *
+ * @generated from message claviger.v1.Refusal
+ */
+export declare type Refusal = Message<"claviger.v1.Refusal"> & {
+  /**
+   * As gRPC has it: 14 is `UNAVAILABLE`.
+   *
+   * @generated from field: int32 code = 1;
+   */
+  code: number;
+
+  /**
+   * For people.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * `google.rpc.ErrorInfo`, and others.
+   *
+   * @generated from field: repeated google.protobuf.Any details = 3;
+   */
+  details: Any[];
+};
+
+/**
+ * Describes the message claviger.v1.Refusal.
+ * Use `create(RefusalSchema)` to create a new message.
+ */
+export declare const RefusalSchema: GenMessage<Refusal>;
 
 /**
  * With the answer, enough to decide by oneself whatever is asked about that secret. The first that applies:
