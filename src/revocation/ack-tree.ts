@@ -24,6 +24,8 @@ export interface Child {
 /** Everybody who leases from this verifier: what is told to all, and what may be acknowledged for all. */
 export class AckTree {
   readonly #children = new Set<Child>();
+  /** Those with something outstanding: of thousands that are told at once, each acknowledgement looks at one. */
+  readonly #behind = new Set<Child>();
   readonly #onProgress: () => void;
 
   /** `onProgress` is told that a child has applied something, or is gone. */
@@ -55,7 +57,14 @@ export class AckTree {
     for (const child of this.#children) child.reset();
   }
 
-  progressed(): void {
+  /** It was told of something. */
+  behind(child: Child): void {
+    this.#behind.add(child);
+  }
+
+  /** It has applied something, and may have nothing outstanding. */
+  progressed(child: Child): void {
+    if (child.ackedRevision() === Number.POSITIVE_INFINITY) this.#behind.delete(child);
     this.#onProgress();
   }
 
@@ -63,17 +72,22 @@ export class AckTree {
   ackedRevision(appliedRevision: number): number {
     this.#forgetGone();
     let least = appliedRevision;
-    for (const child of this.#children) least = Math.min(least, child.ackedRevision());
+    for (const child of this.#behind) least = Math.min(least, child.ackedRevision());
     return least;
   }
 
   /** Whether exactly this revision may be. */
   hasApplied(revision: number): boolean {
-    for (const child of this.#children) if (!child.hasApplied(revision)) return false;
+    for (const child of this.#behind) if (!child.hasApplied(revision)) return false;
     return true;
   }
 
   #forgetGone(): void {
-    for (const child of this.#children) if (child.isClosed && !child.isLeased()) this.#children.delete(child);
+    for (const child of this.#children) {
+      if (child.isClosed && !child.isLeased()) {
+        this.#children.delete(child);
+        this.#behind.delete(child);
+      }
+    }
   }
 }

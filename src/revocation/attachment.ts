@@ -70,7 +70,7 @@ export class Attachment implements Child {
   acknowledge(sequence: number): void {
     const before = this.#outstanding.length;
     this.#outstanding = this.#outstanding.filter((told) => told.sequence > sequence);
-    if (this.#outstanding.length < before) this.#options.tree.progressed();
+    if (this.#outstanding.length < before) this.#options.tree.progressed(this);
   }
 
   /** It answers nothing from memory any more, and is told nothing: a lease that it asked for before may be under way. */
@@ -78,7 +78,7 @@ export class Attachment implements Child {
     this.#isClosed = true;
     this.#leaseEndsMs = Number.NEGATIVE_INFINITY;
     this.#outstanding = [];
-    this.#options.tree.progressed();
+    this.#options.tree.progressed(this);
   }
 
   /** The stream is gone; the lease may run on. */
@@ -121,6 +121,7 @@ export class Attachment implements Child {
     this.#sequence += 1;
     if (this.isLeased()) {
       this.#outstanding = [...this.#live(), { ...span, sequence: this.#sequence, untilMs: this.#leaseEndsMs }];
+      this.#options.tree.behind(this);
     }
     if (!this.#isClosed) this.#options.stream.changed({ sequence: this.#sequence, keyIds });
   }
