@@ -69,7 +69,7 @@ class SyncExchange implements SyncPeer {
     try {
       const admission = method.admit(this.#call, authorization);
       if (admission !== undefined) await admission;
-      if (stream.destroyed) return;
+      if (stream.destroyed || stream.closed) return;
       this.#open = method.open(this.#call, authorization, this);
     } catch (error) {
       this.#refuse(head, asConnectError(error));
@@ -109,7 +109,7 @@ class SyncExchange implements SyncPeer {
   #refuse(head: OutgoingHttpHeaders, error: ConnectError): void {
     this.#hasEnded = true;
     this.#options.method.ended(this.#call, error);
-    if (this.#stream.destroyed) return;
+    if (this.#stream.destroyed || this.#stream.closed) return;
     this.#stream.respond({ ...head, ...trailersOf(error) }, { endStream: true });
     this.#stream.resume();
     stopSending(this.#stream);

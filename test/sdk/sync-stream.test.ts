@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect as connectHttp2, constants } from "node:http2";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
@@ -37,6 +39,22 @@ function overConnect({ url, adminToken }: TestClaviger): Clients["verifier"] {
 }
 
 type Said = NonNullable<MessageInitShape<typeof SyncRequestSchema>["message"]>;
+
+/** So many streams that are taken back at once, before it is known whether their caller may open them. */
+async function openAndReset(url: string, token: string, count: number): Promise<void> {
+  const session = connectHttp2(url);
+  const headers = {
+    ...{ ":method": "POST", ":path": "/claviger.v1.KeyVerifier/Sync", te: "trailers" },
+    ...{ "content-type": "application/grpc+proto", authorization: `Bearer ${token}` },
+  };
+  const streams = Array.from({ length: count }, () => session.request(headers));
+  for (const stream of streams) stream.on("error", () => undefined);
+  // A reset that is asked for before the headers are sent keeps them back.
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
+  await Promise.all(streams.map((stream) => once(stream, "close")));
+  session.close();
+}
 
 /** A stream as whoever writes a client from the proto would have it. */
 function open({ verifier }: Clients, signal?: AbortSignal) {
@@ -172,6 +190,18 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     expect(await attached()).toBe("30");
     gone.abort();
     await eventually(async () => expect(await attached()).toBe("0"));
+  });
+
+  it("may be taken back at once, whatever becomes of it: the server goes on", async () => {
+    const { admin, url } = await start();
+    for (let turn = 0; turn < 5; turn++) {
+      // Not in memory, so that it is read from the database who calls.
+      const { secret } = await makeKey(admin, { owner: `agents-${turn}`, scopes: ["claviger:verify"] });
+      await openAndReset(url, secret, 50);
+    }
+    const stream = open(admin);
+    await stream.say({ case: "lease", value: { nonce: 1n } });
+    expect((await stream.hear("lease")).nonce).toBe(1n);
   });
 
   it("may go on for longer than a call may send bytes", async () => {
