@@ -18,6 +18,7 @@ import type { UsageDelta } from "../keys/usage-delta.ts";
 import type { Attachment, AttachmentStream } from "../revocation/attachment.ts";
 import type { UsageLedger } from "../usage/ledger.ts";
 import type { Asker, Metered, MeteredVerifier } from "../usage/metered-verifier.ts";
+import { storableMethod } from "../usage/storable-method.ts";
 import { nameOf } from "./from-proto.ts";
 import { toCommand } from "./key-verifier.ts";
 import type { Validate } from "./validate.ts";
@@ -190,7 +191,9 @@ export class SyncSession {
 }
 
 function deltaFromProto(delta: UsageDeltaMessage): UsageDelta {
-  const { keyId, secretVersion: version, method, count, lastTime } = delta;
+  const { keyId, secretVersion: version, count, lastTime } = delta;
+  // A verifier of somebody else's making may not have looked.
+  const method = storableMethod(delta.method);
   const lastSecond = Math.floor((lastTime === undefined ? 0 : timestampMs(lastTime)) / 1000);
   const verdict = nameOf(VERDICTS, delta.verdict) ?? "valid";
   const minute = Math.floor(lastSecond / 60);

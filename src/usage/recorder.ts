@@ -1,6 +1,6 @@
-import { redactSecrets } from "../keys/redact.ts";
 import type { UsageDelta, UsageKey } from "../keys/usage-delta.ts";
 import type { Clocks } from "../verify/clocks.ts";
+import { storableMethod } from "./storable-method.ts";
 
 export interface UsageRecorderOptions {
   readonly clocks: Pick<Clocks, "wallMs">;
@@ -117,11 +117,11 @@ export class UsageRecorder {
     return row;
   }
 
-  /** Postgres has no U+0000 in its text; and a secret that was put there by mistake must not reach a table. */
+  /** Worked out once for each. */
   #storable(method: string): string {
     const known = this.#methods.get(method);
     if (known !== undefined) return known;
-    const storable = redactSecrets(method.replaceAll("\0", "\u{fffd}"));
+    const storable = storableMethod(method);
     this.#methods.set(method, storable);
     return storable;
   }

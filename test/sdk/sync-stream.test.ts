@@ -14,6 +14,7 @@ import {
   UsageOutcome,
   Verdict,
 } from "#gen/claviger/v1/key_verifier_pb.js";
+import { UsageDimension, UsageStep } from "#gen/claviger/v1/usage_pb.js";
 import { makeKey } from "../rpc/make-key.ts";
 import { type Clients, startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { eventually } from "../support/eventually.ts";
@@ -166,7 +167,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     const day = 86_400n;
     await eventually(async () => {
       const { total } = await admin.keys.queryUsage({
-        ...{ keyId: id, step: 3 },
+        ...{ keyId: id, step: UsageStep.DAY },
         startTime: { seconds: (lastTime.seconds / day) * day },
         endTime: { seconds: (lastTime.seconds / day + 1n) * day },
       });
@@ -174,6 +175,27 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     });
     await stream.say(report(1n, "not an epoch"));
     expect(await codeOfEnd(stream.ended)).toBe(Code.InvalidArgument);
+  });
+
+  it("stores nothing of a report that is a secret, or that Postgres cannot store, and takes the rest", async () => {
+    const { admin } = await start();
+    const { id, secret } = await makeKey(admin, { owner: "sync" });
+    const stream = open(admin);
+    const lastTime = { seconds: BigInt(Math.floor(Date.now() / 1000)), nanos: 0 };
+    const delta = { keyId: id, secretVersion: 1, verdict: Verdict.VALID, count: 1, lastTime };
+    const deltas = [`/a.B/${secret}`, "/a.B/\0"].map((method) => ({ ...delta, method }));
+    await stream.say({ case: "usage", value: { epoch: "0123456789abcdef", sequence: 1n, deltas } });
+    expect((await stream.hear("usage")).outcome).toBe(UsageOutcome.TAKEN);
+    const day = 86_400n;
+    await eventually(async () => {
+      const { points, total } = await admin.keys.queryUsage({
+        ...{ keyId: id, step: UsageStep.DAY, groupBy: [UsageDimension.METHOD] },
+        startTime: { seconds: (lastTime.seconds / day) * day },
+        endTime: { seconds: (lastTime.seconds / day + 1n) * day },
+      });
+      expect(total).toBe(2n);
+      expect(JSON.stringify(points.map(({ group }) => group))).not.toContain(secret);
+    });
   });
 
   it("leaves nothing behind when its client goes away, whatever that was doing, once its lease is over", async () => {
