@@ -4,6 +4,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../keys/errors.ts";
+import { isPlainMethod, QUESTION_LIMITS } from "../keys/question-limits.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
 import type { Call } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
@@ -94,7 +95,6 @@ export class VerifyCall {
 }
 
 const SCOPE = /^[a-z0-9_.-]+(:[a-z0-9_.-]+)*$/;
-const METHOD_NAME = /^\/[!-.0-~]+\/[!-.0-~]+$/;
 
 /**
  * Whether the request plainly meets the rules of its proto. What is not plain goes to their validator, which takes 5 µs:
@@ -103,10 +103,10 @@ const METHOD_NAME = /^\/[!-.0-~]+\/[!-.0-~]+$/;
 export function isPlain({ secret, requiredScopes, method, clientIp, cost }: PlainRequest): boolean {
   return (
     // Of UTF-16 units none takes more than three bytes.
-    secret.length <= 1365 &&
-    requiredScopes.length <= 64 &&
-    requiredScopes.every((scope) => scope.length <= 128 && SCOPE.test(scope)) &&
-    (method === "" || (method.length <= 256 && METHOD_NAME.test(method))) &&
+    secret.length <= QUESTION_LIMITS.secretBytes / 3 &&
+    requiredScopes.length <= QUESTION_LIMITS.scopes &&
+    requiredScopes.every((scope) => scope.length <= QUESTION_LIMITS.scopeBytes && SCOPE.test(scope)) &&
+    (method === "" || isPlainMethod(method)) &&
     (clientIp === "" || (isIP(clientIp) !== 0 && !clientIp.includes("%"))) &&
     (cost === undefined || cost >= 0)
   );

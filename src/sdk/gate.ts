@@ -1,3 +1,4 @@
+import { QUESTION_LIMITS } from "../keys/question-limits.ts";
 import type { MethodAccess } from "./access.ts";
 import { clientIpOf } from "./client-ip.ts";
 import type { Credential } from "./credential.ts";
@@ -40,9 +41,6 @@ export type Admission =
 
 export type Gate<Call> = (arrival: Arrival<Call>) => Admission | Promise<Admission>;
 
-/** Longer than any secret. What is longer is not asked about: the verifier would say that the question is wrong. */
-const MAX_SECRET_BYTES = 4096;
-
 /**
  * Decides about calls. Where the verifier answers from memory, so does this, without a promise. Never throws and never
  * rejects: what went wrong is a refusal, and `onUndecided` is told.
@@ -79,7 +77,8 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
       return accessOf(options, arrival).anonymous ? { principal: undefined } : refuse(CREDENTIAL_MISSING);
     }
     const { secret } = credential;
-    if (Buffer.byteLength(secret.reveal()) > MAX_SECRET_BYTES) return refuse(CREDENTIAL_TOO_LONG);
+    // Longer than any secret: asked about it, the verifier would say that the question is wrong.
+    if (Buffer.byteLength(secret.reveal()) > QUESTION_LIMITS.secretBytes) return refuse(CREDENTIAL_TOO_LONG);
     const question = questionOf(options, arrival);
     const enter = (seen: Look): Admission =>
       "refusal" in seen ? seen : { ...seen, recheck: () => look(secret.reveal(), { ...question, cost: 0 }) };

@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { type Answer, Freshness, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
+import { isPlainMethod } from "../keys/question-limits.ts";
 import type { UsageFlusher } from "../usage/flusher.ts";
 import type { UsageRecorder } from "../usage/recorder.ts";
 import { type Clocks, countedHere, type Timers } from "../verify/clocks.ts";
@@ -45,9 +46,6 @@ export interface InProcessVerifierOptions {
 
 const NOTHING: Question = Object.freeze({});
 const NO_SCOPES: readonly string[] = Object.freeze([]);
-/** As the server has it, of ASCII alone: what is not plain is asked. */
-const METHOD = /^\/[!-.0-~]+\/[!-.0-~]+$/;
-const METHOD_CHARACTERS = 256;
 /** Questions and calls at once: below what a server takes of one stream. */
 const MOST_AT_ONCE = 100;
 /** Between two attempts to send, while closing: a stream that broke is opened again after about as long. */
@@ -187,7 +185,7 @@ export class InProcessVerifier implements Verifier {
 /** Whether the question can be answered and counted here; the server says what is wrong with any other. */
 function isPlain({ method, clientIp, cost }: Question, { allowedCidrs }: Pick<KnownSecret, "allowedCidrs">): boolean {
   return (
-    (method === undefined || method === "" || (method.length <= METHOD_CHARACTERS && METHOD.test(method))) &&
+    (method === undefined || method === "" || isPlainMethod(method)) &&
     (cost === undefined || (Number.isInteger(cost) && cost >= 0)) &&
     (allowedCidrs.length === 0 || clientIp === undefined || clientIp === "" || isIP(clientIp) !== 0)
   );

@@ -31,14 +31,17 @@ let lease: Lease;
 let dropped: (readonly string[] | "all")[];
 let servers: ServerSide[];
 let link: SyncLink;
+let onBroken: (error: unknown) => void;
 
 beforeEach(() => {
   clocks = new FakeClocks();
   lease = new Lease(clocks);
   [dropped, servers] = [[], []];
+  onBroken = () => undefined;
   link = new SyncLink({
     ...{ lease, clocks, timers: clocks, jitter: () => 1, clockRateError: 0.02 },
     ...{ patienceMs: PATIENCE_MS, retryMs: { first: 100, most: 5000 } },
+    onBroken: (error) => onBroken(error),
     cache: { apply: (keyIds) => dropped.push(keyIds), clear: () => dropped.push("all") },
     open(listener) {
       const server: ServerSide = { listener, sent: [], isClosed: false };
@@ -153,6 +156,35 @@ describe("a stream", () => {
       pauses.push(pausedMs);
     }
     expect(pauses).toEqual([100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+  });
+
+  it("that breaks may be answered with an error by whoever is told: questions end, and another is opened", async () => {
+    onBroken = () => {
+      throw new Error("somebody else's");
+    };
+    grant(3000);
+    const asked = link.ask(create(VerifyRequestSchema, { secret: "s" }));
+    expect(() => server().listener.onBroken(new Error("broke"))).toThrow("somebody else's");
+    await expect(asked).rejects.toThrow("the stream to the server broke");
+    await clocks.pass(100);
+    expect([servers.length, link.isAttached]).toEqual([2, false]);
+  });
+
+  it("that breaks may be the last: whoever is told may close", async () => {
+    onBroken = () => link.close();
+    server().listener.onBroken(new Error("broke"));
+    await clocks.pass(10_000);
+    expect([servers.length, link.state]).toEqual([1, "closed"]);
+  });
+
+  it("that was given up is not heard any more, whatever it grants", async () => {
+    const [old] = servers as [ServerSide];
+    old.listener.onBroken(new Error("broke"));
+    await clocks.pass(100);
+    grant(1000, old, nonceOf(server()));
+    expect([link.state, link.isAttached, link.appliedRevision]).toEqual(["attaching", false, 0]);
+    grant(1000);
+    expect([link.state, link.isAttached, link.appliedRevision]).toEqual(["leased", true, 4]);
   });
 
   it("acknowledges a change once it is applied, and drops everything where it may be any key", () => {

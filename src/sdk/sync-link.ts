@@ -81,7 +81,8 @@ export class LinkBroken extends Error {
 
 /** Keeps a stream of `Sync`, and the lease that is granted on it. */
 export class SyncLink {
-  readonly counters = { attachments: 0, broken: 0 };
+  /** First leases of streams. */
+  attachments = 0;
   readonly #options: SyncLinkOptions;
   readonly #questions = new Map<bigint, Question>();
   #report: { readonly resolve: (receipt: UsageReceipt) => void; readonly reject: (error: unknown) => void } | undefined;
@@ -198,7 +199,7 @@ export class SyncLink {
       cache.clear();
       this.#phase = "attached";
       this.#failures = 0;
-      this.counters.attachments += 1;
+      this.attachments += 1;
     }
     this.#revision = Number(revision);
     lease.grant(asked.since, termMs);
@@ -239,7 +240,6 @@ export class SyncLink {
   #break(error: unknown): void {
     const { retryMs, jitter, onBroken, lease } = this.#options;
     if (isRefusal(error)) lease.end();
-    this.counters.broken += 1;
     this.#drop(new LinkBroken("the stream to the server broke", { cause: error }));
     this.#phase = "attaching";
     const pauseMs = Math.min(retryMs.most, retryMs.first * 2 ** this.#failures);

@@ -1,5 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { UsageOutcome } from "#gen/claviger/v1/key_verifier_pb.js";
+import { QUESTION_LIMITS } from "../keys/question-limits.ts";
 import type { UsageDelta } from "../keys/usage-delta.ts";
 import type { UsageLedger } from "../usage/ledger.ts";
 import type { SyncLink } from "./sync-link.ts";
@@ -7,9 +8,6 @@ import { VERDICTS } from "./verdicts.ts";
 
 /** Most rows of one report: with the longest methods it stays below what a server takes as one message. */
 export const REPORT_ROWS = 150;
-
-/** Longest method that a server takes. */
-const METHOD_BYTES = 256;
 
 /** The ledger as a verifier inside an agent reaches it: its node appends, and says so. */
 export function createLedgerOverSync(link: Pick<SyncLink, "report">): UsageLedger {
@@ -28,6 +26,6 @@ function deltaToProto({ keyId, version, verdict, method, lastSecond, count, cost
   const lastTime = timestampFromMs(lastSecond * 1000);
   return {
     ...{ keyId, secretVersion: version, verdict: VERDICTS[verdict], lastTime, count, cost: BigInt(cost) },
-    method: Buffer.byteLength(method) > METHOD_BYTES ? "" : method,
+    method: Buffer.byteLength(method) > QUESTION_LIMITS.methodBytes ? "" : method,
   };
 }

@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { FakeClocks } from "../verify/fake-clocks.ts";
 import { ANY_KEY } from "./access.ts";
 import { readCredential } from "./credential.ts";
-import { FakeTimers } from "./fake-timers.ts";
 import { FakeVerifier } from "./fake-verifier.ts";
 import { createGate } from "./gate.ts";
 import type { Refusal } from "./refusal.ts";
@@ -12,14 +12,14 @@ import { watchKey, watchSettings } from "./watch-key.ts";
 const OUTAGE = new ConnectError("no lease", Code.Unavailable);
 
 describe("the key of a stream", () => {
-  let timers: FakeTimers;
+  let timers: FakeClocks;
   let verifier: FakeVerifier;
   let secret: string;
   let ends: Refusal[];
   let watch: { stop(): void };
 
   beforeEach(async () => {
-    timers = new FakeTimers();
+    timers = new FakeClocks();
     verifier = new FakeVerifier();
     secret = verifier.addKey("alice");
     ends = [];

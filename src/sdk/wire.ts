@@ -8,12 +8,13 @@ import {
   type VerifyResponse,
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { QUESTION_LIMITS as MOST } from "../keys/question-limits.ts";
 import type { Question, Verification } from "./verification.ts";
 
-/** Longest secret, scope and method, and most scopes: a question beyond would break the stream that it is sent on. */
-const MOST = { secretBytes: 4096, scopes: 64, scopeBytes: 128, methodBytes: 256 };
-
-/** The question as it is sent. Throws `INVALID_ARGUMENT` for one that is too large; the server looks at the rest. */
+/**
+ * The question as it is sent. Throws `INVALID_ARGUMENT` for one that is too large, which would break the stream that it
+ * is sent on; the server looks at the rest.
+ */
 export function toRequest(secret: string, question: Question): VerifyRequest {
   const { scopes = [], method = "", clientIp = "", cost } = question;
   const isTooLong = (text: string, bytes: number) => text.length > bytes || Buffer.byteLength(text) > bytes;

@@ -1,17 +1,11 @@
-import {
-  constants,
-  type Http2Session,
-  type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
-  type ServerHttp2Stream,
-} from "node:http2";
-import { Code, ConnectError } from "@connectrpc/connect";
-import { parseTimeout, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import type { Http2Session, IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { ConnectError } from "@connectrpc/connect";
+import { parseTimeout } from "@connectrpc/connect/protocol-grpc";
 import { Call } from "../rpc/call.ts";
-import { PROCESS_HEADER } from "../rpc/gate.ts";
 import type { DeadlineLimits } from "./deadline.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
-import { clientGone, deadlineExceeded, explain } from "./router-errors.ts";
+import { asConnectError, CONTENT_TYPE, isPlainGrpc, PREFIX_BYTES, trailersOf } from "./plain-grpc.ts";
+import { clientGone, deadlineExceeded } from "./router-errors.ts";
 import { stopSending } from "./write-response.ts";
 
 /** A unary method past the router; `VerifyCall` of `rpc/`. */
@@ -48,9 +42,6 @@ export interface ReadBody {
   readonly isAll: boolean;
 }
 
-/** Flags and length before each message of gRPC. */
-const PREFIX_BYTES = 5;
-const CONTENT_TYPE = "application/grpc+proto";
 const OK_TRAILERS = { "grpc-status": "0" };
 
 /**
@@ -63,7 +54,7 @@ export function createFastLane(options: FastLaneOptions) {
   const lane = { ...options, addresses: new PeerAddresses(), trailers: new KnownTrailers() };
   const deadlines = new Deadlines();
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
-    const timeoutMs = isPlain(headers, method.path) ? timeoutOf(headers, options) : undefined;
+    const timeoutMs = isPlainGrpc(headers, method.path) ? timeoutOf(headers, options) : undefined;
     if (timeoutMs === undefined) {
       route(stream, headers);
       return;
@@ -280,7 +271,7 @@ class KnownTrailers {
   of(error: ConnectError): OutgoingHttpHeaders {
     const known = this.#known.get(error);
     if (known !== undefined) return known;
-    const trailers = Object.fromEntries(setTrailerStatus(new Headers(), explain(error) ?? error));
+    const trailers = trailersOf(error);
     this.#known.set(error, trailers);
     return trailers;
   }
@@ -301,19 +292,6 @@ class PeerAddresses {
   }
 }
 
-function isPlain(headers: IncomingHttpHeaders, path: string): boolean {
-  const type = headers["content-type"];
-  const encoding = headers["grpc-encoding"];
-  return (
-    headers[constants.HTTP2_HEADER_PATH] === path &&
-    headers[constants.HTTP2_HEADER_METHOD] === "POST" &&
-    (type === CONTENT_TYPE || type === "application/grpc") &&
-    (encoding === undefined || encoding === "identity") &&
-    headers[PROCESS_HEADER] === undefined &&
-    headers.expect === undefined
-  );
-}
-
 /** In milliseconds; undefined for one that is malformed. */
 function timeoutOf(
   headers: IncomingHttpHeaders,
@@ -332,10 +310,6 @@ function isOneMessage(body: Buffer): boolean {
 
 function stringOf(header: string | string[] | undefined): string | null {
   return typeof header === "string" ? header : (header?.join(", ") ?? null);
-}
-
-function asConnectError(error: unknown): ConnectError {
-  return error instanceof ConnectError ? error : new ConnectError("internal error", Code.Internal);
 }
 
 function ignore(): void {

@@ -1,14 +1,13 @@
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { SyncRequestSchema, type SyncResponse, SyncResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Call } from "../rpc/call.ts";
-import { PROCESS_HEADER } from "../rpc/gate.ts";
 import type { OpenSync, SyncPeer, SyncStreams } from "../rpc/sync.ts";
 import type { ReadBody } from "./fast-lane.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
-import { explain, undecodable } from "./router-errors.ts";
+import { asConnectError, CONTENT_TYPE, isPlainGrpc, PREFIX_BYTES, trailersOf } from "./plain-grpc.ts";
+import { undecodable } from "./router-errors.ts";
 import { stopSending } from "./write-response.ts";
 
 export interface SyncLaneOptions {
@@ -23,8 +22,6 @@ export interface SyncLaneOptions {
   readonly route: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body?: ReadBody) => void;
 }
 
-const PREFIX_BYTES = 5;
-const CONTENT_TYPE = "application/grpc+proto";
 const NOTHING = Buffer.alloc(0);
 
 /**
@@ -33,8 +30,9 @@ const NOTHING = Buffer.alloc(0);
  */
 export function createSyncLane(options: SyncLaneOptions) {
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body?: ReadBody): void => {
-    if (body === undefined && isPlain(headers, options.method.path))
-      void new SyncExchange(stream, options).begin(headers);
+    // Connect ends a stream at its deadline; this lane knows none.
+    const isPlain = isPlainGrpc(headers, options.method.path) && headers["grpc-timeout"] === undefined;
+    if (body === undefined && isPlain) void new SyncExchange(stream, options).begin(headers);
     else options.route(stream, headers, body);
   };
 }
@@ -152,28 +150,6 @@ class SyncExchange implements SyncPeer {
   }
 }
 
-function isPlain(headers: IncomingHttpHeaders, path: string): boolean {
-  const type = headers["content-type"];
-  const encoding = headers["grpc-encoding"];
-  return (
-    headers[constants.HTTP2_HEADER_PATH] === path &&
-    headers[constants.HTTP2_HEADER_METHOD] === "POST" &&
-    (type === CONTENT_TYPE || type === "application/grpc") &&
-    (encoding === undefined || encoding === "identity") &&
-    headers["grpc-timeout"] === undefined &&
-    headers[PROCESS_HEADER] === undefined &&
-    headers.expect === undefined
-  );
-}
-
-function trailersOf(error: ConnectError): OutgoingHttpHeaders {
-  return Object.fromEntries(setTrailerStatus(new Headers(), explain(error) ?? error));
-}
-
 function tooLarge(most: number): ConnectError {
   return new ConnectError(`the message is larger than ${most} bytes`, Code.ResourceExhausted);
-}
-
-function asConnectError(error: unknown): ConnectError {
-  return error instanceof ConnectError ? error : new ConnectError("internal error", Code.Internal);
 }

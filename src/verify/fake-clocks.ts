@@ -20,6 +20,11 @@ export class FakeClocks implements Clocks, Timers {
     return { cancel: () => this.#timers.delete(timer) };
   }
 
+  /** Timers that have neither run nor been cancelled. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
   /** Time passes; timers that are due run, in order, and what they set off too. */
   async pass(ms: number): Promise<void> {
     const endMs = this.#monotonicMs + ms;

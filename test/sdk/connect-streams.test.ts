@@ -4,8 +4,8 @@ import { Metadata, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { requireKey } from "../../src/sdk/connect/index.ts";
-import { FakeTimers } from "../../src/sdk/fake-timers.ts";
 import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
+import { FakeClocks } from "../../src/verify/fake-clocks.ts";
 import { grpcRefusalOf } from "../clients/grpc-refusal.ts";
 import { eventually } from "../support/eventually.ts";
 import { type OrdersServer, serveOrders } from "./connect-server.ts";
@@ -23,14 +23,14 @@ function outbox() {
 
 describe.each(["connect", "grpc"] as const)("a stream on Connect that requires a key, over %s", (protocol) => {
   let verifier: FakeVerifier;
-  let timers: FakeTimers;
+  let timers: FakeClocks;
   let server: OrdersServer;
   let secret: string;
   let options: { headers: Record<string, string> };
 
   beforeEach(async () => {
     verifier = new FakeVerifier();
-    timers = new FakeTimers();
+    timers = new FakeClocks();
     server = await serveOrders(orders, [requireKey(verifier, { timers })]);
     secret = verifier.addKey("alice", { scopes: ["orders:*"] });
     options = { headers: { "x-api-key": secret } };
@@ -146,7 +146,7 @@ describe.each(["connect", "grpc"] as const)("a stream on Connect that requires a
 
 test("the control: a stream whose key is not verified again goes on though it is dead", async () => {
   const verifier = new FakeVerifier();
-  const timers = new FakeTimers();
+  const timers = new FakeClocks();
   const server = await serveOrders(orders, [requireKey(verifier, { timers, reverifyMs: 2 ** 31 - 1 })]);
   const secret = verifier.addKey("alice");
   const { messages, send } = outbox();
@@ -163,7 +163,7 @@ test("the control: a stream whose key is not verified again goes on though it is
 describe("a client of grpc-js at a service on Connect", () => {
   test("calls with a key in its metadata, and reads why it is refused", async () => {
     const verifier = new FakeVerifier();
-    const timers = new FakeTimers();
+    const timers = new FakeClocks();
     const server = await serveOrders(orders, [requireKey(verifier, { timers })]);
     const client = createGrpcJsClient(server.address);
     const metadata = new Metadata();

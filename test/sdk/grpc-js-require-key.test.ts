@@ -6,9 +6,9 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
-import { FakeTimers } from "../../src/sdk/fake-timers.ts";
 import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
 import { principalOf, type RequireKeyOptions, requireKey } from "../../src/sdk/grpc-js/index.ts";
+import { FakeClocks } from "../../src/verify/fake-clocks.ts";
 import { eventually } from "../support/eventually.ts";
 import { loadDefinition } from "./grpc-js-client.ts";
 import { collect, metadataOf, type OrdersServer, serveOrders } from "./grpc-js-server.ts";
@@ -38,7 +38,7 @@ async function refusedWith(call: Promise<unknown>) {
 }
 
 let verifier: FakeVerifier;
-let timers: FakeTimers;
+let timers: FakeClocks;
 let server: OrdersServer;
 let causes: unknown[];
 
@@ -50,7 +50,7 @@ async function start(options: RequireKeyOptions = {}): Promise<OrdersServer> {
 
 beforeEach(() => {
   verifier = new FakeVerifier();
-  timers = new FakeTimers();
+  timers = new FakeClocks();
   causes = [];
 });
 afterEach(() => server.close());
@@ -235,28 +235,26 @@ describe("a stream on grpc-js that requires a key", () => {
   });
 
   test("from the client, or both ways, ends when its key loses a scope or expires", async () => {
-    const { answer } = sendLines(["1"]);
+    const ended = refusedWith(sendLines(["1"]).answer);
     await eventually(() => expect(timers.pending).toBe(1));
     verifier.keys.set(secret, { scopes: [] });
     await timers.pass(60_000);
-    expect(await refusedWith(answer)).toMatchObject({ code: "PERMISSION_DENIED" });
-    const chat = server.client.chat(metadata);
-    const texts = collect(chat);
+    expect(await ended).toMatchObject({ code: "PERMISSION_DENIED" });
+    const chatEnded = refusedWith(collect(server.client.chat(metadata)));
     await eventually(() => expect(timers.pending).toBe(1));
     verifier.keys.set(secret, { verdict: Verdict.EXPIRED });
     await timers.pass(60_000);
-    expect(await refusedWith(texts)).toMatchObject({ code: "UNAUTHENTICATED", metadata: { verdict: "EXPIRED" } });
+    expect(await chatEnded).toMatchObject({ code: "UNAUTHENTICATED", metadata: { verdict: "EXPIRED" } });
   });
 
   test("outlives an outage of less than a minute, and ends with UNAVAILABLE after a longer one", async () => {
-    const chat = server.client.chat(metadata);
-    const texts = collect(chat);
+    const ended = refusedWith(collect(server.client.chat(metadata)));
     await eventually(() => expect(timers.pending).toBe(1));
     verifier.failure = new ConnectError("away", Code.Unavailable);
     await timers.pass(119_000);
     expect(timers.pending).toBe(2);
     await timers.pass(1000);
-    expect(await refusedWith(texts)).toMatchObject({ code: "UNAVAILABLE", retrySeconds: 1 });
+    expect(await ended).toMatchObject({ code: "UNAVAILABLE", retrySeconds: 1 });
   });
 
   test("that its client gives up before its key is known does not begin", async () => {

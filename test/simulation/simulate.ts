@@ -47,7 +47,7 @@ export async function simulate(scenario: Scenario): Promise<Outcome> {
     run.counts.reRegistrations += Math.max(0, node.keeper.registrations - 1);
     for (const { expired } of node.outcomes) run.counts[expired > 0 ? "waited" : "acknowledged"] += 1;
   }
-  for (const { link } of run.agents.all) run.counts.attachments += link.counters.attachments;
+  for (const { link } of run.agents.all) run.counts.attachments += link.attachments;
   const { violation } = run.promises;
   if (violation !== undefined) run.world.note(violation);
   return { violation, trace: run.world.trace, counts: run.counts };

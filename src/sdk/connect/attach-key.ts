@@ -37,7 +37,7 @@ export function attachKey(source: KeySource, options: AttachKeyOptions = {}): In
 }
 
 async function unaryWithKey(next: Next, request: UnaryRequest, key: AttachedKey) {
-  const call = await begin(request.signal, key.forRepeatable());
+  const call = await begin(request.signal, () => key.forRepeatable());
   for (;;) {
     request.header.set("authorization", call.authorization);
     try {

@@ -1,18 +1,20 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { CallKey } from "../attached-key.ts";
 import { SECRET_RETIRES } from "../retirement.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 
 /** How to send a request: what an interceptor of Connect is given. */
 export type Next = ReturnType<Interceptor>;
 
 /**
- * The key of a call that is about to begin.
+ * The key of a call that is about to begin. A source is somebody else's code, or a disk: no call waits for it beyond its
+ * deadline.
  *
  * @throws ConnectError `UNAVAILABLE` if there is no secret; what the signal says if it aborts first
  */
-export async function begin(signal: AbortSignal, key: Promise<CallKey>): Promise<CallKey> {
+export async function begin(signal: AbortSignal, ask: () => Promise<CallKey>): Promise<CallKey> {
   try {
-    return await unlessAborted(signal, key);
+    return await unlessAborted(signal, ask);
   } catch (error) {
     if (signal.aborted) throw error;
     const message = error instanceof Error ? error.message : "there is no secret to call with";
@@ -28,18 +30,5 @@ export async function renewOrThrow(call: CallKey, signal: AbortSignal, error: un
     call.answered(error.metadata.get(SECRET_RETIRES));
     throw error;
   }
-  if (!(await unlessAborted(signal, call.renew()))) throw error;
-}
-
-/** A source is somebody else's code, or a disk: a call does not wait for it beyond its deadline. */
-async function unlessAborted<Value>(signal: AbortSignal, promise: Promise<Value>): Promise<Value> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort);
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
+  if (!(await unlessAborted(signal, () => call.renew()))) throw error;
 }

@@ -1,3 +1,5 @@
+import { unlessAborted } from "./unless-aborted.ts";
+
 /** The same items, until the signal aborts: then whoever reads them gets its reason, also in the middle of waiting. */
 export function severedBy<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
   return {
@@ -12,19 +14,4 @@ export function severedBy<T>(items: AsyncIterable<T>, signal: AbortSignal): Asyn
       };
     },
   };
-}
-
-/** What `work` gives, or the reason of the signal if that aborts before. */
-export function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    // Not Promise.race: against one promise that lives as long as the stream, it keeps every item.
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) {
-      abort();
-      return;
-    }
-    signal.addEventListener("abort", abort, { once: true });
-    const done = () => signal.removeEventListener("abort", abort);
-    work().then(resolve, reject).finally(done);
-  });
 }

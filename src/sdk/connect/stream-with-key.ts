@@ -8,7 +8,7 @@ import { begin, type Next, renewOrThrow } from "./keyed-call.ts";
 export async function streamWithKey(next: Next, request: StreamRequest, key: AttachedKey): Promise<StreamResponse> {
   const isRepeatable = request.method.methodKind === "server_streaming";
   const message = isRepeatable ? repeatable(await collect(request.message)) : request.message;
-  const call = await begin(request.signal, isRepeatable ? key.forRepeatable() : key.forUnrepeatable());
+  const call = await begin(request.signal, () => (isRepeatable ? key.forRepeatable() : key.forUnrepeatable()));
   const open = () => openOnce(next, { ...request, message }, call);
   const first = await open();
   const header = new Headers(first.header);

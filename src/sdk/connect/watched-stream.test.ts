@@ -1,6 +1,6 @@
 import { Code, createContextValues, type StreamRequest, type StreamResponse } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
-import { FakeTimers } from "../fake-timers.ts";
+import { FakeClocks } from "../../verify/fake-clocks.ts";
 import type { Look } from "../gate.ts";
 import type { Principal } from "../principal.ts";
 import { watchSettings } from "../watch-key.ts";
@@ -20,13 +20,13 @@ function requestUntil(signal: AbortSignal): StreamRequest {
 async function* nothing() {}
 
 describe("a stream whose key dies", () => {
-  let timers: FakeTimers;
+  let timers: FakeClocks;
   let hangUp: AbortController;
   /** What the handler was called with. */
   let seen: StreamRequest | undefined;
 
   beforeEach(() => {
-    timers = new FakeTimers();
+    timers = new FakeClocks();
     hangUp = new AbortController();
     seen = undefined;
   });

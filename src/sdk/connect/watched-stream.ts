@@ -4,7 +4,8 @@ import { type Principal, retirementOf } from "../principal.ts";
 import { toConnectError } from "../refusal-details.ts";
 import { SECRET_RETIRES } from "../retirement.ts";
 import { type WatchSettings, watchKey } from "../watch-key.ts";
-import { severedBy, unlessAborted } from "./severed.ts";
+import { severedBy } from "./severed.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 
 interface WatchedStream {
   readonly next: ReturnType<Interceptor>;
