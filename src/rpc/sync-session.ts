@@ -33,7 +33,7 @@ export interface SyncParts {
   readonly ledger: UsageLedger;
   /** Throws `INVALID_FIELD` for a message that breaks a rule of its proto. */
   readonly validate: Validate;
-  /** Questions and reports of one stream that are worked on at once; further ones are refused. */
+  /** Messages of one stream that are worked on at once; questions and reports beyond it are refused. */
   readonly mostAsks: number;
   /** Joins the holder of a stream to those who lease from this process. */
   readonly attach: (stream: AttachmentStream) => Attachment;
@@ -58,6 +58,7 @@ export class SyncSession {
   readonly #options: SyncSessionOptions;
   readonly #attachment: Attachment;
   #underWay = 0;
+  #isFinishing = false;
 
   constructor(options: SyncSessionOptions) {
     this.#options = options;
@@ -83,6 +84,12 @@ export class SyncSession {
     else this.#options.end(this.#options.present(invalidField("message", "is required")));
   }
 
+  /** The client has said its last: what it asked is answered, then the stream ends. */
+  finish(): void {
+    this.#isFinishing = true;
+    this.#endOnceDone();
+  }
+
   /** The server stops. */
   sayClosing(): void {
     this.#say({ case: "closing", value: {} });
@@ -94,8 +101,10 @@ export class SyncSession {
   }
 
   async #grant(nonce: bigint): Promise<void> {
+    using _ = this.#begin();
     try {
-      await this.#options.admit();
+      const admission = this.#options.admit();
+      if (admission !== undefined) await admission;
       this.#attachment.grant(nonce);
     } catch (error) {
       this.#unlessRefused(error, () => this.#say({ case: "lease", value: { nonce, remaining: durationFromMs(0) } }));
@@ -109,10 +118,12 @@ export class SyncSession {
 
   async #ask({ id, request }: Ask): Promise<void> {
     const { verifier, asker, admit, validate } = this.#options;
+    using _ = this.#begin();
     try {
-      using _ = this.#begin();
+      this.#refuseTooMany();
       if (request === undefined) throw invalidField("ask.request", "is required");
-      await admit();
+      const admission = admit();
+      if (admission !== undefined) await admission;
       if (!isPlain(request)) validate(VerifyRequestSchema, request);
       const command = toCommand(request);
       this.#answer(id, verifier.verifyCached(command, asker) ?? (await verifier.verify(command, asker)));
@@ -147,8 +158,9 @@ export class SyncSession {
     const { ledger, admit, validate, asker } = this.#options;
     const seq = Number(sequence);
     const answer = (outcome: UsageOutcome) => this.#say({ case: "usage", value: { sequence, outcome } });
+    using _ = this.#begin();
     try {
-      using _ = this.#begin();
+      this.#refuseTooMany();
       await admit();
       validate(SyncRequestSchema, request);
       const batch = { epoch: `${asker.callerId}/${epoch}`, seq, deltas: deltas.map(deltaFromProto) };
@@ -161,14 +173,22 @@ export class SyncSession {
 
   /** One more is worked on, until it is disposed of. */
   #begin(): Disposable {
-    const { mostAsks } = this.#options;
-    if (this.#underWay >= mostAsks) throw overloaded(mostAsks);
     this.#underWay += 1;
     return {
       [Symbol.dispose]: () => {
         this.#underWay -= 1;
+        this.#endOnceDone();
       },
     };
+  }
+
+  #refuseTooMany(): void {
+    const { mostAsks } = this.#options;
+    if (this.#underWay > mostAsks) throw overloaded(mostAsks);
+  }
+
+  #endOnceDone(): void {
+    if (this.#isFinishing && this.#underWay === 0) this.#options.end();
   }
 
   /** A caller whose credential has died hears nothing more on this stream. */

@@ -1,4 +1,4 @@
-import type { ConnectError, HandlerContext } from "@connectrpc/connect";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { KeyVerifier, type SyncRequest, type SyncResponse } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../keys/errors.ts";
@@ -37,6 +37,8 @@ export interface SyncPeer {
 export interface OpenSync {
   /** For each message, in order. */
   handle(request: SyncRequest): void;
+  /** There are no more: once what was asked is answered, the stream is ended. */
+  finish(): void;
   /** The stream is gone. */
   close(): void;
 }
@@ -94,6 +96,7 @@ export class SyncStreams {
     this.#streams.add(stream);
     return {
       handle: (request) => session.handle(request),
+      finish: () => session.finish(),
       close: () => {
         this.#streams.delete(stream);
         session.close();
@@ -120,6 +123,8 @@ export class SyncStreams {
       send: (message) => outgoing.push(message),
       end: (error) => outgoing.end(error),
     });
+    const { signal } = context;
+    signal.addEventListener("abort", () => outgoing.end(ConnectError.from(signal.reason, Code.Canceled)));
     void read(requests, stream, outgoing);
     try {
       yield* outgoing;
@@ -152,10 +157,10 @@ async function read(
       stream.handle(request);
       await outgoing.hasRoom();
     }
-  } catch {
-    // Whoever broke off hears nothing any more.
+    stream.finish();
+  } catch (error) {
+    outgoing.end(ConnectError.from(error));
   }
-  outgoing.end();
 }
 
 function shuttingDown(): ClavigerError {

@@ -27,6 +27,7 @@ import { createHealth, type Health } from "../transport/health.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
+import { streamErrorInterceptor } from "../transport/router-errors.ts";
 import { createStreamRouter } from "../transport/stream-router.ts";
 import { createSyncLane } from "../transport/sync-lane.ts";
 import { TurnWatch } from "../transport/turn-watch.ts";
@@ -88,6 +89,7 @@ export function compose(parts: Parts & Gates): {
     interceptors: [
       createCallInterceptor(calls),
       deadlineInterceptor,
+      streamErrorInterceptor,
       createFeatureInterceptor(deps, feature),
       createValidateInterceptor(validate),
     ],

@@ -1,4 +1,4 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createAsyncIterable, encodeEnvelope, type UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
   codeToHttpStatus,
@@ -31,6 +31,19 @@ export async function explainErrors(response: UniversalServerResponse): Promise<
   if (trailer !== undefined) return { ...response, body: explainTrailerAtEnd(body, trailer) };
   if (status !== 200 && !header.has("content-encoding")) return explainUnary(body, header, status);
   return response;
+}
+
+/** Handlers, and with them the log, see of a stream's messages the errors that leave. */
+export const streamErrorInterceptor: Interceptor = (next) => (req) =>
+  req.stream ? next({ ...req, message: explained(req.message) }) : next(req);
+
+async function* explained<Message>(messages: AsyncIterable<Message>): AsyncGenerator<Message> {
+  try {
+    yield* messages;
+  } catch (error) {
+    const connectError = ConnectError.from(error);
+    throw explain(connectError) ?? connectError;
+  }
 }
 
 /** The error with an ErrorInfo, or undefined if it has one already. */

@@ -7,7 +7,7 @@ import type { OpenSync, SyncPeer, SyncStreams } from "../rpc/sync.ts";
 import type { ReadBody } from "./fast-lane.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
 import { asConnectError, CONTENT_TYPE, isPlainGrpc, PREFIX_BYTES, trailersOf } from "./plain-grpc.ts";
-import { undecodable } from "./router-errors.ts";
+import { clientGone, undecodable } from "./router-errors.ts";
 import { stopSending } from "./write-response.ts";
 
 export interface SyncLaneOptions {
@@ -77,7 +77,9 @@ class SyncExchange implements SyncPeer {
     stream.on("wantTrailers", () => stream.sendTrailers(this.#trailers));
     stream.on("data", (chunk: Buffer) => this.#read(chunk));
     stream.on("drain", () => stream.resume());
-    stream.on("end", () => this.end());
+    // Without a body it has come to its end while the caller was looked up, though nobody read.
+    if (stream.readableEnded) this.#finish();
+    else stream.on("end", () => this.#finish());
   }
 
   send(message: SyncResponse): void {
@@ -115,7 +117,7 @@ class SyncExchange implements SyncPeer {
 
   #close(): void {
     this.#open?.close();
-    this.end();
+    this.end(clientGone());
   }
 
   #read(chunk: Buffer): void {
@@ -128,7 +130,13 @@ class SyncExchange implements SyncPeer {
       at += size;
     }
     this.#rest = this.#hasEnded ? NOTHING : all.subarray(at);
-    if (this.#stream.writableLength > mostWaitingBytes / 2) this.#stream.pause();
+    const { writableNeedDrain, writableLength } = this.#stream;
+    if (writableNeedDrain && writableLength > mostWaitingBytes / 2) this.#stream.pause();
+  }
+
+  #finish(): void {
+    if (this.#rest.length > 0) this.end(undecodable());
+    else this.#open?.finish();
   }
 
   /** Of the message that begins there, with what is before it; infinite until that is known. */
@@ -136,8 +144,8 @@ class SyncExchange implements SyncPeer {
     if (bytes.length < at + PREFIX_BYTES) return Number.POSITIVE_INFINITY;
     const { maxMessageBytes } = this.#options;
     const length = bytes.readUInt32BE(at + 1);
-    if (bytes[at] !== 0) this.end(undecodable());
-    else if (length > maxMessageBytes) this.end(tooLarge(maxMessageBytes));
+    if (length > maxMessageBytes) this.end(tooLarge(maxMessageBytes));
+    else if (bytes[at] !== 0) this.end(undecodable());
     return PREFIX_BYTES + length;
   }
 

@@ -1046,7 +1046,8 @@ export declare const KeyVerifier: GenService<{
    * The server ends a stream with `UNAUTHENTICATED` or `PERMISSION_DENIED` when its caller's own credential has died:
    * stop answering from memory. With `RESOURCE_EXHAUSTED` if 2000 messages wait to be read, with `INVALID_ARGUMENT` for
    * a message that breaks a rule (but an `Ask`, whose answer says so), and with `UNAVAILABLE` when it stops, a second
-   * after `Closing`, or has too many streams (`OVERLOADED`).
+   * after `Closing`, or has too many streams (`OVERLOADED`). Once its client has half-closed it, the stream ends when what
+   * was asked is answered.
    *
    * @generated from rpc claviger.v1.KeyVerifier.Sync
    */
