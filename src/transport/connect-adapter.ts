@@ -13,7 +13,7 @@ import type { HttpRequest, HttpResponse } from "./http-messages.ts";
 import { peerAddressOf } from "./peer-address.ts";
 import { explainErrors } from "./router-errors.ts";
 import { unknownMethod } from "./unknown-method.ts";
-import { type Exchange, writeResponse } from "./write-response.ts";
+import { dropRest, type Exchange, writeResponse } from "./write-response.ts";
 
 export interface ConnectHandlerOptions extends DeadlineLimits {
   /** The routes to serve, complete. It must not compress responses: see `explainErrors`. */
@@ -46,6 +46,8 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
       if ("stream" in res) res.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
       else res.destroy();
       onError(error, path);
+    } finally {
+      dropRest(req);
     }
   }
 

@@ -103,6 +103,8 @@ class SyncExchange implements SyncPeer {
     if (error !== undefined) this.#trailers = trailersOf(error);
     if (this.#stream.destroyed) return;
     this.#stream.end();
+    // It may have been paused, and does not drain any more: Node (26) would wait for good until the rest is read.
+    this.#stream.resume();
     if (!this.#stream.readableEnded) stopSending(this.#stream);
   }
 
@@ -130,6 +132,7 @@ class SyncExchange implements SyncPeer {
       at += size;
     }
     this.#rest = this.#hasEnded ? NOTHING : all.subarray(at);
+    if (this.#hasEnded) return;
     const { writableNeedDrain, writableLength } = this.#stream;
     if (writableNeedDrain && writableLength > mostWaitingBytes / 2) this.#stream.pause();
   }

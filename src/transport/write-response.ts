@@ -50,6 +50,19 @@ export function stopSending(stream: ServerHttp2Stream): void {
   });
 }
 
+/**
+ * Drops what comes of a body that nobody reads any more: with a rest that waits to be read Node (26) keeps the stream,
+ * and the connection after it is closed, for good. To be called once the answer is written.
+ */
+export function dropRest(req: HttpRequest): void {
+  if (!("stream" in req) || req.complete) return;
+  const { stream } = req;
+  // A request that was given up pauses its stream with each chunk.
+  const drop = () => stream.removeAllListeners("data").resume();
+  if (req.destroyed) drop();
+  else req.once("close", drop);
+}
+
 function writeHead(res: HttpResponse, response: UniversalServerResponse, { endStream }: { endStream: boolean }): void {
   const { status, trailer } = response;
   const header = Object.fromEntries([...(response.header ?? []), ...((endStream && trailer) || [])]);
