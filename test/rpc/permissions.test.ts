@@ -1,4 +1,5 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { describe, expect, it } from "vitest";
 import { type Clients, describeOnEachStorage } from "../support/claviger.ts";
 import { refusalOf } from "../support/refusal.ts";
@@ -25,7 +26,12 @@ const METHODS: readonly [string, string, (clients: Clients) => Promise<unknown>]
   ["ListAuditEvents", "claviger:audit.read", ({ keys }) => keys.listAuditEvents({ pageSize: -1 })],
   ["Verify", "claviger:verify", ({ verifier }) => verifier.verify({ secret: TOO_LONG })],
   ["BatchVerify", "claviger:verify", ({ verifier }) => verifier.batchVerify({ requests: [{ secret: TOO_LONG }] })],
+  ["Sync", "claviger:verify", ({ verifier }) => readAll(verifier.sync(createAsyncIterable([{}])))],
 ];
+
+async function readAll(messages: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of messages);
+}
 
 const SCOPES = [...new Set(METHODS.map(([, scope]) => scope))];
 
@@ -211,3 +217,19 @@ describeOnEachStorage("Permissions", (claviger) => {
     });
   });
 });
+
+const OPEN = ["Verify", "BatchVerify"];
+
+describeOnEachStorage(
+  "Permissions with CLAVIGER_VERIFY_ACCESS=open",
+  (claviger) => {
+    it("without a credential secrets may be verified by calls, and nothing else is permitted", async () => {
+      const anybody = claviger().as(undefined);
+      for (const [method, , call] of METHODS) {
+        const reason = OPEN.includes(method) ? "INVALID_FIELD" : "CREDENTIAL_MISSING";
+        expect(await refusalOf(call(anybody)), method).toMatchObject({ reason });
+      }
+    });
+  },
+  { CLAVIGER_VERIFY_ACCESS: "open" },
+);

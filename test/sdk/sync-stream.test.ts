@@ -18,6 +18,7 @@ import { UsageDimension, UsageStep } from "#gen/claviger/v1/usage_pb.js";
 import { makeKey } from "../rpc/make-key.ts";
 import { type Clients, startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { eventually } from "../support/eventually.ts";
+import { type Refusal, refusalOf } from "../support/refusal.ts";
 
 const closing: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
@@ -26,13 +27,18 @@ afterEach(async () => {
 
 async function startOne(policy: object): Promise<TestClaviger> {
   const claviger = await startClaviger("embedded", { CLAVIGER_POLICY: JSON.stringify(policy) });
-  closing.push(() => claviger.close());
-  return claviger;
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closed ??= claviger.close();
+    return closed;
+  };
+  closing.push(close);
+  return { ...claviger, close };
 }
 
-function overConnect({ url, adminToken }: TestClaviger): Clients["verifier"] {
+function overConnect(url: string, token: string): Clients["verifier"] {
   const authorize: Interceptor = (next) => (request) => {
-    request.header.set("authorization", `Bearer ${adminToken}`);
+    request.header.set("authorization", `Bearer ${token}`);
     return next(request);
   };
   const transport = createConnectTransport({ baseUrl: url, httpVersion: "2", interceptors: [authorize] });
@@ -57,8 +63,34 @@ async function openAndReset(url: string, token: string, count: number): Promise<
   session.close();
 }
 
+const EPOCH = "0123456789abcdef";
+const DAY_SECONDS = 86_400n;
+const STOPPING = { code: "Unavailable", reason: "SHUTTING_DOWN", hasRetryInfo: true };
+
+/** A report of five uses of the key, of now. */
+function reportOf(keyId: string, name: { readonly epoch: string; readonly sequence: bigint }): Said {
+  const lastTime = { seconds: nowSeconds(), nanos: 0 };
+  const delta = { keyId, secretVersion: 1, verdict: Verdict.VALID, method: "/a.B/C", count: 5, cost: 5n, lastTime };
+  return { case: "usage", value: { ...name, deltas: [delta] } };
+}
+
+/** Uses of the key. */
+async function totalOf({ keys }: Clients, keyId: string): Promise<bigint> {
+  return (await keys.queryUsage({ keyId, step: UsageStep.DAY, ...today() })).total;
+}
+
+function nowSeconds(): bigint {
+  return BigInt(Math.floor(Date.now() / 1000));
+}
+
+/** And yesterday: it may be just after midnight. */
+function today() {
+  const begin = (nowSeconds() / DAY_SECONDS) * DAY_SECONDS;
+  return { startTime: { seconds: begin - DAY_SECONDS }, endTime: { seconds: begin + DAY_SECONDS } };
+}
+
 /** A stream as whoever writes a client from the proto would have it. */
-function open({ verifier }: Clients, signal?: AbortSignal) {
+function open({ verifier }: Pick<Clients, "verifier">, signal?: AbortSignal) {
   const outgoing = createWritableIterable<SyncRequest>();
   const heard: SyncResponse["message"][] = [];
   const ended = (async () => {
@@ -86,12 +118,18 @@ async function codeOfEnd(ended: Promise<unknown>): Promise<Code | undefined> {
   return error instanceof ConnectError ? error.code : undefined;
 }
 
+function refusalOfEnd({ ended }: { readonly ended: Promise<unknown> }): Promise<Refusal> {
+  return refusalOf(ended.then((error) => error !== undefined && Promise.reject(error)));
+}
+
 describe.each(["past the router", "through the router"])("a stream of Sync, %s", (way) => {
   /** Connect's own protocol is served by the router; plain gRPC is not. */
   const start = async (policy: object = {}) => {
     const claviger = await startOne(policy);
-    const verifier = way === "past the router" ? claviger.admin.verifier : overConnect(claviger);
-    return { url: claviger.url, admin: { ...claviger.admin, verifier } };
+    const { url, adminToken, admin } = claviger;
+    const as = (token: string) =>
+      way === "past the router" ? claviger.as(token) : { verifier: overConnect(url, token) };
+    return { url, claviger, as, admin: { ...admin, ...as(adminToken) } };
   };
 
   it("leases, answers, tells of changes, and waits for what it told to be applied", async () => {
@@ -151,12 +189,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     const { admin } = await start();
     const { id } = await makeKey(admin, { owner: "sync" });
     const stream = open(admin);
-    const delta = { keyId: id, secretVersion: 1, verdict: Verdict.VALID, method: "/a.B/C", count: 5, cost: 5n };
-    const lastTime = { seconds: BigInt(Math.floor(Date.now() / 1000)), nanos: 0 };
-    const report = (sequence: bigint, epoch = "0123456789abcdef"): Said => ({
-      case: "usage",
-      value: { epoch, sequence, deltas: [{ ...delta, lastTime }] },
-    });
+    const report = (sequence: bigint, epoch = EPOCH) => reportOf(id, { epoch, sequence });
     const outcomes = [];
     for (const [at, sent] of [report(1n), report(1n), report(2n), report(9n)].entries()) {
       await stream.say(sent);
@@ -164,34 +197,75 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     }
     const { TAKEN, GAP } = UsageOutcome;
     expect(outcomes).toEqual([TAKEN, TAKEN, TAKEN, GAP]);
-    const day = 86_400n;
-    await eventually(async () => {
-      const { total } = await admin.keys.queryUsage({
-        ...{ keyId: id, step: UsageStep.DAY },
-        startTime: { seconds: (lastTime.seconds / day) * day },
-        endTime: { seconds: (lastTime.seconds / day + 1n) * day },
-      });
-      expect(total).toBe(10n);
-    });
+    await eventually(async () => expect(await totalOf(admin, id)).toBe(10n));
     await stream.say(report(1n, "not an epoch"));
     expect(await codeOfEnd(stream.ended)).toBe(Code.InvalidArgument);
+  });
+
+  it("counts what two callers report, though both name it the same", async () => {
+    const { admin, as } = await start();
+    const { id } = await makeKey(admin, { owner: "sync" });
+    const { secret } = await makeKey(admin, { owner: "agents", scopes: ["claviger:verify"] });
+    for (const caller of [admin, as(secret)]) {
+      const stream = open(caller);
+      await stream.say(reportOf(id, { epoch: EPOCH, sequence: 1n }));
+      expect((await stream.hear("usage")).outcome).toBe(UsageOutcome.TAKEN);
+    }
+    await eventually(async () => expect(await totalOf(admin, id)).toBe(10n));
+  });
+
+  it("is refused beyond as many as a process takes, and taken once another is gone", async () => {
+    const { admin } = await start({ syncStreams: 1 });
+    const first = open(admin);
+    await first.say({ case: "lease", value: { nonce: 1n } });
+    await first.hear("lease");
+    expect(await refusalOfEnd(open(admin))).toMatchObject({
+      ...{ code: "Unavailable", reason: "OVERLOADED", metadata: { limit: "1" }, hasRetryInfo: true },
+    });
+    first.close();
+    await eventually(async () => {
+      const next = open(admin);
+      next.close();
+      expect(await next.ended).toBeUndefined();
+    });
+  });
+
+  it("is refused while the server stops, which waits for the leases that it has granted", async () => {
+    const { admin, claviger } = await start({ syncCloseMs: 60_000 });
+    const stream = open(admin);
+    await stream.say({ case: "lease", value: { nonce: 1n } });
+    await stream.hear("lease");
+    const closed = claviger.close();
+    await stream.hear("closing");
+    expect(await refusalOfEnd(open(admin))).toMatchObject(STOPPING);
+    await stream.say({ case: "giveBack", value: {} });
+    expect(await stream.ended).toBeUndefined();
+    await closed;
+  });
+
+  it("whose lease is not given back to a server that stops is ended, and told why", async () => {
+    const { admin, claviger } = await start({ syncCloseMs: 50 });
+    const stream = open(admin);
+    await stream.say({ case: "lease", value: { nonce: 1n } });
+    await stream.hear("lease");
+    const closed = claviger.close();
+    expect(await refusalOfEnd(stream)).toMatchObject(STOPPING);
+    expect(stream.heard.at(-1)?.case).toBe("closing");
+    await closed;
   });
 
   it("stores nothing of a report that is a secret, or that Postgres cannot store, and takes the rest", async () => {
     const { admin } = await start();
     const { id, secret } = await makeKey(admin, { owner: "sync" });
     const stream = open(admin);
-    const lastTime = { seconds: BigInt(Math.floor(Date.now() / 1000)), nanos: 0 };
+    const lastTime = { seconds: nowSeconds(), nanos: 0 };
     const delta = { keyId: id, secretVersion: 1, verdict: Verdict.VALID, count: 1, lastTime };
     const deltas = [`/a.B/${secret}`, "/a.B/\0"].map((method) => ({ ...delta, method }));
     await stream.say({ case: "usage", value: { epoch: "0123456789abcdef", sequence: 1n, deltas } });
     expect((await stream.hear("usage")).outcome).toBe(UsageOutcome.TAKEN);
-    const day = 86_400n;
     await eventually(async () => {
       const { points, total } = await admin.keys.queryUsage({
-        ...{ keyId: id, step: UsageStep.DAY, groupBy: [UsageDimension.METHOD] },
-        startTime: { seconds: (lastTime.seconds / day) * day },
-        endTime: { seconds: (lastTime.seconds / day + 1n) * day },
+        ...{ keyId: id, step: UsageStep.DAY, groupBy: [UsageDimension.METHOD], ...today() },
       });
       expect(total).toBe(2n);
       expect(JSON.stringify(points.map(({ group }) => group))).not.toContain(secret);
