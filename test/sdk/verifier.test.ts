@@ -170,6 +170,14 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
   });
 });
 
+it.each<[string, VerifierOptions, RegExp]>([
+  ["with no address of a server", { url: [], token: "t" }, /needs the address of a server: pass it as url, or leave/],
+  ["with an address that is none", { url: "127.0.0.1:4640", token: "t" }, /is not one: write it as http:/],
+  ["without a key", { url: "http://127.0.0.1:4640", token: "" }, /pass it as token, or set CLAVIGER_TOKEN/],
+])("a verifier %s is not created, and the error says what to do", (_, options, message) => {
+  expect(() => createVerifier(options)).toThrow(message);
+});
+
 describe("a server that stops", () => {
   it("has the leases given back, and exits without waiting for them to run out", async () => {
     const claviger = await startClaviger("embedded", { CLAVIGER_LEASE_MS: "20000" });

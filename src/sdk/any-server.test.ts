@@ -1,0 +1,37 @@
+import { createServer } from "node:http2";
+import type { AddressInfo } from "node:net";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { expect, it, onTestFinished } from "vitest";
+import { KeyVerifier, Verdict, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { AnyServer } from "./any-server.ts";
+
+it("the server that could decide is asked first the next time, until it cannot", async () => {
+  const asked: string[] = [];
+  const away = new Set(["one"]);
+  const serve = async (name: string) => {
+    const verify = () => {
+      asked.push(name);
+      if (away.has(name)) throw new ConnectError("away", Code.Unavailable);
+      return { verdict: Verdict.VALID };
+    };
+    const server = createServer(connectNodeAdapter({ routes: (router) => router.service(KeyVerifier, { verify }) }));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void server.close());
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  };
+  const urls = await Promise.all(["one", "two"].map(serve));
+  const servers = new AnyServer(urls, { interceptors: [], nodeOptions: undefined, timeoutMs: 10_000 });
+  onTestFinished(() => servers.close());
+  const verify = async () => {
+    expect((await servers.verify(create(VerifyRequestSchema, { secret: "s" }))).verdict).toBe(Verdict.VALID);
+    return asked.splice(0);
+  };
+  expect(await verify()).toEqual(["one", "two"]);
+  away.clear();
+  expect(await verify()).toEqual(["two"]);
+  away.add("two");
+  expect(await verify()).toEqual(["two", "one"]);
+  expect(await verify()).toEqual(["one"]);
+});
