@@ -138,6 +138,8 @@ class SyncExchange implements SyncPeer {
   }
 
   #finish(): void {
+    // Node (26) also ends what its client has left.
+    if (this.#stream.closed) return;
     if (this.#rest.length > 0) this.end(undecodable());
     else this.#open?.finish();
   }

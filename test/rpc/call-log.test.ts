@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import { ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Clients, connect } from "../support/claviger.ts";
 import { eventually } from "../support/eventually.ts";
+import { endOf, frame, GIVE_BACK, LEASE, openRaw, type RawHeaders, sayAll, WAYS } from "../support/raw-sync.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { makeKey } from "./make-key.ts";
 
@@ -129,6 +131,46 @@ describe("the log", () => {
       const { requestId, found } = await linesOf(send(body));
       expect(found).toEqual([{ ...rest(requestId), method, code: "unread", caller: "service" }]);
     }
+  });
+
+  describe.each(WAYS)("of a stream %s", (_, way) => {
+    const method = "claviger.v1.KeyVerifier/Sync";
+    const open = async (headers: RawHeaders) => {
+      const adminToken = (await readFile(join(folder, "admin-key"), "utf8")).trim();
+      return openRaw({ url: server.url, adminToken }, { ...way, ...headers });
+    };
+    const invalid = { code: "InvalidArgument", reason: "INVALID_FIELD", caller: "service" };
+    const refused = { code: "Unauthenticated", reason: "CREDENTIAL_INVALID", caller: "anonymous" };
+
+    it.each<
+      [string, RawHeaders, Buffer[], { readonly code: string; readonly reason?: string; readonly caller: string }]
+    >([
+      ["is given back", {}, [LEASE, GIVE_BACK], { code: "ok", caller: "service" }],
+      ["says a message that is none", {}, [LEASE, frame(Buffer.alloc(0))], invalid],
+      ["breaks off", {}, [LEASE.subarray(0, 6)], invalid],
+      ["may not be opened", { authorization: "Bearer nobody" }, [LEASE], refused],
+    ])("has one line, with the reason that its client hears, when it %s", async (_, headers, chunks, expected) => {
+      const { requestId, echoed, found } = await linesOf(async (asked, onHeader) => {
+        const raw = await open({ ...headers, ...asked });
+        const end = endOf(raw);
+        await sayAll(raw, chunks);
+        const told = await end;
+        expect("reason" in told ? told.reason : undefined).toBe(expected.reason);
+        onHeader(new Headers({ "x-request-id": String(raw.trailers["x-request-id"]) }));
+      });
+      expect(found).toEqual([{ ...rest(requestId), method, ...expected }]);
+      expect(echoed).toBe(requestId);
+    });
+
+    it("has one line when its client is gone", async () => {
+      const { requestId, found } = await linesOf(async (asked) => {
+        const { session, stream } = await open(asked);
+        stream.write(LEASE);
+        await once(stream, "response");
+        session.socket.destroy();
+      });
+      expect(found).toMatchObject([{ ...rest(requestId), method, code: "Canceled", caller: "service" }]);
+    });
   });
 
   it("makes an id of its own for a call without one, or with one that is not fit for a log", async () => {
