@@ -132,7 +132,6 @@ class SyncExchange implements SyncPeer {
       at += size;
     }
     this.#rest = this.#hasEnded ? NOTHING : all.subarray(at);
-    if (this.#hasEnded) return;
     const { writableNeedDrain, writableLength } = this.#stream;
     if (writableNeedDrain && writableLength > mostWaitingBytes / 2) this.#stream.pause();
   }
