@@ -38,6 +38,7 @@ function make(options: { answer: Verification; charged?: Charged | Error; onLimi
   const verifier = {
     verifyCached: () => answer,
     verify: async () => answer,
+    verifyCaller: async () => answer,
     verifyAll: async (commands: readonly unknown[]) => commands.map(() => answer),
   };
   const recorder = { record: (use: Use) => void uses.push(use) };

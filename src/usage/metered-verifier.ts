@@ -34,6 +34,7 @@ export interface MeteredVerifierOptions {
   readonly verifier: {
     verifyCached(command: VerifyCommand): Verification | undefined;
     verify(command: VerifyCommand): Promise<Verification>;
+    verifyCaller(command: VerifyCommand): Promise<Verification>;
     verifyAll(commands: readonly VerifyCommand[]): Promise<Verification[]>;
   };
   readonly charges: Charges | undefined;
@@ -84,7 +85,7 @@ export class MeteredVerifier {
 
   /** The credential of whoever calls `method` of Claviger: counted as any use of a key, and never charged. */
   async verifyCaller(command: VerifyCommand, method: string): Promise<Verification> {
-    const verification = await this.#options.verifier.verify(command);
+    const verification = await this.#options.verifier.verifyCaller(command);
     if (verification.found !== undefined) this.#record({ method: `/${method}`, cost: 0 }, verification, "");
     return verification;
   }

@@ -10,8 +10,12 @@ import { SecretCache } from "./secret-cache.ts";
 import { type LossFallback, Verifier } from "./verifier.ts";
 
 const digestOf = (secret: string) => Buffer.from(secret);
+let recognised: string[];
 const keyring = {
-  recognise: (secret: string) => ({ kind: "genuine", digest: digestOf(secret) }),
+  recognise(secret: string) {
+    recognised.push(secret);
+    return { kind: "genuine", digest: digestOf(secret) };
+  },
 } as Keyring;
 const ask = (secret: string) => ({ secret, requiredScopes: [], clientIp: "" });
 
@@ -39,7 +43,7 @@ beforeEach(() => {
   lease = new Lease(clocks);
   const random = (bytes: number) => new Uint8Array(bytes);
   cache = new SecretCache({ lease, clocks, random, capacity: 10, maxAgeMs: 60_000 });
-  statements = [];
+  [statements, recognised] = [[], []];
   answer = async () => fakeFound("key_a");
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 3000);
 });
@@ -79,6 +83,26 @@ describe("a verifier", () => {
     gate.resolve(fakeFound("key_b"));
     expect(await Promise.all([...reading, joined])).toHaveLength(4);
     expect(await verifier.verify(ask("v"))).toMatchObject({ freshness: "authoritative" });
+  });
+
+  it("makes nothing of a secret that there is no room to read", async () => {
+    answer = () => new Promise(() => undefined);
+    const verifier = verifierWith();
+    for (const secret of ["s", "t", "u"]) void verifier.verify(ask(secret));
+    await expect(verifier.verify(ask("v"))).rejects.toMatchObject({ reason: "OVERLOADED" });
+    expect(recognised).toEqual(["s", "t", "u"]);
+  });
+
+  it("reads the credentials of callers, however much is asked, and of those no more at once either", async () => {
+    const gate = Promise.withResolvers<FoundSecret>();
+    answer = () => gate.promise;
+    const verifier = verifierWith();
+    const reading = ["s", "t", "u"].map((secret) => verifier.verify(ask(secret)));
+    await expect(verifier.verify(ask("v"))).rejects.toMatchObject({ reason: "OVERLOADED" });
+    const callers = ["a", "b", "c"].map((secret) => verifier.verifyCaller(ask(secret)));
+    await expect(verifier.verifyCaller(ask("d"))).rejects.toMatchObject({ reason: "OVERLOADED" });
+    gate.resolve(fakeFound("key_a"));
+    expect(await Promise.all([...reading, ...callers])).toHaveLength(6);
   });
 
   it("reads a batch that is larger, if it comes while there is room for one, and refuses it as a whole if not", async () => {

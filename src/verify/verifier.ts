@@ -43,11 +43,15 @@ export interface VerifierOptions extends ReadBoundOptions, BatchedFindOptions {
   readonly onLoss: LossFallback | undefined;
 }
 
-/** A secret that is not in memory, and whether there was room to read it when it was asked for. */
-interface Wanted {
+/** What bounds the read of a secret that is not in memory, and whether there was room when it was asked for. */
+interface Admission {
+  readonly bound: ReadBound;
+  readonly mayRead: boolean;
+}
+
+interface Wanted extends Admission {
   readonly place: string;
   readonly digest: Buffer;
-  readonly mayRead: boolean;
 }
 
 interface Read {
@@ -60,14 +64,16 @@ export class Verifier {
   readonly #options: VerifierOptions;
   readonly #find: BatchedFind;
   readonly #reads = new Map<string, Read>();
-  readonly #bound: ReadBound;
+  readonly #questions: ReadBound;
+  readonly #callers: ReadBound;
   /** Made once: who has too much to do must not make errors. */
   readonly #overloaded = new Map<number, ClavigerError>();
 
   constructor(options: VerifierOptions) {
     this.#options = options;
     this.#find = new BatchedFind(options);
-    this.#bound = new ReadBound(options);
+    this.#questions = new ReadBound(options);
+    this.#callers = new ReadBound(options);
   }
 
   /** The answer from memory; undefined if it takes I/O. */
@@ -78,19 +84,27 @@ export class Verifier {
   }
 
   verify(command: VerifyCommand): Promise<Verification> {
-    return this.#verify(command, this.#bound.hasRoom());
+    return this.#verify(command, admissionTo(this.#questions));
   }
 
-  async #verify(command: VerifyCommand, mayRead: boolean): Promise<Verification> {
-    const { keyring, cache } = this.#options;
-    const cached = this.verifyCached(command);
-    if (cached !== undefined) return cached;
+  /** The credential of whoever calls. However much is asked at once, it is read: a flood of questions stops no `RevokeKey`. */
+  verifyCaller(command: VerifyCommand): Promise<Verification> {
+    return this.#verify(command, admissionTo(this.#callers));
+  }
+
+  async #verify(command: VerifyCommand, admission: Admission): Promise<Verification> {
+    const { keyring, cache, onLoss } = this.#options;
+    const place = cache.placeOf(command.secret);
+    const cached = cache.find(place);
+    if (cached !== undefined) return this.#answer(command, cached, "leased");
+    const known = onLoss === undefined ? undefined : cache.findUnleased(place);
+    // Before the secret is looked at: its HMAC would be a fifth of what a refusal takes.
+    if (!admission.mayRead && known === undefined && this.#joinable(place) === undefined) {
+      throw this.#refusal(admission.bound);
+    }
     const recognition = keyring.recognise(command.secret);
     if (recognition.kind !== "genuine") return without(recognition.kind === "malformed" ? "malformed" : "unknown");
-    const place = cache.placeOf(command.secret);
-    const { onLoss } = this.#options;
-    const known = onLoss === undefined ? undefined : cache.findUnleased(place);
-    const ask = () => this.#ask(command, { place, digest: recognition.digest, mayRead });
+    const ask = () => this.#ask(command, { ...admission, place, digest: recognition.digest });
     if (onLoss === undefined || known === undefined) return ask();
     if (!onLoss.isAway()) {
       try {
@@ -105,8 +119,8 @@ export class Verifier {
 
   /** Decides about each command, in order; rejects as a whole. All may be read if one may. */
   verifyAll(commands: readonly VerifyCommand[]): Promise<Verification[]> {
-    const mayRead = this.#bound.hasRoom();
-    return Promise.all(commands.map((command) => this.#verify(command, mayRead)));
+    const admission = admissionTo(this.#questions);
+    return Promise.all(commands.map((command) => this.#verify(command, admission)));
   }
 
   async #ask(command: VerifyCommand, wanted: Wanted): Promise<Verification> {
@@ -114,38 +128,42 @@ export class Verifier {
     return found === undefined ? without("unknown") : this.#answer(command, found, "authoritative");
   }
 
-  /** Single flight: joins a read of the same secret that is under way, where its result may still be told (rule R20). */
-  async #read({ place, digest, mayRead }: Wanted): Promise<KnownSecret | undefined> {
+  async #read({ place, digest, bound, mayRead }: Wanted): Promise<KnownSecret | undefined> {
     const { cache } = this.#options;
-    const running = this.#reads.get(place);
-    if (running !== undefined && cache.mayJoin(running.fill)) {
+    const running = this.#joinable(place);
+    if (running !== undefined) {
       const found = await running.result;
       if (found === undefined || !cache.hasEnded(running.fill, found)) return found;
     }
-    if (!mayRead) throw this.#refusal();
+    if (!mayRead) throw this.#refusal(bound);
     const fill = cache.beginFill(place);
-    const read = { fill, result: this.#load(fill, digest) };
+    const read = { fill, result: this.#load(fill, digest, bound) };
     this.#reads.set(place, read);
     const forget = () => void (this.#reads.get(place) === read && this.#reads.delete(place));
     read.result.then(forget, forget);
     return read.result;
   }
 
-  #refusal(): ClavigerError {
-    const { most } = this.#bound;
+  /** Single flight: a read of the same secret that is under way, where its result may still be told (rule R20). */
+  #joinable(place: string): Read | undefined {
+    const running = this.#reads.get(place);
+    return running !== undefined && this.#options.cache.mayJoin(running.fill) ? running : undefined;
+  }
+
+  #refusal({ most }: ReadBound): ClavigerError {
     const refusal = this.#overloaded.get(most) ?? overloaded(most);
     this.#overloaded.set(most, refusal);
     return refusal;
   }
 
-  async #load(fill: Fill, digest: Buffer): Promise<KnownSecret | undefined> {
+  async #load(fill: Fill, digest: Buffer, bound: ReadBound): Promise<KnownSecret | undefined> {
     const { cache, ready } = this.#options;
-    this.#bound.begin();
+    bound.begin();
     try {
       const found = await this.#find.find(digest);
       return found && cache.keep(fill, ready(found));
     } finally {
-      this.#bound.end();
+      bound.end();
     }
   }
 
@@ -155,6 +173,10 @@ export class Verifier {
       freshness === "leased" ? Math.max(found.revision, this.#options.appliedRevision()) : found.revision;
     return { decision, found, freshness, revision };
   }
+}
+
+function admissionTo(bound: ReadBound): Admission {
+  return { bound, mayRead: bound.hasRoom() };
 }
 
 function overloaded(most: number): ClavigerError {
