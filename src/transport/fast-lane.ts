@@ -74,7 +74,7 @@ interface Lane extends FastLaneOptions {
 }
 
 interface LaneStream extends ServerHttp2Stream {
-  [EXCHANGE]: FastExchange;
+  [EXCHANGE]: FastExchange | undefined;
 }
 
 /** One call on its stream. */
@@ -233,15 +233,16 @@ class FastExchange {
 const WITH_TRAILERS = { waitForTrailers: true };
 
 function onData(this: LaneStream, chunk: Buffer): void {
-  this[EXCHANGE].read(chunk);
+  this[EXCHANGE]?.read(chunk);
 }
 
 function onEnd(this: LaneStream): void {
-  this[EXCHANGE].readAll();
+  this[EXCHANGE]?.readAll();
 }
 
 function onClose(this: LaneStream): void {
-  this[EXCHANGE].leave();
+  this[EXCHANGE]?.leave();
+  this[EXCHANGE] = undefined;
 }
 
 function sendOkTrailers(this: LaneStream): void {
