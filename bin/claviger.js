@@ -56,7 +56,7 @@ async function startWithOwnNode() {
     return;
   }
   // Streams of HTTP/2 live longer than V8's nursery is made for: a tenth of the CPU of a verification.
-  const args = ["--max-semi-space-size=64", fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const args = [fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   const child = spawn(node, args, { stdio: "inherit" });
   const forward = (signal) => child.kill(signal);
   process.on("SIGTERM", forward);

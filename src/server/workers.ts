@@ -14,8 +14,6 @@ export interface WorkersOptions {
   readonly announce: (line: string) => void;
 }
 
-/** As `npm start` has it: streams of HTTP/2 outlive V8's own, which took a tenth of the CPU of a verification. */
-const NURSERY = ["--max-semi-space-size=64"];
 /** Longer than a worker waits for calls under way, by this; then it is killed. */
 const STOP_MARGIN_MS = 5000;
 
@@ -32,7 +30,6 @@ const METRICS_MS = 2000;
  * @throws StartupError if one does not start; it has said why itself.
  */
 export async function serveWithWorkers(options: WorkersOptions): Promise<Pick<RunningServer, "close">> {
-  cluster.setupPrimary({ execArgv: [...process.execArgv, ...NURSERY] });
   const workers = new Workers(options);
   try {
     // One migrates, the others find it done.
