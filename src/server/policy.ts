@@ -34,10 +34,10 @@ export const DEFAULT_POLICY = {
   /** Secrets that are read at once: a full batch, or what a restart brings in a twentieth of a second. */
   mostReads: 100,
   /** … and where there have been more than so many for so long: no burst, but more than the database reads. */
-  standingReads: 50,
+  standingReads: 24,
   standingReadsMs: 100,
   /** How long calls may go on coming in at once: an answer waits for all that come with it, and for those before. */
-  mostTurnMs: 10,
+  mostTurnMs: 5,
   /** What comes later is refused beyond a burst, all that one connection may have under way; the next may come soon. */
   burstCalls: 128,
   burstApartMs: 100,
