@@ -25,7 +25,10 @@ export const bench: Bench = {
     const forged = Array.from({ length: KEYS }, () => frame(forger.mint("live", systemRandom, []).secret.reveal()));
     const valid = place.secrets.map(frame);
     const traffic = (bodies: readonly Buffer[]) =>
-      offer({ url: server.url, token: place.token, bodies, perSecond: PER_SECOND, seconds: SECONDS });
+      offer({
+        ...{ url: server.url, token: place.token, perSecond: PER_SECOND, seconds: SECONDS },
+        body: (call) => bodies[(call * 7919) % bodies.length] as Buffer,
+      });
     /** Statements that look a secret up. */
     const lookUps = () => (readFileSync(place.postgresLog, "utf8").match(/"secret_version"\."digest"/g) ?? []).length;
     const alone: number[] = [];

@@ -1,6 +1,6 @@
 /** Frames of HTTP/2 (RFC 9113, 4.1), as bare as abuse needs them. */
 export const TYPE = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, windowUpdate: 8, continuation: 9 } as const;
-export const FLAG = { none: 0, endStream: 1, endHeaders: 4, padded: 8 } as const;
+export const FLAG = { none: 0, ack: 1, endStream: 1, endHeaders: 4, padded: 8 } as const;
 export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 const INITIAL_WINDOW_SIZE = 4;
 const CANCEL = 8;
@@ -24,9 +24,13 @@ export function greeting(window?: number): Buffer {
   return Buffer.concat([PREFACE, frame(TYPE.settings, FLAG.none, 0, setting)]);
 }
 
+/** Of less than 127 bytes. */
+function text(value: string): Buffer {
+  return Buffer.concat([Buffer.from([value.length]), Buffer.from(value, "latin1")]);
+}
+
 /** A header list, each field literal and without indexing (RFC 7541, 6.2.2); no text of 127 bytes or more. */
 export function headerBlock(fields: Readonly<Record<string, string>>): Buffer {
-  const text = (value: string) => Buffer.concat([Buffer.from([value.length]), Buffer.from(value, "latin1")]);
   const field = ([name, value]: [string, string]) => Buffer.concat([Buffer.from([0]), text(name), text(value)]);
   return Buffer.concat(Object.entries(fields).map(field));
 }
@@ -36,6 +40,29 @@ export function callHead(stream: number, path: string, flags: number = FLAG.endH
   const pseudo = { ":method": "POST", ":scheme": "http", ":authority": "localhost", ":path": path };
   const fields = { ...pseudo, "content-type": "application/grpc+proto", te: "trailers" };
   return frame(TYPE.headers, flags, stream, headerBlock(fields));
+}
+
+/** First of the dynamic table (RFC 7541, 2.3.3). */
+const DYNAMIC = 62;
+
+/**
+ * The head of one call after the other, as clients send them: literal and to be remembered at first (RFC 7541, 6.2.1),
+ * from then on as indices, of a byte each.
+ */
+export function callFrames(path: string, headers: Readonly<Record<string, string>>) {
+  const pseudo = { ":method": "POST", ":scheme": "http", ":authority": "localhost", ":path": path };
+  const fields = Object.entries({ ...pseudo, te: "trailers", ...headers });
+  const remembered = ([name, value]: [string, string]) => Buffer.concat([Buffer.from([0x40]), text(name), text(value)]);
+  const first = Buffer.concat(fields.map(remembered));
+  const later = Buffer.from(fields.map((_, at) => 0x80 | (DYNAMIC + fields.length - 1 - at)));
+  let isFirst = true;
+  return {
+    head(stream: number): Buffer {
+      const block = isFirst ? first : later;
+      isFirst = false;
+      return frame(TYPE.headers, FLAG.endHeaders, stream, block);
+    },
+  };
 }
 
 export function reset(stream: number): Buffer {

@@ -19,7 +19,7 @@ export interface Served {
 
 export async function serveContestant(name: string, env: Readonly<Record<string, string>>): Promise<Served> {
   const server = await spawnGuarded({
-    ...{ command: process.execPath, args: ["--max-semi-space-size=64", PROGRAM, name] },
+    ...{ command: process.execPath, args: [PROGRAM, name] },
     spawn: { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...env } },
   });
   let output = "";

@@ -11,8 +11,6 @@ import { makeKeys } from "./many-keys.ts";
 import { type BenchServer, startProcess } from "./processes.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
-/** As `npm start` starts it. */
-const NODE_ARGS = ["--max-semi-space-size=64"];
 /** Commits reach the disk, as in production. */
 const DURABLE = { durable: true };
 
@@ -45,7 +43,7 @@ export async function openPlace(keys: number, settings: Readonly<Record<string, 
   return {
     ...{ env, token, secrets, postgresLog: postgres.logFile },
     async serve(more = {}, args = []) {
-      const server = await startProcess(BIN, ["serve", ...args], { ...env, ...more }, NODE_ARGS);
+      const server = await startProcess(BIN, ["serve", ...args], { ...env, ...more });
       servers.push(server);
       return server;
     },

@@ -1,13 +1,13 @@
-import { type ClientHttp2Session, connect, constants } from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fromBinary } from "@bufbuild/protobuf";
 import { Verdict, VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { type RawAnswer, RawCalls } from "./raw-calls.ts";
 import { VERIFY_PATH } from "./verify-turns.ts";
 
 export interface Offered {
   readonly answered: number;
-  /** Calls that ended in an error, by `grpc-status`. */
-  readonly refused: ReadonlyMap<string, number>;
+  /** Calls that ended in an error. */
+  readonly refused: number;
   readonly verdicts: ReadonlyMap<string, number>;
   /** Until the last answer. */
   readonly seconds: number;
@@ -19,7 +19,8 @@ export interface Offered {
 export interface OfferOptions {
   readonly url: string;
   readonly token: string;
-  readonly bodies: readonly Buffer[];
+  /** Of each call. */
+  readonly body: (call: number) => Buffer;
   readonly perSecond: number;
   readonly seconds: number;
   readonly connections?: number;
@@ -28,77 +29,54 @@ export interface OfferOptions {
 }
 
 /** How long after each other calls are sent together, in milliseconds. */
-const TICK_MS = 2;
+const TICK_MS = 1;
 const VERDICTS = new Map<number, string>(Object.entries(Verdict).map(([name, value]) => [value, name]));
 
 /** Sends so many calls a second whatever becomes of them, as many independent clients do (an open loop). */
 export async function offer(options: OfferOptions): Promise<Offered> {
-  const { url, bodies, perSecond, seconds, connections = 4, contentType = "application/grpc+proto" } = options;
-  const sessions = Array.from({ length: connections }, () => connect(url));
-  const [verdicts, refused] = [new Map<string, number>(), new Map<string, number>()];
+  const { url, token, body, perSecond, seconds, connections = 4 } = options;
+  const headers = {
+    "content-type": options.contentType ?? "application/grpc+proto",
+    authorization: `Bearer ${token}`,
+  };
+  const verdicts = new Map<string, number>();
   const latencies: number[] = [];
-  const count = (map: Map<string, number>, name: string) => map.set(name, (map.get(name) ?? 0) + 1);
-  const pending: Promise<void>[] = [];
-  const began = performance.now();
-  for (let sent = 0; sent < perSecond * seconds; ) {
-    const due = Math.min(perSecond * seconds, ((performance.now() - began) / 1000) * perSecond);
-    for (; sent < due; sent++) {
-      const session = sessions[sent % connections] as ClientHttp2Session;
-      const dueMs = began + (sent / perSecond) * 1000;
-      const body = bodies[(sent * 7919) % bodies.length] as Buffer;
-      pending.push(
-        ask(session, { token: options.token, contentType }, body).then(({ status, verdict }) => {
-          if (verdict === undefined) return void count(refused, status);
-          latencies.push(performance.now() - dueMs);
-          count(verdicts, verdict);
-        }),
-      );
+  const total = Math.round(perSecond * seconds);
+  const finished = Promise.withResolvers<void>();
+  let [ended, refused] = [0, 0];
+  const dueMs = (call: number) => began + (call / perSecond) * 1000;
+  const onAnswer = (call: number, answer: RawAnswer) => {
+    ended += 1;
+    if (ended === total) finished.resolve();
+    if (answer.body === undefined) {
+      refused += 1;
+      return;
     }
+    latencies.push(performance.now() - dueMs(call));
+    const verdict = verdictOf(answer.body);
+    verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
+  };
+  const all = await Promise.all(
+    Array.from({ length: connections }, () => RawCalls.open({ url, path: VERIFY_PATH, headers, onAnswer })),
+  );
+  const began = performance.now();
+  for (let sent = 0; sent < total; ) {
+    const due = Math.min(total, ((performance.now() - began) / 1000) * perSecond);
+    for (; sent < due; sent++) {
+      (all[sent % connections] as RawCalls).add(sent, body(sent));
+    }
+    for (const calls of all) calls.flush();
     await sleep(TICK_MS);
   }
-  await Promise.all(pending);
+  await finished.promise;
   const took = (performance.now() - began) / 1000;
-  for (const session of sessions) session.close();
+  for (const calls of all) calls.close();
   latencies.sort((a, b) => a - b);
   const at = (share: number) => latencies[Math.floor(latencies.length * share)] ?? 0;
   return { answered: latencies.length, refused, verdicts, seconds: took, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
-interface Answer {
-  readonly status: string;
-  readonly verdict?: string | undefined;
-}
-
-function ask(
-  session: ClientHttp2Session,
-  { token, contentType }: { readonly token: string; readonly contentType: string },
-  body: Buffer,
-): Promise<Answer> {
-  return new Promise((resolve) => {
-    const stream = session.request({
-      [constants.HTTP2_HEADER_METHOD]: "POST",
-      [constants.HTTP2_HEADER_PATH]: VERIFY_PATH,
-      "content-type": contentType,
-      te: "trailers",
-      authorization: `Bearer ${token}`,
-    });
-    let status = "none";
-    const chunks: Buffer[] = [];
-    const read = (received: Readonly<Record<string, unknown>>) => {
-      if (received["grpc-status"] !== undefined) status = String(received["grpc-status"]);
-    };
-    stream.on("response", read);
-    stream.on("trailers", read);
-    stream.on("error", () => undefined);
-    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-    stream.on("close", () => resolve({ status, verdict: verdictOf(status, chunks) }));
-    stream.end(body);
-  });
-}
-
-/** Of gRPC-Web, whose status comes as a frame of the body, whatever came with a message. */
-function verdictOf(status: string, chunks: readonly Buffer[]): string | undefined {
-  const bytes = Buffer.concat(chunks);
-  if ((status !== "0" && status !== "none") || bytes.length < 5 || bytes[0] !== 0) return undefined;
-  return VERDICTS.get(fromBinary(VerifyResponseSchema, bytes.subarray(5, 5 + bytes.readUInt32BE(1))).verdict);
+function verdictOf(body: Buffer): string {
+  const message = body.subarray(5, 5 + body.readUInt32BE(1));
+  return VERDICTS.get(fromBinary(VerifyResponseSchema, message).verdict) ?? "UNSPECIFIED";
 }

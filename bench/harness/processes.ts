@@ -14,10 +14,9 @@ export async function startProcess(
   script: string,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
-  nodeArgs: readonly string[] = [],
 ): Promise<BenchServer> {
   const log = openSync("/dev/null", "w");
-  const child = spawn(process.execPath, [...nodeArgs, script, ...args], {
+  const child = spawn(process.execPath, [script, ...args], {
     stdio: ["ignore", "pipe", log],
     env: { ...process.env, ...env },
   });

@@ -1,14 +1,23 @@
-/** `node reference-server.ts bare|connect|grpc-js`: unary gRPC at its least, for comparison. Prints its address. */
+/** `node reference-server.ts bare|sketch|connect|grpc-js`: unary gRPC at its least, for comparison. Prints its address. */
+import { hash } from "node:crypto";
 import { createServer, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
-import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import {
+  KeyVerifier,
+  Verdict,
+  VerifyRequestSchema,
+  type VerifyResponse,
+  VerifyResponseSchema,
+} from "#gen/claviger/v1/key_verifier_pb.js";
 
 const PATH = fileURLToPath(import.meta.url);
 /** An empty message. */
-const EMPTY = Buffer.alloc(5);
+const PREFIX_BYTES = 5;
+const EMPTY = Buffer.alloc(PREFIX_BYTES);
 
 const SERVERS: Readonly<Record<string, () => Promise<number>>> = {
   /** Reads the body, answers with a fixed message and fixed trailers. */
@@ -24,6 +33,33 @@ const SERVERS: Readonly<Record<string, () => Promise<number>>> = {
         });
       }),
     ),
+  /** As bare, with the least that a verification needs: who calls and what is asked, each by its hash in a map. */
+  sketch: () => {
+    const known = new Map<string, VerifyResponse>();
+    const find = (secret: string) => {
+      const place = hash("sha256", secret, "base64url");
+      const found = known.get(place) ?? create(VerifyResponseSchema, { verdict: Verdict.VALID, key: { id: place } });
+      known.set(place, found);
+      return found;
+    };
+    return listening(
+      createServer().on("stream", (stream: ServerHttp2Stream, headers) => {
+        const chunks: Buffer[] = [];
+        stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+        stream.on("error", () => undefined);
+        stream.on("end", () => {
+          find(headers.authorization ?? "");
+          const { secret } = fromBinary(VerifyRequestSchema, Buffer.concat(chunks).subarray(PREFIX_BYTES));
+          const message = toBinary(VerifyResponseSchema, find(secret));
+          const answer = Buffer.concat([EMPTY, message]);
+          answer.writeUInt32BE(message.length, 1);
+          stream.respond({ ":status": 200, "content-type": "application/grpc+proto" }, { waitForTrailers: true });
+          stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+          stream.end(answer);
+        });
+      }),
+    );
+  },
   connect: () =>
     listening(
       createServer(
