@@ -146,8 +146,9 @@ export class Verifier {
 
   /** Single flight: a read of the same secret that is under way, where its result may still be told (rule R20). */
   #joinable(place: string): Read | undefined {
+    const { cache } = this.#options;
     const running = this.#reads.get(place);
-    return running !== undefined && this.#options.cache.mayJoin(running.fill) ? running : undefined;
+    return running !== undefined && cache.mayJoin(running.fill) ? running : undefined;
   }
 
   #refusal({ most }: ReadBound): ClavigerError {

@@ -66,7 +66,12 @@ export class SimStreams {
   }
 
   async serve({ requests, send, end }: Served): Promise<void> {
-    const context = { values: createContextValues(), requestHeader: new Headers() } as unknown as HandlerContext;
+    const { signal } = new AbortController();
+    const context = {
+      values: createContextValues(),
+      requestHeader: new Headers(),
+      signal,
+    } as unknown as HandlerContext;
     try {
       for await (const message of this.#streams.serve(requests, context)) await send(message);
       end(new Error("the node has ended the stream"));
