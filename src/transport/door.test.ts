@@ -25,12 +25,11 @@ const VERIFY_PATH = "/claviger.v1.KeyVerifier/Verify";
 let refused: string[];
 let served: number;
 let overloaded: boolean;
-let routed: boolean[];
 let overloadedByHealth: boolean;
 let url: string;
 
 beforeEach(async () => {
-  [refused, served, overloaded, overloadedByHealth, routed] = [[], 0, true, false, []];
+  [refused, served, overloaded, overloadedByHealth] = [[], 0, true, false];
   const router = createConnectRouter();
   router.service(KeyVerifier, {
     verify: () => {
@@ -41,11 +40,7 @@ beforeEach(async () => {
   createHealth({ services: [] }).routes(router);
   const door = new Door({
     router,
-    isOverloaded(_, isRouted) {
-      routed.push(isRouted);
-      return overloaded;
-    },
-    isDirect: (headers) => headers["content-type"] === "application/grpc+proto",
+    isOverloaded: () => overloaded,
     isOverloadedByHealth: () => overloadedByHealth,
     enter: (_, askedId) => askedId ?? "own",
     onRefused: (method) => refused.push(method),
@@ -65,7 +60,7 @@ beforeEach(async () => {
   onTestFinished(() => port.drain());
 });
 
-describe.each(WAYS)("with too much to do, over %s", (way, transport) => {
+describe.each(WAYS)("with too much to do, over %s", (_, transport) => {
   it("a call is refused as OVERLOADED with when to retry, nothing is made of it, and the next is answered", async () => {
     const client = createClient(KeyVerifier, transport());
     let head = new Headers();
@@ -78,7 +73,6 @@ describe.each(WAYS)("with too much to do, over %s", (way, transport) => {
       (thrown) => ConnectError.from(thrown),
     );
     expect(error.code).toBe(Code.Unavailable);
-    expect(routed).toEqual([way !== "gRPC"]);
     expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "OVERLOADED" }]);
     expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
     expect(head.get("x-request-id") ?? error.metadata.get("x-request-id")).toBe("asked");
