@@ -1,4 +1,15 @@
-import { callHead, FLAG, frame, greeting, headerBlock, nextStream, PREFACE, reset, TYPE, uint32 } from "./frames.ts";
+import {
+  callHead,
+  FLAG,
+  frame,
+  greeting,
+  headerBlock,
+  nextStream,
+  PREFACE,
+  reset,
+  TYPE,
+  uint32,
+} from "../harness/frames.ts";
 
 /** A kind of abuse on one connection. */
 export interface Kind {

@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import { callFrames, FLAG, frame, greeting, TYPE, uint32 } from "../abuse/frames.ts";
+import { callFrames, FLAG, frame, greeting, TYPE, uint32 } from "./frames.ts";
 
 /** What came of a call. */
 export interface RawAnswer {

@@ -125,7 +125,9 @@ export class SyncStreams {
     });
     const { signal } = context;
     signal.addEventListener("abort", () => outgoing.end(ConnectError.from(signal.reason, Code.Canceled)));
-    void read(requests, stream, outgoing);
+    void read(requests, stream, outgoing).catch((error: unknown) => {
+      outgoing.end(presentError(error, this.#options.log, callOf(context.values).requestId));
+    });
     try {
       yield* outgoing;
     } finally {
@@ -152,15 +154,11 @@ async function read(
   stream: OpenSync,
   outgoing: Outgoing<SyncResponse>,
 ): Promise<void> {
-  try {
-    for await (const request of requests) {
-      stream.handle(request);
-      await outgoing.hasRoom();
-    }
-    stream.finish();
-  } catch (error) {
-    outgoing.end(ConnectError.from(error));
+  for await (const request of requests) {
+    stream.handle(request);
+    await outgoing.hasRoom();
   }
+  stream.finish();
 }
 
 function shuttingDown(): ClavigerError {

@@ -25,6 +25,7 @@ function make(options: { answer: Verification; charged?: Charged | Error; onLimi
   const { answer, charged, onLimiterLoss = "allow" } = options;
   const uses: Use[] = [];
   const asked: number[] = [];
+  const callers: unknown[] = [];
   const charges =
     charged === undefined
       ? undefined
@@ -38,11 +39,14 @@ function make(options: { answer: Verification; charged?: Charged | Error; onLimi
   const verifier = {
     verifyCached: () => answer,
     verify: async () => answer,
-    verifyCaller: async () => answer,
+    async verifyCaller(command: unknown) {
+      callers.push(command);
+      return answer;
+    },
     verifyAll: async (commands: readonly unknown[]) => commands.map(() => answer),
   };
   const recorder = { record: (use: Use) => void uses.push(use) };
-  return { metered: new MeteredVerifier({ verifier, charges, recorder, onLimiterLoss }), uses, asked };
+  return { metered: new MeteredVerifier({ verifier, charges, recorder, onLimiterLoss }), uses, asked, callers };
 }
 
 describe("a metered verifier", () => {
@@ -118,8 +122,9 @@ describe("a metered verifier", () => {
   });
 
   it("counts a caller's own key under the method of Claviger that it called, and nothing for a stranger", async () => {
-    const { metered, uses } = make({ answer: valid(true) });
+    const { metered, uses, callers } = make({ answer: valid(true) });
     await metered.verifyCaller(ask, "claviger.v1.KeyVerifier/Verify");
+    expect(callers).toEqual([ask]);
     expect(uses).toMatchObject([{ keyId: "key_a", method: "/claviger.v1.KeyVerifier/Verify", cost: 0 }]);
     const stranger = make({ answer: unknown });
     await stranger.metered.verifyCaller(ask, "claviger.v1.KeyVerifier/Verify");

@@ -98,7 +98,7 @@ export class Verifier {
     const cached = cache.find(place);
     if (cached !== undefined) return this.#answer(command, cached, "leased");
     const known = onLoss === undefined ? undefined : cache.findUnleased(place);
-    // Before the secret is looked at: its HMAC would be a fifth of what a refusal takes.
+    // Before the secret is looked at: to refuse it afterwards took 13 % of an overloaded server's CPU.
     if (!admission.mayRead && known === undefined && this.#joinable(place) === undefined) {
       throw this.#refusal(admission.bound);
     }

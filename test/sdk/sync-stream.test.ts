@@ -89,6 +89,13 @@ function today() {
   return { startTime: { seconds: begin - DAY_SECONDS }, endTime: { seconds: begin + DAY_SECONDS } };
 }
 
+async function openLeased(clients: Pick<Clients, "verifier">) {
+  const stream = open(clients);
+  await stream.say({ case: "lease", value: { nonce: 1n } });
+  await stream.hear("lease");
+  return stream;
+}
+
 /** A stream as whoever writes a client from the proto would have it. */
 function open({ verifier }: Pick<Clients, "verifier">, signal?: AbortSignal) {
   const outgoing = createWritableIterable<SyncRequest>();
@@ -216,9 +223,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
 
   it("is refused beyond as many as a process takes, and taken once another is gone", async () => {
     const { admin } = await start({ syncStreams: 1 });
-    const first = open(admin);
-    await first.say({ case: "lease", value: { nonce: 1n } });
-    await first.hear("lease");
+    const first = await openLeased(admin);
     expect(await refusalOfEnd(open(admin))).toMatchObject({
       ...{ code: "Unavailable", reason: "OVERLOADED", metadata: { limit: "1" }, hasRetryInfo: true },
     });
@@ -232,9 +237,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
 
   it("is refused while the server stops, which waits for the leases that it has granted", async () => {
     const { admin, claviger } = await start({ syncCloseMs: 60_000 });
-    const stream = open(admin);
-    await stream.say({ case: "lease", value: { nonce: 1n } });
-    await stream.hear("lease");
+    const stream = await openLeased(admin);
     const closed = claviger.close();
     await stream.hear("closing");
     expect(await refusalOfEnd(open(admin))).toMatchObject(STOPPING);
@@ -245,9 +248,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
 
   it("whose lease is not given back to a server that stops is ended, and told why", async () => {
     const { admin, claviger } = await start({ syncCloseMs: 50 });
-    const stream = open(admin);
-    await stream.say({ case: "lease", value: { nonce: 1n } });
-    await stream.hear("lease");
+    const stream = await openLeased(admin);
     const closed = claviger.close();
     expect(await refusalOfEnd(stream)).toMatchObject(STOPPING);
     expect(stream.heard.at(-1)?.case).toBe("closing");

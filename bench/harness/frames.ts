@@ -1,4 +1,4 @@
-/** Frames of HTTP/2 (RFC 9113, 4.1), as bare as abuse needs them. */
+/** Frames of HTTP/2 (RFC 9113, 4.1), as bare as benches need them. */
 export const TYPE = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, windowUpdate: 8, continuation: 9 } as const;
 export const FLAG = { none: 0, ack: 1, endStream: 1, endHeaders: 4, padded: 8 } as const;
 export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
@@ -35,10 +35,13 @@ export function headerBlock(fields: Readonly<Record<string, string>>): Buffer {
   return Buffer.concat(Object.entries(fields).map(field));
 }
 
+function callFields(path: string) {
+  return { ":method": "POST", ":scheme": "http", ":authority": "localhost", ":path": path, te: "trailers" };
+}
+
 /** Begins a call, or, with `endStream`, makes all of one without a message. */
 export function callHead(stream: number, path: string, flags: number = FLAG.endHeaders): Buffer {
-  const pseudo = { ":method": "POST", ":scheme": "http", ":authority": "localhost", ":path": path };
-  const fields = { ...pseudo, "content-type": "application/grpc+proto", te: "trailers" };
+  const fields = { ...callFields(path), "content-type": "application/grpc+proto" };
   return frame(TYPE.headers, flags, stream, headerBlock(fields));
 }
 
@@ -50,8 +53,7 @@ const DYNAMIC = 62;
  * from then on as indices, of a byte each.
  */
 export function callFrames(path: string, headers: Readonly<Record<string, string>>) {
-  const pseudo = { ":method": "POST", ":scheme": "http", ":authority": "localhost", ":path": path };
-  const fields = Object.entries({ ...pseudo, te: "trailers", ...headers });
+  const fields = Object.entries({ ...callFields(path), ...headers });
   const remembered = ([name, value]: [string, string]) => Buffer.concat([Buffer.from([0x40]), text(name), text(value)]);
   const first = Buffer.concat(fields.map(remembered));
   const later = Buffer.from(fields.map((_, at) => 0x80 | (DYNAMIC + fields.length - 1 - at)));
