@@ -25,6 +25,7 @@ import { Door } from "../transport/door.ts";
 import { createFastLane } from "../transport/fast-lane.ts";
 import { createHealth, type Health } from "../transport/health.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
+import { isPlainGrpc } from "../transport/plain-grpc.ts";
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
 import { streamErrorInterceptor } from "../transport/router-errors.ts";
@@ -112,7 +113,9 @@ export function compose(parts: Parts & Gates): {
   const [calling, probing] = [new TurnWatch({ ...policy, monotonicMs }), new TurnWatch({ ...policy, monotonicMs })];
   const door = new Door({
     router,
-    isOverloaded: (connection) => calling.isOver(connection),
+    isOverloaded: (connection, isRouted) =>
+      calling.isOver(connection, isRouted ? policy.mostRoutedTurnMs : policy.mostTurnMs),
+    isDirect: (headers) => isPlainGrpc(headers, method.path),
     isOverloadedByHealth: (connection) => probing.isOver(connection),
     enter: (call, askedId) => gate.enter(call, askedId),
     onRefused: (method, call) => callLog.overloaded(method, call),

@@ -38,6 +38,8 @@ export const DEFAULT_POLICY = {
   standingReadsMs: 100,
   /** How long calls may go on coming in at once: an answer waits for all that come with it, and for those before. */
   mostTurnMs: 10,
+  /** … and those that Connect's router serves, each ten times as long, most of it after all have come. */
+  mostRoutedTurnMs: 5,
   /** What comes later is refused beyond a burst, all that one connection may have under way; the next may come soon. */
   burstCalls: 128,
   burstApartMs: 100,

@@ -25,11 +25,12 @@ const VERIFY_PATH = "/claviger.v1.KeyVerifier/Verify";
 let refused: string[];
 let served: number;
 let overloaded: boolean;
+let routed: boolean[];
 let overloadedByHealth: boolean;
 let url: string;
 
 beforeEach(async () => {
-  [refused, served, overloaded, overloadedByHealth] = [[], 0, true, false];
+  [refused, served, overloaded, overloadedByHealth, routed] = [[], 0, true, false, []];
   const router = createConnectRouter();
   router.service(KeyVerifier, {
     verify: () => {
@@ -40,7 +41,11 @@ beforeEach(async () => {
   createHealth({ services: [] }).routes(router);
   const door = new Door({
     router,
-    isOverloaded: () => overloaded,
+    isOverloaded(_, isRouted) {
+      routed.push(isRouted);
+      return overloaded;
+    },
+    isDirect: (headers) => headers["content-type"] === "application/grpc+proto",
     isOverloadedByHealth: () => overloadedByHealth,
     enter: (_, askedId) => askedId ?? "own",
     onRefused: (method) => refused.push(method),
@@ -60,7 +65,7 @@ beforeEach(async () => {
   onTestFinished(() => port.drain());
 });
 
-describe.each(WAYS)("with too much to do, over %s", (_, transport) => {
+describe.each(WAYS)("with too much to do, over %s", (way, transport) => {
   it("a call is refused as OVERLOADED with when to retry, nothing is made of it, and the next is answered", async () => {
     const client = createClient(KeyVerifier, transport());
     let head = new Headers();
@@ -73,6 +78,7 @@ describe.each(WAYS)("with too much to do, over %s", (_, transport) => {
       (thrown) => ConnectError.from(thrown),
     );
     expect(error.code).toBe(Code.Unavailable);
+    expect(routed).toEqual([way !== "gRPC"]);
     expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "OVERLOADED" }]);
     expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
     expect(head.get("x-request-id") ?? error.metadata.get("x-request-id")).toBe("asked");

@@ -11,8 +11,10 @@ import { stopSending } from "./write-response.ts";
 export interface DoorOptions {
   /** Whose calls may be refused. */
   readonly router: Pick<ConnectRouter, "handlers">;
-  /** Whether a call that comes on a connection now is refused, as `OVERLOADED`. */
-  readonly isOverloaded: (connection: object) => boolean;
+  /** Whether a call that comes on a connection now is refused, as `OVERLOADED`; it may be one that the router serves. */
+  readonly isOverloaded: (connection: object, isRouted: boolean) => boolean;
+  /** Whether the router has nothing to do with it. */
+  readonly isDirect: (headers: IncomingHttpHeaders) => boolean;
   /**
    * … and whether one for health is, which is asked apart: whoever asks whether the process lives must not take a busy
    * one for a dead one, and none that floods is to get past.
@@ -27,7 +29,7 @@ export interface DoorOptions {
 interface Method {
   /** `package.Service/Method`. */
   readonly name: string;
-  readonly isOver: (connection: object) => boolean;
+  readonly isOver: (connection: object, isRouted: boolean) => boolean;
 }
 
 export type StreamHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
@@ -59,7 +61,8 @@ export class Door {
   /** For HTTP/2. */
   streams(next: StreamHandler): StreamHandler {
     return (stream, headers) => {
-      const method = this.#refused(headers[":path"], stream.session ?? stream);
+      const isRouted = !this.#options.isDirect(headers);
+      const method = this.#refused(headers[":path"], stream.session ?? stream, isRouted);
       if (method === undefined) {
         next(stream, headers);
         return;
@@ -77,7 +80,7 @@ export class Door {
   /** For HTTP/1.1; an HTTP/2 request has come through `streams`. */
   requests(next: HttpHandler): HttpHandler {
     return (req, res) => {
-      const method = "stream" in req || "stream" in res ? undefined : this.#refused(req.url, req.socket);
+      const method = "stream" in req || "stream" in res ? undefined : this.#refused(req.url, req.socket, true);
       if (method === undefined || "stream" in res) {
         next(req, res);
         return;
@@ -88,9 +91,9 @@ export class Door {
   }
 
   /** The method, if a call of it is refused now. */
-  #refused(url: string | undefined, connection: object): string | undefined {
+  #refused(url: string | undefined, connection: object, isRouted: boolean): string | undefined {
     const method = this.#methods.get(url?.split("?", 1)[0] ?? "");
-    return method?.isOver(connection) ? method.name : undefined;
+    return method?.isOver(connection, isRouted) ? method.name : undefined;
   }
 
   /** gRPC and gRPC-Web get it as Trailers-Only (by gRFC A6 a client retries only those), others as Connect's JSON. */

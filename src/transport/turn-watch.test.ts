@@ -25,6 +25,13 @@ it("what comes late in a turn that goes on bringing calls is let in as a burst, 
   expect(bring(2)).toEqual([true, true]);
 });
 
+it("what takes longer than it takes to come may come for a shorter time", async () => {
+  const slow = () => watch.isOver(one, 10);
+  expect(bring(1)).toEqual([false]);
+  nowMs += 11;
+  expect([...bring(2), ...Array.from({ length: 4 }, slow)]).toEqual([...times(5, false), true]);
+});
+
 it("bursts that follow each other are one, and after a while without there can be the next", async () => {
   const late = async (calls: number) => {
     await nextTurn();

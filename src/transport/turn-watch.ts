@@ -27,8 +27,8 @@ export class TurnWatch {
   }
 
   /** To be asked for each call as it comes, with the connection that it comes on. */
-  isOver(connection: object): boolean {
-    const { monotonicMs, mostTurnMs, burstCalls, burstApartMs } = this.#options;
+  isOver(connection: object, mostTurnMs = this.#options.mostTurnMs): boolean {
+    const { monotonicMs, burstCalls, burstApartMs } = this.#options;
     const nowMs = monotonicMs();
     if (!this.#isTurn) this.#begin(nowMs);
     const own = (this.#callsFrom.get(connection) ?? 0) + 1;
