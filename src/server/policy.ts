@@ -33,14 +33,14 @@ export const DEFAULT_POLICY = {
   findWaitMs: 100,
   /** Secrets that are read at once: a full batch, or what a restart brings in a twentieth of a second. */
   mostReads: 100,
-  /** … and where there have been more than so many for so long: no burst, but more than the database reads. */
+  /** … and where as many have been for so long: no burst, but more than the database reads. */
   standingReads: 24,
   standingReadsMs: 100,
   /** How long calls may go on coming in at once: an answer waits for all that come with it, and for those before. */
   mostTurnMs: 10,
-  /** … and those that Connect's router serves, each ten times as long, most of it after all have come. */
+  /** … and those that Connect's router serves: with 10, p99 at twice the capacity is 111 ms instead of 47. */
   mostRoutedTurnMs: 5,
-  /** What comes later is refused beyond a burst, all that one connection may have under way; the next may come soon. */
+  /** What comes later is refused beyond a burst, unless it is alone; the next may come soon. */
   burstCalls: 128,
   burstApartMs: 100,
   /** Streams of verifiers inside agents that are open at once on one process. */

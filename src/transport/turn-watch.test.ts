@@ -7,6 +7,11 @@ const one = {};
 const bring = (calls: number, from: object = one) => Array.from({ length: calls }, () => watch.isOver(from));
 const times = (count: number, isOver: boolean) => Array.from({ length: count }, () => isOver);
 const nextTurn = () => new Promise(setImmediate);
+/** So that nobody else is alone. */
+const join = async () => {
+  await nextTurn();
+  bring(1, {});
+};
 
 beforeEach(() => {
   nowMs = 0;
@@ -42,9 +47,27 @@ it("bursts that follow each other are one, and after a while without there can b
   expect(await late(2)).toEqual(times(2, false));
   expect(await late(2)).toEqual([false, true]);
   nowMs += 1000 - 101;
+  await join();
   expect(await late(1)).toEqual([true]);
   nowMs += 1000 - 100;
+  await join();
   expect(await late(4)).toEqual([...times(3, false), true]);
+});
+
+it("who has been alone for a while is not refused, until another comes", async () => {
+  const late = async (calls: number) => {
+    await nextTurn();
+    bring(1);
+    nowMs += 101;
+    return bring(calls);
+  };
+  nowMs = 900;
+  expect(await late(4)).toEqual([...times(3, false), true]);
+  expect(await late(100)).toEqual(times(100, true));
+  nowMs += 900;
+  expect(await late(100)).toEqual(times(100, false));
+  await join();
+  expect(await late(4)).toEqual(times(4, true));
 });
 
 it("any number of calls is let in while turns are short", async () => {

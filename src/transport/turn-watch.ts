@@ -2,7 +2,10 @@ export interface TurnWatchOptions {
   readonly monotonicMs: () => number;
   /** Milliseconds that a turn of the event loop may bring calls. */
   readonly mostTurnMs: number;
-  /** Calls that may come later than that: a burst. There can be the next one after so many milliseconds without. */
+  /**
+   * Calls that may come later than that: a burst. There can be the next one after so many milliseconds without; and who
+   * has brought all calls for as long is alone.
+   */
   readonly burstCalls: number;
   readonly burstApartMs: number;
 }
@@ -11,11 +14,15 @@ export interface TurnWatchOptions {
  * Tells that more calls came at once than are answered in time. Node reads every socket that has something before it
  * does anything else: a call that it comes to late in such a turn has waited as long, and with it everything behind.
  * A burst is let in, a queue that stands is not (as CoDel has it, RFC 8289). Who brought no more than a fair share of
- * what there was time for is not told so: another's flood must not refuse them.
+ * what there was time for is not told so: another's flood must not refuse them. Nor is who is alone: only its own calls
+ * wait, and no more than may be under way on one connection.
  */
 export class TurnWatch {
   readonly #options: TurnWatchOptions;
   readonly #callsFrom = new Map<object, number>();
+  #last: object | undefined;
+  /** When a call last came on another connection than the one before. */
+  #joinedMs = Number.NEGATIVE_INFINITY;
   #isTurn = false;
   #beganMs = 0;
   #inTime = 0;
@@ -31,6 +38,10 @@ export class TurnWatch {
     const { monotonicMs, burstCalls, burstApartMs } = this.#options;
     const nowMs = monotonicMs();
     if (!this.#isTurn) this.#begin(nowMs);
+    if (connection !== this.#last) {
+      this.#last = connection;
+      this.#joinedMs = nowMs;
+    }
     const own = (this.#callsFrom.get(connection) ?? 0) + 1;
     this.#callsFrom.set(connection, own);
     if (nowMs - this.#beganMs <= mostTurnMs) {
@@ -40,7 +51,8 @@ export class TurnWatch {
     if (nowMs - this.#lastLateMs > burstApartMs) this.#late = 0;
     this.#lastLateMs = nowMs;
     this.#late += 1;
-    return this.#late > burstCalls && own > this.#inTime / this.#callsFrom.size;
+    const isAlone = nowMs - this.#joinedMs > burstApartMs;
+    return !isAlone && this.#late > burstCalls && own > this.#inTime / this.#callsFrom.size;
   }
 
   #begin(nowMs: number): void {
