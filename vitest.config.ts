@@ -18,6 +18,7 @@ export default defineConfig({
     globalSetup: ["test/support/global-setup.ts"],
     // Tests start servers of their own: a process each keeps their signals, environment and exits apart.
     pool: "forks",
+    execArgv: ["--import", new URL("test/support/shorten-imports.ts", import.meta.url).href],
     // The default leaves one core out; tests that wait for servers do not need it. One more than cores made some too slow.
     maxWorkers: "100%",
     sequence: { sequencer: LongFirst },

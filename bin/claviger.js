@@ -13,7 +13,7 @@ if (major > 22 || (major === 22 && minor >= 18)) {
 async function start() {
   const { existsSync } = await import("node:fs");
   await keepCompiled(existsSync);
-  await shortenImports();
+  (await import("./shorten-imports.js")).shortenImports();
   const sources = new URL("../src/cli/main.ts", import.meta.url);
   const { main } = await import(
     existsSync(sources) ? sources.href : new URL("../dist/cli/main.js", import.meta.url).href
@@ -29,22 +29,6 @@ async function keepCompiled(existsSync) {
   if (existsSync(modules)) enableCompileCache(`${modules}/.cache/claviger/compiled`);
 }
 
-/**
- * Node 26 parses the package.json of a module's package again for each module, and Drizzle's has 180 KB: that took half of
- * what a server loads. Drizzle's modules name each other by file, which takes no package.json to find.
- */
-async function shortenImports() {
-  const { registerHooks } = await import("node:module");
-  const drizzle = new URL(".", import.meta.resolve("drizzle-orm")).href;
-  registerHooks({
-    resolve(specifier, context, next) {
-      const { parentURL = "" } = context;
-      if (!parentURL.startsWith(drizzle) || !/^\.\.?\/.*\.js$/.test(specifier)) return next(specifier, context);
-      return { url: new URL(specifier, parentURL).href, format: "module", shortCircuit: true };
-    },
-  });
-}
-
 /** A clone brings a Node of its own as a dev dependency. */
 async function startWithOwnNode() {
   const { spawn } = await import("node:child_process");
@@ -55,7 +39,6 @@ async function startWithOwnNode() {
     tooOld();
     return;
   }
-  // Streams of HTTP/2 live longer than V8's nursery is made for: a tenth of the CPU of a verification.
   const args = [fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   const child = spawn(node, args, { stdio: "inherit" });
   const forward = (signal) => child.kill(signal);

@@ -1,4 +1,5 @@
 import { registerHooks } from "node:module";
+import "./shorten-imports.ts";
 import { applyMutation, type LoadedMutation } from "./mutation.ts";
 
 const mutations: readonly LoadedMutation[] = JSON.parse(process.env.CLAVIGER_TEST_MUTATIONS ?? "[]");
