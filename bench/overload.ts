@@ -18,7 +18,7 @@ const OVERLOAD = 2;
 const CONNECTIONS = 16;
 /** Of the capacity that was found last: the machine may be faster or slower than it was then. */
 const AROUND = [0.8, 1, 1.25];
-/** Until what was counted is folded, which takes Postgres' time: a fourth of the calls do not cause it. */
+/** Until what was counted of the calls before is folded: that takes Postgres' time. */
 const SETTLE_MS = 2500;
 
 interface Scenario {

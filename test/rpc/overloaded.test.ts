@@ -1,0 +1,40 @@
+import { expect, it, onTestFinished } from "vitest";
+import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { startClaviger } from "../support/claviger.ts";
+import { refusalOf } from "../support/refusal.ts";
+
+/** A few calls through the router take longer than a turn may bring them; past it there is all the time. */
+const HASTY = { mostTurnMs: 1_000_000_000, mostRoutedTurnMs: 1, burstCalls: 1 };
+const AT_ONCE = 100;
+
+async function start(burstApartMs: number) {
+  const policy = JSON.stringify({ ...HASTY, burstApartMs });
+  const claviger = await startClaviger("embedded", { CLAVIGER_POLICY: policy });
+  onTestFinished(() => claviger.close());
+  const { verifier } = claviger.admin;
+  const secret = claviger.adminToken;
+  await verifier.verify({ secret });
+  const atOnce = <T>(ask: () => Promise<T>) => Array.from({ length: AT_ONCE }, ask);
+  return {
+    ask: () => atOnce(() => verifier.verify({ secret })),
+    askThroughRouter: () => atOnce(() => verifier.batchVerify({ requests: [{ secret }] })),
+  };
+}
+
+it("calls through the router that come late are refused with when to retry, and those past it are measured apart", async () => {
+  const { ask, askThroughRouter } = await start(1_000_000_000);
+  for (const { verdict } of await Promise.all(ask())) expect(verdict).toBe(Verdict.VALID);
+  const refused = (await Promise.allSettled(askThroughRouter())).filter(({ status }) => status === "rejected");
+  expect(refused).not.toEqual([]);
+  for (const { reason } of refused as PromiseRejectedResult[]) {
+    const refusal = { code: "Unavailable", reason: "OVERLOADED", hasRetryInfo: true };
+    expect(await refusalOf(Promise.reject(reason))).toMatchObject(refusal);
+  }
+});
+
+it("calls that come late on the only connection with calls are answered", async () => {
+  const { askThroughRouter } = await start(1);
+  for (const { responses } of await Promise.all(askThroughRouter())) {
+    expect(responses).toMatchObject([{ verdict: Verdict.VALID }]);
+  }
+});
