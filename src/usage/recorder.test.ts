@@ -1,4 +1,6 @@
+import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import type { UsageDelta } from "../keys/usage-delta.ts";
 import { FakeClocks } from "../verify/fake-clocks.ts";
 import { UsageRecorder } from "./recorder.ts";
 
@@ -73,6 +75,69 @@ describe("a usage recorder", () => {
     expect(totals.reduce((sum, count) => sum + count, 0)).toBe(6 * others.length + 3);
   });
 
+  it("loses and doubles nothing, in whatever order uses come and are taken", async () => {
+    const used = fc.record({
+      ...{ kind: fc.constant("use" as const), reading: fc.nat(2), cost: fc.nat(3) },
+      ...{ verdict: fc.constantFrom("valid", "revoked"), method: fc.constantFrom("", "/a.B/C", "/a.B/\0") },
+    });
+    const taken = fc.record({ kind: fc.constant("take" as const), limit: fc.integer({ min: 1, max: 6 }) });
+    const passed = fc.record({ kind: fc.constant("pass" as const), seconds: fc.constantFrom(1, 61) });
+    const steps = fc.array(fc.oneof({ arbitrary: used, weight: 6 }, taken, passed), { maxLength: 60 });
+    await fc.assert(
+      fc.asyncProperty(steps, async (all) => {
+        clocks = new FakeClocks();
+        const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
+        // One secret was read twice.
+        const readings = [1, 1, 2].map((version) => ({ version, like: { counted: undefined } }));
+        const [expected, found] = [new Map<string, number>(), new Map<string, number>()];
+        const batches: { readonly batch: readonly UsageDelta[]; readonly asTaken: readonly UsageDelta[] }[] = [];
+        const take = (limit: number) => {
+          const batch = recorder.take(limit);
+          batches.push({ batch, asTaken: structuredClone(batch) });
+        };
+        for (const step of all) {
+          if (step.kind === "take") take(step.limit);
+          else if (step.kind === "pass") await clocks.pass(step.seconds * 1000);
+          else {
+            const { version, like } = readings[step.reading] ?? { version: 0, like: undefined };
+            const { verdict, method, cost } = step;
+            recorder.record({ ...use, version, verdict, method, cost }, like);
+            const lastSecond = Math.floor(clocks.wallMs() / 1000);
+            const minute = Math.floor(lastSecond / 60);
+            const stored = method.replace("\0", "\u{fffd}");
+            add(expected, { ...use, version, verdict, method: stored, cost, minute, count: 1, lastSecond });
+          }
+        }
+        take(1000);
+        for (const { batch, asTaken } of batches) {
+          expect(batch).toEqual(asTaken);
+          for (const delta of batch) add(found, delta);
+        }
+        expect(found).toEqual(expected);
+      }),
+    );
+  });
+
+  it("says nothing of a last second before the wall clock was put back", async () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
+    const like = { counted: undefined };
+    recorder.record(use, like);
+    recorder.take(10);
+    clocks.suspend(-3000);
+    recorder.record(use, like);
+    expect(recorder.take(10)).toMatchObject([{ lastSecond: Math.floor(clocks.wallMs() / 1000) }]);
+  });
+
+  it("makes no more rows than there are names and secrets, however uses alternate", () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
+    const like = { counted: undefined };
+    for (let turn = 0; turn < 3; turn++) {
+      for (let at = 0; at < 100; at++) recorder.record({ ...use, method: `/a.B/${at % 2}` }, like);
+      expect(recorder.size).toBeLessThanOrEqual(3);
+      recorder.take(100);
+    }
+  });
+
   it("gives up methods before counts, and says how many of each", () => {
     const recorder = new UsageRecorder({ clocks, budgetBytes: 3100 });
     for (let i = 0; i < 20; i++) recorder.record({ ...use, method: `/a.B/${i}` });
@@ -85,14 +150,17 @@ describe("a usage recorder", () => {
 
   it("counts what was taken against its budget until the ledger has it", () => {
     const recorder = new UsageRecorder({ clocks, budgetBytes: 700 });
-    recorder.record({ ...use, method: "" });
+    const like = { counted: undefined };
+    recorder.record({ ...use, method: "" }, like);
     recorder.record({ ...use, keyId: "key_b", method: "" });
     const taken = recorder.take(100);
     recorder.record({ ...use, keyId: "key_c", method: "" });
     expect(recorder.counters.countsDropped).toBe(1);
+    recorder.record({ ...use, method: "" }, like);
+    expect(recorder.counters.countsDropped).toBe(2);
     recorder.release(taken);
     recorder.record({ ...use, keyId: "key_c", method: "" });
-    expect(recorder.counters.countsDropped).toBe(1);
+    expect(recorder.counters.countsDropped).toBe(2);
   });
 
   it("loses nothing in an hour without storage, in memory that is bounded by minutes and keys, not by requests", async () => {
@@ -134,3 +202,11 @@ describe("a usage recorder", () => {
     expect(recorder.take(10)).toMatchObject([{ method: "/a.B/\u{fffd}", count: 2 }]);
   });
 });
+
+/** Adds to what was counted and charged under a name, and keeps its last second. */
+function add(totals: Map<string, number>, { count, cost, lastSecond, ...name }: UsageDelta): void {
+  const key = JSON.stringify(Object.entries(name).sort());
+  totals.set(`${key} count`, (totals.get(`${key} count`) ?? 0) + count);
+  totals.set(`${key} cost`, (totals.get(`${key} cost`) ?? 0) + cost);
+  totals.set(`${key} last`, Math.max(totals.get(`${key} last`) ?? 0, lastSecond));
+}

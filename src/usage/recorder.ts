@@ -13,16 +13,12 @@ export interface Use extends Omit<UsageKey, "minute"> {
   readonly cost: number;
 }
 
-/** What is verified again and again, and remembers where its last use was counted. */
+/** What was counted under a name; waits to be taken if it is of more than nothing. */
+type Row = { -readonly [Name in keyof UsageDelta]: UsageDelta[Name] };
+
+/** A secret of one key that is verified again and again, and remembers where its last use was counted. */
 export interface Countable {
   counted: UsageDelta | undefined;
-}
-
-type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
-
-interface Row extends Mutable<UsageDelta> {
-  /** Whether it may still grow. */
-  isOpen: boolean;
 }
 
 /** An object, its strings and its place in the map: 219 bytes each of a million (Node 26), and room for long names. */
@@ -49,8 +45,9 @@ export class UsageRecorder {
   }
 
   /**
-   * Counts a use of `like`, if it is of anything that is known. What is counted where the last use of it was need not
-   * be looked for: by name that takes 4 µs among 100,000 keys on a busy machine.
+   * Counts a use of `like`, if it is of anything that is known: in the row of its last use, where that is of the same
+   * or was taken. To find a row by name takes 4 µs among 100,000 keys on a busy machine; and with rows made anew in
+   * each batch a collection among 300,000 took 20 ms instead of 15.
    */
   record(use: Use, like?: Countable): void {
     const second = Math.floor(this.#options.clocks.wallMs() / 1000);
@@ -63,13 +60,17 @@ export class UsageRecorder {
 
   /** Takes up to `limit` rows out, oldest first; their bytes go on counting until `release`. */
   take(limit: number): readonly UsageDelta[] {
-    const taken = this.#rows.slice(0, limit);
+    const rows = this.#rows.slice(0, limit);
     this.#rows = this.#rows.slice(limit);
-    for (const row of taken) row.isOpen = false;
     this.#methods.clear();
     if (this.#rows.length === 0) this.#byName.clear();
-    else for (const row of taken) this.#byName.delete(nameOf(row, row.minute) + row.method);
-    return taken;
+    else for (const row of rows) this.#byName.delete(nameOf(row));
+    return rows.map((row) => {
+      const taken = { ...row };
+      row.count = 0;
+      row.cost = 0;
+      return taken;
+    });
   }
 
   /** The ledger has what was taken. */
@@ -78,42 +79,51 @@ export class UsageRecorder {
   }
 
   #rowOf(use: Use, minute: number, like: Countable | undefined): Row | undefined {
-    const last = like?.counted as Row | undefined;
-    const isSame =
-      last !== undefined && last.minute === minute && last.verdict === use.verdict && last.method === use.method;
-    if (isSame && last.isOpen) return last;
-    // Where the last row was taken, there may be another of that name: two of one batch are added up.
-    const row = isSame ? this.#begin(use, minute) : this.#find(use, minute);
+    const last: Row | undefined = like?.counted;
+    const hasMethod = last?.method === use.method;
+    if (last !== undefined && last.count === 0) {
+      const method = hasMethod ? last.method : this.#storable(use.method);
+      if (this.#hasRoomFor(method)) {
+        // There may be another of this name: two of one batch are added up.
+        last.verdict = use.verdict;
+        last.method = method;
+        last.minute = minute;
+        last.lastSecond = 0;
+        return this.#queue(last);
+      }
+    } else if (hasMethod && last?.minute === minute && last.verdict === use.verdict) return last;
+    const row = this.#find(use, minute);
     if (like !== undefined) like.counted = row;
     return row;
   }
 
   #find(use: Use, minute: number): Row | undefined {
-    const name = nameOf(use, minute);
-    const known = this.#byName.get(name + use.method);
-    if (known?.isOpen) return known;
-    const row = this.#begin(use, minute);
-    const hasMethod = row?.method !== "" || use.method === "";
-    if (row !== undefined && hasMethod) this.#byName.set(name + use.method, row);
-    return row;
-  }
-
-  #begin(use: Use, minute: number): Row | undefined {
-    const { budgetBytes } = this.#options;
-    const isTight = this.#bytes + bytesOf(use.method) > budgetBytes * METHODS_SHARE;
-    if (isTight && use.method !== "") {
-      this.counters.methodsDropped += 1;
-      return this.#find({ ...use, method: "" }, minute);
+    const method = this.#storable(use.method);
+    const { keyId, callerId, version, verdict } = use;
+    const row = { keyId, callerId, version, verdict, method, minute, count: 0, cost: 0, lastSecond: 0 };
+    const name = nameOf(row);
+    const known = this.#byName.get(name);
+    if (known !== undefined) return known;
+    if (this.#hasRoomFor(method)) {
+      this.#byName.set(name, row);
+      return this.#queue(row);
     }
-    if (this.#bytes + bytesOf("") > budgetBytes) {
+    if (method === "") {
       this.counters.countsDropped += 1;
       return undefined;
     }
-    const { keyId, callerId, version, verdict } = use;
-    const method = this.#storable(use.method);
-    const row = { keyId, callerId, version, verdict, method, minute, count: 0, cost: 0, lastSecond: 0, isOpen: true };
+    this.counters.methodsDropped += 1;
+    return this.#find({ ...use, method: "" }, minute);
+  }
+
+  #hasRoomFor(method: string): boolean {
+    const share = method === "" ? 1 : METHODS_SHARE;
+    return this.#bytes + bytesOf(method) <= this.#options.budgetBytes * share;
+  }
+
+  #queue(row: Row): Row {
     this.#rows.push(row);
-    this.#bytes += bytesOf(method);
+    this.#bytes += bytesOf(row.method);
     return row;
   }
 
@@ -127,8 +137,8 @@ export class UsageRecorder {
   }
 }
 
-function nameOf({ keyId, callerId, version, verdict }: Omit<UsageKey, "minute">, minute: number): string {
-  return `${keyId} ${callerId} ${version} ${verdict} ${minute} `;
+function nameOf({ keyId, callerId, version, verdict, minute, method }: UsageKey): string {
+  return `${keyId} ${callerId} ${version} ${verdict} ${minute} ${method}`;
 }
 
 function bytesOf(method: string): number {
