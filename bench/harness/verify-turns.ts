@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { type Answer, median, rounded } from "./bench.ts";
 import { frame, openPlace, warm } from "./claviger.ts";
+import { askByH2load, hasH2load } from "./h2load.ts";
 import { type LoadResult, load } from "./load.ts";
 import { type BenchServer, cpuSeconds, residentMegabytes, startProcess } from "./processes.ts";
 
@@ -8,6 +9,8 @@ const KEYS = 100_000;
 const TURNS = 9;
 const REQUESTS = 40_000;
 const REFERENCES = fileURLToPath(new URL("./reference-server.ts", import.meta.url));
+const H2LOAD_TURNS = 5;
+const MANNER = { connections: 4, streams: 32 };
 export const VERIFY_PATH = "/claviger.v1.KeyVerifier/Verify";
 /** The caller's own key is kept too; and what is 100,000 keys should not be just too many. */
 const ROOMY = { CLAVIGER_POLICY: JSON.stringify({ cacheEntries: KEYS + 1000, cacheEntryMs: 3_600_000 }) };
@@ -25,7 +28,7 @@ export function asker(server: BenchServer, token: string, bodies: readonly Buffe
     const before = cpuSeconds(server.pid);
     const result = await load({
       ...{ url: server.url, path: VERIFY_PATH, headers: { authorization: `Bearer ${token}` }, requests },
-      ...{ connections: 4, streams: 32 },
+      ...MANNER,
       body: (at) => bodies[((first + at) * 7919) % bodies.length] as Buffer,
     });
     // A saturated server refuses what comes after a pause of the machine's.
@@ -46,10 +49,10 @@ export async function compareWith(reference: Reference, ...beside: readonly Refe
   await warm(claviger, place.token, place.secrets);
   const bodies = place.secrets.map(frame);
   const asks = new Map([["claviger", asker(claviger, place.token, bodies)]]);
-  const others: BenchServer[] = [];
+  const others = new Map<Reference, BenchServer>();
   for (const name of [reference, ...beside]) {
     const other = await startProcess(REFERENCES, [name]);
-    others.push(other);
+    others.set(name, other);
     asks.set(name, asker(other, place.token, bodies));
   }
   const turns = new Map([...asks.keys()].map((name) => [name, [] as Turn[]]));
@@ -59,8 +62,10 @@ export async function compareWith(reference: Reference, ...beside: readonly Refe
       if (turn >= 0) turns.get(name)?.push(measured);
     }
   }
+  const [body = Buffer.alloc(0)] = bodies;
+  const byH2load = await turnsOfH2load({ claviger, ...Object.fromEntries(others) }, place.token, body);
   const memory = { residentMegabytes: rounded(residentMegabytes(claviger.pid), 0) };
-  await Promise.all(others.map((other) => other.stop()));
+  await Promise.all([...others.values()].map((other) => other.stop()));
   await place.stop();
   const cpu = (name: string) => (turns.get(name) ?? []).map(({ cpuMicroseconds }) => cpuMicroseconds);
   const against = cpu(reference);
@@ -71,8 +76,23 @@ export async function compareWith(reference: Reference, ...beside: readonly Refe
     ...memory,
     ratios: ratiosOf("claviger").map((ratio) => rounded(ratio)),
     ...Object.fromEntries(beside.map((name) => [`ratioOf ${name}`, rounded(median(ratiosOf(name)))])),
+    byH2load,
   };
   return { ratio: median(ratiosOf("claviger")), figures };
+}
+
+/** The same with nghttp2's client where there is one, and then with one key: CPU of each server in microseconds a call. */
+async function turnsOfH2load(servers: Readonly<Record<string, BenchServer>>, token: string, body: Buffer) {
+  if (!(await hasH2load())) return "not installed";
+  const cpu = new Map(Object.keys(servers).map((name) => [name, [] as number[]]));
+  for (let turn = -1; turn < H2LOAD_TURNS; turn++) {
+    for (const [name, server] of Object.entries(servers)) {
+      const options = { server, path: VERIFY_PATH, token, body, requests: REQUESTS, ...MANNER };
+      const cpuMicroseconds = await askByH2load(options);
+      if (turn >= 0) cpu.get(name)?.push(cpuMicroseconds);
+    }
+  }
+  return Object.fromEntries([...cpu].map(([name, own]) => [name, rounded(median(own), 1)]));
 }
 
 export function describe(turns: readonly Turn[]) {
