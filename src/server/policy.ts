@@ -33,9 +33,9 @@ export const DEFAULT_POLICY = {
   findWaitMs: 100,
   /** Secrets that are read at once: a full batch, or what a restart brings in a twentieth of a second. */
   mostReads: 100,
-  /** … and where as many have been for so long: no burst, but more than the database reads. */
-  standingReads: 24,
-  standingReadsMs: 100,
+  /** … and where that is not enough, for as long after the last that was refused: above most pauses of a collector. */
+  crowdedReads: 24,
+  crowdedMs: 250,
   /**
    * How long calls may go on coming in at once: an answer waits for all that come with it, and for those before. Past the
    * router a refusal takes half as long as an answer: with 10, 14,000 answers a second at twice the capacity were 9,000.

@@ -80,9 +80,8 @@ export class UsageRecorder {
 
   #rowOf(use: Use, minute: number, like: Countable | undefined): Row | undefined {
     const last: Row | undefined = like?.counted;
-    const hasMethod = last?.method === use.method;
-    if (last !== undefined && last.count === 0) {
-      const method = hasMethod ? last.method : this.#storable(use.method);
+    if (last?.count === 0) {
+      const method = last.method === use.method ? last.method : this.#storable(use.method);
       if (this.#hasRoomFor(method)) {
         // There may be another of this name: two of one batch are added up.
         last.verdict = use.verdict;
@@ -91,7 +90,7 @@ export class UsageRecorder {
         last.lastSecond = 0;
         return this.#queue(last);
       }
-    } else if (hasMethod && last?.minute === minute && last.verdict === use.verdict) return last;
+    } else if (last?.minute === minute && last.verdict === use.verdict && last.method === use.method) return last;
     const row = this.#find(use, minute);
     if (like !== undefined) like.counted = row;
     return row;

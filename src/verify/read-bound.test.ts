@@ -12,42 +12,31 @@ const end = (count: number) => {
 
 beforeEach(() => {
   nowMs = 0;
-  bound = new ReadBound({ monotonicMs: () => nowMs, mostReads: 5, standingReads: 2, standingReadsMs: 100 });
+  bound = new ReadBound({ monotonicMs: () => nowMs, mostReads: 5, crowdedReads: 2, crowdedMs: 100 });
 });
 
-it("a burst has room up to the most, a queue that stands only up to what need not wait", () => {
-  begin(4);
-  expect(bound.hasRoom()).toBe(true);
-  begin(1);
-  expect([bound.hasRoom(), bound.most]).toEqual([false, 5]);
-  end(1);
-  nowMs += 100;
-  expect(bound.hasRoom()).toBe(true);
-  nowMs += 1;
-  expect([bound.hasRoom(), bound.most]).toEqual([false, 2]);
-  end(3);
-  expect(bound.hasRoom()).toBe(true);
-});
-
-it("a queue that is taken whole, and is there again, is no new burst", () => {
-  begin(2);
-  bound.hasRoom();
+it("as many as may be have room for good", () => {
   for (let turn = 0; turn < 3; turn++) {
-    nowMs += 50;
-    end(2);
+    begin(4);
     expect(bound.hasRoom()).toBe(true);
-    begin(2);
-    expect(bound.hasRoom()).toBe(turn < 2);
+    begin(1);
+    expect(bound.hasRoom()).toBe(false);
+    nowMs += 1000;
+    end(5);
   }
 });
 
-it("there can be the next burst once as long has passed in which nothing more was wanted", () => {
-  begin(4);
-  bound.hasRoom();
-  nowMs += 101;
-  expect(bound.hasRoom()).toBe(true);
+it("where that is not enough, only so many have room as need not wait, until none was refused for a while", () => {
+  begin(5);
+  expect([bound.hasRoom(), bound.refuse()]).toEqual([false, 5]);
+  end(3);
   nowMs += 100;
+  expect([bound.hasRoom(), bound.refuse()]).toEqual([false, 2]);
+  end(1);
   expect(bound.hasRoom()).toBe(true);
-  nowMs += 1;
+  begin(1);
+  nowMs += 100;
   expect(bound.hasRoom()).toBe(false);
+  nowMs += 1;
+  expect(bound.hasRoom()).toBe(true);
 });

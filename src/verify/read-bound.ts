@@ -1,18 +1,20 @@
 export interface ReadBoundOptions {
   readonly monotonicMs: () => number;
-  /** Secrets that are read at once at most: a burst. */
+  /** Secrets that are read at once at most. */
   readonly mostReads: number;
-  /** … and where there have been as many for so many milliseconds: then it is no burst, and more would only wait. */
-  readonly standingReads: number;
-  readonly standingReadsMs: number;
+  /** … and for so many milliseconds after one was refused: there is more to do than is done, and more would only wait. */
+  readonly crowdedReads: number;
+  readonly crowdedMs: number;
 }
 
-/** Bounds the reads that are under way: a burst is let in, a queue that stands is not (as CoDel has it, RFC 8289). */
+/**
+ * Bounds the reads that are under way. As many as may be are let in, from a burst or for good; where that is not enough,
+ * a queue would stand however long it may be (as CoDel has it, RFC 8289), so it is kept short until it is no more.
+ */
 export class ReadBound {
   readonly #options: ReadBoundOptions;
   #underWay = 0;
-  #burstSinceMs = Number.NEGATIVE_INFINITY;
-  #crowdedMs = Number.NEGATIVE_INFINITY;
+  #refusedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ReadBoundOptions) {
     this.#options = options;
@@ -20,15 +22,16 @@ export class ReadBound {
 
   /** Whether one more may begin, or a batch, which is let in as one. */
   hasRoom(): boolean {
-    const { mostReads, standingReads, standingReadsMs } = this.#options;
-    if (this.#underWay < standingReads) return true;
-    return this.#underWay < mostReads && this.#crowdedForMs() <= standingReadsMs;
+    const { monotonicMs, mostReads, crowdedReads, crowdedMs } = this.#options;
+    if (this.#underWay < crowdedReads) return true;
+    return this.#underWay < mostReads && monotonicMs() - this.#refusedMs > crowdedMs;
   }
 
-  /** The bound that leaves no room. */
-  get most(): number {
-    const { mostReads, standingReads } = this.#options;
-    return this.#underWay < mostReads ? standingReads : mostReads;
+  /** One that had no room was turned away; returns the bound that left it none. */
+  refuse(): number {
+    const { monotonicMs, mostReads, crowdedReads } = this.#options;
+    this.#refusedMs = monotonicMs();
+    return this.#underWay < mostReads ? crowdedReads : mostReads;
   }
 
   begin(): void {
@@ -37,13 +40,5 @@ export class ReadBound {
 
   end(): void {
     this.#underWay -= 1;
-  }
-
-  /** A statement that returns with all that waited makes no end of a queue: as many have come by the next. */
-  #crowdedForMs(): number {
-    const nowMs = this.#options.monotonicMs();
-    if (nowMs - this.#crowdedMs > this.#options.standingReadsMs) this.#burstSinceMs = nowMs;
-    this.#crowdedMs = nowMs;
-    return nowMs - this.#burstSinceMs;
   }
 }

@@ -25,10 +25,10 @@ let cache: SecretCache;
 let statements: string[][];
 let answer: () => Promise<FoundSecret>;
 
-function verifierWith(onLoss?: LossFallback): Verifier {
+function verifierWith(onLoss?: LossFallback, crowdedReads = 3): Verifier {
   return new Verifier({
     ...{ keyring, cache, onLoss, appliedRevision: () => 7, monotonicMs: () => clocks.monotonicMs() },
-    ...{ timers: clocks, mostFinds: 3, findWaitMs: 100, mostReads: 3, standingReads: 3, standingReadsMs: 100 },
+    ...{ timers: clocks, mostFinds: 3, findWaitMs: 100, mostReads: 3, crowdedReads, crowdedMs: 100 },
     ready: createReady({ clockRateError: 0.02, describe: () => "" }),
     find: async (digests) => {
       statements.push(digests.map(String));
@@ -83,6 +83,27 @@ describe("a verifier", () => {
     gate.resolve(fakeFound("key_b"));
     expect(await Promise.all([...reading, joined])).toHaveLength(4);
     expect(await verifier.verify(ask("v"))).toMatchObject({ freshness: "authoritative" });
+  });
+
+  it("reads fewer at once once one was refused, and as many as before after a while without", async () => {
+    const verifier = verifierWith(undefined, 2);
+    let gate = Promise.withResolvers<FoundSecret>();
+    answer = () => gate.promise;
+    const reads = (secrets: string) => [...secrets].map((secret) => verifier.verify(ask(secret)));
+    const end = async (reading: Promise<unknown>[]) => {
+      gate.resolve(fakeFound("key_a"));
+      await Promise.all(reading);
+      gate = Promise.withResolvers();
+    };
+    const refusal = (limit: string) => ({ reason: "OVERLOADED", metadata: { limit } });
+    const first = reads("abc");
+    await expect(verifier.verify(ask("x"))).rejects.toMatchObject(refusal("3"));
+    await end(first);
+    const crowded = reads("de");
+    await expect(verifier.verify(ask("x"))).rejects.toMatchObject(refusal("2"));
+    await end(crowded);
+    await clocks.pass(101);
+    await end(reads("fgh"));
   });
 
   it("makes nothing of a secret that there is no room to read", async () => {

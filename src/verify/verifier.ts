@@ -151,7 +151,8 @@ export class Verifier {
     return running !== undefined && cache.mayJoin(running.fill) ? running : undefined;
   }
 
-  #refusal({ most }: ReadBound): ClavigerError {
+  #refusal(bound: ReadBound): ClavigerError {
+    const most = bound.refuse();
     const refusal = this.#overloaded.get(most) ?? overloaded(most);
     this.#overloaded.set(most, refusal);
     return refusal;

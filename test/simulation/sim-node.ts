@@ -105,7 +105,7 @@ export class SimNode {
         cache: this.cache,
         onLoss: undefined,
         monotonicMs: () => machine.monotonicMs(),
-        ...{ timers, mostFinds: 1000, findWaitMs: 100, mostReads: 1000, standingReads: 1000, standingReadsMs: 100 },
+        ...{ timers, mostFinds: 1000, findWaitMs: 100, mostReads: 1000, crowdedReads: 1000, crowdedMs: 100 },
         appliedRevision: () => feed.appliedRevision,
       },
       find: (digests) => this.#find(digests),
