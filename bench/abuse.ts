@@ -9,7 +9,7 @@ import { type BenchServer, cpuSeconds, residentMegabytes, startProcess } from ".
 
 const SINK = fileURLToPath(new URL("./abuse/sink.ts", import.meta.url));
 const KEYS = 1000;
-const ROUNDS = 3;
+const ROUNDS = 5;
 const REQUESTS = 12_000;
 /** An abuser that is cut off comes back at once. */
 const COMES_BACK_AFTER_MS = 0;

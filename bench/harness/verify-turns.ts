@@ -4,10 +4,11 @@ import { frame, openPlace, warm } from "./claviger.ts";
 import { askByH2load, hasH2load } from "./h2load.ts";
 import { type LoadResult, load } from "./load.ts";
 import { type BenchServer, cpuSeconds, residentMegabytes, startProcess } from "./processes.ts";
+import { PROFILED, profile } from "./profile.ts";
 
 const KEYS = 100_000;
 const TURNS = 9;
-const REQUESTS = 40_000;
+export const REQUESTS = 40_000;
 const REFERENCES = fileURLToPath(new URL("./reference-server.ts", import.meta.url));
 const H2LOAD_TURNS = 5;
 const MANNER = { connections: 4, streams: 32 };
@@ -45,16 +46,12 @@ type Reference = "bare" | "sketch" | "connect" | "grpc-js";
  */
 export async function compareWith(reference: Reference, ...beside: readonly Reference[]): Promise<Answer> {
   const place = await openPlace(KEYS);
-  const claviger = await place.serve(ROOMY);
+  const claviger = await place.serve({ ...ROOMY, ...PROFILED });
   await warm(claviger, place.token, place.secrets);
+  const servers = new Map([["claviger", claviger]]);
+  for (const name of [reference, ...beside]) servers.set(name, await startProcess(REFERENCES, [name], PROFILED));
   const bodies = place.secrets.map(frame);
-  const asks = new Map([["claviger", asker(claviger, place.token, bodies)]]);
-  const others = new Map<Reference, BenchServer>();
-  for (const name of [reference, ...beside]) {
-    const other = await startProcess(REFERENCES, [name]);
-    others.set(name, other);
-    asks.set(name, asker(other, place.token, bodies));
-  }
+  const asks = new Map([...servers].map(([name, server]) => [name, asker(server, place.token, bodies)]));
   const turns = new Map([...asks.keys()].map((name) => [name, [] as Turn[]]));
   for (let turn = -1; turn < TURNS; turn++) {
     for (const [name, ask] of asks) {
@@ -63,9 +60,11 @@ export async function compareWith(reference: Reference, ...beside: readonly Refe
     }
   }
   const [body = Buffer.alloc(0)] = bodies;
-  const byH2load = await turnsOfH2load({ claviger, ...Object.fromEntries(others) }, place.token, body);
+  const byH2load = await turnsOfH2load(servers, place.token, body);
+  const profiles: Record<string, unknown> = {};
+  for (const [name, ask] of asks) profiles[name] = await profile(servers.get(name) as BenchServer, REQUESTS, ask);
   const memory = { residentMegabytes: rounded(residentMegabytes(claviger.pid), 0) };
-  await Promise.all([...others.values()].map((other) => other.stop()));
+  await Promise.all([...servers.values()].map((server) => server.stop()));
   await place.stop();
   const cpu = (name: string) => (turns.get(name) ?? []).map(({ cpuMicroseconds }) => cpuMicroseconds);
   const against = cpu(reference);
@@ -76,17 +75,17 @@ export async function compareWith(reference: Reference, ...beside: readonly Refe
     ...memory,
     ratios: ratiosOf("claviger").map((ratio) => rounded(ratio)),
     ...Object.fromEntries(beside.map((name) => [`ratioOf ${name}`, rounded(median(ratiosOf(name)))])),
-    byH2load,
+    ...{ byH2load, profiles },
   };
   return { ratio: median(ratiosOf("claviger")), figures };
 }
 
 /** The same with nghttp2's client where there is one, and then with one key: CPU of each server in microseconds a call. */
-async function turnsOfH2load(servers: Readonly<Record<string, BenchServer>>, token: string, body: Buffer) {
+async function turnsOfH2load(servers: ReadonlyMap<string, BenchServer>, token: string, body: Buffer) {
   if (!(await hasH2load())) return "not installed";
-  const cpu = new Map(Object.keys(servers).map((name) => [name, [] as number[]]));
+  const cpu = new Map([...servers.keys()].map((name) => [name, [] as number[]]));
   for (let turn = -1; turn < H2LOAD_TURNS; turn++) {
-    for (const [name, server] of Object.entries(servers)) {
+    for (const [name, server] of servers) {
       const options = { server, path: VERIFY_PATH, token, body, requests: REQUESTS, ...MANNER };
       const cpuMicroseconds = await askByH2load(options);
       if (turn >= 0) cpu.get(name)?.push(cpuMicroseconds);
