@@ -31,8 +31,8 @@ export const DEFAULT_POLICY = {
   mostFinds: 2,
   /** … and how long one that hangs makes others wait. */
   findWaitMs: 100,
-  /** Secrets that are read at once: a full batch, or what a restart brings in a twentieth of a second. */
-  mostReads: 100,
+  /** Secrets that are read at once: as many as calls on one connection, so that nobody alone is refused; and a full batch. */
+  mostReads: 128,
   /** … and where that is not enough, for as long after the last that was refused: above most pauses of a collector. */
   crowdedReads: 24,
   crowdedMs: 250,

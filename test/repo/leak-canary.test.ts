@@ -244,12 +244,21 @@ function ofClient({ errors, answers }: CanaryLife): Place[] {
 }
 
 function ofFiles(folder: string): Place[] {
-  return globSync("**/*", { cwd: folder })
-    .filter((file) => statSync(join(folder, file)).isFile())
-    .map((file) => ({
-      where: join(folder, file).split("/").slice(-3).join("/"),
-      content: readFileSync(join(folder, file)),
-    }));
+  return globSync("**/*", { cwd: folder }).flatMap((name) => {
+    const file = join(folder, name);
+    // A server that runs removes files of its own.
+    if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) return [];
+    return [{ where: file.split("/").slice(-3).join("/"), content: contentOf(file) }];
+  });
+}
+
+function contentOf(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    if (existsSync(file)) throw error;
+    return Buffer.alloc(0);
+  }
 }
 
 /** By the `pg_dump` that came with the server; the binaries of npm have none. */

@@ -1,7 +1,11 @@
 import { expect, it, onTestFinished } from "vitest";
-import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { DEFAULT_POLICY } from "../../src/server/policy.ts";
+import { holdLock } from "../cluster/held-lock.ts";
 import { startClaviger } from "../support/claviger.ts";
+import { describeWithPostgres } from "../support/describe-with.ts";
 import { refusalOf } from "../support/refusal.ts";
+import { makeKey } from "./make-key.ts";
 
 /** A few calls through the router take longer than a turn may bring them; past it there is all the time. */
 const HASTY = { mostTurnMs: 1_000_000_000, mostRoutedTurnMs: 1, burstCalls: 1 };
@@ -20,6 +24,35 @@ async function start(burstApartMs: number) {
     askThroughRouter: () => atOnce(() => verifier.batchVerify({ requests: [{ secret }] })),
   };
 }
+
+describeWithPostgres("as many secrets as calls fit on a connection", () => {
+  /** While none of the reads ends. */
+  const readAtOnce = async (policy: Readonly<Record<string, number>>) => {
+    const claviger = await startClaviger("postgres", { CLAVIGER_POLICY: JSON.stringify(policy) });
+    onTestFinished(() => claviger.close());
+    const { admin, adminToken, databaseUrl = "" } = claviger;
+    const owners = Array.from({ length: DEFAULT_POLICY.maxConcurrentStreams - 1 }, (_, at) => `owner-${at}`);
+    const keys = await Promise.all(owners.map((owner) => makeKey(admin, { owner })));
+    await admin.verifier.verify({ secret: adminToken });
+    const lock = await holdLock(databaseUrl, (sql) => sql`lock table secret_version in access exclusive mode`);
+    const answers = Promise.allSettled(keys.map(({ secret }) => admin.verifier.verify({ secret })));
+    // From memory: what was asked before it on the connection has come.
+    await admin.verifier.verify({ secret: adminToken });
+    await lock.release();
+    return answers;
+  };
+
+  it("are read at once", async () => {
+    for (const answer of await readAtOnce({})) {
+      expect(answer).toMatchObject({ status: "fulfilled", value: { freshness: Freshness.AUTHORITATIVE } });
+    }
+  });
+
+  it("control: are not where fewer may be", async () => {
+    const refused = (await readAtOnce({ mostReads: 100 })).filter(({ status }) => status === "rejected");
+    expect(refused).toHaveLength(DEFAULT_POLICY.maxConcurrentStreams - 1 - 100);
+  });
+});
 
 it("calls through the router that come late are refused with when to retry, and those past it are measured apart", async () => {
   const { ask, askThroughRouter } = await start(1_000_000_000);
