@@ -5,7 +5,7 @@ import { holdLock } from "../cluster/held-lock.ts";
 import { startClaviger } from "../support/claviger.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
 import { refusalOf } from "../support/refusal.ts";
-import { makeKey } from "./make-key.ts";
+import { type MadeKey, makeKey } from "./make-key.ts";
 
 /** A few calls through the router take longer than a turn may bring them; past it there is all the time. */
 const HASTY = { mostTurnMs: 1_000_000_000, mostRoutedTurnMs: 1, burstCalls: 1 };
@@ -32,7 +32,8 @@ describeWithPostgres("as many secrets as calls fit on a connection", () => {
     onTestFinished(() => claviger.close());
     const { admin, adminToken, databaseUrl = "" } = claviger;
     const owners = Array.from({ length: DEFAULT_POLICY.maxConcurrentStreams - 1 }, (_, at) => `owner-${at}`);
-    const keys = await Promise.all(owners.map((owner) => makeKey(admin, { owner })));
+    const keys: MadeKey[] = [];
+    for (const owner of owners) keys.push(await makeKey(admin, { owner }));
     await admin.verifier.verify({ secret: adminToken });
     const lock = await holdLock(databaseUrl, (sql) => sql`lock table secret_version in access exclusive mode`);
     const answers = Promise.allSettled(keys.map(({ secret }) => admin.verifier.verify({ secret })));
