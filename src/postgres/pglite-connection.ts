@@ -10,6 +10,7 @@ export async function openPglite(folder: string): Promise<Connection> {
     database,
     transaction: (work) => database.transaction(work),
     write: (work) => work(database),
+    probe: () => client.query("select 1"),
     close: () => client.close(),
     // It is the only one, and has no network to hang on.
     abandon: () => undefined,

@@ -9,7 +9,7 @@ import type { Connection } from "./storage.ts";
 export interface PostgresOptions {
   /** `postgres://user:password@host:port/database`. */
   readonly url: string;
-  /** Connections at most. */
+  /** Connections at most, and one more that only asks whether the database answers. */
   readonly poolSize: number;
   /** Whether it only reads. Then a transaction pooler, which takes no start-up options, may be in between. */
   readonly isReadOnly?: boolean;
@@ -47,10 +47,9 @@ const CLOSE_MS = 1000;
  */
 export function connectPostgres(options: PostgresOptions): Connection {
   const sockets = new Set<Socket>();
-  const pool = new pg.Pool({
+  const config: pg.PoolConfig = {
     connectionString: options.url,
     application_name: "claviger",
-    max: options.poolSize,
     options: startupOptions(options),
     connectionTimeoutMillis: options.storageTimeoutMs,
     statement_timeout: options.statementTimeoutMs,
@@ -63,15 +62,19 @@ export function connectPostgres(options: PostgresOptions): Connection {
     pipeline: true,
     stream: () => tracked(new Socket(), sockets),
     verify: (client, done) => void checkIdentity(client, options.isExpected).then(done, done),
-  });
+  };
+  const pool = new pg.Pool({ ...config, max: options.poolSize });
+  // Of its own: all others may be waiting for a lock, and that is no reason to cut them off.
+  const probing = new pg.Pool({ ...config, max: 1 });
   const warned = new WeakSet<pg.ClientBase>();
   const cutOff = () => {
     for (const socket of sockets) socket.destroy();
   };
   // A connection that is lost says so here too, beside failing its query: an event that nobody hears ends the process.
-  pool.on("error", () => undefined);
+  for (const each of [pool, probing]) {
+    each.on("error", () => undefined).on("connect", (client) => client.on("error", () => undefined));
+  }
   pool.on("connect", (client) => {
-    client.on("error", () => undefined);
     client.on("notice", ({ severity }) => void (severity === "WARNING" && warned.add(client)));
   });
   async function confirmed<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
@@ -95,13 +98,14 @@ export function connectPostgres(options: PostgresOptions): Connection {
     // Not Drizzle's own: on a pool, that keeps the client for ever when `begin` fails.
     transaction: (work) => confirmed((client) => inTransaction(client, () => work(drizzle(client)))),
     write: (work) => confirmed((client) => work(drizzle(client))),
+    probe: () => probing.query("select 1"),
     async close() {
       const patience = setTimeout(cutOff, CLOSE_MS);
-      await pool.end();
+      await Promise.all([pool.end(), probing.end()]);
       clearTimeout(patience);
     },
     abandon() {
-      pool.end().catch(() => undefined);
+      for (const each of [pool, probing]) each.end().catch(() => undefined);
       cutOff();
     },
   };

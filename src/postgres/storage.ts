@@ -10,6 +10,8 @@ export interface Connection {
   transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T>;
   /** One statement that writes. Like a transaction it fails when its commit came with a warning: nobody knows then. */
   write<T>(work: (database: Database) => Promise<T>): Promise<T>;
+  /** Resolves if the database answers, however much there is to do. */
+  probe(): Promise<unknown>;
   /** Waits for what is under way. */
   close(): Promise<void>;
   /** Cuts off what is under way, which may hang for ever; `connect` is called for another. */
@@ -33,6 +35,8 @@ const ATTEMPTS = 4;
 export class Storage {
   readonly #options: StorageOptions;
   #connection: Connection;
+  /** Each ends a piece of work that is under way. */
+  readonly #giveUps = new Set<(cause: Error) => void>();
 
   constructor(options: StorageOptions) {
     this.#options = options;
@@ -58,10 +62,16 @@ export class Storage {
     return this.#bounded(this.#connection.write(work));
   }
 
+  /** Resolves if the database answers, however much there is to do. */
+  probe(): Promise<unknown> {
+    return this.#connection.probe();
+  }
+
   /** Gives up the connection and everything that waits on it, and opens another: for when the database has hung. */
   reconnect(): void {
     const hung = this.#connection;
     this.#connection = this.#options.connect();
+    for (const giveUp of this.#giveUps) giveUp(new Error("given up with its connection"));
     hung.abandon();
   }
 
@@ -80,13 +90,16 @@ export class Storage {
 
   async #bounded<T>(work: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(storageUnavailable(new Error("timed out"))), this.#options.timeoutMs);
+    const giveUp = (cause: Error) => late.reject(storageUnavailable(cause));
+    const timer = setTimeout(giveUp, this.#options.timeoutMs, new Error("timed out"));
+    this.#giveUps.add(giveUp);
     try {
       return await Promise.race([work, late.promise]);
     } catch (error) {
       throw translateError(error);
     } finally {
       clearTimeout(timer);
+      this.#giveUps.delete(giveUp);
     }
   }
 }

@@ -1,10 +1,9 @@
-import { sql } from "drizzle-orm";
 import type { Logger } from "pino";
 import type { Storage } from "../postgres/storage.ts";
 import { every } from "./every.ts";
 
 export interface ReadinessOptions {
-  readonly storage: Storage;
+  readonly storage: Pick<Storage, "probe" | "reconnect">;
   readonly log: Logger;
   readonly probeEveryMs: number;
   readonly probeTimeoutMs: number;
@@ -12,29 +11,44 @@ export interface ReadinessOptions {
   readonly onChange: (ready: boolean) => void;
 }
 
-/** Asks storage again and again whether it answers. One that hangs gets a new connection: the old may hang for ever. */
+type Answer = "ready" | "refuses" | "hangs";
+
+/**
+ * Asks storage again and again whether it answers. A connection that did and now hangs is given up for another: it may
+ * hang for ever. One that is being opened is waited for, as long as that may take: where all are slow to open, giving
+ * up would leave none.
+ */
 export function watchStorage(options: ReadinessOptions): { stop(): void } {
   const { storage, log } = options;
   let ready: boolean | undefined;
+  let hasAnswered = false;
+  let probing: Promise<Answer> | undefined;
   return every(options.probeEveryMs, async () => {
-    const answer = await probe(options);
-    if (answer === "hangs") storage.reconnect();
-    if (ready === (answer === "ready")) return;
-    ready = answer === "ready";
+    probing ??= probe(storage);
+    const answer = await within(options.probeTimeoutMs, probing);
+    if (answer === "hangs" && hasAnswered) storage.reconnect();
+    if (answer !== "hangs" || hasAnswered) probing = undefined;
+    hasAnswered = answer === "ready";
+    if (ready === hasAnswered) return;
+    ready = hasAnswered;
     log[ready ? "info" : "error"]({ event: "storage", answer }, ready ? "storage answers" : "storage does not answer");
     options.onChange(ready);
   });
 }
 
-async function probe({ storage, probeTimeoutMs }: ReadinessOptions): Promise<"ready" | "refuses" | "hangs"> {
-  const late = Promise.withResolvers<"hangs">();
-  const timer = setTimeout(() => late.resolve("hangs"), probeTimeoutMs);
-  const answer = storage.read(async (database) => {
-    await database.execute(sql`select 1`);
-    return "ready" as const;
-  });
+function probe(storage: ReadinessOptions["storage"]): Promise<Answer> {
+  return storage.probe().then(
+    () => "ready",
+    () => "refuses",
+  );
+}
+
+async function within(timeoutMs: number, answer: Promise<Answer>): Promise<Answer> {
+  const late = Promise.withResolvers<Answer>();
+  // A turn later: what has come while this process was busy is read first.
+  const timer = setTimeout(() => setImmediate(() => late.resolve("hangs")), timeoutMs);
   try {
-    return await Promise.race([answer.catch(() => "refuses" as const), late.promise]);
+    return await Promise.race([answer, late.promise]);
   } finally {
     clearTimeout(timer);
   }

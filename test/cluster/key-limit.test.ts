@@ -9,13 +9,6 @@ import { type Refusal, refusalOf } from "../support/refusal.ts";
 import { startServer } from "../support/server-process.ts";
 
 const CALLS = 200;
-/** They wait for each other, on a slow machine for longer than a client would. */
-const PATIENT = JSON.stringify({
-  lockTimeoutMs: 40_000,
-  statementTimeoutMs: 45_000,
-  storageTimeoutMs: 50_000,
-  defaultDeadlineMs: 55_000,
-});
 
 describeWithPostgres("the maximum of keys per owner", () => {
   let database: TestDatabase;
@@ -24,10 +17,7 @@ describeWithPostgres("the maximum of keys per owner", () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    env = {
-      ...{ DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, CLAVIGER_LOG_LEVEL: "silent" },
-      CLAVIGER_POLICY: PATIENT,
-    };
+    env = { DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, CLAVIGER_LOG_LEVEL: "silent" };
     token = (await bootstrapAdmin(await loadConfig(env))).secret.reveal();
   });
   afterAll(() => database.drop());
