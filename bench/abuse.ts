@@ -93,11 +93,8 @@ async function measure(kind: KindName, { server, sink, wellBehaved }: Scene) {
   }
   const typical = (of: (round: (typeof rounds)[number]) => number, digits = 2) =>
     rounded(median(rounds.map(of)), digits);
-  // Abuse is there in each round, what else the machine does is not: of both the best is without it.
-  const best = (of: (round: (typeof rounds)[number]) => number) => Math.max(...rounds.map(of));
   return {
-    ratio: rounded(best(({ alone }) => alone.callsPerSecond) / best(({ abused }) => abused.callsPerSecond)),
-    medianOfRatios: typical(({ alone, abused }) => alone.callsPerSecond / abused.callsPerSecond),
+    ratio: typical(({ alone, abused }) => alone.callsPerSecond / abused.callsPerSecond),
     ratioWhenAimedAtASink: typical(({ alone, aside }) => alone.callsPerSecond / aside.callsPerSecond),
     ratioOfServerCpu: typical(({ alone, abused }) => abused.serverMicroseconds / alone.serverMicroseconds),
     callsPerSecond: typical(({ alone }) => alone.callsPerSecond, 0),
