@@ -32,6 +32,7 @@ import { streamErrorInterceptor } from "../transport/router-errors.ts";
 import { createStreamRouter } from "../transport/stream-router.ts";
 import { createSyncLane } from "../transport/sync-lane.ts";
 import { TurnWatch } from "../transport/turn-watch.ts";
+import type { Credit } from "../transport/write-response.ts";
 import type { UsageLedger } from "../usage/ledger.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
 import { monotonicMs, systemClocks, systemTimers } from "./clock.ts";
@@ -111,6 +112,7 @@ export function compose(parts: Parts & Gates): {
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const [calling, probing] = [new TurnWatch({ ...policy, monotonicMs }), new TurnWatch({ ...policy, monotonicMs })];
+  const credit: Credit = (connection, bytes) => port.credit(connection, bytes);
   const door = new Door({
     router,
     isOverloaded: (connection, isRouted) =>
@@ -123,7 +125,7 @@ export function compose(parts: Parts & Gates): {
   const handler = createConnectHandler({
     ...{ router, ...policy, onError },
     onAnswer: (method, call) => callLog.unread(method, call),
-    onStreamed: (connection, bytes) => port.credit(connection, bytes),
+    credit,
   });
   const serve = createMetricsHandler(metrics, handler);
   const method = new VerifyCall({
@@ -132,12 +134,11 @@ export function compose(parts: Parts & Gates): {
   });
   const routeStream = createSyncLane({
     ...{ method: sync, maxMessageBytes: policy.maxMessageBytes, mostWaitingBytes: policy.syncWaitingBytes },
-    onStreamed: (connection, bytes) => port.credit(connection, bytes),
-    route: createStreamRouter({ serve, resume: handler }),
+    ...{ credit, route: createStreamRouter({ serve, resume: handler }) },
   });
   const port: Port = createPort({
     ...{ ...config.listen, onError, handler: door.requests(serve) },
-    streams: door.streams(createFastLane({ ...policy, method, route: routeStream })),
+    streams: door.streams(createFastLane({ ...policy, method, credit, route: routeStream })),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
   });
   return { port, health, deps, sync };

@@ -13,7 +13,7 @@ import type { HttpRequest, HttpResponse } from "./http-messages.ts";
 import { peerAddressOf } from "./peer-address.ts";
 import { explainErrors } from "./router-errors.ts";
 import { unknownMethod } from "./unknown-method.ts";
-import { dropRest, type Exchange, writeResponse } from "./write-response.ts";
+import { type Credit, dropRest, type Exchange, writeResponse } from "./write-response.ts";
 
 export interface ConnectHandlerOptions extends DeadlineLimits {
   /** The routes to serve, complete. It must not compress responses: see `explainErrors`. */
@@ -22,8 +22,8 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly onError?: (error: unknown, path: string) => void;
   /** Told of every unary call once its answer begins, also of those that no interceptor saw because they could not be read. */
   readonly onAnswer?: (method: string, call: Call) => void;
-  /** Told of bytes that came on a stream: no more than its messages, however many. */
-  readonly onStreamed?: (connection: object, bytes: number) => void;
+  /** Told of a stream's bytes, however many, and of those that come after a refusal. */
+  readonly credit?: Credit;
 }
 
 /** As any handler; with the request's body where that was taken from the request already. */
@@ -34,7 +34,7 @@ export type ConnectHandler = (req: HttpRequest, res: HttpResponse, body?: AsyncI
  * as Trailers-Only, every error carries ErrorInfo, unary calls have a deadline, a client that goes away is no failure.
  */
 export function createConnectHandler(options: ConnectHandlerOptions): ConnectHandler {
-  const { router, onError = () => {}, onAnswer = () => {}, onStreamed = () => {} } = options;
+  const { router, onError = () => {}, onAnswer = () => {}, credit = () => {} } = options;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
   async function serve(req: HttpRequest, res: HttpResponse, body?: AsyncIterable<Uint8Array>): Promise<void> {
@@ -47,7 +47,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
       else res.destroy();
       onError(error, path);
     } finally {
-      dropRest(req);
+      dropRest(req, credit);
     }
   }
 
@@ -66,7 +66,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
       if (timeoutMs !== undefined) request.body = arrivingWithin(request.body, timeoutMs);
     } else {
       const connection = connectionOf(exchange.req);
-      request.body = told(request.body, (bytes) => onStreamed(connection, bytes));
+      request.body = told(request.body, (bytes) => credit(connection, bytes));
     }
     const response = await handler(request);
     // Of a stream the interceptors always see the end.

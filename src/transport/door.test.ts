@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { connect, constants } from "node:http2";
+import { connect, constants, type ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError, createClient, createConnectRouter, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
@@ -27,10 +27,11 @@ let served: number;
 let overloaded: boolean;
 let routed: boolean[];
 let overloadedByHealth: boolean;
+let streams: ServerHttp2Stream[];
 let url: string;
 
 beforeEach(async () => {
-  [refused, served, overloaded, overloadedByHealth, routed] = [[], 0, true, false, []];
+  [refused, served, overloaded, overloadedByHealth, routed, streams] = [[], 0, true, false, [], []];
   const router = createConnectRouter();
   router.service(KeyVerifier, {
     verify: () => {
@@ -52,9 +53,13 @@ beforeEach(async () => {
   });
   const deadlines = { defaultDeadlineMs: 10_000, maxDeadlineMs: 10_000 };
   const serve = createConnectHandler({ router, ...deadlines });
+  const take = door.streams(createStreamRouter({ serve, resume: serve }));
   const port = createPort({
     ...{ host: "127.0.0.1", port: 0, handler: door.requests(serve) },
-    streams: door.streams(createStreamRouter({ serve, resume: serve })),
+    streams(stream, headers) {
+      streams.push(stream);
+      take(stream, headers);
+    },
     limits: {
       ...{ maxConnections: 100, maxConcurrentStreams: 128, headerListBytes: 16 * 1024, maxHeaders: 100 },
       ...{ firstByteTimeoutMs: 10_000, headersTimeoutMs: 10_000, requestTimeoutMs: 10_000, idleTimeoutMs: 10_000 },
@@ -129,4 +134,24 @@ it("a gRPC call is refused as Trailers-Only, also while its request has not come
   expect(flags & constants.NGHTTP2_FLAG_END_STREAM).not.toBe(0);
   await once(stream.resume(), "close");
   expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
+});
+
+describe("of a request that is refused", () => {
+  const send = async (bytes: number) => {
+    const session = connect(url);
+    onTestFinished(() => session.destroy());
+    const head = { [constants.HTTP2_HEADER_METHOD]: "POST", [constants.HTTP2_HEADER_PATH]: VERIFY_PATH };
+    const stream = session.request(head).end(Buffer.alloc(bytes));
+    await once(stream.resume(), "close");
+    return session.socket.bytesWritten;
+  };
+
+  it("a short body is read to its end: its stream is over at once", async () => {
+    await send(20_000);
+    await expect.poll(() => streams.map(({ readableEnded }) => readableEnded), { timeout: 500 }).toEqual([true]);
+  });
+
+  it("a long one is not: its client is held, and told to stop", async () => {
+    expect(await send(1_000_000)).toBeLessThan(100_000);
+  });
 });

@@ -72,7 +72,7 @@ export class Door {
       if (stream.destroyed || stream.closed) return;
       stream.respond({ [constants.HTTP2_HEADER_STATUS]: status, ...head }, { endStream: body === undefined });
       if (body !== undefined) stream.end(body);
-      stream.resume();
+      // Node (26) reads what nobody did once all of it is there; the client of more is held by flow control.
       stopSending(stream);
     };
   }

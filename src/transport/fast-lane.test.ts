@@ -32,7 +32,7 @@ beforeEach(async () => {
   server.on(
     "stream",
     createFastLane({
-      ...{ method, route },
+      ...{ method, route, credit: () => undefined },
       ...{ maxMessageBytes: 100, defaultDeadlineMs: 60_000, maxDeadlineMs: 60_000 },
     }),
   );
@@ -88,10 +88,14 @@ describe("the fast lane", () => {
     expect(abandoned).toHaveLength(1);
   });
 
-  it("refuses a caller without waiting for the request", async () => {
-    const { head } = request({ authorization: "late" });
+  it("refuses a caller without waiting for the request, and reads that to its end", async () => {
+    const taken = once(server, "stream");
+    const { stream, head } = request({ authorization: "late" });
     expect(await head).toBe(String(Code.Unauthenticated));
     expect(abandoned).toEqual([]);
+    stream.end(Buffer.alloc(20_000));
+    const [serverStream] = await taken;
+    await expect.poll(() => serverStream.readableEnded).toBe(true);
   });
 
   it.each<[string, Record<string, string>]>([

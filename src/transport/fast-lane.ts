@@ -6,7 +6,7 @@ import type { DeadlineLimits } from "./deadline.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
 import { asConnectError, CONTENT_TYPE, isPlainGrpc, PREFIX_BYTES, trailersOf } from "./plain-grpc.ts";
 import { clientGone, deadlineExceeded } from "./router-errors.ts";
-import { stopSending } from "./write-response.ts";
+import { type Credit, dropBody, stopSending } from "./write-response.ts";
 
 /** A unary method past the router; `VerifyCall` of `rpc/`. */
 export interface DirectMethod {
@@ -29,6 +29,8 @@ export interface FastLaneOptions extends DeadlineLimits {
   readonly method: DirectMethod;
   /** Longest request message. */
   readonly maxMessageBytes: number;
+  /** Told of bytes that come after a refusal. */
+  readonly credit: Credit;
   /**
    * Serves what is not plain, as if the lane were not there; with the part of the body that has been read, and whether
    * that is all of it.
@@ -208,7 +210,7 @@ class FastExchange {
     const trailers = this.#options.trailers.of(error);
     this.#stream.respond({ ...this.#responseHeaders(), ...trailers }, { endStream: true });
     if (!this.#hasBody) {
-      this.#stream.off("data", onData).resume();
+      dropBody(this.#stream, this.#options.credit);
       stopSending(this.#stream);
     }
   }

@@ -17,7 +17,7 @@ it("a stream that is ended while nothing is read from it is gone once its client
   const server = createServer();
   server.on("stream", (stream: ServerHttp2Stream, headers) => {
     const serve = createSyncLane({
-      ...{ maxMessageBytes: 1000, mostWaitingBytes: 128 * 1024, onStreamed: () => undefined, route: () => undefined },
+      ...{ maxMessageBytes: 1000, mostWaitingBytes: 128 * 1024, credit: () => undefined, route: () => undefined },
       method: {
         ...{ path: "/claviger.v1.KeyVerifier/Sync", enter: () => "id", admit: () => undefined },
         ...{ unread: tooManyAtOnce, ended: () => undefined },

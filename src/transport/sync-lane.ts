@@ -8,7 +8,7 @@ import type { ReadBody } from "./fast-lane.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
 import { asConnectError, CONTENT_TYPE, isPlainGrpc, PREFIX_BYTES, trailersOf } from "./plain-grpc.ts";
 import { clientGone, undecodable } from "./router-errors.ts";
-import { stopSending } from "./write-response.ts";
+import { type Credit, dropBody, stopSending } from "./write-response.ts";
 
 export interface SyncLaneOptions {
   readonly method: Pick<SyncStreams, "path" | "enter" | "admit" | "open" | "unread" | "ended">;
@@ -16,8 +16,8 @@ export interface SyncLaneOptions {
   readonly maxMessageBytes: number;
   /** Bytes that may wait to be read by one client; from half of that on nothing is read from it. */
   readonly mostWaitingBytes: number;
-  /** Told of bytes that came on a stream. */
-  readonly onStreamed: (connection: object, bytes: number) => void;
+  /** Told of a stream's bytes, however many, and of those that come after a refusal. */
+  readonly credit: Credit;
   /** Serves what is no plain stream of the method. */
   readonly route: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body?: ReadBody) => void;
 }
@@ -104,7 +104,7 @@ class SyncExchange implements SyncPeer {
     if (this.#stream.destroyed) return;
     this.#stream.end();
     // It may have been paused, and does not drain any more: Node (26) would wait for good until the rest is read.
-    this.#stream.resume();
+    dropBody(this.#stream, this.#options.credit);
     if (!this.#stream.readableEnded) stopSending(this.#stream);
   }
 
@@ -113,7 +113,7 @@ class SyncExchange implements SyncPeer {
     this.#options.method.ended(this.#call, error);
     if (this.#stream.destroyed || this.#stream.closed) return;
     this.#stream.respond({ ...head, ...trailersOf(error) }, { endStream: true });
-    this.#stream.resume();
+    dropBody(this.#stream, this.#options.credit);
     stopSending(this.#stream);
   }
 
@@ -123,8 +123,8 @@ class SyncExchange implements SyncPeer {
   }
 
   #read(chunk: Buffer): void {
-    const { onStreamed, mostWaitingBytes } = this.#options;
-    onStreamed(this.#connection, chunk.length);
+    const { credit, mostWaitingBytes } = this.#options;
+    credit(this.#connection, chunk.length);
     const all = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     let at = 0;
     for (let size = this.#sizeAt(all, at); !this.#hasEnded && at + size <= all.length; size = this.#sizeAt(all, at)) {

@@ -38,6 +38,14 @@ export async function writeResponse(response: UniversalServerResponse, { req, re
   if ("stream" in res && !req.complete) stopSending(res.stream);
 }
 
+/** Told of bytes that came, or may come, on a connection beyond what a call is allowed: see `Port.credit`. */
+export type Credit = (connection: object, bytes: number) => void;
+
+/** Bytes that are dropped as they come of a body that nobody reads. */
+const DROPPED_BYTES = 32 * 1024;
+/** Its client may have sent two windows when it is held: Node (26) keeps one of what the router has begun to read. */
+const HELD_BYTES = 64 * 1024;
+
 /**
  * Tells a client that has its whole answer, and has sent nothing for a second, to stop sending (RFC 9113, 8.1). At once
  * would be too soon: nghttp2 drops the frames of a stream that are still queued when its reset is submitted.
@@ -52,15 +60,24 @@ export function stopSending(stream: ServerHttp2Stream): void {
 
 /**
  * Drops what comes of a body that nobody reads any more: with a rest that waits to be read Node (26) keeps the stream,
- * and the connection after it is closed, for good. To be called once the answer is written.
+ * and the connection after it is closed, for good. To be called once the answer is written. Of a long rest not all: flow
+ * control then holds its client, until it is told to stop, and what it has sent till then is no flood.
  */
-export function dropRest(req: HttpRequest): void {
-  if (!("stream" in req) || req.complete) return;
-  const { stream } = req;
-  // A request that was given up pauses its stream with each chunk.
-  const drop = () => stream.removeAllListeners("data").resume();
-  if (req.destroyed) drop();
-  else req.once("close", drop);
+export function dropBody(stream: ServerHttp2Stream, credit: Credit): void {
+  let left = DROPPED_BYTES;
+  const drop = (chunk: Buffer) => {
+    const isFirst = left > 0;
+    left -= chunk.length;
+    if (left > 0) return;
+    stream.pause();
+    if (isFirst) credit(stream.session ?? stream, HELD_BYTES);
+  };
+  stream.removeAllListeners("data").on("data", drop).resume();
+}
+
+/** The same for a request, which would go on keeping what comes on its stream. */
+export function dropRest(req: HttpRequest, credit: Credit): void {
+  if ("stream" in req && !req.complete) dropBody(req.stream, credit);
 }
 
 function writeHead(res: HttpResponse, response: UniversalServerResponse, { endStream }: { endStream: boolean }): void {

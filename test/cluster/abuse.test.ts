@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { cp, mkdtemp, rm } from "node:fs/promises";
-import { connect as connectHttp2, constants } from "node:http2";
+import { type ClientHttp2Session, connect as connectHttp2, constants, type IncomingHttpHeaders } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code, createClient } from "@connectrpc/connect";
@@ -10,6 +10,7 @@ import { Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/h
 import { Attack } from "../../bench/abuse/attack.ts";
 import { HEALTH_PATH, KINDS, type KindName, PATH } from "../../bench/abuse/kinds.ts";
 import { eventually } from "../support/eventually.ts";
+import type { Mutation } from "../support/mutation.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 
 /** By Node and nghttp2, which are told the numbers. */
@@ -35,12 +36,13 @@ describe("HTTP/2 abuse", () => {
   /** The same without what is shown here. */
   let unguarded: ServerProcess;
   const folders: string[] = [];
-  const start = async (policy: object) => {
+  const start = async (policy: object, mutations: readonly Mutation[] = []) => {
     const folder = await mkdtemp(join(tmpdir(), "claviger-"));
     folders.push(folder);
     await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
     const settings = { CLAVIGER_DATA_DIR: folder, CLAVIGER_LOG_LEVEL: "silent" };
-    return startServer({ env: { ...settings, CLAVIGER_POLICY: JSON.stringify({ returnMs: 1, ...policy }) } });
+    const env = { ...settings, CLAVIGER_POLICY: JSON.stringify({ returnMs: 1, ...policy }) };
+    return startServer({ env, mutate: mutations });
   };
 
   beforeAll(async () => {
@@ -138,11 +140,21 @@ describe("HTTP/2 abuse", () => {
     },
   );
 
-  it("messages that are far too long are refused, and their connection serves on", async () => {
-    const session = connectHttp2(server.url);
-    onTestFinished(() => session.destroy());
-    const call = (path: string, message: Buffer) =>
-      new Promise<unknown>((resolve) => {
+  describe("messages that are far too long", () => {
+    const SYNC_PATH = "/claviger.v1.KeyVerifier/Sync";
+    const TOO_LONG = Buffer.alloc(5_000_000, "x");
+    /** More than what a connection may send beside its calls would last for. */
+    const CALLS = 40;
+
+    const open = (url: string) => {
+      // Node (26) counts what a client is yet to send as its memory.
+      const session = connectHttp2(url, { maxSessionMemory: 1000 }).on("error", () => undefined);
+      onTestFinished(() => session.destroy());
+      return session;
+    };
+    /** Its gRPC status; undefined if there was none. */
+    const call = (session: ClientHttp2Session, path: string, message: Buffer) =>
+      new Promise<number | undefined>((resolve) => {
         const stream = session.request({
           [constants.HTTP2_HEADER_METHOD]: "POST",
           [constants.HTTP2_HEADER_PATH]: path,
@@ -150,18 +162,39 @@ describe("HTTP/2 abuse", () => {
           te: "trailers",
         });
         let status: unknown;
-        stream.on("response", (headers) => {
-          status = headers["grpc-status"];
-        });
-        stream.on("trailers", (trailers) => {
-          status ??= trailers["grpc-status"];
-        });
-        stream.on("error", () => undefined).on("close", () => resolve(Number(status)));
+        const note = (headers: IncomingHttpHeaders) => {
+          status ??= headers["grpc-status"];
+        };
+        stream
+          .on("response", note)
+          .on("trailers", note)
+          .on("error", () => undefined);
+        stream.on("close", () => resolve(status === undefined ? undefined : Number(status)));
         stream.resume().end(message);
       });
-    const tooLong = Buffer.alloc(5_000_000, "x");
-    for (let turn = 0; turn < 3; turn++) expect(await call(PATH, tooLong)).toBe(REFUSED);
-    expect(await call(HEALTH_PATH, Buffer.alloc(5))).toBe(0);
-    expect(session.destroyed).toBe(false);
+    const askTooLong = (session: ClientHttp2Session, path: string) =>
+      Promise.all(Array.from({ length: CALLS }, () => call(session, path, TOO_LONG)));
+
+    it.each([
+      ["past the router", PATH, REFUSED],
+      ["through the router", HEALTH_PATH, Code.ResourceExhausted],
+      ["on streams", SYNC_PATH, REFUSED],
+    ])("are refused %s, and their connection serves on", async (_, path, code) => {
+      const session = open(server.url);
+      expect(new Set(await askTooLong(session, path))).toEqual(new Set([code]));
+      expect(await call(session, HEALTH_PATH, Buffer.alloc(5))).toBe(0);
+      expect(session.destroyed).toBe(false);
+    });
+
+    it("control: are taken for a flood where nothing allows for what comes after a refusal", async () => {
+      const find = "if (isFirst) credit(";
+      const strict = await start({}, [
+        { file: "src/transport/write-response.ts", find, replace: "if (false) credit(" },
+      ]);
+      onTestFinished(async () => void (await strict.stop()));
+      const session = open(strict.url);
+      await askTooLong(session, PATH);
+      expect(await call(session, HEALTH_PATH, Buffer.alloc(5)).catch(() => undefined)).toBeUndefined();
+    });
   });
 });
