@@ -27,7 +27,7 @@ export async function hasH2load(): Promise<boolean> {
   );
 }
 
-/** Microseconds of the server's CPU that a unary gRPC call of h2load takes. Rejects where a call fails. */
+/** Microseconds of the server's CPU that a unary gRPC call of h2load takes. Rejects where one fails as HTTP: it sees no more. */
 export async function askByH2load({ server, path, token, body, ...counts }: H2loadOptions): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "claviger-h2load-"));
   try {
