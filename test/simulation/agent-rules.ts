@@ -28,6 +28,7 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N2",
+    seed: 127,
     rule: "a lease runs from before it was asked for",
     without: [
       {
@@ -45,11 +46,13 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N4",
+    seed: 77,
     rule: "a stream that is gone counts until its lease is over",
     without: [{ file: TREE, find: "if (child.isClosed && !child.isLeased())", replace: "if (child.isClosed)" }],
   },
   {
     id: "N5",
+    seed: 112,
     rule: "a stream counts from the turn in which it is accepted",
     without: [
       {
@@ -79,12 +82,14 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N8",
+    seed: 132,
     rule: "what is sent on a stream arrives in order",
     without: [],
     flaws: { streamsReorder: true },
   },
   {
     id: "N9",
+    seed: 95,
     rule: "a change is told before the next lease is granted",
     without: [
       {
@@ -130,6 +135,7 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N14",
+    seed: 84,
     rule: "a lease that is granted shortens none that may still run",
     without: [
       {
@@ -142,6 +148,7 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N15",
+    seed: 96,
     rule: "a renewal that was not acknowledged holds up every revision that it brought",
     without: [
       {
@@ -164,6 +171,7 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N17",
+    seed: 166,
     rule: "what is kept lasts for what was left of it",
     without: [
       {
@@ -175,6 +183,7 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N18",
+    seed: 140,
     rule: "a lease that is given back is over",
     without: [
       {
@@ -186,6 +195,7 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N19",
+    seed: 152,
     rule: "no lease outlives the node's own",
     without: [
       {
@@ -220,6 +230,7 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N22",
+    seed: 269,
     rule: "an acknowledgement is for nothing that was told later",
     without: [
       {

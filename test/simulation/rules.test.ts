@@ -30,12 +30,12 @@ describe("without the rule that", () => {
     "$rule ($id), the promise is broken, and that is seen",
     async ({ id, without, schedule, says = "is VALID" }) => {
       const most = schedule === undefined ? MOST_SEEDS : MOST_DIRECTED;
-      const { seeds, violation } =
+      const { seed, violation } =
         without.length === 0 ? await playRule(id, most) : await playMutated(id, most, without);
       expect(violation).toContain(says);
       // With the rule, the same schedule holds: it is the rule that was seen.
       const how = schedule === undefined ? {} : { direct: directOf(schedule), play: "none" as const };
-      expect((await simulate({ seed: seeds, ...how })).violation).toBeUndefined();
+      expect((await simulate({ seed, ...how })).violation).toBeUndefined();
     },
     60_000,
   );
