@@ -216,6 +216,9 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
     server.once("session", (session: http2.ServerHttp2Session) => {
       const guard = new SessionGuard(session, { socket, calls }, guardLimits);
       guards.add(guard);
+      // Node (26) hands a session all that was read before it, also what comes after that has ended it, and throws then.
+      const read = socket.read.bind(socket);
+      socket.read = (size) => (session.destroyed ? null : read(size));
       guardOf.set(session, guard);
       let isBroken = false;
       session.once("error", (error: NodeJS.ErrnoException) => {
