@@ -136,7 +136,10 @@ export class RawCalls {
   /** The connection is gone, and with it every call. */
   #lose(): void {
     for (const stream of [...this.#open.keys()]) this.#end(stream);
-    for (const { call } of this.#waiting.splice(0).slice(this.#waitingFrom)) this.#onAnswer(call, { body: undefined });
+    this.#waiting.splice(0, this.#waitingFrom);
     this.#waitingFrom = 0;
+    // Whoever is told may add the next.
+    for (const { call } of this.#waiting) this.#onAnswer(call, { body: undefined });
+    this.#waiting.length = 0;
   }
 }
