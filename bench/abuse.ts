@@ -11,7 +11,9 @@ import { type BenchServer, cpuSeconds, residentMegabytes, startProcess } from ".
 const SINK = fileURLToPath(new URL("./abuse/sink.ts", import.meta.url));
 const KEYS = 1000;
 const ROUNDS = 5;
-const REQUESTS = 12_000;
+/** For longer than it takes who was cut off to come back; and as many as are asked until the first abuse is cut off. */
+const REQUESTS = 45_000;
+const FIRST = 12_000;
 /** An abuser that is cut off comes back at once. */
 const COMES_BACK_AFTER_MS = 0;
 /** The well-behaved client is connected first; how long others from its address wait is another question. */
@@ -41,6 +43,8 @@ interface Scene {
 interface Turn {
   /** That were answered. */
   readonly callsPerSecond: number;
+  /** Seconds until so many were. */
+  readonly secondsOfTheFirst: number;
   /** CPU of the server, whoever it was for, by calls of this client: what the abuse takes of it, on a busy machine too. */
   readonly serverMicroseconds: number;
 }
@@ -60,7 +64,10 @@ async function run(): Promise<Answer> {
   await sink.stop();
   await place.stop();
   const ratio = Math.max(...Object.values(kinds).map((figures) => figures.ratio));
-  return { ratio, figures: { rounds: ROUNDS, requestsPerTurn: REQUESTS, connections: 1, streams: 8, kinds } };
+  return {
+    ratio,
+    figures: { rounds: ROUNDS, requestsPerTurn: REQUESTS, first: FIRST, connections: 1, streams: 8, kinds },
+  };
 }
 
 function wellBehavedClient({ url, pid }: BenchServer, { token, secrets }: BenchPlace) {
@@ -69,10 +76,11 @@ function wellBehavedClient({ url, pid }: BenchServer, { token, secrets }: BenchP
   const body = (turn: number) => bodies[(turn * 7919) % bodies.length] as Buffer;
   return async (): Promise<Turn> => {
     const before = cpuSeconds(pid);
-    const options = { url, path: PATH, headers, body, requests: REQUESTS, connections: 1, streams: 8 };
-    const { seconds, failures } = await load(options);
+    const asked = { requests: REQUESTS, first: FIRST, connections: 1, streams: 8 };
+    const { seconds, secondsOfTheFirst, failures } = await load({ url, path: PATH, headers, body, ...asked });
     const answered = REQUESTS - failures;
-    return { callsPerSecond: answered / seconds, serverMicroseconds: ((cpuSeconds(pid) - before) / answered) * 1e6 };
+    const serverMicroseconds = ((cpuSeconds(pid) - before) / answered) * 1e6;
+    return { callsPerSecond: answered / seconds, secondsOfTheFirst, serverMicroseconds };
   };
 }
 
@@ -96,6 +104,7 @@ async function measure(kind: KindName, { server, sink, wellBehaved }: Scene) {
     rounded(median(rounds.map(of)), digits);
   return {
     ratio: typical(({ alone, abused }) => alone.callsPerSecond / abused.callsPerSecond),
+    ratioOfTheFirst: typical(({ alone, abused }) => abused.secondsOfTheFirst / alone.secondsOfTheFirst),
     ratioWhenAimedAtASink: typical(({ alone, aside }) => alone.callsPerSecond / aside.callsPerSecond),
     ratioOfServerCpu: typical(({ alone, abused }) => abused.serverMicroseconds / alone.serverMicroseconds),
     callsPerSecond: typical(({ alone }) => alone.callsPerSecond, 0),
@@ -127,8 +136,9 @@ async function underAbuse(
   const seconds = (performance.now() - began) / 1000;
   look?.();
   await abuser.stop();
-  // Until then the next connection of the well-behaved client, from the same address, would wait too.
-  if (cutOff > 0) await sleep(DEFAULT_POLICY.returnMs);
+  // The next connection of the well-behaved client, from the same address, would wait too: for that, and for one that
+  // the abuser had waiting, which is cut off in its turn.
+  if (cutOff > 0) await sleep(2 * DEFAULT_POLICY.returnMs + CONNECT_MS);
   return { ...turn, framesPerSecond: frames / seconds, cutOff };
 }
 

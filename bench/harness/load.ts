@@ -7,6 +7,8 @@ export interface LoadOptions {
   /** The framed request of each turn. */
   readonly body: (turn: number) => Buffer;
   readonly requests: number;
+  /** Of so many it is noted how long they took. Default: of all. */
+  readonly first?: number;
   readonly connections: number;
   /** Under way at once on each connection. */
   readonly streams: number;
@@ -14,6 +16,7 @@ export interface LoadOptions {
 
 export interface LoadResult {
   readonly seconds: number;
+  readonly secondsOfTheFirst: number;
   /** Milliseconds, in order. */
   readonly latencies: Float64Array;
   /** Answers without a message. */
@@ -22,10 +25,11 @@ export interface LoadResult {
 
 /** Sends unary gRPC calls as fast as they are answered. h2load does so too, but with one body for all. */
 export async function load(options: LoadOptions): Promise<LoadResult> {
-  const { url, path, requests, connections, streams, body } = options;
+  const { url, path, requests, first = requests, connections, streams, body } = options;
   const headers = { "content-type": "application/grpc+proto", ...options.headers };
   const [began, latencies] = [new Float64Array(requests), new Float64Array(requests)];
   let [turn, done, failures] = [0, 0, 0];
+  let [start, secondsOfTheFirst] = [0, 0];
   const finished = Promise.withResolvers<void>();
   const next = (calls: RawCalls) => {
     if (turn === requests) return;
@@ -41,6 +45,7 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
           latencies[call] = performance.now() - (began[call] as number);
           if (answer.body === undefined) failures += 1;
           done += 1;
+          if (done === first) secondsOfTheFirst = (performance.now() - start) / 1000;
           if (done === requests) finished.resolve();
           next(calls);
         },
@@ -48,7 +53,7 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
       return calls;
     }),
   );
-  const start = performance.now();
+  start = performance.now();
   for (const calls of all) {
     for (let stream = 0; stream < streams; stream++) next(calls);
     calls.flush();
@@ -56,5 +61,5 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
   await finished.promise;
   const seconds = (performance.now() - start) / 1000;
   for (const calls of all) calls.close();
-  return { seconds, latencies: latencies.sort(), failures };
+  return { seconds, secondsOfTheFirst, latencies: latencies.sort(), failures };
 }
