@@ -9,11 +9,12 @@ import {
 import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
 import { Call, callKey, callOf } from "../rpc/call.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
+import { type Credit, dropBody } from "./drop-body.ts";
 import type { HttpRequest, HttpResponse } from "./http-messages.ts";
 import { peerAddressOf } from "./peer-address.ts";
 import { explainErrors } from "./router-errors.ts";
 import { unknownMethod } from "./unknown-method.ts";
-import { type Credit, dropRest, type Exchange, writeResponse } from "./write-response.ts";
+import { writeResponse } from "./write-response.ts";
 
 export interface ConnectHandlerOptions extends DeadlineLimits {
   /** The routes to serve, complete. It must not compress responses: see `explainErrors`. */
@@ -24,6 +25,11 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly onAnswer?: (method: string, call: Call) => void;
   /** Told of a stream's bytes, however many, and of those that come after a refusal. */
   readonly credit?: Credit;
+}
+
+interface Exchange {
+  readonly req: HttpRequest;
+  readonly res: HttpResponse;
 }
 
 /** As any handler; with the request's body where that was taken from the request already. */
@@ -41,13 +47,13 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
     const path = req.url?.split("?", 1)[0] ?? "";
     const handler = handlers.get(path);
     try {
-      await writeResponse(await respond(handler, { req, res }, body), { req, res });
+      await writeResponse(await respond(handler, { req, res }, body), res);
     } catch (error) {
       if ("stream" in res) res.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
       else res.destroy();
       onError(error, path);
     } finally {
-      dropRest(req, credit);
+      if ("stream" in req && !req.complete) dropBody(req.stream, credit);
     }
   }
 

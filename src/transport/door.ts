@@ -4,9 +4,9 @@ import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { Call } from "../rpc/call.ts";
+import { stopSending } from "./drop-body.ts";
 import type { HttpHandler } from "./http-messages.ts";
 import { tooManyAtOnce } from "./router-errors.ts";
-import { stopSending } from "./write-response.ts";
 
 export interface DoorOptions {
   /** Whose calls may be refused. */

@@ -3,10 +3,10 @@ import { ConnectError } from "@connectrpc/connect";
 import { parseTimeout } from "@connectrpc/connect/protocol-grpc";
 import { Call } from "../rpc/call.ts";
 import type { DeadlineLimits } from "./deadline.ts";
+import { type Credit, dropBody } from "./drop-body.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
 import { asConnectError, CONTENT_TYPE, isPlainGrpc, PREFIX_BYTES, trailersOf } from "./plain-grpc.ts";
 import { clientGone, deadlineExceeded } from "./router-errors.ts";
-import { type Credit, dropBody, stopSending } from "./write-response.ts";
 
 /** A unary method past the router; `VerifyCall` of `rpc/`. */
 export interface DirectMethod {
@@ -209,10 +209,7 @@ class FastExchange {
     if (this.#stream.destroyed || this.#stream.closed) return;
     const trailers = this.#options.trailers.of(error);
     this.#stream.respond({ ...this.#responseHeaders(), ...trailers }, { endStream: true });
-    if (!this.#hasBody) {
-      dropBody(this.#stream, this.#options.credit);
-      stopSending(this.#stream);
-    }
+    if (!this.#hasBody) dropBody(this.#stream, this.#options.credit);
   }
 
   #giveUp(isAll: boolean): void {

@@ -1,8 +1,8 @@
 import { once } from "node:events";
-import { createServer, type ServerHttp2Stream } from "node:http2";
+import { createServer, type ServerHttp2Stream, type Settings } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { create } from "@bufbuild/protobuf";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { SyncResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { endOf, LEASE, openRaw } from "../../test/support/raw-sync.ts";
 import type { SyncPeer } from "../rpc/sync.ts";
@@ -12,12 +12,15 @@ import { createSyncLane } from "./sync-lane.ts";
 /** More than may wait before nothing is read any more. */
 const MUCH = create(SyncResponseSchema, { message: { case: "change", value: { keyIds: ["x".repeat(100_000)] } } });
 
-it("a stream that is ended while nothing is read from it is gone once its client has read why", async () => {
+/** A client's stream, the server's end of it once it is open, and the bytes that were allowed to its connection. */
+async function openOne(settings: Settings = {}) {
   const opened = Promise.withResolvers<{ readonly stream: ServerHttp2Stream; readonly peer: SyncPeer }>();
+  const credits: number[] = [];
   const server = createServer();
   server.on("stream", (stream: ServerHttp2Stream, headers) => {
     const serve = createSyncLane({
-      ...{ maxMessageBytes: 1000, mostWaitingBytes: 128 * 1024, credit: () => undefined, route: () => undefined },
+      ...{ maxMessageBytes: 1000, mostWaitingBytes: 128 * 1024, route: () => undefined },
+      credit: (_, bytes) => credits.push(bytes),
       method: {
         ...{ path: "/claviger.v1.KeyVerifier/Sync", enter: () => "id", admit: () => undefined },
         ...{ unread: tooManyAtOnce, ended: () => undefined },
@@ -29,11 +32,16 @@ it("a stream that is ended while nothing is read from it is gone once its client
     });
     serve(stream, headers);
   });
+  onTestFinished(() => void server.close());
   await once(server.listen(0, "127.0.0.1"), "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const raw = openRaw({ url, adminToken: "a" }, {}, { initialWindowSize: 1000 });
+  const raw = openRaw({ url, adminToken: "a" }, {}, settings);
   raw.stream.write(LEASE);
-  const { stream, peer } = await opened.promise;
+  return { raw, credits, ...(await opened.promise) };
+}
+
+it("a stream that is ended while nothing is read from it is gone once its client has read why", async () => {
+  const { raw, stream, peer } = await openOne({ initialWindowSize: 1000 });
   await expect.poll(() => stream.isPaused()).toBe(true);
   raw.stream.end(LEASE);
   await expect.poll(() => stream.readableLength).toBe(LEASE.length);
@@ -41,5 +49,13 @@ it("a stream that is ended while nothing is read from it is gone once its client
   peer.end(tooManyAtOnce());
   expect(await endOf(raw)).toMatchObject({ code: "UNAVAILABLE", messages: 1 });
   await gone;
-  server.close();
+});
+
+it("what comes after the end is not allowed as a stream's own is: it would be a flood without a bound", async () => {
+  const { raw, credits, stream, peer } = await openOne();
+  await expect.poll(() => credits).toEqual([LEASE.length]);
+  peer.end(tooManyAtOnce());
+  raw.stream.end(Buffer.alloc(20_000));
+  await expect.poll(() => stream.readableEnded).toBe(true);
+  expect(credits).toEqual([LEASE.length]);
 });

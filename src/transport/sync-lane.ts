@@ -4,11 +4,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { SyncRequestSchema, type SyncResponse, SyncResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Call } from "../rpc/call.ts";
 import type { OpenSync, SyncPeer, SyncStreams } from "../rpc/sync.ts";
+import { type Credit, dropBody } from "./drop-body.ts";
 import type { ReadBody } from "./fast-lane.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
 import { asConnectError, CONTENT_TYPE, isPlainGrpc, PREFIX_BYTES, trailersOf } from "./plain-grpc.ts";
 import { clientGone, undecodable } from "./router-errors.ts";
-import { type Credit, dropBody, stopSending } from "./write-response.ts";
 
 export interface SyncLaneOptions {
   readonly method: Pick<SyncStreams, "path" | "enter" | "admit" | "open" | "unread" | "ended">;
@@ -105,7 +105,6 @@ class SyncExchange implements SyncPeer {
     this.#stream.end();
     // It may have been paused, and does not drain any more: Node (26) would wait for good until the rest is read.
     dropBody(this.#stream, this.#options.credit);
-    if (!this.#stream.readableEnded) stopSending(this.#stream);
   }
 
   #refuse(head: OutgoingHttpHeaders, error: ConnectError): void {
@@ -114,7 +113,6 @@ class SyncExchange implements SyncPeer {
     if (this.#stream.destroyed || this.#stream.closed) return;
     this.#stream.respond({ ...head, ...trailersOf(error) }, { endStream: true });
     dropBody(this.#stream, this.#options.credit);
-    stopSending(this.#stream);
   }
 
   #close(): void {
