@@ -19,8 +19,8 @@ export default defineConfig({
     // Tests start servers of their own: a process each keeps their signals, environment and exits apart.
     pool: "forks",
     execArgv: ["--import", new URL("test/support/shorten-imports.ts", import.meta.url).href],
-    // The default leaves one core out; tests that wait for servers do not need it. One more than cores made some too slow.
-    maxWorkers: "100%",
+    // One more than two cores: tests wait for servers half of their time.
+    maxWorkers: "150%",
     sequence: { sequencer: LongFirst },
     // Milliseconds. Long enough for a first start of PGlite (3.4 s alone) on a busy machine with two cores.
     testTimeout: 60_000,

@@ -77,12 +77,12 @@ describeWithPostgres("agents with the SDK on three nodes", () => {
     it.each(CONTROLS)(
       "control: do, without $rule",
       async ({ nemesis, rule: _, ...mutations }) => {
-        const control = { nodes: 2, agents: 6, seconds: 60, untilViolation: true, nemeses: [nemesis] } as const;
+        const control = { nodes: 2, agents: 6, seconds: 100, untilViolation: true, nemeses: [nemesis] } as const;
         const report = await runChaos({ ...OPTIONS, ...control, ...mutations });
         expect(report.violations.length, told(report)).toBeGreaterThan(0);
         expect(report.violations[0]?.by).toMatch(/^agent /);
       },
-      120_000,
+      160_000,
     );
   });
 });

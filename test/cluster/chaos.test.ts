@@ -69,11 +69,11 @@ describeWithPostgres("three nodes of which everything breaks", () => {
     it.each(CONTROLS)(
       "control: do, without %s",
       async (_rule, nemeses, mutate) => {
-        const control = { joining: 0, seconds: 60, untilViolation: true, nemeses, mutate } as const;
+        const control = { joining: 0, seconds: 100, untilViolation: true, nemeses, mutate } as const;
         const report = await runChaos({ ...OPTIONS, ...control });
         expect(report.violations.length, told(report)).toBeGreaterThan(0);
       },
-      120_000,
+      160_000,
     );
   });
 });

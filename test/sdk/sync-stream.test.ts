@@ -1,3 +1,4 @@
+import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { connect as connectHttp2, constants } from "node:http2";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
@@ -5,7 +6,7 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createWritableIterable } from "@connectrpc/connect/protocol";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   KeyVerifier,
   type SyncRequest,
@@ -24,6 +25,13 @@ const closing: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
+
+/** For the cases that need no server of their own: to open its database is most of what they cost. */
+let shared: TestClaviger;
+beforeAll(async () => {
+  shared = await startClaviger("embedded", { CLAVIGER_POLICY: "{}" });
+});
+afterAll(() => shared?.close());
 
 async function startOne(policy: object): Promise<TestClaviger> {
   const claviger = await startClaviger("embedded", { CLAVIGER_POLICY: JSON.stringify(policy) });
@@ -63,7 +71,9 @@ async function openAndReset(url: string, token: string, count: number): Promise<
   session.close();
 }
 
-const EPOCH = "0123456789abcdef";
+/** One who has no keys yet. */
+const newOwner = () => `sync-${randomUUID()}`;
+const newEpoch = () => randomBytes(8).toString("hex");
 const DAY_SECONDS = 86_400n;
 const STOPPING = { code: "Unavailable", reason: "SHUTTING_DOWN", hasRetryInfo: true };
 
@@ -131,17 +141,17 @@ function refusalOfEnd({ ended }: { readonly ended: Promise<unknown> }): Promise<
 
 describe.each(["past the router", "through the router"])("a stream of Sync, %s", (way) => {
   /** Connect's own protocol is served by the router; plain gRPC is not. */
-  const start = async (policy: object = {}) => {
-    const claviger = await startOne(policy);
+  const using = (claviger: TestClaviger) => {
     const { url, adminToken, admin } = claviger;
     const as = (token: string) =>
       way === "past the router" ? claviger.as(token) : { verifier: overConnect(url, token) };
     return { url, claviger, as, admin: { ...admin, ...as(adminToken) } };
   };
+  const start = async (policy: object) => using(await startOne(policy));
 
   it("leases, answers, tells of changes, and waits for what it told to be applied", async () => {
-    const { admin } = await start();
-    const { id, secret } = await makeKey(admin, { owner: "sync" });
+    const { admin } = using(shared);
+    const { id, secret } = await makeKey(admin, { owner: newOwner() });
     const stream = open(admin);
     await stream.say({ case: "lease", value: { nonce: 7n } });
     const lease = await stream.hear("lease");
@@ -165,8 +175,8 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("does not hold a revocation up by more than its lease when nobody answers on it", async () => {
-    const { admin } = await start();
-    const { id, secret } = await makeKey(admin, { owner: "sync" });
+    const { admin } = using(shared);
+    const { id, secret } = await makeKey(admin, { owner: newOwner() });
     const stream = open(admin);
     await stream.say({ case: "lease", value: { nonce: 1n } });
     await stream.say(ask(1n, secret));
@@ -177,9 +187,9 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("gives nothing to keep of a key with limits, and charges every question about it", async () => {
-    const { admin } = await start();
+    const { admin } = using(shared);
     const limits = { requestsPerDay: 2 };
-    const { secret } = await makeKey(admin, { owner: "sync", limits });
+    const { secret } = await makeKey(admin, { owner: newOwner(), limits });
     const stream = open(admin);
     await stream.say({ case: "lease", value: { nonce: 1n } });
     const verdicts: unknown[] = [];
@@ -193,10 +203,11 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("takes a report once, however often it is sent, and ends on one that is none", async () => {
-    const { admin } = await start();
-    const { id } = await makeKey(admin, { owner: "sync" });
+    const { admin } = using(shared);
+    const { id } = await makeKey(admin, { owner: newOwner() });
     const stream = open(admin);
-    const report = (sequence: bigint, epoch = EPOCH) => reportOf(id, { epoch, sequence });
+    const oneEpoch = newEpoch();
+    const report = (sequence: bigint, epoch = oneEpoch) => reportOf(id, { epoch, sequence });
     const outcomes = [];
     for (const [at, sent] of [report(1n), report(1n), report(2n), report(9n)].entries()) {
       await stream.say(sent);
@@ -210,12 +221,13 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("counts what two callers report, though both name it the same", async () => {
-    const { admin, as } = await start();
-    const { id } = await makeKey(admin, { owner: "sync" });
-    const { secret } = await makeKey(admin, { owner: "agents", scopes: ["claviger:verify"] });
+    const { admin, as } = using(shared);
+    const { id } = await makeKey(admin, { owner: newOwner() });
+    const { secret } = await makeKey(admin, { owner: newOwner(), scopes: ["claviger:verify"] });
+    const epoch = newEpoch();
     for (const caller of [admin, as(secret)]) {
       const stream = open(caller);
-      await stream.say(reportOf(id, { epoch: EPOCH, sequence: 1n }));
+      await stream.say(reportOf(id, { epoch, sequence: 1n }));
       expect((await stream.hear("usage")).outcome).toBe(UsageOutcome.TAKEN);
     }
     await eventually(async () => expect(await totalOf(admin, id)).toBe(10n));
@@ -256,13 +268,13 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("stores nothing of a report that is a secret, or that Postgres cannot store, and takes the rest", async () => {
-    const { admin } = await start();
-    const { id, secret } = await makeKey(admin, { owner: "sync" });
+    const { admin } = using(shared);
+    const { id, secret } = await makeKey(admin, { owner: newOwner() });
     const stream = open(admin);
     const lastTime = { seconds: nowSeconds(), nanos: 0 };
     const delta = { keyId: id, secretVersion: 1, verdict: Verdict.VALID, count: 1, lastTime };
     const deltas = [`/a.B/${secret}`, "/a.B/\0"].map((method) => ({ ...delta, method }));
-    await stream.say({ case: "usage", value: { epoch: "0123456789abcdef", sequence: 1n, deltas } });
+    await stream.say({ case: "usage", value: { epoch: newEpoch(), sequence: 1n, deltas } });
     expect((await stream.hear("usage")).outcome).toBe(UsageOutcome.TAKEN);
     await eventually(async () => {
       const { points, total } = await admin.keys.queryUsage({
@@ -274,10 +286,11 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("leaves nothing behind when its client goes away, whatever that was doing, once its lease is over", async () => {
-    const { admin, url } = await start();
-    const { secret } = await makeKey(admin, { owner: "sync" });
+    const { admin, url } = using(shared);
+    const { secret } = await makeKey(admin, { owner: newOwner() });
     const gone = new AbortController();
     const attached = async () => (await (await fetch(`${url}/metrics`)).text()).match(/attached_verifiers (\d+)/)?.[1];
+    await eventually(async () => expect(await attached()).toBe("0"));
     const streams = Array.from({ length: 30 }, () => open(admin, gone.signal));
     for (const [at, stream] of streams.entries()) {
       await stream.say({ case: "lease", value: { nonce: 1n } });
@@ -290,10 +303,10 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("may be taken back at once, whatever becomes of it: the server goes on", async () => {
-    const { admin, url } = await start();
+    const { admin, url } = using(shared);
     for (let turn = 0; turn < 5; turn++) {
       // Not in memory, so that it is read from the database who calls.
-      const { secret } = await makeKey(admin, { owner: `agents-${turn}`, scopes: ["claviger:verify"] });
+      const { secret } = await makeKey(admin, { owner: newOwner(), scopes: ["claviger:verify"] });
       await openAndReset(url, secret, 50);
     }
     const stream = open(admin);
@@ -303,7 +316,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
 
   it("may go on for longer than a call may send bytes", async () => {
     const { admin } = await start({ idleBytesPerSecond: 100 });
-    const { secret } = await makeKey(admin, { owner: "sync" });
+    const { secret } = await makeKey(admin, { owner: newOwner() });
     const stream = open(admin);
     const count = 3000;
     for (let id = 1; id <= count; id++) {
