@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
@@ -19,8 +20,8 @@ export default defineConfig({
     // Tests start servers of their own: a process each keeps their signals, environment and exits apart.
     pool: "forks",
     execArgv: ["--import", new URL("test/support/shorten-imports.ts", import.meta.url).href],
-    // One more than two cores: tests wait for servers half of their time.
-    maxWorkers: "150%",
+    // Tests wait for servers half of their time. A share would be taken for the cores at most.
+    maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongFirst },
     // Milliseconds. Long enough for a first start of PGlite (3.4 s alone) on a busy machine with two cores.
     testTimeout: 60_000,

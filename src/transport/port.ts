@@ -158,6 +158,8 @@ function createHttp1(limits: PortLimits, handler: HttpHandler) {
   });
   server.maxHeadersCount = limits.maxHeaders;
   server.on("request", (req, res) => {
+    // Connect (2.2) stops listening when the answer is closed; an error that is under way then would end the process.
+    req.on("error", () => {});
     inFlight.add(res);
     if (draining) res.shouldKeepAlive = false;
     res.once("close", () => {
@@ -216,9 +218,7 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
     server.once("session", (session: http2.ServerHttp2Session) => {
       const guard = new SessionGuard(session, { socket, calls }, guardLimits);
       guards.add(guard);
-      // Node (26) hands a session all that was read before it, also what comes after that has ended it, and throws then.
-      const read = socket.read.bind(socket);
-      socket.read = (size) => (session.destroyed ? null : read(size));
+      readNothingOnceEnded(socket, session);
       guardOf.set(session, guard);
       let isBroken = false;
       session.once("error", (error: NodeJS.ErrnoException) => {
@@ -240,6 +240,18 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
       for (const { session } of guards) session.close();
     },
   };
+}
+
+/**
+ * Node (26) hands a session, a tick after it was made, all that was read before it; also what comes after that has ended
+ * it, and throws then. After that tick the socket must be read again: else it is not seen that the client hangs up.
+ */
+function readNothingOnceEnded(socket: net.Socket, session: http2.ServerHttp2Session): void {
+  const read = socket.read.bind(socket);
+  socket.read = (size) => (session.destroyed ? null : read(size));
+  process.nextTick(() => {
+    socket.read = read;
+  });
 }
 
 /** Errors by which Node (26) ends a connection for what came in; others say that the client went, or why. */
