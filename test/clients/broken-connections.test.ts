@@ -17,13 +17,19 @@ import { type ServerProcess, startServer } from "../support/server-process.ts";
 const PATHS = {
   verify: "/claviger.v1.KeyVerifier/Verify",
   sync: "/claviger.v1.KeyVerifier/Sync",
+  batch: "/claviger.v1.KeyVerifier/BatchVerify",
   listKeys: "/claviger.v1.KeyManagement/ListKeys",
   health: "/grpc.health.v1.Health/Check",
+  watch: "/grpc.health.v1.Health/Watch",
+  reflection: "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+  metrics: "/metrics",
   nothing: "/nothing",
 } as const;
 const GOAWAY = 7;
 /** Also PRIORITY, PUSH_PROMISE, and some that do not exist. */
 const TYPES = [...Object.values(TYPE), GOAWAY, 2, 5, 10, 250];
+/** SETTINGS_INITIAL_WINDOW_SIZE 0. */
+const NO_WINDOW = Buffer.from([0, 4, 0, 0, 0, 0]);
 const RUNS = 150;
 /** Connections at once. */
 const AT_ONCE = 4;
@@ -45,6 +51,7 @@ type Step =
 
 interface Plan {
   readonly version: "HTTP/1.1" | "HTTP/2";
+  readonly method: string;
   /** Of every call, beside those that it needs. */
   readonly headers: Readonly<Record<string, string>>;
   readonly steps: readonly Step[];
@@ -78,7 +85,7 @@ const STEP: fc.Arbitrary<Step> = fc.oneof(
       type: fc.constantFrom(...TYPES),
       flags: fc.constantFrom(0, 1, 4, 5, 8, 32, 255),
       stream: fc.constantFrom(0, 0, 1, 2, -1, -2, 1000),
-      payload: fc.oneof(fc.constantFrom(uint32(8), uint32(1), Buffer.alloc(8), Buffer.alloc(0)), bytes),
+      payload: fc.oneof(fc.constantFrom(uint32(8), uint32(1), Buffer.alloc(8), NO_WINDOW, Buffer.alloc(0)), bytes),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("bytes" as const), bytes }) },
@@ -86,9 +93,16 @@ const STEP: fc.Arbitrary<Step> = fc.oneof(
 
 const PLAN: fc.Arbitrary<Plan> = fc.record({
   version: fc.constantFrom("HTTP/2", "HTTP/2", "HTTP/2", "HTTP/1.1"),
+  method: fc.oneof(
+    { weight: 4, arbitrary: fc.constant("POST") },
+    { weight: 1, arbitrary: fc.constantFrom("GET", "HEAD", "OPTIONS", "CONNECT", "PRI", "x") },
+  ),
   headers: fc.constantFrom<Record<string, string>[]>(
     ...[{}, {}, { expect: "100-continue" }, { connection: "upgrade", upgrade: "h2c" }],
-    ...[{ "transfer-encoding": "chunked" }, { "grpc-timeout": "1m" }, { "connect-protocol-version": "1" }],
+    ...[{ "transfer-encoding": "chunked" }, { "grpc-timeout": "1m" }, { "grpc-encoding": "gzip" }],
+    ...["application/json", "application/proto", "application/connect+proto", "application/grpc-web+proto"].map(
+      (type) => ({ "content-type": type, "connect-protocol-version": "1" }),
+    ),
   ),
   steps: fc.array(STEP, { minLength: 1, maxLength: 12 }),
   flips: fc.oneof(
@@ -116,7 +130,7 @@ function piecesOf(plan: Plan, token: string): Buffer[] {
   return places.slice(1).map((to, index) => sent.subarray(places[index], to));
 }
 
-function http2Bytes({ steps, headers }: Plan, token: string): Buffer {
+function http2Bytes({ steps, ...plan }: Plan, token: string): Buffer {
   let last = -1;
   const write = (step: Step): Buffer => {
     if (step.kind === "bytes") return step.bytes;
@@ -125,21 +139,21 @@ function http2Bytes({ steps, headers }: Plan, token: string): Buffer {
       return frame(step.type, step.flags, stream, step.payload);
     }
     last += 2;
-    const head = frame(TYPE.headers, FLAG.endHeaders, last, headOf(step.path, token, headers));
+    const head = frame(TYPE.headers, FLAG.endHeaders, last, headOf(step.path, token, plan));
     return Buffer.concat([head, frame(TYPE.data, step.isOpen ? FLAG.none : FLAG.endStream, last, step.body)]);
   };
   return Buffer.concat([greeting(), frame(TYPE.settings, FLAG.ack, 0), ...steps.map(write)]);
 }
 
-function headOf(path: string, token: string, headers: Plan["headers"]): Buffer {
+function headOf(path: string, token: string, { method, headers }: Pick<Plan, "method" | "headers">): Buffer {
   return headerBlock({
-    ...{ ":method": "POST", ":scheme": "http", ":authority": "localhost", ":path": path, te: "trailers" },
+    ...{ ":method": method, ":scheme": "http", ":authority": "localhost", ":path": path, te: "trailers" },
     ...{ "content-type": "application/grpc+proto", authorization: `Bearer ${token}`, ...headers },
   });
 }
 
 /** One request after the other without waiting; of an open one too little comes. */
-function http1Bytes({ steps, headers }: Plan, token: string): Buffer {
+function http1Bytes({ steps, method, headers }: Plan, token: string): Buffer {
   const write = (step: Step): Buffer => {
     if (step.kind === "bytes") return step.bytes;
     if (step.kind === "frame") return step.payload;
@@ -147,7 +161,7 @@ function http1Bytes({ steps, headers }: Plan, token: string): Buffer {
     const needed = { host: "x", authorization: `Bearer ${token}`, "content-type": "application/proto" };
     const fields = { ...needed, "content-length": length, ...headers };
     const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`);
-    return Buffer.concat([Buffer.from([`POST ${step.path} HTTP/1.1`, ...lines, "", ""].join("\r\n")), step.body]);
+    return Buffer.concat([Buffer.from([`${method} ${step.path} HTTP/1.1`, ...lines, "", ""].join("\r\n")), step.body]);
   };
   return Buffer.concat(steps.map(write));
 }
@@ -264,7 +278,15 @@ describe("connections that break every rule, at any byte,", () => {
     await start([{ file: PORT, find: "    socket.read = read;\n", replace: "" }]);
     const before = await sockets();
     const goAway = { kind: "frame", type: GOAWAY, flags: 0, stream: 0, payload: Buffer.alloc(8) } as const;
-    const whole = { version: "HTTP/2", headers: {}, flips: [], cuts: [], until: 1, isDeaf: false } as const;
+    const whole = {
+      version: "HTTP/2",
+      method: "POST",
+      headers: {},
+      flips: [],
+      cuts: [],
+      until: 1,
+      isDeaf: false,
+    } as const;
     for (let count = 0; count < 10; count++) await play({ ...whole, steps: [goAway], ending: "RST" });
     await sleep(500);
     expect(await sockets()).toBeGreaterThan(before);
