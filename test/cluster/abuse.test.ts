@@ -1,11 +1,8 @@
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { type ClientHttp2Session, connect as connectHttp2, constants, type IncomingHttpHeaders } from "node:http2";
-import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Code, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
@@ -142,39 +139,6 @@ describe("HTTP/2 abuse", () => {
       expect(megabytes() - before).toBeLessThan(MEGABYTES_MORE);
     },
   );
-
-  describe("who comes back after having been cut off, and floods while it is made to wait,", () => {
-    const comeBack = async (mutations: readonly Mutation[] = []) => {
-      const waiting = await start({ returnMs: 500 }, mutations);
-      onTestFinished(async () => void (await waiting.stop()));
-      const kind = KINDS["endless header list"];
-      const { damage } = attack(waiting.url, "endless header list");
-      await eventually(() => expect(damage.cutOff).toBe(1));
-      const socket = connectTcp({ host: "127.0.0.1", port: waiting.port, noDelay: true }).on("error", () => undefined);
-      onTestFinished(() => void socket.destroy());
-      const closed = once(socket.resume(), "close");
-      // As three pieces, which are all read before they are looked at.
-      const piece = Buffer.concat(Array.from({ length: 24 }, kind.more().next)).subarray(0, 24 * 1024);
-      for (const bytes of [kind.begin(), piece, piece]) {
-        socket.write(bytes);
-        await sleep(50);
-      }
-      await closed;
-      return waiting;
-    };
-
-    it("is cut off again, and others are answered", async () => {
-      const waiting = await comeBack();
-      const { status } = await createClient(Health, createGrpcTransport({ baseUrl: waiting.url })).check({});
-      expect(status).toBe(Status.SERVING);
-    });
-
-    it("control: ends the server, where what was read before goes on being handed to a session that has ended", async () => {
-      const file = "src/transport/port.ts";
-      const waiting = await comeBack([{ file, find: "session.destroyed ? null : read(size)", replace: "read(size)" }]);
-      expect(await waiting.exited).toMatchObject({ code: 4 });
-    });
-  });
 
   describe("messages that are far too long", () => {
     const SYNC_PATH = "/claviger.v1.KeyVerifier/Sync";
