@@ -135,13 +135,13 @@ describeWithPostgres("what clients saw and what the ledger says", () => {
     }
     await cluster.postgres.restart({ mode: "immediate" });
     await sleep(2000);
-    const isEnough = () => expect(load.tally.total).toBeGreaterThan(Math.max(500, 50 * load.tally.unknown));
-    await eventually(isEnough, { withinMs: 60_000 });
+    await eventually(() => expect(load.tally.total).toBeGreaterThan(500), { withinMs: 60_000 });
     const tally = await load.stop();
     const ledger = await settled(nodes, keyIds);
     // Of a call that a busy machine did not answer in its time nobody knows whether it was decided; mostly there is none.
     expect(ledger).toBeGreaterThanOrEqual(tally.total);
     expect(ledger).toBeLessThanOrEqual(tally.total + tally.unknown);
+    expect(tally.unknown).toBeLessThan(tally.total / 50);
   }, 150_000);
 
   it("differ, when nodes are killed, by no more than those held; and never is more in the ledger", async () => {
@@ -156,12 +156,12 @@ describeWithPostgres("what clients saw and what the ledger says", () => {
     }
     await cluster.postgres.restart({ mode: "immediate" });
     await sleep(2000);
-    await eventually(() => expect(load.tally.total).toBeGreaterThan(2 * held), { withinMs: 60_000 });
     const tally = await load.stop();
     const ledger = await settled(nodes, keyIds);
     expect(ledger).toBeLessThanOrEqual(tally.total + tally.unknown);
     expect(tally.total - ledger).toBeLessThanOrEqual(held);
-  }, 150_000);
+    expect(held).toBeLessThan(tally.total / 2);
+  }, 90_000);
 
   it("control: without the number that a batch keeps, eaten replies double", async () => {
     const { nodes, load, keyIds } = await begin([WITHOUT_DEDUPE]);
