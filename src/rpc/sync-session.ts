@@ -101,13 +101,15 @@ export class SyncSession {
   }
 
   async #grant(nonce: bigint): Promise<void> {
-    using _ = this.#begin();
+    this.#begin();
     try {
       const admission = this.#options.admit();
       if (admission !== undefined) await admission;
       this.#attachment.grant(nonce);
     } catch (error) {
       this.#unlessRefused(error, () => this.#say({ case: "lease", value: { nonce, remaining: durationFromMs(0) } }));
+    } finally {
+      this.#done();
     }
   }
 
@@ -118,7 +120,7 @@ export class SyncSession {
 
   async #ask({ id, request }: Ask): Promise<void> {
     const { verifier, asker, admit, validate } = this.#options;
-    using _ = this.#begin();
+    this.#begin();
     try {
       this.#refuseTooMany();
       if (request === undefined) throw invalidField("ask.request", "is required");
@@ -135,6 +137,8 @@ export class SyncSession {
         const result = { case: "refusal" as const, value: { code, message, details: packed } };
         this.#say({ case: "answer", value: { id, result } });
       });
+    } finally {
+      this.#done();
     }
   }
 
@@ -158,7 +162,7 @@ export class SyncSession {
     const { ledger, admit, validate, asker } = this.#options;
     const seq = Number(sequence);
     const answer = (outcome: UsageOutcome) => this.#say({ case: "usage", value: { sequence, outcome } });
-    using _ = this.#begin();
+    this.#begin();
     try {
       this.#refuseTooMany();
       await admit();
@@ -168,18 +172,19 @@ export class SyncSession {
     } catch (error) {
       if (error instanceof ClavigerError && error.reason === "INVALID_FIELD") this.#options.end(this.#present(error));
       else this.#unlessRefused(error, () => answer(UsageOutcome.UNAVAILABLE));
+    } finally {
+      this.#done();
     }
   }
 
-  /** One more is worked on, until it is disposed of. */
-  #begin(): Disposable {
+  /** Counts a message that is being worked on; `#done` follows, whatever becomes of it. */
+  #begin(): void {
     this.#underWay += 1;
-    return {
-      [Symbol.dispose]: () => {
-        this.#underWay -= 1;
-        this.#endOnceDone();
-      },
-    };
+  }
+
+  #done(): void {
+    this.#underWay -= 1;
+    this.#endOnceDone();
   }
 
   #refuseTooMany(): void {
