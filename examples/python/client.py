@@ -1,12 +1,11 @@
 """Calls a protected service with a key from Python, and says why it was refused.
 
-Needs grpcio, grpcio-tools and protoc (Debian: python3-grpcio python3-grpc-tools protobuf-compiler):
+In a virtual environment with grpcio and grpcio-tools:
 
   npx buf build -o protos.binpb
-  protoc --descriptor_set_in=protos.binpb --python_out=python \
-    example/v1/agent.proto claviger/v1/options.proto google/rpc/status.proto google/rpc/error_details.proto
   python3 -c 'import sys; from grpc_tools.protoc import main; sys.exit(main(sys.argv))' \
-    --descriptor_set_in=protos.binpb --grpc_python_out=python example/v1/agent.proto
+    --descriptor_set_in=protos.binpb --python_out=python --grpc_python_out=python \
+    example/v1/agent.proto claviger/v1/options.proto google/rpc/status.proto google/rpc/error_details.proto
   KEY=clv_live_... python3 python/client.py 127.0.0.1:8083
 """
 

@@ -1,8 +1,9 @@
-import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { describeWithGo, describeWithPython } from "../support/describe-with.ts";
+import { goEnvironment, PYTHON_GENERATOR } from "../support/foreign-clients.ts";
 import { REPOSITORY } from "../support/repository-copy.ts";
 import { outputOf } from "../support/run-program.ts";
 import { type RunningServer, startEmbedded } from "./running-server.ts";
@@ -50,10 +51,10 @@ describeWithPython("a Python client of generated code", () => {
       "google/rpc/error_details",
     ];
     const files = [...services, ...messages.map((name) => `${name}.proto`)];
-    await outputOf("protoc", [`--descriptor_set_in=${image}`, `--python_out=${folder}`, ...files]);
-    const generator = "import sys; from grpc_tools.protoc import main; sys.exit(main(sys.argv))";
-    const args = ["-c", generator, `--descriptor_set_in=${image}`, `--grpc_python_out=${folder}`, ...services];
-    await outputOf(python, args);
+    await outputOf(python, [
+      ...["-c", PYTHON_GENERATOR, `--descriptor_set_in=${image}`],
+      ...[`--python_out=${folder}`, `--grpc_python_out=${folder}`, ...files],
+    ]);
 
     const env = { ...environment(), PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: "1" };
     const seen = await outputOf(python, [program("python/life.py")], { env });
@@ -63,17 +64,16 @@ describeWithPython("a Python client of generated code", () => {
 
 describeWithGo("a Go client of generated code", () => {
   it("sees the life of a key, and the reason of a refusal", { timeout: 240_000 }, async () => {
-    const module = join(folder, "gopath/src/example");
-    await mkdir(module, { recursive: true });
-    const template = join(REPOSITORY, "examples/go/buf.gen.yaml");
-    await outputOf(BUF, ["generate", "--template", template, "--path", "proto/claviger", "-o", module], {
+    const { env, takeModule } = goEnvironment();
+    const module = join(folder, "go");
+    await takeModule(module);
+    const plan = join(REPOSITORY, "examples/go/buf.gen.yaml");
+    await outputOf(BUF, ["generate", "--template", plan, "--path", "proto/claviger", "-o", module], {
       cwd: REPOSITORY,
+      env,
     });
     await copyFile(program("go/life.go"), join(module, "life.go"));
-
-    const gopath = `${join(folder, "gopath")}:${inject("go")?.gopath}`;
-    const env = { ...environment(), GO111MODULE: "off", GOFLAGS: "", GOPATH: gopath };
-    const seen = await outputOf("go", ["run", "life.go"], { cwd: module, env });
+    const seen = await outputOf("go", ["run", "life.go"], { cwd: module, env: { ...env, ...environment() } });
     expect(JSON.parse(seen)).toEqual({ ...LIFE, refusal: ["FailedPrecondition", "KEY_REVOKED"] });
   });
 });

@@ -1,9 +1,10 @@
-import { mkdir, readFile, symlink } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithGo, describeWithPostgres, describeWithPython } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
+import { goEnvironment } from "../support/foreign-clients.ts";
 import { freePort } from "../support/free-port.ts";
 import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
 import { copyRepository, type RepositoryCopy } from "../support/repository-copy.ts";
@@ -23,11 +24,10 @@ function substitutions(facts: { readonly address: string; readonly databaseUrl?:
     { section: "Plain JSON", find: README_ADDRESS, replace: address },
     { section: "Python", find: README_ADDRESS, replace: address },
     { section: "Go", find: README_ADDRESS, replace: address },
-    // Debian's gRPC is of 2020, and in its GOPATH.
+    // The module is there already, with versions that are pinned.
     { section: "Go", find: "go mod init example && go mod tidy\n", replace: "" },
-    { section: "Go", find: "grpc.NewClient", replace: "grpc.Dial" },
-    { section: "Go", find: "grpc.WithTransportCredentials(insecure.NewCredentials())", replace: "grpc.WithInsecure()" },
-    { section: "Go", find: '\t"google.golang.org/grpc/credentials/insecure"\n', replace: "" },
+    // The Python that was brought has it.
+    { section: "Python", find: "pip install grpcio grpcio-tools\n", replace: "" },
   ];
 }
 
@@ -189,11 +189,9 @@ describe("npm start, as the README has it", { timeout: TEST_MS }, () => {
 
   describeWithGo("the Go client", () => {
     it("is generated and verifies a secret", { timeout: 240_000 }, async () => {
-      const gopath = join(clone.folder, "gopath");
-      await mkdir(join(gopath, "src"), { recursive: true });
-      await symlink(join(clone.folder, "client"), join(gopath, "src/example"));
-      const environment = { GO111MODULE: "off", GOFLAGS: "", GOPATH: `${gopath}:${inject("go")?.gopath}` };
-      await using terminal = await clientTerminal(environment);
+      const { env, takeModule } = goEnvironment();
+      await takeModule(join(clone.folder, "client"));
+      await using terminal = await clientTerminal(env);
       expect(await follow(terminal, "Go")).toContain("VERDICT_VALID bob\n");
     });
   });

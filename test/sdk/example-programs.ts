@@ -1,4 +1,3 @@
-import { readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:http2";
 import { text } from "node:stream/consumers";
 
@@ -38,18 +37,4 @@ export function plainly(said: string[][]): string[][] {
         .trim(),
     ),
   );
-}
-
-/** Debian's gRPC for Go is of 2020. */
-export async function useOldGrpc(file: string): Promise<void> {
-  let program = await readFile(file, "utf8");
-  for (const [find, replace] of [
-    ["grpc.NewClient", "grpc.Dial"],
-    ["grpc.WithTransportCredentials(insecure.NewCredentials())", "grpc.WithInsecure()"],
-    ['\t"google.golang.org/grpc/credentials/insecure"\n', ""],
-  ] as const) {
-    if (!program.includes(find)) throw new Error(`client.go lacks ${find}; correct the test`);
-    program = program.replace(find, replace);
-  }
-  await writeFile(file, program);
 }

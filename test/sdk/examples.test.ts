@@ -1,17 +1,18 @@
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { makeKey } from "../rpc/make-key.ts";
 import { startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { describeWithGo, describeWithPython } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
+import { goEnvironment, PYTHON_GENERATOR } from "../support/foreign-clients.ts";
 import { freePort } from "../support/free-port.ts";
 import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
 import { REPOSITORY } from "../support/repository-copy.ts";
 import { outputOf, runProgram } from "../support/run-program.ts";
 import { createSdkProject, type SdkProject } from "../support/sdk-project.ts";
 import { inheritedEnv } from "../support/server-process.ts";
-import { expected, plainly, post, useOldGrpc } from "./example-programs.ts";
+import { expected, plainly, post } from "./example-programs.ts";
 
 let claviger: TestClaviger;
 let project: SdkProject;
@@ -133,9 +134,8 @@ describe("a service on grpc-js that requires keys", () => {
       await outputOf("buf", ["build", "-o", "protos.binpb"], options);
       const messages = ["claviger/v1/options", "google/rpc/status", "google/rpc/error_details"];
       const files = ["example/v1/agent", ...messages].map((name) => `${name}.proto`);
-      await outputOf("protoc", [image, "--python_out=python", ...files], options);
-      const generator = "import sys; from grpc_tools.protoc import main; sys.exit(main(sys.argv))";
-      await outputOf(python, ["-c", generator, image, "--grpc_python_out=python", "example/v1/agent.proto"], options);
+      const outputs = ["--python_out=python", "--grpc_python_out=python"];
+      await outputOf(python, ["-c", PYTHON_GENERATOR, image, ...outputs, ...files], options);
       const said = await sayTwice("pia", ({ secret }) =>
         outputOf(python, ["python/client.py", address], { ...options, env: { ...env, KEY: secret } }),
       );
@@ -146,13 +146,11 @@ describe("a service on grpc-js that requires keys", () => {
   describeWithGo("from Go, with generated code,", () => {
     it("is called, and says why it refuses", { timeout: 240_000 }, async () => {
       const generate = ["generate", "--template", "go/buf.gen.yaml", "--path", "proto/example", "-o", "go"];
-      await outputOf("buf", generate, { cwd: project.folder, env: pathWithBin() });
-      await useOldGrpc(join(project.folder, "go/client.go"));
-      const gopath = join(project.folder, "gopath");
-      await mkdir(join(gopath, "src"), { recursive: true });
-      await symlink(join(project.folder, "go"), join(gopath, "src/example"));
-      const env = { GO111MODULE: "off", GOFLAGS: "", GOPATH: `${gopath}:${inject("go")?.gopath}` };
+      const { env, takeModule } = goEnvironment();
+      const path = [pathWithBin().PATH, env.PATH].join(delimiter);
+      await outputOf("buf", generate, { cwd: project.folder, env: { PATH: path } });
       const options = { cwd: join(project.folder, "go"), env };
+      await takeModule(options.cwd);
       await outputOf("go", ["build", "-o", "client", "client.go"], options);
       const said = await sayTwice("gus", ({ secret }) =>
         outputOf("./client", [address], { ...options, env: { KEY: secret } }),

@@ -24,6 +24,11 @@ export function describeWithPython(name: string, body: () => void): void {
   describeWith("python", name, body);
 }
 
+/** A suite that runs programs on every Node that is supported; where those are not, `npm test` names it as not run. */
+export function describeWithNodes(name: string, body: () => void): void {
+  describeWith("nodes", name, body);
+}
+
 /** A suite that builds Go programs with gRPC; where that cannot be, `npm test` names it as not run. */
 export function describeWithGo(name: string, body: () => void): void {
   describeWith("go", name, body);

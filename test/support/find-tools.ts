@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** A Python that can be a client. */
 export interface PythonTool {
@@ -10,39 +11,65 @@ export interface PythonTool {
 
 /** A Go that can be a client. */
 export interface GoTool {
-  /** A GOPATH (`GO111MODULE=off`) that holds gRPC. Nothing is downloaded. */
-  readonly gopath: string;
+  /** The folder of the generators, to be put first on PATH. */
+  readonly folder: string;
+  /** The folder of `go.mod` and `go.sum` for a module called `example`; its packages are in Go's cache. */
+  readonly module: string;
 }
 
-// Where Debian's golang-*-dev packages are.
-const GOPATHS = ["/usr/share/gocode"];
+/** A Node that is supported. */
+export interface NodeTool {
+  readonly version: string;
+  /** The folder with `node`, to be put first on PATH. */
+  readonly folder: string;
+}
 
-/** The first Python that has grpcio and grpcio-tools: PATH first, then the system's own, which pyenv and such hide. */
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** Where `.ci/bring-tools` puts what it brings. */
+const BROUGHT = join(ROOT, "node_modules/.cache/tools");
+
+/** The first Python that has grpcio and grpcio-tools: the one that was brought, then PATH, then the system's own. */
 export function findPython(): PythonTool | undefined {
-  if (!runs("protoc", ["--version"])) return undefined;
-  const candidates = [...pathFolders(), "/usr/bin"].map((folder) => join(folder, "python3")).filter(existsSync);
-  const python = candidates.find((file) => runs(file, ["-c", "import grpc, grpc_tools.protoc, google.protobuf"]));
+  const candidates = [join(BROUGHT, "python/bin"), ...pathFolders(), "/usr/bin"].map((folder) =>
+    join(folder, "python3"),
+  );
+  const imports = "import grpc, grpc_tools.protoc, google.protobuf";
+  const python = candidates.filter(existsSync).find((file) => runs(file, ["-c", imports]));
   return python === undefined ? undefined : { folder: dirname(python) };
 }
 
-/** Go with its generators, and a GOPATH with gRPC in it. */
+/** Go with its generators, and the packages of the clients in its cache. Downloads nothing. */
 export function findGo(): GoTool | undefined {
-  const gopath = GOPATHS.find((folder) => existsSync(join(folder, "src/google.golang.org/grpc")));
-  const tools = ["go", "protoc-gen-go", "protoc-gen-go-grpc"];
-  return gopath !== undefined && tools.every(isOnPath) ? { gopath } : undefined;
+  const module = join(ROOT, "test/clients/go");
+  const generators = ["protoc-gen-go", "protoc-gen-go-grpc"];
+  const folder = [join(BROUGHT, "go"), ...pathFolders()].find((each) =>
+    generators.every((tool) => existsSync(join(each, tool))),
+  );
+  const packages = ["google.golang.org/grpc", "google.golang.org/genproto/googleapis/rpc/errdetails"];
+  const offline = { ...process.env, GOPROXY: "off", GOFLAGS: "-mod=readonly" };
+  const hasPackages = folder !== undefined && runs("go", ["list", "-deps", ...packages], { cwd: module, env: offline });
+  return hasPackages ? { folder, module } : undefined;
+}
+
+/** The Nodes that were brought: the oldest and the newest that are supported, and those between. */
+export function findNodes(): readonly NodeTool[] | undefined {
+  const listed = join(BROUGHT, "nodes");
+  if (!existsSync(listed)) return undefined;
+  const nodes = readdirSync(listed).map((version) => ({ version, folder: join(listed, version, "bin") }));
+  return nodes.length > 0 && nodes.every(({ folder }) => runs(join(folder, "node"), ["--version"])) ? nodes : undefined;
 }
 
 function pathFolders(): string[] {
   return (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
 }
 
-function isOnPath(tool: string): boolean {
-  return pathFolders().some((folder) => existsSync(join(folder, tool)));
-}
-
-function runs(command: string, args: readonly string[]): boolean {
+function runs(
+  command: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): boolean {
   try {
-    execFileSync(command, args, { stdio: "ignore", timeout: 10_000 });
+    execFileSync(command, args, { ...options, stdio: "ignore", timeout: 30_000 });
     return true;
   } catch {
     return false;

@@ -1,11 +1,12 @@
-import type { GoTool, PythonTool } from "./find-tools.ts";
+import type { GoTool, NodeTool, PythonTool } from "./find-tools.ts";
 
 /** What each outside service or tool needs on a machine which has none, as the end of a sentence. */
 export const INSTALL_HINT = {
   postgres: "install PostgreSQL (apt-get install postgresql, brew install postgresql) or set TEST_DATABASE_URL",
   redis: "install Redis (apt-get install redis-server, brew install redis) or set TEST_REDIS_URL",
-  python: "install Python with gRPC (apt-get install python3-grpcio python3-grpc-tools protobuf-compiler)",
-  go: "install Go with gRPC (apt-get install golang golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev protoc-gen-go-1-5 protoc-gen-go-grpc)",
+  python: "bring a Python with gRPC (bash .ci/bring-tools, or pip install grpcio grpcio-tools)",
+  go: "install Go, then bring its generators and packages (bash .ci/bring-tools)",
+  nodes: "bring the Nodes that are supported (bash .ci/bring-tools)",
 } as const;
 
 /** A service or tool that tests can use when the machine has it. */
@@ -27,9 +28,11 @@ declare module "vitest" {
     embedded: { readonly template: string };
     /** The shared Redis, or `undefined` where none is to be had. */
     redis: { readonly url: string } | undefined;
-    /** A Python with gRPC and `protoc`, or `undefined`. */
+    /** A Python with gRPC and its generator, or `undefined`. */
     python: PythonTool | undefined;
     /** A Go with gRPC and the generators, or `undefined`. */
     go: GoTool | undefined;
+    /** The oldest and the newest Node that are supported, and those between, or `undefined`. */
+    nodes: readonly NodeTool[] | undefined;
   }
 }

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -33,7 +34,7 @@ func reasonOf(err error) string {
 }
 
 func main() {
-	connection, err := grpc.Dial(os.Getenv("ADDRESS"), grpc.WithInsecure())
+	connection, err := grpc.NewClient(os.Getenv("ADDRESS"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(err)
 	defer connection.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
