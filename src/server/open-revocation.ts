@@ -21,6 +21,7 @@ import { systemClocks as clocks, systemTimers as timers } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import type { OpenBus } from "./open-bus.ts";
 import type { OpenStorage } from "./open-storage.ts";
+import { Outage } from "./outage.ts";
 import { systemRandom as random } from "./random.ts";
 
 export interface RevocationParts {
@@ -84,12 +85,20 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
           lastsMs: policy.revocationSetMs,
         })
       : undefined;
+  const renewing = new Outage({
+    ...{ log, event: "lease" },
+    failing: "the lease could not be renewed; the server tries again",
+    well: "the lease is renewed again",
+  });
   const keeper = new LeaseKeeper({
     ...{ epoch, termMs, usesRevocationSet, registry, lease, feed, clocks, timers },
     jitter: () => (random(1)[0] ?? 0) / 255,
-    onGranted: (seen, since) => onLoss?.onGranted(seen, since),
+    onGranted(seen, since) {
+      renewing.succeeded();
+      onLoss?.onGranted(seen, since);
+    },
     onDatabase: (identity) => opened.expect(identity),
-    onFailure: (error) => log.warn({ event: "lease", err: error }, "the lease could not be renewed"),
+    onFailure: (error) => renewing.failed(error),
   });
   const collector = new Collector({
     ...{ registry, clocks, timers, clockRateError, termMs },
