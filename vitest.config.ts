@@ -16,6 +16,7 @@ class LongFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    setupFiles: ["test/support/expect-nothing-unheard.ts"],
     globalSetup: ["test/support/global-setup.ts"],
     // Tests start servers of their own: a process each keeps their signals, environment and exits apart.
     pool: "forks",

@@ -6,6 +6,7 @@ export function describeReceipt(receipt: RevocationReceipt | undefined): string 
   if (receipt === undefined) return "";
   const { revision, effectiveTime, confirmedVerifierCount, expiredVerifierCount } = receipt;
   const when = effectiveTime === undefined ? "" : ` since ${timestampDate(effectiveTime).toISOString()}`;
-  const who = `${confirmedVerifierCount} verifiers confirmed, ${expiredVerifierCount} waited out`;
+  const noun = confirmedVerifierCount === 1 ? "verifier" : "verifiers";
+  const who = `${confirmedVerifierCount} ${noun} confirmed, ${expiredVerifierCount} waited out`;
   return `effective everywhere${when} (revision ${revision}, ${who})`;
 }

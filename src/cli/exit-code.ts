@@ -13,6 +13,8 @@ export const EXIT = {
   refused: 3,
   /** Nobody could decide: no connection, no answer in time, a defect. */
   undecided: 4,
+  /** A defect ended a server: the log says which. EX_SOFTWARE of sysexits.h. */
+  defect: 70,
   /** Ctrl-C at the prompt: 128 + SIGINT, as shells have it. */
   interrupted: 130,
 } as const;

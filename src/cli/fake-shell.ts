@@ -35,6 +35,7 @@ export function createFakeShell(options: FakeShellOptions = {}) {
     command: "./bin/claviger.js",
     now: () => NOW,
     onStopSignal: () => {},
+    onDefect: () => {},
     exit: (code) => {
       throw new Error(`the command wanted to exit with ${code}`);
     },

@@ -7,7 +7,7 @@ import type { Shell } from "./shell.ts";
 
 /** Runs the command line of this process. It ends by itself once nothing is left to do. */
 export async function main(): Promise<void> {
-  const shell = createShell();
+  const shell = createShell({ onDefect: handleDefects() });
   // A reader such as `head` may leave early: nobody is there to hear about it.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
@@ -15,16 +15,31 @@ export async function main(): Promise<void> {
       process.exit(shell.exitCode);
     });
   }
-  // Node would exit with 1, which says "denied".
-  process.on("uncaughtException", (error) => {
-    process.stderr.write(`error: a defect, please report it: ${error.stack}\n`);
-    process.exit(EXIT.undecided);
-  });
   process.exitCode = await run(process.argv.slice(2), shell);
 }
 
-function createShell(): Shell {
+/**
+ * The last resort: an exception that is not caught, or a rejection that is not heard, ends the process, as its state is
+ * unknown. Node would exit with 1, which says "denied".
+ */
+function handleDefects(): Shell["onDefect"] {
+  let report: Parameters<Shell["onDefect"]>[0] | undefined;
+  process.on("uncaughtException", (error, kind) => {
+    try {
+      if (report !== undefined) report(error, kind);
+      else process.stderr.write(`error: a defect, please report it: ${error.stack}\n`);
+    } finally {
+      process.exit(report === undefined ? EXIT.undecided : EXIT.defect);
+    }
+  });
+  return (own) => {
+    report = own;
+  };
+}
+
+function createShell(given: Pick<Shell, "onDefect">): Shell {
   return {
+    ...given,
     environment: process.env,
     stdin: process.stdin,
     stdout: process.stdout,

@@ -46,7 +46,7 @@ async function start(
   const announce = (line: string) => printLine(shell, line);
   if (config.workers > 1 && link === undefined) {
     const { serveWithWorkers } = await import("../server/workers.ts");
-    return serveWithWorkers({ config, announce });
+    return serveWithWorkers({ config, announce, onDefect: shell.onDefect });
   }
   const { serve } = await import("../server/serve.ts");
   const lines: string[] = [];
@@ -55,6 +55,7 @@ async function start(
     link,
     announce: link === undefined ? announce : (line) => lines.push(line),
     command: shell.command,
+    onDefect: shell.onDefect,
     isTerminal: shell.stdout.isTTY === true,
   });
   link?.ready(lines);

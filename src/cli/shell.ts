@@ -16,6 +16,11 @@ export interface Shell {
   readonly now: () => Date;
   /** Calls `listener` on every SIGTERM and SIGINT, instead of dying of it. */
   readonly onStopSignal: (listener: () => void) => void;
+  /**
+   * For a server: `report` is told of an error that no code has handled, instead of a line on stderr, before the process
+   * ends with 70.
+   */
+  readonly onDefect: (report: (error: unknown, kind: string) => void) => void;
   /** Ends the process at once, whatever is going on. */
   readonly exit: (code: number) => void;
   /** What the process ends with if nothing fails: 0 until a command sets it. */

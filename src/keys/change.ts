@@ -15,6 +15,8 @@ export interface Ack {
   readonly revision: number;
   /** Of the database that the verifier works with. */
   readonly identity: string;
+  /** How many agents did not acknowledge, so that the verifier waited until their lease had ended. Default 0. */
+  readonly waitedOutAgents?: number;
 }
 
 /** Keys that one message names at most; more are `all`. */

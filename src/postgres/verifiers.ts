@@ -81,6 +81,7 @@ export function listHolders(database: Database) {
   return database
     .select({
       epoch: verifier.epoch,
+      address: verifier.address,
       termMs: verifier.termMs,
       ackedRevision: verifier.ackedRevision,
       renewSeq: verifier.renewSeq,

@@ -55,7 +55,7 @@ function open(address: RedisAddress, { retryStrategy, ...options }: ReturnType<t
       return new Redis(address.url, { ...options, retryStrategy });
     case "cluster": {
       const { credentials, tls } = accessOf(address.urls[0]);
-      return new RedisCluster([...address.urls], {
+      const cluster = new RedisCluster([...address.urls], {
         // Nodes that the cluster names itself know nothing of the URLs.
         redisOptions: { ...options, ...credentials, ...(tls ? { tls: {} } : {}) },
         enableOfflineQueue: false,
@@ -67,6 +67,8 @@ function open(address: RedisAddress, { retryStrategy, ...options }: ReturnType<t
           ? { dnsLookup: (name: string, found: (error: null, address: string) => void) => found(null, name) }
           : {}),
       });
+      cluster.on("+node", hearAsking);
+      return cluster;
     }
     case "sentinel": {
       const { sentinels, name, username, password, tls } = address;
@@ -75,6 +77,19 @@ function open(address: RedisAddress, { retryStrategy, ...options }: ReturnType<t
       return new Redis({ ...options, retryStrategy, sentinels: [...sentinels], name, ...credentials, ...security });
     }
   }
+}
+
+/**
+ * ioredis 6.0.0 sends `ASKING` before a command that a reshard redirects, and drops its promise: a node that does not
+ * answer in time would end the process. The command behind it fails, or is redirected, by itself.
+ */
+function hearAsking(node: Redis): void {
+  const asking = node.asking.bind(node);
+  node.asking = (...args: Parameters<typeof asking>) => {
+    const answer = asking(...args);
+    answer.catch(() => undefined);
+    return answer;
+  };
 }
 
 function accessOf(url: string) {

@@ -136,8 +136,10 @@ function readChange({ revision, identity, keyIds }: Readonly<Record<string, unkn
   return isNamed ? { revision, identity, keyIds } : undefined;
 }
 
-function readAck({ revision, identity, epoch }: Readonly<Record<string, unknown>>): Ack | undefined {
-  return isRevision(revision) && isName(identity) && isName(epoch) ? { epoch, revision, identity } : undefined;
+function readAck(message: Readonly<Record<string, unknown>>): Ack | undefined {
+  const { revision, identity, epoch, waitedOutAgents } = message;
+  if (!isRevision(revision) || !isName(identity) || !isName(epoch)) return undefined;
+  return { epoch, revision, identity, ...(isRevision(waitedOutAgents) ? { waitedOutAgents } : {}) };
 }
 
 function isName(value: unknown): value is string {

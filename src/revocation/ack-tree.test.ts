@@ -7,6 +7,7 @@ it("who is gone, and whose lease is over, is not asked any more what it has appl
   const child: Child = {
     tell: () => undefined,
     reset: () => undefined,
+    noticeExpired: () => undefined,
     ackedRevision: () => {
       asked += 1;
       return 3;

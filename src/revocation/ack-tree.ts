@@ -5,6 +5,11 @@ export interface Span extends Pick<Change, "revision" | "keyIds"> {
   readonly after: number;
 }
 
+/** A child whose lease ended before it acknowledged revisions: those after `after`, up to `revision`. */
+export interface Expired extends Pick<Span, "after" | "revision"> {
+  readonly child: Child;
+}
+
 /** Somebody who leases from this verifier. */
 export interface Child {
   /** Tells it of changes that it may be concerned with. */
@@ -15,6 +20,8 @@ export interface Child {
   ackedRevision(): number;
   /** The same of one revision. */
   hasApplied(revision: number): boolean;
+  /** Tells the tree of what it did not acknowledge before its lease had ended. */
+  noticeExpired(): void;
   /** Whether a lease that it was granted may still run; closed or not. */
   isLeased(): boolean;
   /** Whether its stream is gone. */
@@ -27,6 +34,8 @@ export class AckTree {
   /** Those with something outstanding: of thousands that are told at once, each acknowledgement looks at one. */
   readonly #behind = new Set<Child>();
   readonly #onProgress: () => void;
+  #expired: Expired[] = [];
+  #waitedOut = 0;
 
   /** `onProgress` is told that a child has applied something, or is gone. */
   constructor(onProgress: () => void) {
@@ -47,6 +56,11 @@ export class AckTree {
   /** Whether a lease that was granted to any of them may still run. */
   get isLeased(): boolean {
     return [...this.#children].some((child) => child.isLeased());
+  }
+
+  /** How often the lease of a child ended before it had acknowledged all that it was told, since the process began. */
+  get waitedOut(): number {
+    return this.#waitedOut;
   }
 
   tell(span: Span): void {
@@ -82,9 +96,27 @@ export class AckTree {
     return true;
   }
 
+  /** The lease of a child has ended before it acknowledged these. */
+  expired(expired: readonly Expired[]): void {
+    this.#expired.push(...expired);
+    this.#waitedOut += 1;
+  }
+
+  /** What children did not acknowledge before their leases had ended, since this was last asked. */
+  takeExpired(): readonly Expired[] {
+    for (const child of this.#behind) {
+      child.noticeExpired();
+      if (child.ackedRevision() === Number.POSITIVE_INFINITY) this.#behind.delete(child);
+    }
+    const expired = this.#expired;
+    this.#expired = [];
+    return expired;
+  }
+
   #forgetGone(): void {
     for (const child of this.#children) {
       if (child.isClosed && !child.isLeased()) {
+        child.noticeExpired();
         this.#children.delete(child);
         this.#behind.delete(child);
       }

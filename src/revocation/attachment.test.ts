@@ -1,17 +1,21 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../verify/fake-clocks.ts";
 import { Lease } from "../verify/lease.ts";
-import { Attachment } from "./attachment.ts";
+import { type AgentDelay, Attachment } from "./attachment.ts";
 import { Feed } from "./feed.ts";
 import { InProcessBus } from "./in-process-bus.ts";
 
 const TERM_MS = 3000;
+const AGENT = { keyId: "key_1", owner: "alice", address: "192.0.2.1" };
 
 let clocks: FakeClocks;
 let lease: Lease;
 let bus: InProcessBus;
 let feed: Feed;
 let acks: number[];
+/** Agents that were waited out, by the revision that was acknowledged. */
+let waitedOut: Map<number, number | undefined>;
+let delays: AgentDelay[];
 
 beforeEach(() => {
   clocks = new FakeClocks();
@@ -20,7 +24,12 @@ beforeEach(() => {
   feed = new Feed({ epoch: "e", cache: { apply: () => undefined, clear: () => undefined }, bus });
   feed.restart({ revision: 0, identity: "db" });
   acks = [];
-  bus.onAck(({ revision }) => acks.push(revision));
+  waitedOut = new Map();
+  delays = [];
+  bus.onAck(({ revision, waitedOutAgents }) => {
+    acks.push(revision);
+    waitedOut.set(revision, waitedOutAgents);
+  });
   leaseNode();
 });
 
@@ -28,11 +37,12 @@ function leaseNode(): void {
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, TERM_MS);
 }
 
-function attach(mostKeys = 10) {
+function attach(mostKeys = 10, agent = AGENT) {
   const grants: number[] = [];
   const changes: (readonly string[] | "all")[] = [];
   const attachment = new Attachment({
     ...{ tree: feed.tree, lease, clocks, appliedRevision: () => feed.appliedRevision, mostKeys },
+    ...{ agent, slowMs: 250, onDelay: (delay) => delays.push(delay) },
     stream: {
       granted: ({ remainingMs }) => grants.push(remainingMs),
       changed: ({ sequence, keyIds }) => {
@@ -138,5 +148,77 @@ describe("a verifier inside an agent", () => {
     attachment.acknowledge(1);
     await push(2, "key_c");
     expect([changes, acks]).toEqual([["all", ["key_c"]], [1]]);
+  });
+});
+
+describe("an agent that a change waited for", () => {
+  it("is named when it acknowledged late, and not when it was quick", async () => {
+    const { attachment } = attach();
+    attachment.grant(1n);
+    attachment.lookedUp("key_a");
+    await push(1, "key_a");
+    clocks.stall(249);
+    attachment.acknowledge(1);
+    await push(2, "key_a");
+    clocks.stall(250);
+    attachment.acknowledge(2);
+    expect(delays).toEqual([{ agent: AGENT, heldMs: 250, ended: "acknowledged late" }]);
+    expect([acks, [...waitedOut.values()], feed.tree.waitedOut]).toEqual([[1, 2], [undefined, undefined], 0]);
+  });
+
+  it("is counted and named once when its lease ran out first, whether or not it is still there", async () => {
+    const other = { ...AGENT, keyId: "key_2" };
+    const [there, gone, quick] = [attach(), attach(10, other), attach()];
+    for (const { attachment } of [there, gone, quick]) {
+      attachment.grant(1n);
+      attachment.lookedUp("key_a");
+    }
+    await push(1, "key_a");
+    await push(2, "key_b");
+    quick.attachment.acknowledge(1);
+    gone.attachment.close();
+    clocks.stall(TERM_MS);
+    expect([feed.ackedRevision, feed.tree.size]).toEqual([2, 2]);
+    feed.takeStock();
+    there.attachment.acknowledge(1);
+    feed.takeStock();
+    expect([...waitedOut].sort()).toEqual([
+      [1, 2],
+      [2, undefined],
+    ]);
+    expect(feed.tree.waitedOut).toBe(2);
+    const ranOut = { heldMs: TERM_MS, ended: "lease ran out" };
+    expect(delays.sort((a, b) => a.agent.keyId.localeCompare(b.agent.keyId))).toEqual([
+      { agent: AGENT, ...ranOut },
+      { agent: other, ...ranOut },
+    ]);
+  });
+
+  it("is counted though it acknowledges after its lease has ended and before that is noticed", async () => {
+    const { attachment } = attach();
+    attachment.grant(1n);
+    attachment.lookedUp("key_a");
+    await push(1, "key_a");
+    clocks.stall(TERM_MS);
+    leaseNode();
+    attachment.grant(2n);
+    await push(2, "key_a");
+    attachment.acknowledge(2);
+    expect([...waitedOut]).toEqual([
+      [1, 1],
+      [2, undefined],
+    ]);
+    expect(delays).toEqual([{ agent: AGENT, heldMs: TERM_MS, ended: "lease ran out" }]);
+  });
+
+  it("is named when it gave its lease back late", async () => {
+    const { attachment } = attach();
+    attachment.grant(1n);
+    attachment.lookedUp("key_a");
+    await push(1, "key_a");
+    clocks.stall(1000);
+    attachment.giveBack();
+    expect(delays).toEqual([{ agent: AGENT, heldMs: 1000, ended: "gave its lease back" }]);
+    expect([...waitedOut]).toEqual([[1, undefined]]);
   });
 });

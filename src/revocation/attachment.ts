@@ -10,6 +10,24 @@ export interface AttachmentStream {
   changed(change: { readonly sequence: number; readonly keyIds: readonly string[] | "all" }): void;
 }
 
+/** The client at the other end of an attachment, for people. */
+export interface Agent {
+  /** Of the key that it calls with; empty for a user's token. */
+  readonly keyId: string;
+  readonly owner: string;
+  /** Of its stream. */
+  readonly address: string;
+}
+
+/** That changes waited for an agent. */
+export interface AgentDelay {
+  readonly agent: Agent;
+  /** From when it was told of the oldest of them. */
+  readonly heldMs: number;
+  /** How the wait ended. */
+  readonly ended: "acknowledged late" | "gave its lease back" | "lease ran out";
+}
+
 export interface AttachmentOptions {
   readonly tree: AckTree;
   /** This verifier's own: no lease that is granted outlives it. */
@@ -17,6 +35,10 @@ export interface AttachmentOptions {
   readonly clocks: Clocks;
   readonly appliedRevision: () => number;
   readonly stream: AttachmentStream;
+  readonly agent: Agent;
+  /** Milliseconds from which on a wait for the holder is reported; one that its lease ended always is. */
+  readonly slowMs: number;
+  readonly onDelay: (delay: AgentDelay) => void;
   /** Keys that are remembered as looked up; beyond it the holder is told to drop everything. */
   readonly mostKeys: number;
 }
@@ -29,6 +51,7 @@ interface Outstanding {
   readonly revision: number;
   /** When the lease ends that it held then: a later one was granted after it was told, and is used after it has heard. */
   readonly untilMs: number;
+  readonly toldMs: number;
 }
 
 /**
@@ -68,15 +91,20 @@ export class Attachment implements Child {
 
   /** It has done everything that it was told up to that number. */
   acknowledge(sequence: number): void {
-    const before = this.#outstanding.length;
+    this.noticeExpired();
+    const done = this.#outstanding.filter((told) => told.sequence <= sequence);
+    if (done.length === 0) return;
     this.#outstanding = this.#outstanding.filter((told) => told.sequence > sequence);
-    if (this.#outstanding.length < before) this.#options.tree.progressed(this);
+    this.#report(done, "acknowledged late");
+    this.#options.tree.progressed(this);
   }
 
   /** It answers nothing from memory any more, and is told nothing: a lease that it asked for before may be under way. */
   giveBack(): void {
+    this.noticeExpired();
     this.#isClosed = true;
     this.#leaseEndsMs = Number.NEGATIVE_INFINITY;
+    this.#report(this.#outstanding, "gave its lease back");
     this.#outstanding = [];
     this.#options.tree.progressed(this);
   }
@@ -109,6 +137,15 @@ export class Attachment implements Child {
     return this.#live().every((told) => revision <= told.after || revision > told.revision);
   }
 
+  noticeExpired(): void {
+    const live = this.#live();
+    if (live.length === this.#outstanding.length) return;
+    const expired = this.#outstanding.filter((told) => !live.includes(told));
+    this.#outstanding = live;
+    this.#options.tree.expired(expired.map(({ after, revision }) => ({ child: this, after, revision })));
+    this.#report(expired, "lease ran out");
+  }
+
   isLeased(): boolean {
     return this.#options.clocks.monotonicMs() < this.#leaseEndsMs;
   }
@@ -119,8 +156,10 @@ export class Attachment implements Child {
 
   #tell(keyIds: readonly string[] | "all", span: Pick<Outstanding, "after" | "revision">): void {
     this.#sequence += 1;
+    this.noticeExpired();
     if (this.isLeased()) {
-      this.#outstanding = [...this.#live(), { ...span, sequence: this.#sequence, untilMs: this.#leaseEndsMs }];
+      const [toldMs, untilMs] = [this.#options.clocks.monotonicMs(), this.#leaseEndsMs];
+      this.#outstanding.push({ ...span, sequence: this.#sequence, untilMs, toldMs });
       this.#options.tree.behind(this);
     }
     if (!this.#isClosed) this.#options.stream.changed({ sequence: this.#sequence, keyIds });
@@ -135,5 +174,13 @@ export class Attachment implements Child {
   #live(): Outstanding[] {
     const nowMs = this.#options.clocks.monotonicMs();
     return this.#outstanding.filter(({ untilMs }) => nowMs < untilMs);
+  }
+
+  #report(waits: readonly Outstanding[], ended: AgentDelay["ended"]): void {
+    const { clocks, agent, slowMs, onDelay } = this.#options;
+    const [oldest] = waits;
+    if (oldest === undefined) return;
+    const heldMs = Math.min(clocks.monotonicMs(), oldest.untilMs) - oldest.toldMs;
+    if (heldMs >= slowMs || ended === "lease ran out") onDelay({ agent, heldMs, ended });
   }
 }

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../verify/fake-clocks.ts";
-import { Barrier, type BarrierPassed } from "./barrier.ts";
+import { Barrier, type BarrierPassed, type NodeDelay } from "./barrier.ts";
 import { FakeRegistry } from "./fake-registry.ts";
 import { InProcessBus } from "./in-process-bus.ts";
 
@@ -12,6 +12,7 @@ let clocks: FakeClocks;
 let registry: FakeRegistry;
 let bus: InProcessBus;
 let barrier: Barrier;
+let delays: NodeDelay[];
 let outcome: BarrierPassed | Error | undefined;
 
 function begin(): void {
@@ -30,8 +31,9 @@ beforeEach(() => {
   clocks = new FakeClocks();
   registry = new FakeRegistry();
   bus = new InProcessBus();
-  const numbers = { clockRateError: 0.02, pollMs: 25, pushAgainMs: 50, giveUpMs: 6000 };
-  barrier = new Barrier({ registry, bus, clocks, timers: clocks, ...numbers });
+  const numbers = { clockRateError: 0.02, pollMs: 25, pushAgainMs: 50, giveUpMs: 6000, slowMs: 250 };
+  delays = [];
+  barrier = new Barrier({ registry, bus, clocks, timers: clocks, ...numbers, onDelay: (delay) => delays.push(delay) });
   registry.add({ epoch: "a" });
 });
 
@@ -117,6 +119,47 @@ describe("the barrier", () => {
     bus.acknowledge({ epoch: "a", revision: 5, identity });
     await clocks.pass(0);
     expect(outcome).toMatchObject({ confirmed: 1, isAcknowledgedByAll: false, usesRevocationSet: true });
+  });
+
+  it("counts a node that was collected during the wait as waited out, and names it", async () => {
+    registry.add({ epoch: "b", address: "http://b" });
+    begin();
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
+    await clocks.pass(1000);
+    registry.add({ epoch: "b", address: "http://b", isCollected: true });
+    await clocks.pass(25);
+    expect(outcome).toMatchObject({ confirmed: 1, expired: 1, isAcknowledgedByAll: false });
+    expect(delays).toMatchObject([{ epoch: "b", address: "http://b", revision: 5, heldMs: 1025, ended: "collected" }]);
+  });
+
+  it("counts agents that a node waited out, and names that node; a slow one, too, but none that was quick", async () => {
+    for (const epoch of ["b", "c"]) registry.add({ epoch, address: `http://${epoch}` });
+    begin();
+    await clocks.pass(249);
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
+    await clocks.pass(1);
+    bus.acknowledge({ epoch: "b", revision: 5, identity });
+    await clocks.pass(1000);
+    bus.acknowledge({ epoch: "c", revision: 5, identity, waitedOutAgents: 2 });
+    await clocks.pass(0);
+    expect(outcome).toMatchObject({ confirmed: 3, expired: 2, isAcknowledgedByAll: true });
+    expect(delays).toEqual([
+      { epoch: "b", address: "http://b", revision: 5, heldMs: 250, ended: "acknowledged late", waitedOutAgents: 0 },
+      { epoch: "c", address: "http://c", revision: 5, heldMs: 1250, ended: "acknowledged late", waitedOutAgents: 2 },
+    ]);
+  });
+
+  it("names nodes that it waited out, and no node because the registry was slow to answer", async () => {
+    registry.add({ epoch: "b", address: "http://b" });
+    const gate = Promise.withResolvers<void>();
+    registry.before = () => gate.promise;
+    begin();
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
+    await clocks.pass(1000);
+    gate.resolve();
+    await clocks.pass(W);
+    expect(outcome).toMatchObject({ confirmed: 1, expired: 1 });
+    expect(delays).toMatchObject([{ epoch: "b", address: "http://b", ended: "lease ran out" }]);
   });
 
   it("pushes the change at once and once more", async () => {

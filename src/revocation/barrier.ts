@@ -17,6 +17,22 @@ export interface BarrierOptions {
   readonly pushAgainMs: number;
   /** Milliseconds without any answer of the registry after which a wait fails. */
   readonly giveUpMs: number;
+  /** Milliseconds from which on a node that a change waited for is reported; one that was waited out always is. */
+  readonly slowMs: number;
+  readonly onDelay: (delay: NodeDelay) => void;
+}
+
+/** That a change waited for a node. */
+export interface NodeDelay {
+  readonly epoch: string;
+  readonly address: string;
+  readonly revision: number;
+  /** From when the wait began. */
+  readonly heldMs: number;
+  /** How the wait for the node ended. */
+  readonly ended: "acknowledged late" | "lease ran out" | "collected";
+  /** Agents of the node that it had to wait out, if it said so. */
+  readonly waitedOutAgents: number;
 }
 
 /** A change that has been committed. */
@@ -29,13 +45,26 @@ export interface BarrierWait {
 /** How a change became obeyed by every lease holder. */
 export interface BarrierPassed {
   readonly confirmed: number;
-  /** Those whose lease was waited out. */
+  /** Nodes and agents that were waited out until their lease had ended. */
   readonly expired: number;
   readonly durationMs: number;
   /** Whether somebody answers, or may answer, from the revocation set. */
   readonly usesRevocationSet: boolean;
   /** Whether everybody has acknowledged, those that were collected too. */
   readonly isAcknowledgedByAll: boolean;
+}
+
+/** Verifiers that have acknowledged over the bus, by epoch: when, and how many agents they have waited out. */
+type Acked = Map<string, { readonly atMs: number; readonly waitedOutAgents: number }>;
+
+interface Concluded {
+  readonly change: Change;
+  readonly beganMs: number;
+  readonly acked: Acked;
+  readonly readMs: ReadonlyMap<string, number>;
+  readonly hasApplied: (holder: Holder) => boolean;
+  readonly awaited: ReadonlySet<string>;
+  readonly holders: readonly Holder[];
 }
 
 /**
@@ -57,8 +86,12 @@ export class Barrier {
     const { bus, clocks, timers, giveUpMs, pushAgainMs } = this.#options;
     const { promise, resolve, reject } = Promise.withResolvers<BarrierPassed>();
     const beganMs = clocks.monotonicMs();
-    const acked = new Set<string>();
+    const acked: Acked = new Map();
+    /** When the registry was first seen to say so. */
+    const readMs = new Map<string, number>();
     let holders: Map<string, Holder> | undefined;
+    /** Those whose lease was not given up when the registry was first read. */
+    let awaited: ReadonlySet<string> = new Set();
     let alarm: { cancel(): void } | undefined;
 
     const hasApplied = ({ epoch, ackedRevision }: Holder) => acked.has(epoch) || ackedRevision >= change.revision;
@@ -74,19 +107,16 @@ export class Barrier {
         return;
       }
       finish();
-      resolve({
-        confirmed: leased.length - silent.length,
-        expired: silent.length,
-        durationMs: clocks.monotonicMs() - beganMs,
-        usesRevocationSet: [...holders.values()].some((holder) => holder.usesRevocationSet),
-        isAcknowledgedByAll: [...holders.values()].every(hasApplied),
-      });
+      resolve(this.#conclude({ change, beganMs, acked, readMs, awaited, hasApplied, holders: [...holders.values()] }));
     };
     const reader: RegistryReader = {
       see(rows) {
         const now = new Map(rows.map((row) => [row.epoch, row]));
+        if (holders === undefined) awaited = new Set(rows.flatMap((row) => (row.isCollected ? [] : [row.epoch])));
         // Who registered after the first read has read what is committed; who is gone from a later one serves nothing.
         holders = holders === undefined ? now : new Map([...now].filter(([epoch]) => holders?.has(epoch)));
+        for (const row of rows)
+          if (hasApplied(row) && !readMs.has(row.epoch)) readMs.set(row.epoch, clocks.monotonicMs());
         check();
       },
       miss(error) {
@@ -97,7 +127,9 @@ export class Barrier {
     };
     const unsubscribe = bus.onAck((ack) => {
       if (ack.revision !== change.revision || ack.identity !== change.identity) return;
-      acked.add(ack.epoch);
+      if (!acked.has(ack.epoch)) {
+        acked.set(ack.epoch, { atMs: clocks.monotonicMs(), waitedOutAgents: ack.waitedOutAgents ?? 0 });
+      }
       check();
     });
     const again = timers.after(pushAgainMs, () => void bus.push(change));
@@ -110,6 +142,29 @@ export class Barrier {
     void bus.push(change);
     this.#poller.add(reader);
     return promise;
+  }
+
+  /** Counts how the wait for each holder ended, and reports those that were slow. */
+  #conclude({ change, beganMs, acked, readMs, awaited, hasApplied, holders }: Concluded): BarrierPassed {
+    const { clocks, slowMs, onDelay } = this.#options;
+    const nowMs = clocks.monotonicMs();
+    let [confirmed, expired] = [0, 0];
+    for (const holder of holders.filter(({ epoch }) => awaited.has(epoch))) {
+      const { epoch, address, isCollected } = holder;
+      const isConfirmed = hasApplied(holder);
+      const { atMs = readMs.get(epoch) ?? nowMs, waitedOutAgents = 0 } = acked.get(epoch) ?? {};
+      if (isConfirmed) confirmed += 1;
+      expired += isConfirmed ? waitedOutAgents : 1;
+      const heldMs = (isConfirmed ? atMs : nowMs) - beganMs;
+      if (isConfirmed && heldMs < slowMs) continue;
+      const ended = isConfirmed ? "acknowledged late" : isCollected ? "collected" : "lease ran out";
+      onDelay({ epoch, address, revision: change.revision, heldMs, ended, waitedOutAgents });
+    }
+    return {
+      ...{ confirmed, expired, durationMs: nowMs - beganMs },
+      usesRevocationSet: holders.some((holder) => holder.usesRevocationSet),
+      isAcknowledgedByAll: holders.every(hasApplied),
+    };
   }
 
   #waitFor({ termMs }: Holder): number {

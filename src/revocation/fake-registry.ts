@@ -13,7 +13,14 @@ export class FakeRegistry implements LeaseRegistry {
   before: () => Promise<void> = async () => undefined;
 
   add(holder: Partial<Holder> & { readonly epoch: string }): void {
-    const row = { termMs: 3000, ackedRevision: 0, renewSeq: 1, usesRevocationSet: false, isCollected: false };
+    const row = {
+      address: "",
+      termMs: 3000,
+      ackedRevision: 0,
+      renewSeq: 1,
+      usesRevocationSet: false,
+      isCollected: false,
+    };
     this.rows.set(holder.epoch, { ...row, ...holder });
   }
 

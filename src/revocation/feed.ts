@@ -1,6 +1,6 @@
 import type { Ack, Change } from "../keys/change.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
-import { AckTree } from "./ack-tree.ts";
+import { AckTree, type Child } from "./ack-tree.ts";
 import type { ChangeBus } from "./change-bus.ts";
 import type { Registered } from "./lease-registry.ts";
 
@@ -10,13 +10,20 @@ export interface FeedOptions {
   readonly bus: ChangeBus;
 }
 
+/** An acknowledgement of a push that an agent has not applied yet. */
+interface Owed {
+  readonly ack: Ack;
+  /** Agents whose lease has ended meanwhile. */
+  readonly waitedOut: Set<Child>;
+}
+
 /** Applies changes to the cache, as they are pushed and as renewals bring them, and acknowledges what is applied. */
 export class Feed {
   /** Whoever leases from this verifier. */
   readonly tree = new AckTree(() => this.#payOwed());
   readonly #options: FeedOptions;
-  /** Acknowledgements of pushes that somebody who leases from this verifier has not applied yet, by revision. */
-  readonly #owed = new Map<number, Ack>();
+  /** By revision. */
+  readonly #owed = new Map<number, Owed>();
   #identity = "";
   #appliedRevision = 0;
   #newestRevision = 0;
@@ -39,6 +46,12 @@ export class Feed {
   /** What the registry may be told: everybody below has applied it too. */
   get ackedRevision(): number {
     return this.tree.ackedRevision(this.#appliedRevision);
+  }
+
+  /** Acknowledges what waited for agents whose leases have ended meanwhile, and counts those agents. */
+  takeStock(): void {
+    this.#noteExpired();
+    this.#payOwed();
   }
 
   /** A registration with a database begins anew: what was read before it may lack any change (rule R5). */
@@ -71,15 +84,24 @@ export class Feed {
     this.tree.tell({ after: change.revision - 1, revision: change.revision, keyIds: change.keyIds });
     if (change.revision === this.#appliedRevision + 1) this.#appliedRevision = change.revision;
     this.#newestRevision = Math.max(this.#newestRevision, change.revision);
-    this.#owed.set(change.revision, { epoch, revision: change.revision, identity: change.identity });
+    const ack = { epoch, revision: change.revision, identity: change.identity };
+    // A change may be pushed again.
+    if (!this.#owed.has(change.revision)) this.#owed.set(change.revision, { ack, waitedOut: new Set() });
     this.#payOwed();
   }
 
   #payOwed(): void {
-    for (const [revision, ack] of this.#owed) {
+    for (const [revision, { ack, waitedOut }] of this.#owed) {
       if (!this.tree.hasApplied(revision)) continue;
+      this.#noteExpired();
       this.#owed.delete(revision);
-      this.#options.bus.acknowledge(ack);
+      this.#options.bus.acknowledge(waitedOut.size === 0 ? ack : { ...ack, waitedOutAgents: waitedOut.size });
+    }
+  }
+
+  #noteExpired(): void {
+    for (const { child, after, revision } of this.tree.takeExpired()) {
+      for (const [owed, { waitedOut }] of this.#owed) if (owed > after && owed <= revision) waitedOut.add(child);
     }
   }
 }

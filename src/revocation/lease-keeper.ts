@@ -131,6 +131,7 @@ export class LeaseKeeper {
 
   async #renew(attempt: number, since: Moment): Promise<void> {
     const { registry, feed, epoch } = this.#options;
+    feed.takeStock();
     const { appliedRevision, ackedRevision } = feed;
     const seen = await registry.renew({ epoch, identity: this.#identity, appliedRevision, ackedRevision });
     if (attempt !== this.#attempt) return;

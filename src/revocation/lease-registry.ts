@@ -1,6 +1,8 @@
 /** A verifier as the registry has it. */
 export interface Holder {
   readonly epoch: string;
+  /** Where it serves, for people. */
+  readonly address: string;
   /** Its lease term D, in milliseconds. */
   readonly termMs: number;
   /** It has applied every change up to here. */

@@ -39,7 +39,12 @@ beforeEach(() => {
     ledger: { append: async () => "taken" },
     validate: createValidate(),
     mostAsks: 2,
-    attach: (stream) => new Attachment({ tree, lease, clocks, stream, appliedRevision: () => 5, mostKeys: 10 }),
+    attach: (stream, agent) =>
+      new Attachment({
+        ...{ tree, lease, clocks, stream, agent, appliedRevision: () => 5, mostKeys: 10 },
+        ...{ slowMs: 250, onDelay: () => undefined },
+      }),
+    agent: { keyId: "key_1", owner: "alice", address: "" },
     asker: { callerId: "key_caller", lane: "sync" },
     admit: () => admit(),
     send: ({ message }) => said.push(message),

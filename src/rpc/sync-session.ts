@@ -15,7 +15,7 @@ import {
 import { ClavigerError, invalidField } from "../keys/errors.ts";
 import type { KnownSecret } from "../keys/known-secret.ts";
 import type { UsageDelta } from "../keys/usage-delta.ts";
-import type { Attachment, AttachmentStream } from "../revocation/attachment.ts";
+import type { Agent, Attachment, AttachmentStream } from "../revocation/attachment.ts";
 import type { UsageLedger } from "../usage/ledger.ts";
 import type { Asker, Metered, MeteredVerifier } from "../usage/metered-verifier.ts";
 import { storableMethod } from "../usage/storable-method.ts";
@@ -36,11 +36,12 @@ export interface SyncParts {
   /** Messages of one stream that are worked on at once; questions and reports beyond it are refused. */
   readonly mostAsks: number;
   /** Joins the holder of a stream to those who lease from this process. */
-  readonly attach: (stream: AttachmentStream) => Attachment;
+  readonly attach: (stream: AttachmentStream, agent: Agent) => Attachment;
 }
 
 export interface SyncSessionOptions extends SyncParts {
   readonly asker: Asker;
+  readonly agent: Agent;
   /** Whether the caller still is who may call; rejects with the refusal, in its wire form, if not, or if it is not known. */
   readonly admit: () => Promise<void> | undefined;
   /** Says it after everything before; it is dropped once the stream has ended. */
@@ -62,7 +63,7 @@ export class SyncSession {
 
   constructor(options: SyncSessionOptions) {
     this.#options = options;
-    this.#attachment = options.attach({
+    const stream: AttachmentStream = {
       granted: ({ nonce, remainingMs, revision }) => {
         const remaining = durationFromMs(Math.floor(remainingMs));
         this.#say({ case: "lease", value: { nonce, remaining, revision: BigInt(revision) } });
@@ -71,7 +72,8 @@ export class SyncSession {
         const which = keyIds === "all" ? { allKeys: true } : { keyIds: [...keyIds] };
         this.#say({ case: "change", value: { sequence: BigInt(sequence), ...which } });
       },
-    });
+    };
+    this.#attachment = options.attach(stream, options.agent);
   }
 
   handle(request: SyncRequest): void {

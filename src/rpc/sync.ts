@@ -2,6 +2,8 @@ import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { KeyVerifier, type SyncRequest, type SyncResponse } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../keys/errors.ts";
+import { redactSecrets } from "../keys/redact.ts";
+import type { Agent } from "../revocation/attachment.ts";
 import type { Clocks, Timers } from "../verify/clocks.ts";
 import { type Call, callOf } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
@@ -86,7 +88,7 @@ export class SyncStreams {
     if (this.#streams.size >= mostStreams) throw toConnectError(tooMany(mostStreams));
     const session = new SyncSession({
       ...this.#options,
-      asker: askerOf(call, "sync"),
+      ...{ asker: askerOf(call, "sync"), agent: agentOf(call) },
       admit: () => this.admit(call, authorization),
       send: (message) => peer.send(message),
       end: (error) => peer.end(error),
@@ -159,6 +161,12 @@ async function read(
     await outgoing.hasRoom();
   }
   stream.finish();
+}
+
+function agentOf({ caller }: Call): Agent {
+  const { address } = caller;
+  const keyId = caller.kind === "service" ? caller.keyId : "";
+  return { keyId, owner: "owner" in caller ? redactSecrets(caller.owner) : "", address };
 }
 
 function shuttingDown(): ClavigerError {

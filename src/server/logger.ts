@@ -1,14 +1,24 @@
-import { fstatSync } from "node:fs";
+import { fstatSync, writeSync } from "node:fs";
 import { destination, type Logger, levels, pino, stdTimeFunctions } from "pino";
+import { redactSecrets } from "../keys/redact.ts";
+import { systemTimers as timers } from "./clock.ts";
 import { LineBatch } from "./line-batch.ts";
+import { LineLimit } from "./line-limit.ts";
 
 const STDERR = 2;
 const BATCH_CHARACTERS = 64 * 1024;
 /** What Linux writes to a pipe in one piece (PIPE_BUF) and a line: lines of workers that share one never mix. */
 const PIPE_BATCH_CHARACTERS = 4096 - 512;
+/** Warnings and errors of one message that are written in full per minute: enough to see whether they are all alike. */
+const MOST_ALIKE = 5;
+const ALIKE_MS = 60_000;
+const REPEATED = "a message was repeated, and the repetitions were left out";
+const WARN = levels.values.warn ?? 0;
+const FATAL = levels.values.fatal ?? Number.POSITIVE_INFINITY;
 
 /** One JSON object per line on stderr; stdout is for what the operator asked to see. */
 export interface ServerLog {
+  /** Warnings and errors with the same message are limited: each is written, and flushed, at once. */
   readonly log: Logger;
   /** Writes a line of level `info` that is one JSON object already, with its newline; undefined if the level is higher. */
   readonly logLine: ((line: string) => void) | undefined;
@@ -19,6 +29,10 @@ export function openLog(level: string, { isShared = false } = {}): ServerLog {
   const stderr = destination({ fd: STDERR, sync: false });
   const size = isShared && !fstatSync(STDERR).isFile() ? PIPE_BATCH_CHARACTERS : BATCH_CHARACTERS;
   const lines = new LineBatch({ size, write: (text) => void stderr.write(text) });
+  const limit = new LineLimit({
+    ...{ timers, most: MOST_ALIKE, periodMs: ALIKE_MS },
+    onLeftOut: (of, count) => log.warn({ event: "repeated", of, count }, REPEATED),
+  });
   const options = {
     level,
     base: null,
@@ -26,9 +40,12 @@ export function openLog(level: string, { isShared = false } = {}): ServerLog {
     formatters: { level: (label: string) => ({ level: label }) },
     hooks: {
       logMethod(this: Logger, args: Parameters<Logger["info"]>, write: Logger["info"], weight: number) {
+        const isLoud = weight >= WARN;
+        const message = messageOf(args);
+        if (isLoud && weight < FATAL && message !== REPEATED && !limit.allows(message)) return;
         lines.flush();
         write.apply(this, args);
-        if (weight >= (levels.values.warn ?? 0)) stderr.flushSync();
+        if (isLoud) stderr.flushSync();
       },
     },
   };
@@ -39,4 +56,26 @@ export function openLog(level: string, { isShared = false } = {}): ServerLog {
 /** The same, for what logs no calls. */
 export function createLogger(level: string): Logger {
   return openLog(level).log;
+}
+
+/**
+ * Logs what no code has handled, on which the process ends; a log that is off does not hide it. Of an error only the
+ * stacks are shown: other properties of a driver's error are what it was asked.
+ */
+export function logDefect(log: Logger, error: unknown, kind: string): void {
+  const errors = error instanceof Error && error.cause instanceof Error ? [error, error.cause] : [error];
+  const stacks = errors.map((each) => (each instanceof Error ? (each.stack ?? each.message) : String(each)));
+  const stack = redact(stacks.join("\ncaused by "));
+  const message = "a defect ends this process; please report it";
+  if (log.isLevelEnabled("fatal")) log.fatal({ event: "defect", kind, stack }, message);
+  else writeSync(STDERR, `error: ${message}: ${stack}\n`);
+}
+
+/** Takes out secrets, and passwords of addresses. */
+function redact(text: string): string {
+  return redactSecrets(text).replaceAll(/(:\/\/[^\s:/@]*):[^\s/@]+@/g, "$1:[redacted]@");
+}
+
+function messageOf([first, second]: readonly unknown[]): string {
+  return typeof first === "string" ? first : String(second ?? "");
 }

@@ -5,7 +5,7 @@ const counters = { hits: 3, misses: 2, discardedFills: 1 };
 const sources = {
   cache: { counters, size: 5 },
   lease: { state: "leased" as const, registrations: 2 },
-  feed: { appliedRevision: 7, newestRevision: 9, tree: { size: 3 } },
+  feed: { appliedRevision: 7, newestRevision: 9, tree: { size: 3, waitedOut: 0 } },
   usage: {
     verifier: {
       counters: {

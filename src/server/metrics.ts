@@ -17,7 +17,7 @@ export interface MetricSources {
   readonly feed: {
     readonly appliedRevision: number;
     readonly newestRevision: number;
-    readonly tree: { readonly size: number };
+    readonly tree: { readonly size: number; readonly waitedOut: number };
   };
   readonly usage: {
     readonly verifier: {
@@ -95,6 +95,11 @@ export function createMetrics({ cache, lease, feed, usage, canary }: MetricSourc
     "claviger_attached_verifiers",
     "Verifiers inside agents that share this process' lease, or may still hold one from it.",
     () => feed.tree.size,
+  );
+  counter(
+    "claviger_agents_waited_out_total",
+    "Times that the lease of an agent ended before the agent had acknowledged a change; the log names the agent.",
+    () => feed.tree.waitedOut,
   );
   addUsage(registry, usage);
   gauge(

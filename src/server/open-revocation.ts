@@ -4,7 +4,7 @@ import { readSetMarker, replaceSetMarker, trimFeed } from "../postgres/feed.ts";
 import { createLeaseRegistry } from "../postgres/lease-registry.ts";
 import { createFindByDigests } from "../postgres/secrets.ts";
 import { forgetCollected } from "../postgres/verifiers.ts";
-import { Attachment, type AttachmentStream } from "../revocation/attachment.ts";
+import { type Agent, Attachment, type AttachmentStream } from "../revocation/attachment.ts";
 import { Barrier } from "../revocation/barrier.ts";
 import { Collector } from "../revocation/collector.ts";
 import { Feed } from "../revocation/feed.ts";
@@ -21,6 +21,7 @@ import { systemClocks as clocks, systemTimers as timers } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import type { OpenBus } from "./open-bus.ts";
 import type { OpenStorage } from "./open-storage.ts";
+import { Outage } from "./outage.ts";
 import { systemRandom as random } from "./random.ts";
 
 export interface RevocationParts {
@@ -42,7 +43,7 @@ export interface OpenRevocation {
   readonly feed: Feed;
   readonly keeper: LeaseKeeper;
   /** Lets a verifier inside an agent share the lease; in the turn in which its stream is accepted. */
-  readonly attach: (stream: AttachmentStream) => Attachment;
+  readonly attach: (stream: AttachmentStream, agent: Agent) => Attachment;
   /** Registers under the address, and renews from then on. */
   start(address: string): Promise<void>;
   /** Removes from the feed, the registry and the revocation set what nobody needs any more. */
@@ -84,12 +85,20 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
           lastsMs: policy.revocationSetMs,
         })
       : undefined;
+  const renewing = new Outage({
+    ...{ log, event: "lease" },
+    failing: "the lease could not be renewed; the server tries again",
+    well: "the lease is renewed again",
+  });
   const keeper = new LeaseKeeper({
     ...{ epoch, termMs, usesRevocationSet, registry, lease, feed, clocks, timers },
     jitter: () => (random(1)[0] ?? 0) / 255,
-    onGranted: (seen, since) => onLoss?.onGranted(seen, since),
+    onGranted(seen, since) {
+      renewing.succeeded();
+      onLoss?.onGranted(seen, since);
+    },
     onDatabase: (identity) => opened.expect(identity),
-    onFailure: (error) => log.warn({ event: "lease", err: error }, "the lease could not be renewed"),
+    onFailure: (error) => renewing.failed(error),
   });
   const collector = new Collector({
     ...{ registry, clocks, timers, clockRateError, termMs },
@@ -98,15 +107,18 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   const barrier = new Barrier({
     ...{ registry, bus, clocks, timers, clockRateError, pollMs: policy.barrierPollMs, pushAgainMs: policy.pushAgainMs },
     giveUpMs: 2 * waitingTime(termMs, clockRateError),
+    slowMs: policy.slowChangeMs,
+    onDelay: (delay) => log.warn({ event: "slow node", ...delay }, "a change waited for a node"),
   });
   const find = createFindByDigests({ keepsPlans: opened.missesKeepPlans });
   const currentMarker = () => storage.read(readSetMarker);
 
   return {
     ...{ epoch, cache, feed, keeper },
-    attach: (stream) =>
+    attach: (stream, agent) =>
       new Attachment({
-        ...{ tree: feed.tree, lease, clocks, stream, mostKeys: policy.syncKeys },
+        ...{ tree: feed.tree, lease, clocks, stream, agent, mostKeys: policy.syncKeys, slowMs: policy.slowChangeMs },
+        onDelay: (delay) => log.warn({ event: "slow agent", ...delay }, "a change waited for an agent"),
         appliedRevision: () => feed.appliedRevision,
       }),
     verifier: new Verifier({

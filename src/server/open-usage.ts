@@ -13,6 +13,7 @@ import type { Verifier } from "../verify/verifier.ts";
 import { systemClocks as clocks, systemTimers as timers } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import type { OpenStorage } from "./open-storage.ts";
+import { Outage } from "./outage.ts";
 import { systemRandom as random } from "./random.ts";
 
 export interface OpenUsage {
@@ -41,9 +42,15 @@ export async function openUsage(parts: {
   const { storage } = opened;
   const recorder = new UsageRecorder({ clocks, budgetBytes: policy.usageBytes });
   const ledger: UsageLedger = { append: (batch) => storage.write((database) => appendUsage(database, batch)) };
+  const sending = new Outage({
+    ...{ log, event: "usage" },
+    failing: "counts could not be sent; the server keeps them and tries again",
+    well: "counts are sent again",
+  });
   const flusher = new UsageFlusher({
     ...{ recorder, ledger, random, clocks, batchRows: policy.usageBatchRows },
-    onFailure: (error) => log.warn({ event: "usage", err: error }, "counts could not be sent; they will be"),
+    onFailure: (error) => sending.failed(error),
+    onSent: () => sending.succeeded(),
   });
   const limiter = await openLimiter(parts);
   const { onLimiterLoss } = config;

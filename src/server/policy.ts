@@ -63,6 +63,8 @@ export const DEFAULT_POLICY = {
   barrierPollMs: 25,
   /** After this long a change is pushed once more: a lost message is rarer than a slow one. */
   pushAgainMs: 50,
+  /** From when on the log names a node or an agent that a change waits for: far above a round trip, far below a lease. */
+  slowChangeMs: 250,
   /** Longest wait for Redis: it is never what makes anything true. */
   redisTimeoutMs: 50,
   /** How long without Postgres kept secrets may go on by the revocation set. */

@@ -19,8 +19,9 @@ import { createMetrics } from "./metrics.ts";
 import { openBus } from "./open-bus.ts";
 import { openCanary } from "./open-canary.ts";
 import { openFlags } from "./open-flags.ts";
-import { type OpenRevocation, openRevocation, type RevocationParts } from "./open-revocation.ts";
-import { type OpenUsage, openUsage } from "./open-usage.ts";
+import { openRevocation, type RevocationParts } from "./open-revocation.ts";
+import { openUsage } from "./open-usage.ts";
+import { Outage } from "./outage.ts";
 import { watchStorage } from "./readiness.ts";
 import { StartupError } from "./startup-error.ts";
 import type { WorkerLink } from "./worker.ts";
@@ -83,20 +84,26 @@ async function listen(
     health.set(typeName, true);
     return watchStorage({ storage, log, ...config.policy, onChange: (ready) => health.set(typeName, ready) });
   };
+  const partitions = outageOf("making partitions for usage", log);
+  const renewPartitions = () => partitions.watch(() => usage.renewPartitions());
+  const chore = (everyMs: number, what: string, work: () => Promise<unknown>) => {
+    const outage = outageOf(what, log);
+    return every(everyMs, () => outage.watch(work));
+  };
   const tasks = [
     watch(KeyManagement, opened.storage),
     watch(KeyVerifier, opened.misses),
-    every(config.policy.trimEveryMs, () => trim(revocation, log)),
-    every(config.policy.forgetEveryMs, () => forget(deps)),
-    every(config.policy.sealEveryMs, () => seal(deps)),
+    chore(config.policy.trimEveryMs, "trimming the feed", () => revocation.trim()),
+    chore(config.policy.forgetEveryMs, "removing keys beyond the retention", () => forget(deps)),
+    chore(config.policy.sealEveryMs, "sealing audit events", () => sealPending(deps)),
     every(config.policy.flushUsageMs, () => usage.flusher.flush()),
-    every(config.policy.foldUsageMs, () => fold(usage, log)),
-    every(config.policy.renewPartitionsMs, () => renewPartitions(usage, log)),
+    chore(config.policy.foldUsageMs, "folding counts", () => usage.fold()),
+    every(config.policy.renewPartitionsMs, renewPartitions),
     ...(round === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, round)]),
   ];
 
   // They are for what will be folded: nobody who was told that the server listens waits for them.
-  await renewPartitions(usage, log);
+  await renewPartitions();
   log.info({ event: "started", url, storage: config.storage.kind, settings: config.described }, "started");
   return {
     url,
@@ -175,31 +182,12 @@ async function announceStart(
   for (const line of describeStart({ url, command, embedded, adminKey, adminKeyFile: file })) announce(line);
 }
 
-async function trim(revocation: OpenRevocation, log: Logger): Promise<void> {
-  await revocation
-    .trim()
-    .catch((error: unknown) => log.warn({ err: error }, "the feed could not be trimmed; it will be"));
-}
-
-async function fold(usage: OpenUsage, log: Logger): Promise<void> {
-  await usage.fold().catch((error: unknown) => log.warn({ err: error }, "counts could not be folded; they will be"));
-}
-
-async function renewPartitions(usage: OpenUsage, log: Logger): Promise<void> {
-  await usage
-    .renewPartitions()
-    .catch((error: unknown) => log.warn({ err: error }, "partitions for usage could not be made; they will be"));
-}
-
-async function seal(deps: ManageDeps): Promise<void> {
-  await sealPending(deps).catch((error: unknown) =>
-    deps.log.warn({ err: error }, "audit events could not be sealed; they will be"),
-  );
+function outageOf(what: string, log: Logger): Outage {
+  const failing = `${what} failed; the server tries again`;
+  return new Outage({ log, event: "chore", failing, well: `${what} works again` });
 }
 
 async function forget(deps: ManageDeps): Promise<void> {
-  await forgetKeys(deps).then(
-    (keys) => keys > 0 && deps.log.info({ event: "keys.forgotten", keys }, "keys beyond the retention removed"),
-    (error: unknown) => deps.log.warn({ err: error }, "could not remove keys beyond the retention"),
-  );
+  const keys = await forgetKeys(deps);
+  if (keys > 0) deps.log.info({ event: "keys.forgotten", keys }, "keys beyond the retention removed");
 }

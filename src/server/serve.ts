@@ -1,15 +1,18 @@
 import type { ServerConfig } from "./config.ts";
-import { openLog } from "./logger.ts";
+import { logDefect, openLog } from "./logger.ts";
 import { openStorage } from "./open-storage.ts";
 import type { RunningServer, RunOptions } from "./run-server.ts";
 
 export interface ServeOptions extends RunOptions {
   readonly config: ServerConfig;
+  /** Takes what is to be told of an error that no code has handled. Default: Node ends the process. */
+  readonly onDefect?: (report: (error: unknown, kind: string) => void) => void;
 }
 
 /** Starts the server, all or nothing. */
-export async function serve({ config, ...options }: ServeOptions): Promise<RunningServer> {
+export async function serve({ config, onDefect, ...options }: ServeOptions): Promise<RunningServer> {
   const serverLog = openLog(config.logLevel, { isShared: config.workers > 1 });
+  onDefect?.((error, kind) => logDefect(serverLog.log, error, kind));
   for (const warning of config.warnings) serverLog.log.warn(warning);
   // Loading takes this thread as long as copying a database takes the disk.
   const load = () => import("./run-server.ts");

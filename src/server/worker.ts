@@ -19,7 +19,8 @@ export interface WorkerLink {
 export function openWorkerLink(): WorkerLink | undefined {
   const { worker } = cluster;
   if (worker === undefined) return undefined;
-  const send = (message: FromWorker) => void worker.send(message);
+  // The process that keeps this one may be gone: then this one ends, too.
+  const send = (message: FromWorker) => void worker.send(message, () => undefined);
   const on = (listener: (message: ToWorker) => void) => void worker.on("message", listener);
   return {
     ready: (lines) => send({ kind: "ready", lines }),
@@ -36,10 +37,13 @@ function shareMetrics(
 ): MetricsText {
   const asked = new Map<number, PromiseWithResolvers<string>>();
   let lastId = 0;
-  on(async (message) => {
-    if (message.kind === "own metrics wanted") {
-      send({ kind: "own metrics", id: message.id, metrics: await own.snapshot() });
-    }
+  const answer = async (id: number) => {
+    // Without an answer the other side says that this worker did not give one.
+    const metrics = await own.snapshot().catch(() => undefined);
+    if (metrics !== undefined) send({ kind: "own metrics", id, metrics });
+  };
+  on((message) => {
+    if (message.kind === "own metrics wanted") void answer(message.id);
     if (message.kind !== "metrics") return;
     const { id, text } = message;
     if (text === undefined) asked.get(id)?.reject(new Error("a worker does not answer"));

@@ -2,7 +2,7 @@ import cluster, { type Worker } from "node:cluster";
 import type { Logger } from "pino";
 import { monotonicMs } from "./clock.ts";
 import { type ServerConfig, WORKER_NUMBER } from "./config.ts";
-import { createLogger } from "./logger.ts";
+import { createLogger, logDefect } from "./logger.ts";
 import { type MetricsSnapshot, mergeMetrics } from "./metrics.ts";
 import type { RunningServer } from "./run-server.ts";
 import { StartupError } from "./startup-error.ts";
@@ -12,6 +12,8 @@ export interface WorkersOptions {
   readonly config: ServerConfig;
   /** Shows a line to whoever started the server. */
   readonly announce: (line: string) => void;
+  /** Takes what is to be told of an error that no code has handled. */
+  readonly onDefect: (report: (error: unknown, kind: string) => void) => void;
 }
 
 /** Longer than a worker waits for calls under way, by this; then it is killed. */
@@ -53,12 +55,13 @@ class Workers {
   readonly #pauses = new Map<number, number>();
   readonly #collections = new Map<number, Collection>();
   #lastCollection = 0;
-  /** Whether workers that end are replaced. */
-  #isKept = false;
+  /** `starting`: one that ends before it serves ends all. `kept`: those that end are replaced. */
+  #phase: "starting" | "kept" | "closing" = "starting";
 
   constructor(options: WorkersOptions) {
     this.#options = options;
     this.#log = createLogger(options.config.logLevel);
+    options.onDefect((error, kind) => logDefect(this.#log, error, kind));
   }
 
   /** Starts the worker of that number; resolves with what its start shows once it serves. */
@@ -67,6 +70,7 @@ class Workers {
     const worker = cluster.fork({ [WORKER_NUMBER]: String(number) });
     const ready = Promise.withResolvers<readonly string[]>();
     const gone = Promise.withResolvers<void>();
+    let hasServed = false;
     this.#running.set(number, worker);
     this.#exits.add(gone.promise);
     worker.once("exit", (code, signal) => {
@@ -74,14 +78,16 @@ class Workers {
       this.#exits.delete(gone.promise);
       gone.resolve();
       ready.reject(new Error(`worker ${number} ended (${signal ?? code}) before it served`));
-      if (!this.#isKept) return;
+      if (this.#phase === "closing" || (this.#phase === "starting" && !hasServed)) return;
       const ended = { event: "worker", number, pid: worker.process.pid, code, signal };
       this.#log.error(ended, "a worker ended, and is replaced");
-      this.#replace(number, monotonicMs() - beganMs);
+      if (this.#phase === "kept") this.#replace(number, monotonicMs() - beganMs);
     });
     worker.on("message", (message: FromWorker) => {
-      if (message.kind === "ready") ready.resolve(message.lines);
-      else if (message.kind === "metrics wanted") void this.#answerMetrics(worker, message.id);
+      if (message.kind === "ready") {
+        hasServed = true;
+        ready.resolve(message.lines);
+      } else if (message.kind === "metrics wanted") void this.#answerMetrics(worker, message.id);
       else this.#collections.get(message.id)?.take(worker.id, message.metrics);
     });
     return ready.promise;
@@ -89,14 +95,14 @@ class Workers {
 
   /** From now on a worker that ends is replaced. */
   keep(): void {
-    this.#isKept = true;
+    this.#phase = "kept";
     for (let number = 1; number <= this.#options.config.workers; number++) {
       if (!this.#running.has(number)) this.#replace(number, 0);
     }
   }
 
   async close(): Promise<void> {
-    this.#isKept = false;
+    this.#phase = "closing";
     for (const timer of this.#replacements.values()) clearTimeout(timer);
     const gone = Promise.all(this.#exits);
     for (const worker of this.#running.values()) tell(worker, { kind: "stop" });
@@ -115,6 +121,10 @@ class Workers {
     this.#replacements.set(number, setTimeout(start, pauseMs));
   }
 
+  #warnOfMetrics(error: unknown): undefined {
+    this.#log.warn({ event: "metrics", err: error }, "the metrics of the workers could not be added up");
+  }
+
   async #answerMetrics(asker: Worker, id: number): Promise<void> {
     this.#lastCollection += 1;
     const own = this.#lastCollection;
@@ -124,7 +134,7 @@ class Workers {
     for (const worker of workers) tell(worker, { kind: "own metrics wanted", id: own });
     const snapshots = await collection.within(METRICS_MS);
     this.#collections.delete(own);
-    const text = snapshots && (await mergeMetrics(snapshots));
+    const text = snapshots && (await mergeMetrics(snapshots).catch((error: unknown) => this.#warnOfMetrics(error)));
     tell(asker, { kind: "metrics", id, text });
   }
 }

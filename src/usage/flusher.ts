@@ -13,6 +13,8 @@ export interface UsageFlusherOptions {
   readonly batchRows: number;
   /** Told of each attempt that failed. */
   readonly onFailure?: (error: unknown) => void;
+  /** Told of each attempt after which the ledger has everything. */
+  readonly onSent?: () => void;
 }
 
 /**
@@ -54,7 +56,7 @@ export class UsageFlusher {
   }
 
   async #send(): Promise<void> {
-    const { recorder, clocks, onFailure } = this.#options;
+    const { recorder, clocks, onFailure, onSent } = this.#options;
     const began = clocks.monotonicMs();
     let left = recorder.size;
     try {
@@ -66,6 +68,7 @@ export class UsageFlusher {
         await this.#deliver(this.#frozen);
       }
       this.#flushedMs = began;
+      onSent?.();
     } catch (error) {
       onFailure?.(error);
     }

@@ -3,6 +3,7 @@ import { type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts
 import { type Mutation, mutate } from "../support/mutation.ts";
 import { inheritedEnv } from "../support/server-process.ts";
 import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { noteUnheard } from "../support/unheard.ts";
 import type { Cluster } from "./cluster.ts";
 import { hostMs } from "./host-clock.ts";
 
@@ -50,7 +51,8 @@ export class CountingAgent {
   static async start({ nodes, token }: Cluster, { mutate: mutations, ...options }: CountingOptions) {
     const links = await Promise.all(nodes.map(({ url }) => createTcpProxy({ port: Number(new URL(url).port) })));
     const settings: CountingSettings = { ...options, token, urls: links.map(({ port }) => `http://127.0.0.1:${port}`) };
-    const env = { ...inheritedEnv(), ...(mutations === undefined ? {} : mutate(...mutations)) };
+    const mutated = mutations === undefined ? undefined : mutate(...mutations);
+    const env = { ...inheritedEnv(), ...mutated, ...noteUnheard(mutated?.NODE_OPTIONS) };
     const stdio: ("ignore" | "pipe" | "ipc")[] = ["ignore", "pipe", "pipe", "ipc"];
     const args = [PROGRAM, JSON.stringify(settings)];
     return new CountingAgent(await spawnGuarded({ command: process.execPath, args, spawn: { stdio, env } }), links);

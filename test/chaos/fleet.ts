@@ -4,6 +4,7 @@ import { type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts
 import { type Mutation, mutate } from "../support/mutation.ts";
 import { inheritedEnv } from "../support/server-process.ts";
 import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { noteUnheard } from "../support/unheard.ts";
 import type { AgentSettings, Order, Report } from "./agent-messages.ts";
 import type { Cluster } from "./cluster.ts";
 import type { History, KnownSecret } from "./history.ts";
@@ -151,7 +152,8 @@ export class Fleet implements Audience {
       leaseMs,
       urls: links.map(({ port }) => `http://127.0.0.1:${port}`),
     };
-    const env = { ...inheritedEnv(), ...(mutations === undefined ? {} : mutate(...mutations)) };
+    const mutated = mutations === undefined ? undefined : mutate(...mutations);
+    const env = { ...inheritedEnv(), ...mutated, ...noteUnheard(mutated?.NODE_OPTIONS) };
     const args = [PROGRAM, JSON.stringify(settings)];
     const stdio: ("ignore" | "pipe" | "ipc")[] = ["ignore", "ignore", "pipe", "ipc"];
     return spawnGuarded({ command: process.execPath, args, spawn: { stdio, env } });

@@ -65,6 +65,36 @@ describeWithRedis("a connection to Redis", () => {
     await eventually(async () => expect(await connection.get("n")).toBeNull());
   });
 
+  it("outlives a node of a cluster that hangs while a slot moves to it, and finds the slot afterwards", async () => {
+    const rejections: unknown[] = [];
+    const note = (reason: unknown) => rejections.push(reason);
+    process.on("unhandledRejection", note);
+    closing.push(() => process.off("unhandledRejection", note));
+    const [target, owner] = [await startClusterNode(), await startClusterNode()];
+    closing.push(
+      () => target.stop(),
+      () => owner.stop(),
+    );
+    await joinCluster(target, owner);
+    const connection = connectRedis({
+      address: { kind: "cluster", urls: [`redis://:p%3Aw@127.0.0.1:${owner.port}`] },
+      commandTimeoutMs: 100,
+    });
+    closing.push(() => connection.disconnect());
+    const [moved, ...others] = ["claviger:{c}:x", "claviger:{d}:x"];
+    await eventually(async () => expect(await connection.get(moved)).toBeNull());
+    const finish = await moveSlot(moved, owner, target);
+    target.kill("SIGSTOP");
+    // Each is sent to the owner, which names the target; the target does not answer.
+    for (let count = 0; count < 5; count++) await expect(connection.get(moved)).rejects.toThrow();
+    for (const other of others) expect(await connection.get(other)).toBeNull();
+    target.kill("SIGCONT");
+    await eventually(async () => expect(await connection.set(moved, "asked")).toBe("OK"));
+    await finish();
+    await eventually(async () => expect(await connection.get(moved)).toBe("asked"));
+    expect(rejections).toEqual([]);
+  });
+
   it("takes its credentials to nodes of a cluster that are in no URL", async () => {
     const [seed, owner] = [await startClusterNode(), await startClusterNode()];
     closing.push(
@@ -100,6 +130,24 @@ async function joinCluster(seed: RedisServer, owner: RedisServer): Promise<void>
   await eventually(async () => expect(await atSeed.call("CLUSTER", "INFO")).toContain("cluster_state:ok"));
   atSeed.disconnect();
   atOwner.disconnect();
+}
+
+/** Begins to move the slot of `key`, so that the owner sends every question about it to the target; returns how to end it. */
+async function moveSlot(key: string, owner: RedisServer, target: RedisServer): Promise<() => Promise<void>> {
+  const nodes = [owner, target].map(({ url }) => new Redis(url, { password: "p:w" }));
+  const [atOwner, atTarget] = nodes;
+  if (!atOwner || !atTarget) throw new Error("two servers move a slot");
+  const slot = String(await atOwner.call("CLUSTER", "KEYSLOT", key));
+  const [ownerId, targetId] = [
+    String(await atOwner.call("CLUSTER", "MYID")),
+    String(await atTarget.call("CLUSTER", "MYID")),
+  ];
+  await atTarget.call("CLUSTER", "SETSLOT", slot, "IMPORTING", ownerId);
+  await atOwner.call("CLUSTER", "SETSLOT", slot, "MIGRATING", targetId);
+  closing.push(() => nodes.forEach((node) => void node.disconnect()));
+  return async () => {
+    for (const node of [atTarget, atOwner]) await node.call("CLUSTER", "SETSLOT", slot, "NODE", targetId);
+  };
 }
 
 /** As much of a Redis as ioredis needs to subscribe; it can leave subscriptions without an answer. */

@@ -63,6 +63,10 @@ describeWithRedis("the bus over Redis", () => {
       two.acknowledge({ epoch: "e", revision: 7, identity });
       expect(acks).toContainEqual({ epoch: "e", revision: 7, identity });
     });
+    await eventually(() => {
+      two.acknowledge({ epoch: "e", revision: 8, identity, waitedOutAgents: 3 });
+      expect(acks).toContainEqual({ epoch: "e", revision: 8, identity, waitedOutAgents: 3 });
+    });
   });
 
   it("reaches the own process at once, without Redis", () => {

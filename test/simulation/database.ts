@@ -72,7 +72,15 @@ export class Database {
     const ackedRevision = this.flaws.registrationsAcknowledge
       ? this.revision
       : (this.rows.get(epoch)?.ackedRevision ?? 0);
-    this.rows.set(epoch, { epoch, termMs, usesRevocationSet, ackedRevision, renewSeq, isCollected: false });
+    this.rows.set(epoch, {
+      epoch,
+      address: "",
+      termMs,
+      usesRevocationSet,
+      ackedRevision,
+      renewSeq,
+      isCollected: false,
+    });
     return this.see();
   }
 

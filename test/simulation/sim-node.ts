@@ -96,7 +96,13 @@ export class SimNode {
     });
     const barrier = new Barrier({
       ...{ registry, bus, clocks, timers, clockRateError: CLOCK_RATE_ERROR },
-      ...{ pollMs: 60, pushAgainMs: 50, giveUpMs: 2 * waitingTime(termMs, CLOCK_RATE_ERROR) },
+      ...{
+        slowMs: 250,
+        onDelay: () => undefined,
+        pollMs: 60,
+        pushAgainMs: 50,
+        giveUpMs: 2 * waitingTime(termMs, CLOCK_RATE_ERROR),
+      },
     });
     this.#revoker = new Revoker({ bus, barrier, set: undefined, clocks, readSetMarker: async () => "" });
     this.verifier = new Verifier({

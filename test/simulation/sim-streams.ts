@@ -89,6 +89,7 @@ export class SimStreams {
     let endsMs = Number.POSITIVE_INFINITY;
     const attachment = new Attachment({
       ...{ tree: feed.tree, lease, clocks: machine, mostKeys, appliedRevision: () => feed.appliedRevision },
+      ...{ agent: { keyId: "", owner: "", address: "" }, slowMs: 250, onDelay: () => undefined },
       stream: {
         granted: (grant) => {
           const nowMs = machine.monotonicMs();

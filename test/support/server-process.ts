@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { eventually } from "./eventually.ts";
 import { endWithin, spawnGuarded } from "./guarded-process.ts";
 import { type Mutation, mutate } from "./mutation.ts";
+import { noteUnheard } from "./unheard.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
 const START_MS = 30_000;
@@ -16,6 +17,8 @@ export interface StartServerOptions {
   readonly cwd?: string;
   /** Changes to the source before it is loaded (the control of a guarantee). Default none. */
   readonly mutate?: readonly Mutation[];
+  /** Whether it may have errors that no code of it handles. Default: the test file fails if it has. */
+  readonly hasDefects?: boolean;
 }
 
 export interface ServerProcess {
@@ -36,6 +39,7 @@ export interface ServerProcess {
 
 /** Starts `claviger serve` on a free port and waits until it listens. Throws with its output when it does not. */
 export async function startServer(options: StartServerOptions = {}): Promise<ServerProcess> {
+  const mutated = options.mutate ? mutate(...options.mutate) : undefined;
   const server = await spawnGuarded({
     command: process.execPath,
     args: [BIN, "serve", ...(options.args ?? [])],
@@ -45,7 +49,8 @@ export async function startServer(options: StartServerOptions = {}): Promise<Ser
       env: {
         ...inheritedEnv(),
         CLAVIGER_LISTEN: "127.0.0.1:0",
-        ...(options.mutate ? mutate(...options.mutate) : {}),
+        ...mutated,
+        ...(options.hasDefects === true ? {} : noteUnheard(mutated?.NODE_OPTIONS)),
         ...options.env,
       },
     },

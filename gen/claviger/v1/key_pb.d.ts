@@ -342,14 +342,16 @@ export declare type RevocationReceipt = Message<"claviger.v1.RevocationReceipt">
   effectiveTime?: Timestamp | undefined;
 
   /**
-   * How many verifiers confirmed that they had applied the change.
+   * How many server nodes confirmed that they, and the agents attached to them, had applied the change.
    *
    * @generated from field: int32 confirmed_verifier_count = 3;
    */
   confirmedVerifierCount: number;
 
   /**
-   * How many verifiers did not answer, and were waited out until their lease had ended.
+   * How many nodes and agents did not answer, and were waited out until their lease had ended. Agents count where their
+   * node confirmed over the change bus: agents of other nodes are missing in a cluster without Redis, and where Redis
+   * lost the message. The log of each node names them all, and `claviger_agents_waited_out_total` counts them.
    *
    * @generated from field: int32 expired_verifier_count = 4;
    */

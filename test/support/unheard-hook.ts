@@ -1,0 +1,18 @@
+import { appendFileSync } from "node:fs";
+
+/**
+ * Notes every exception that a process does not catch, every rejection that it does not hear, and every warning of Node,
+ * in the file that the environment names. It changes nothing of what the process does.
+ */
+const file = process.env.CLAVIGER_TEST_UNHEARD;
+if (file !== undefined) {
+  const note = (kind: string, what: unknown) => {
+    const text = what instanceof Error ? (what.stack ?? what.message) : String(what);
+    appendFileSync(file, `${kind} in process ${process.pid}: ${text}\n`);
+  };
+  process.on("uncaughtExceptionMonitor", (error, kind) => note(kind, error));
+  process.on("warning", (warning) => {
+    // Of node:sqlite, on Node 22.
+    if (warning.name !== "ExperimentalWarning") note("warning", warning);
+  });
+}
