@@ -11,8 +11,8 @@ import { Call, callKey, callOf } from "../rpc/call.ts";
 import { type BodyBudget, UNBOUND } from "./body-budget.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
 import { dropBody } from "./drop-body.ts";
-import { EnvelopeCount } from "./envelope-count.ts";
 import type { HttpRequest, HttpResponse } from "./http-messages.ts";
+import { MessageEnds } from "./message-ends.ts";
 import { peerAddressOf } from "./peer-address.ts";
 import { type ReadBody, RequestBody } from "./request-body.ts";
 import { explainErrors } from "./router-errors.ts";
@@ -66,9 +66,13 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
   /** From the stream itself: a request of Node (26) does not set a stream going that was paused. */
   function bodyOf(req: HttpRequest, read: ReadBody | undefined): RequestBody {
     const connection = connectionOf(req);
-    const envelopes = hasEnvelopes(req) ? new EnvelopeCount() : undefined;
-    const onPiece = (piece: Buffer) => budget.piece(connection, piece.length, envelopes?.add(piece) ?? 0);
-    return new RequestBody({ source: "stream" in req ? req.stream : req, read, onPiece });
+    const messageEnds = hasPrefixes(req) ? new MessageEnds() : undefined;
+    const endsOf = (piece: Buffer) => {
+      const ends = messageEnds?.of(piece) ?? [];
+      budget.piece(connection, piece.length, ends.length);
+      return ends;
+    };
+    return new RequestBody({ source: "stream" in req ? req.stream : req, read, endsOf });
   }
 
   /** Takes in what still comes of a body that is not read any more. */
@@ -107,7 +111,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
 }
 
 /** Whether each message of the body has a prefix with its length; others are one message. */
-function hasEnvelopes({ headers: { "content-type": type = "" } }: HttpRequest): boolean {
+function hasPrefixes({ headers: { "content-type": type = "" } }: HttpRequest): boolean {
   return type.startsWith("application/grpc") || type.startsWith("application/connect+");
 }
 

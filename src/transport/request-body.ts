@@ -14,18 +14,27 @@ export interface RequestBodyOptions {
   readonly source: Readable;
   /** What was read from the source already. Default: nothing. */
   readonly read?: ReadBody | undefined;
-  /** Told of each piece as it comes, also of what was read already. */
-  readonly onPiece: (piece: Buffer) => void;
+  /** The places in a piece at which messages end. Asked for each piece as it comes, also for what was read already. */
+  readonly endsOf: (piece: Buffer) => readonly number[];
+}
+
+/** Waits to be read. */
+interface Part {
+  readonly bytes: Buffer;
+  readonly endsMessage: boolean;
 }
 
 /**
- * A body in as few chunks as possible: all that comes within one turn of the event loop is one chunk. The router takes
- * 50 µs for a chunk, however small, and Node (26) makes one of each DATA frame. Rejects if the body breaks off.
+ * A body in as few chunks as possible: what comes of a message within one turn of the event loop is one chunk. The router
+ * takes 50 µs for a chunk, however small, and Node (26) makes one of each DATA frame. No chunk has more than one message,
+ * so that what the router says of a body does not depend on how it was cut. Rejects if the body breaks off.
  */
 export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array, undefined> {
   readonly #source: Readable;
-  readonly #onPiece: (piece: Buffer) => void;
-  #waiting: Buffer[] = [];
+  readonly #endsOf: RequestBodyOptions["endsOf"];
+  #waiting: Part[] = [];
+  /** Of those that wait, how many have been read. */
+  #read = 0;
   #bytes = 0;
   #isListening = false;
   #isStopped = false;
@@ -34,9 +43,9 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
   #wake: () => void = () => undefined;
   #isWaking = false;
 
-  constructor({ source, read, onPiece }: RequestBodyOptions) {
+  constructor({ source, read, endsOf }: RequestBodyOptions) {
     this.#source = source;
-    this.#onPiece = onPiece;
+    this.#endsOf = endsOf;
     for (const chunk of read?.chunks ?? []) this.#take(chunk);
     this.#hasEnded = read?.isAll ?? false;
   }
@@ -47,18 +56,17 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
 
   async next(): Promise<IteratorResult<Uint8Array, undefined>> {
     if (!this.#isListening) this.#listen();
-    while (this.#waiting.length === 0) {
+    while (this.#read === this.#waiting.length) {
       if (this.#error !== undefined) throw this.#error;
       if (this.#hasEnded || this.#isStopped) return { done: true, value: undefined };
       await new Promise<void>((wake) => {
         this.#wake = wake;
       });
     }
-    const [first = Buffer.alloc(0), ...others] = this.#waiting;
-    this.#waiting = [];
-    this.#bytes = 0;
-    if (!this.#hasEnded && !this.#isStopped) this.#source.resume();
-    return { done: false, value: others.length === 0 ? first : Buffer.concat([first, ...others]) };
+    const value = this.#nextChunk();
+    this.#bytes -= value.length;
+    if (this.#bytes <= MOST_WAITING_BYTES && !this.#hasEnded && !this.#isStopped) this.#source.resume();
+    return { done: false, value };
   }
 
   async return(): Promise<IteratorResult<Uint8Array, undefined>> {
@@ -90,9 +98,29 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
   }
 
   #take(piece: Buffer): void {
-    this.#waiting.push(piece);
+    let from = 0;
+    for (const to of this.#endsOf(piece)) {
+      this.#waiting.push({ bytes: piece.subarray(from, to), endsMessage: true });
+      from = to;
+    }
+    if (from < piece.length) this.#waiting.push({ bytes: piece.subarray(from), endsMessage: false });
     this.#bytes += piece.length;
-    this.#onPiece(piece);
+  }
+
+  /** All that is there of one message. */
+  #nextChunk(): Uint8Array {
+    const parts: Buffer[] = [];
+    for (let isWhole = false; !isWhole && this.#read < this.#waiting.length; this.#read += 1) {
+      const { bytes, endsMessage } = this.#waiting[this.#read] as Part;
+      parts.push(bytes);
+      isWhole = endsMessage;
+    }
+    if (this.#read === this.#waiting.length) {
+      this.#waiting = [];
+      this.#read = 0;
+    }
+    const [first] = parts;
+    return parts.length === 1 && first !== undefined ? first : Buffer.concat(parts);
   }
 
   readonly #onData = (piece: Buffer): void => {
