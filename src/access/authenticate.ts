@@ -48,15 +48,33 @@ export function credentialInvalid(verdict: string): ClavigerError {
   );
 }
 
+function severalCredentials(): ClavigerError {
+  return new ClavigerError(
+    "CREDENTIAL_INVALID",
+    "the call has several different `authorization` values. Send one `authorization` header with one credential",
+  );
+}
+
 /** The Claviger secret of an `authorization` header; undefined if that holds none, but perhaps a token. */
 export function secretOf(authorization: string | null): string | undefined {
-  const credential = /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+  const credential = BEARER.exec(authorization ?? "")?.[1];
   return credential?.includes(".") ? undefined : credential;
 }
 
-function bearerToken(authorization: string | null): string {
-  const match = /^bearer +(\S+) *$/i.exec(authorization ?? "");
-  if (match?.[1] !== undefined) return match[1];
+/** No credential has a comma: a header that came twice, with different values, is their list (RFC 9110, 5.3). */
+const BEARER = /^bearer +([^\s,]+) *$/i;
+
+/**
+ * The credential of an `authorization` header.
+ *
+ * @throws ClavigerError `CREDENTIAL_MISSING`, or `CREDENTIAL_INVALID` for several of which none can be meant alone.
+ */
+export function bearerToken(authorization: string | null): string {
+  const values = new Set((authorization ?? "").split(",").map((value) => value.trim()));
+  if (values.size > 1) throw severalCredentials();
+  const [value = ""] = values;
+  const credential = BEARER.exec(value)?.[1];
+  if (credential !== undefined) return credential;
   throw new ClavigerError(
     "CREDENTIAL_MISSING",
     "no credential. Send the header `authorization: Bearer <key>` with a key that has the scope for this method",

@@ -1,9 +1,16 @@
-import type { HandlerContext } from "@connectrpc/connect";
+import type { ConnectError, HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
-import { type AuthenticateOptions, authenticate, secretOf } from "../access/authenticate.ts";
+import {
+  type AuthenticateOptions,
+  authenticate,
+  bearerToken,
+  credentialInvalid,
+  secretOf,
+} from "../access/authenticate.ts";
 import type { Caller } from "../access/caller.ts";
 import { METHOD_PERMISSIONS, type Permission, requirePermission } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
+import type { Keyring } from "../keys/keyring.ts";
 import type { Random } from "../keys/random.ts";
 import { redactSecrets } from "../keys/redact.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
@@ -27,6 +34,8 @@ export interface GateOptions {
   /** Verifies a caller's own secret, on the way to a method. */
   readonly verifier: Pick<MeteredVerifier, "verifyCaller" | "verifyCallerCached">;
   readonly users: AuthenticateOptions["users"];
+  /** Refuses secrets that are malformed or forged without asking anything else. */
+  readonly keyring: Pick<Keyring, "recognise">;
   readonly random: Random;
   readonly log: Logger;
   readonly callLog: CallLog;
@@ -65,8 +74,18 @@ export class Gate {
     return requestId;
   }
 
-  /** Whether the caller is known from memory to be who may call; if not, `admit` finds out. */
-  admitCached({ method, call, authorization }: ArrivingCall): boolean {
+  /**
+   * Finds out who calls, and whether they may: undefined if memory says yes. Throws the refusal, in its wire form and
+   * logged, where the credential alone shows it; a promise asks further, and rejects with the refusal.
+   */
+  admit(arriving: ArrivingCall): Promise<void> | undefined {
+    if (this.#isAdmittedFromMemory(arriving)) return undefined;
+    const refusal = this.#refusedAtSight(arriving);
+    if (refusal !== undefined) throw this.#present(refusal, arriving);
+    return this.#admitSlowly(arriving);
+  }
+
+  #isAdmittedFromMemory({ method, call, authorization }: ArrivingCall): boolean {
     const permission = this.#permissionOf(method);
     if (permission === "open") return true;
     const secret = secretOf(authorization);
@@ -80,18 +99,38 @@ export class Gate {
     return true;
   }
 
-  /** Rejects with the refusal in its wire form, logged and remembered. */
-  async admit(arriving: ArrivingCall): Promise<void> {
-    const { log, callLog, recordDenial } = this.#options;
+  /**
+   * What is wrong with a credential that is missing, doubled, malformed or forged: known without I/O, so that no byte of
+   * the body has to be taken in for it. Its caller is anonymous, and the audit log holds nothing about those.
+   */
+  #refusedAtSight({ authorization }: ArrivingCall): ClavigerError | undefined {
+    try {
+      const credential = bearerToken(authorization);
+      if (credential.includes(".") && this.#options.users !== undefined) return undefined;
+      const { kind } = this.#options.keyring.recognise(credential);
+      return kind === "genuine" ? undefined : credentialInvalid(kind === "forged" ? "unknown" : kind);
+    } catch (error) {
+      if (error instanceof ClavigerError) return error;
+      throw error;
+    }
+  }
+
+  async #admitSlowly(arriving: ArrivingCall): Promise<void> {
+    const { recordDenial } = this.#options;
     const { method, call } = arriving;
     try {
       await this.#admit(arriving);
     } catch (error) {
       await recordDenial({ caller: call.caller, method, error, about: {} });
-      const refusal = presentError(error, log, call.requestId);
-      callLog.refused(method, call, refusal);
-      throw refusal;
+      throw this.#present(error, arriving);
     }
+  }
+
+  #present(error: unknown, { method, call }: ArrivingCall): ConnectError {
+    const { log, callLog } = this.#options;
+    const refusal = presentError(error, log, call.requestId);
+    callLog.refused(method, call, refusal);
+    return refusal;
   }
 
   async #admit({ method, call, authorization }: ArrivingCall): Promise<void> {

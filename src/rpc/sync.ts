@@ -8,6 +8,7 @@ import type { Clocks, Timers } from "../verify/clocks.ts";
 import { type Call, callOf } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import { presentError, toConnectError } from "./errors.ts";
+import { FairShares } from "./fair-shares.ts";
 import type { Gate } from "./gate.ts";
 import { askerOf } from "./key-verifier.ts";
 import { Outgoing } from "./outgoing.ts";
@@ -19,7 +20,7 @@ export interface SyncStreamsOptions extends SyncParts {
   readonly log: Logger;
   readonly clocks: Clocks;
   readonly timers: Timers;
-  /** Streams open at once; further ones are refused. */
+  /** Streams open at once. Beyond it, each key has a fair share: a further stream displaces one of the key with most. */
   readonly mostStreams: number;
   /** Messages of one stream that wait to be read; beyond it the stream is ended. */
   readonly mostWaiting: number;
@@ -58,7 +59,8 @@ const LOOK_MS = 10;
 export class SyncStreams {
   readonly path = `/${METHOD}`;
   readonly #options: SyncStreamsOptions;
-  readonly #streams = new Set<Stream>();
+  /** By the key that was called with. */
+  readonly #streams = new FairShares<Stream>();
   #isClosing = false;
 
   constructor(options: SyncStreamsOptions) {
@@ -74,28 +76,27 @@ export class SyncStreams {
     return this.#options.gate.enter(call, askedId);
   }
 
-  /** Finds out who calls; undefined if that was known from memory. Rejects with a ConnectError, logged. */
+  /** Finds out who calls; undefined if that was known from memory. Throws or rejects with a ConnectError, logged. */
   admit(call: Call, authorization: string | null): Promise<void> | undefined {
-    const { gate } = this.#options;
-    const arriving = { method: METHOD, call, authorization };
-    return gate.admitCached(arriving) ? undefined : gate.admit(arriving);
+    return this.#options.gate.admit({ method: METHOD, call, authorization });
   }
 
   /** Takes in a stream whose caller was admitted, in the turn in which it is accepted. Throws a ConnectError. */
   open(call: Call, authorization: string | null, peer: SyncPeer): OpenSync {
     const { mostStreams, log } = this.#options;
     if (this.#isClosing) throw toConnectError(shuttingDown());
-    if (this.#streams.size >= mostStreams) throw toConnectError(tooMany(mostStreams));
+    const asker = askerOf(call, "sync");
+    if (this.#streams.size >= mostStreams) this.#makeRoomFor(asker.callerId);
     const session = new SyncSession({
       ...this.#options,
-      ...{ asker: askerOf(call, "sync"), agent: agentOf(call) },
+      ...{ asker, agent: agentOf(call) },
       admit: () => this.admit(call, authorization),
       send: (message) => peer.send(message),
       end: (error) => peer.end(error),
       present: (error) => presentError(error, log, call.requestId),
     });
     const stream = { session, peer };
-    this.#streams.add(stream);
+    this.#streams.add(asker.callerId, stream);
     return {
       handle: (request) => session.handle(request),
       finish: () => session.finish(),
@@ -104,6 +105,15 @@ export class SyncStreams {
         session.close();
       },
     };
+  }
+
+  #makeRoomFor(callerId: string): void {
+    const { mostStreams } = this.#options;
+    const displaced = this.#streams.displacedFor(callerId);
+    if (displaced === undefined) throw toConnectError(tooMany(mostStreams));
+    // Also where its client has stopped reading, and the end of the stream would take a while to be seen.
+    this.#streams.delete(displaced);
+    displaced.peer.end(toConnectError(displacedByOthers(mostStreams)));
   }
 
   /** Says of a stream whose client reads too slowly why it ends. */
@@ -142,12 +152,12 @@ export class SyncStreams {
   async close(): Promise<void> {
     const { clocks, timers, closeMs } = this.#options;
     this.#isClosing = true;
-    for (const { session } of this.#streams) session.sayClosing();
+    for (const { session } of this.#streams.members()) session.sayClosing();
     const endMs = clocks.monotonicMs() + closeMs;
     while (this.#streams.size > 0 && clocks.monotonicMs() < endMs) {
       await new Promise<void>((done) => timers.after(LOOK_MS, done));
     }
-    for (const { peer } of this.#streams) peer.end(toConnectError(shuttingDown()));
+    for (const { peer } of this.#streams.members()) peer.end(toConnectError(shuttingDown()));
   }
 }
 
@@ -177,6 +187,11 @@ function tooMany(most: number): ClavigerError {
   return new ClavigerError("OVERLOADED", `${most} streams are open already. Open one on another node`, {
     metadata: { limit: String(most) },
   });
+}
+
+function displacedByOthers(most: number): ClavigerError {
+  const message = `${most} streams are open, and this key has more than its share. Open the stream on another node`;
+  return new ClavigerError("OVERLOADED", message, { metadata: { limit: String(most) } });
 }
 
 function unread(most: number): ClavigerError {

@@ -11,7 +11,7 @@ import type { CallLog } from "./call-log.ts";
 import { decodePlainly, type PlainRequest } from "./decode-plainly.ts";
 import { encodeVerification } from "./encode-verification.ts";
 import { presentError } from "./errors.ts";
-import type { ArrivingCall, Gate } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 import { askerOf, toCommand } from "./key-verifier.ts";
 
 /** As Connect's router calls it. */
@@ -45,10 +45,9 @@ export class VerifyCall {
     return this.#options.gate.enter(call, askedId);
   }
 
-  /** Finds out who calls; undefined if that was known from memory. Rejects with a ConnectError, logged. */
+  /** Finds out who calls; undefined if that was known from memory. Throws or rejects with a ConnectError, logged. */
   admit(call: Call, authorization: string | null): Promise<void> | undefined {
-    const arriving: ArrivingCall = { method: METHOD, call, authorization };
-    return this.#options.gate.admitCached(arriving) ? undefined : this.#options.gate.admit(arriving);
+    return this.#options.gate.admit({ method: METHOD, call, authorization });
   }
 
   /**

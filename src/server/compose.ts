@@ -19,10 +19,10 @@ import { createKeyVerifier } from "../rpc/key-verifier.ts";
 import { SyncStreams } from "../rpc/sync.ts";
 import { createValidate, createValidateInterceptor } from "../rpc/validate.ts";
 import { VerifyCall } from "../rpc/verify-call.ts";
+import type { BodyBudget } from "../transport/body-budget.ts";
 import { createConnectHandler } from "../transport/connect-adapter.ts";
 import { deadlineInterceptor } from "../transport/deadline.ts";
 import { Door } from "../transport/door.ts";
-import type { Credit } from "../transport/drop-body.ts";
 import { createFastLane } from "../transport/fast-lane.ts";
 import { createHealth, type Health } from "../transport/health.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
@@ -83,7 +83,14 @@ export function compose(parts: Parts & Gates): {
   const calls = { log, callLog, recordDenial: createDenialRecorder(deps) };
   const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
 
-  const gate = new Gate({ ...calls, verifier, users, random: systemRandom, verifyAccess: config.verifyAccess });
+  const gate = new Gate({
+    ...calls,
+    verifier,
+    users,
+    keyring: deps.keyring,
+    random: systemRandom,
+    verifyAccess: config.verifyAccess,
+  });
   const validate = createValidate();
   const router = createConnectRouter({
     requestGate: createRequestGate(gate, revocation.epoch),
@@ -112,7 +119,12 @@ export function compose(parts: Parts & Gates): {
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const [calling, probing] = [new TurnWatch({ ...policy, monotonicMs }), new TurnWatch({ ...policy, monotonicMs })];
-  const credit: Credit = (connection, bytes) => port.credit(connection, bytes);
+  const budget: BodyBudget = {
+    credit: (connection, bytes) => port.budget.credit(connection, bytes),
+    piece: (connection, bytes, messages) => port.budget.piece(connection, bytes, messages),
+  };
+  const onDefect = (error: unknown) =>
+    log.error({ err: error }, "internal error in a lane; its call ended as INTERNAL");
   const door = new Door({
     router,
     isOverloaded: (connection, isRouted) =>
@@ -125,7 +137,7 @@ export function compose(parts: Parts & Gates): {
   const handler = createConnectHandler({
     ...{ router, ...policy, onError },
     onAnswer: (method, call) => callLog.unread(method, call),
-    credit,
+    budget,
   });
   const serve = createMetricsHandler(metrics, handler);
   const method = new VerifyCall({
@@ -134,11 +146,11 @@ export function compose(parts: Parts & Gates): {
   });
   const routeStream = createSyncLane({
     ...{ method: sync, maxMessageBytes: policy.maxMessageBytes, mostWaitingBytes: policy.syncWaitingBytes },
-    ...{ credit, route: createStreamRouter({ serve, resume: handler }) },
+    ...{ budget, onDefect, route: createStreamRouter({ serve, resume: handler }) },
   });
   const port: Port = createPort({
     ...{ ...config.listen, onError, handler: door.requests(serve) },
-    streams: door.streams(createFastLane({ ...policy, method, credit, route: routeStream })),
+    streams: door.streams(createFastLane({ ...policy, method, budget, onDefect, route: routeStream })),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
   });
   return { port, health, deps, sync };

@@ -46,7 +46,7 @@ export const DEFAULT_POLICY = {
   /** What comes later is refused beyond a burst, unless it is alone; the next may come soon. */
   burstCalls: 128,
   burstApartMs: 100,
-  /** Streams of verifiers inside agents that are open at once on one process. */
+  /** Streams of verifiers inside agents at once on one process; beyond it, each calling key has a fair share. */
   syncStreams: 10_000,
   /** Keys that one of them is told of changes of; beyond it, it begins anew. */
   syncKeys: 50_000,
@@ -139,9 +139,17 @@ export const DEFAULT_POLICY = {
   /** Wrong or empty frames, and refused calls, in the life of one HTTP/2 connection: as Node (26) has them. */
   maxSessionInvalidFrames: 1000,
   maxSessionRejectedStreams: 100,
-  /** How long new connections wait from where one was cut off: floods are seen within a twentieth of it. */
-  returnMs: 2 * SECOND,
-  /** Connections at once. */
+  /**
+   * DATA frames and chunks below 64 bytes on one connection, beyond eight for each call and message. Clients that stream
+   * small messages send whole ones.
+   */
+  mostTinyPieces: 1000,
+  /**
+   * How long new connections wait from where one flooded, unless the address has others that behave: half of what the
+   * SDK gives a connection (`PATIENCE_MS`), so that a verifier behind the same address still attaches.
+   */
+  returnMs: 750,
+  /** Connections at once; beyond it, a new one takes the place of an idle one. */
   maxConnections: 10_000,
   /** Deadline of a call whose client sets none, and the longest that a client can set. */
   defaultDeadlineMs: 15 * SECOND,

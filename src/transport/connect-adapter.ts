@@ -8,10 +8,13 @@ import {
 } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
 import { Call, callKey, callOf } from "../rpc/call.ts";
+import { type BodyBudget, UNBOUND } from "./body-budget.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
-import { type Credit, dropBody } from "./drop-body.ts";
+import { dropBody } from "./drop-body.ts";
 import type { HttpRequest, HttpResponse } from "./http-messages.ts";
+import { MessageEnds } from "./message-ends.ts";
 import { peerAddressOf } from "./peer-address.ts";
+import { type ReadBody, RequestBody } from "./request-body.ts";
 import { explainErrors } from "./router-errors.ts";
 import { unknownMethod } from "./unknown-method.ts";
 import { writeResponse } from "./write-response.ts";
@@ -23,56 +26,73 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly onError?: (error: unknown, path: string) => void;
   /** Told of every unary call once its answer begins, also of those that no interceptor saw because they could not be read. */
   readonly onAnswer?: (method: string, call: Call) => void;
-  /** Told of a stream's bytes, however many, and of those that come after a refusal. */
-  readonly credit?: Credit;
+  /** Told of pieces of bodies, of a stream's bytes, however many, and of those that come after a refusal. */
+  readonly budget?: BodyBudget;
 }
 
 interface Exchange {
   readonly req: HttpRequest;
   readonly res: HttpResponse;
+  readonly body: RequestBody;
 }
 
-/** As any handler; with the request's body where that was taken from the request already. */
-export type ConnectHandler = (req: HttpRequest, res: HttpResponse, body?: AsyncIterable<Uint8Array>) => void;
+/** As any handler; with what was read of the request's body already. */
+export type ConnectHandler = (req: HttpRequest, res: HttpResponse, read?: ReadBody) => void;
 
 /**
  * Serves a Connect router on Node's HTTP servers. Differs from `connectNodeAdapter` in this: errors of gRPC calls leave
  * as Trailers-Only, every error carries ErrorInfo, unary calls have a deadline, a client that goes away is no failure.
  */
 export function createConnectHandler(options: ConnectHandlerOptions): ConnectHandler {
-  const { router, onError = () => {}, onAnswer = () => {}, credit = () => {} } = options;
+  const { router, onError = () => {}, onAnswer = () => {}, budget = UNBOUND } = options;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
-  async function serve(req: HttpRequest, res: HttpResponse, body?: AsyncIterable<Uint8Array>): Promise<void> {
+  async function serve(req: HttpRequest, res: HttpResponse, read?: ReadBody): Promise<void> {
     const path = req.url?.split("?", 1)[0] ?? "";
     const handler = handlers.get(path);
+    const body = bodyOf(req, read);
     try {
-      await writeResponse(await respond(handler, { req, res }, body), res);
+      await writeResponse(await respond(handler, { req, res, body }), res);
     } catch (error) {
       if ("stream" in res) res.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
       else res.destroy();
       onError(error, path);
     } finally {
-      if ("stream" in req && !req.complete) dropBody(req.stream, credit);
+      body.stop();
+      if (!req.complete) drop(req);
     }
   }
 
-  async function respond(
-    handler: UniversalHandler | undefined,
-    exchange: Exchange,
-    body: AsyncIterable<Uint8Array> | undefined,
-  ): Promise<UniversalServerResponse> {
+  /** From the stream itself: a request of Node (26) does not set a stream going that was paused. */
+  function bodyOf(req: HttpRequest, read: ReadBody | undefined): RequestBody {
+    const connection = connectionOf(req);
+    const messageEnds = hasPrefixes(req) ? new MessageEnds() : undefined;
+    const endsOf = (piece: Buffer) => {
+      const ends = messageEnds?.of(piece) ?? [];
+      budget.piece(connection, piece.length, ends.length);
+      return ends;
+    };
+    return new RequestBody({ source: "stream" in req ? req.stream : req, read, endsOf });
+  }
+
+  /** Takes in what still comes of a body that is not read any more. */
+  function drop(req: HttpRequest): void {
+    if ("stream" in req) dropBody(req.stream, budget);
+    else if (!req.destroyed) req.on("data", (piece: Buffer) => budget.piece(req.socket, piece.length, 0)).resume();
+  }
+
+  async function respond(handler: UniversalHandler | undefined, exchange: Exchange): Promise<UniversalServerResponse> {
     if (handler === undefined) return unknownMethod(exchange.req.headers["content-type"] ?? "");
     const request = universalRequest(exchange);
     if (request === undefined) return { status: 400 };
     assertByteStreamRequest(request);
-    if (body !== undefined) request.body = body;
+    request.body = exchange.body;
     if (handler.method.methodKind === "unary") {
       const timeoutMs = boundTimeout(request.header, options);
       if (timeoutMs !== undefined) request.body = arrivingWithin(request.body, timeoutMs);
     } else {
       const connection = connectionOf(exchange.req);
-      request.body = told(request.body, (bytes) => credit(connection, bytes));
+      request.body = told(request.body, (bytes) => budget.credit(connection, bytes));
     }
     const response = await handler(request);
     // Of a stream the interceptors always see the end.
@@ -85,7 +105,14 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
     return explainErrors(response);
   }
 
-  return (req, res, body) => void serve(req, res, body);
+  return (req, res, read) => {
+    serve(req, res, read).catch((error: unknown) => onError(error, req.url ?? ""));
+  };
+}
+
+/** Whether each message of the body has a prefix with its length; others are one message. */
+function hasPrefixes({ headers: { "content-type": type = "" } }: HttpRequest): boolean {
+  return type.startsWith("application/grpc") || type.startsWith("application/connect+");
 }
 
 async function* told(body: AsyncIterable<Uint8Array>, tell: (bytes: number) => void): AsyncGenerator<Uint8Array> {

@@ -1,7 +1,5 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
-
-/** Told of bytes that came, or may come, on a connection beyond what a call is allowed: see `Port.credit`. */
-export type Credit = (connection: object, bytes: number) => void;
+import type { BodyBudget } from "./body-budget.ts";
 
 /** Bytes that are dropped as they come. */
 const DROPPED_BYTES = 32 * 1024;
@@ -13,15 +11,17 @@ const HELD_BYTES = 64 * 1024;
  * Node (26) keeps the stream, and the connection after it is closed, for good. Of a long rest not all: flow control then
  * holds its client, until it is told to stop, and what it has sent till then is no flood.
  */
-export function dropBody(stream: ServerHttp2Stream, credit: Credit): void {
+export function dropBody(stream: ServerHttp2Stream, budget: BodyBudget): void {
   if (stream.readableEnded) return;
+  const connection = stream.session ?? stream;
   let left = DROPPED_BYTES;
   const drop = (chunk: Buffer) => {
+    budget.piece(connection, chunk.length, 0);
     const isFirst = left > 0;
     left -= chunk.length;
     if (left > 0) return;
     stream.pause();
-    if (isFirst) credit(stream.session ?? stream, HELD_BYTES);
+    if (isFirst) budget.credit(connection, HELD_BYTES);
   };
   stream.removeAllListeners("data").on("data", drop).resume();
   stopSending(stream);

@@ -3,6 +3,7 @@ import { type ClientHttp2Session, connect, constants, createServer, type Http2Se
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { UNBOUND } from "./body-budget.ts";
 import { createFastLane, type DirectMethod } from "./fast-lane.ts";
 
 const PATH = "/a.B/C";
@@ -12,11 +13,12 @@ const BODY = Buffer.from([0, 0, 0, 0, 1, 7]);
 let server: Http2Server;
 let client: ClientHttp2Session;
 let abandoned: string[];
+let defects: unknown[];
 let routed: number;
 let answer: PromiseWithResolvers<Buffer>;
 
 beforeEach(async () => {
-  [abandoned, routed, answer] = [[], 0, Promise.withResolvers()];
+  [abandoned, defects, routed, answer] = [[], [], 0, Promise.withResolvers()];
   const method: DirectMethod = {
     path: PATH,
     enter: () => "id",
@@ -32,7 +34,7 @@ beforeEach(async () => {
   server.on(
     "stream",
     createFastLane({
-      ...{ method, route, credit: () => undefined },
+      ...{ method, route, budget: UNBOUND, onDefect: (error: unknown) => void defects.push(error) },
       ...{ maxMessageBytes: 100, defaultDeadlineMs: 60_000, maxDeadlineMs: 60_000 },
     }),
   );

@@ -2,10 +2,13 @@ import type { Http2Session, IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp
 import { ConnectError } from "@connectrpc/connect";
 import { parseTimeout } from "@connectrpc/connect/protocol-grpc";
 import { Call } from "../rpc/call.ts";
+import { type BodyBudget, TINY_BYTES } from "./body-budget.ts";
 import type { DeadlineLimits } from "./deadline.ts";
-import { type Credit, dropBody } from "./drop-body.ts";
+import { dropBody } from "./drop-body.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
 import { asConnectError, CONTENT_TYPE, isPlainGrpc, PREFIX_BYTES, trailersOf } from "./plain-grpc.ts";
+import { ReceivedBytes } from "./received-bytes.ts";
+import type { ReadBody } from "./request-body.ts";
 import { clientGone, deadlineExceeded } from "./router-errors.ts";
 
 /** A unary method past the router; `VerifyCall` of `rpc/`. */
@@ -14,7 +17,10 @@ export interface DirectMethod {
   readonly path: string;
   /** Notes the call; returns its id. */
   enter(call: Call, askedId: string | null): string;
-  /** Undefined if the caller may call; rejects with a ConnectError. */
+  /**
+   * Undefined if the caller may call; a promise where that takes I/O. Throws a ConnectError for a credential that is
+   * refused at sight, and rejects with one for others.
+   */
   admit(call: Call, authorization: string | null): Promise<void> | undefined;
   /**
    * The answer; in both, the message comes after `prefix` bytes. Throws or rejects with a ConnectError, or anything else
@@ -29,19 +35,15 @@ export interface FastLaneOptions extends DeadlineLimits {
   readonly method: DirectMethod;
   /** Longest request message. */
   readonly maxMessageBytes: number;
-  /** Told of bytes that come after a refusal. */
-  readonly credit: Credit;
+  /** Told of tiny pieces, and of bytes that come after a refusal. */
+  readonly budget: BodyBudget;
+  /** Told of exceptions that nothing else handled: each is a defect, and its call ends as INTERNAL. */
+  readonly onDefect: (error: unknown) => void;
   /**
    * Serves what is not plain, as if the lane were not there; with the part of the body that has been read, and whether
    * that is all of it.
    */
   readonly route: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body?: ReadBody) => void;
-}
-
-/** What of a body has been read. */
-export interface ReadBody {
-  readonly chunks: readonly Buffer[];
-  readonly isAll: boolean;
 }
 
 const OK_TRAILERS = { "grpc-status": "0" };
@@ -62,7 +64,11 @@ export function createFastLane(options: FastLaneOptions) {
       return;
     }
     const exchange = new FastExchange(stream, headers, lane);
-    exchange.begin();
+    try {
+      exchange.begin();
+    } catch (error) {
+      exchange.crash(error);
+    }
     deadlines.add(exchange, timeoutMs);
   };
 }
@@ -85,9 +91,8 @@ class FastExchange {
   readonly #headers: IncomingHttpHeaders;
   readonly #options: Lane;
   readonly #call: Call;
-  readonly #chunks: Buffer[] = [];
+  readonly #received = new ReceivedBytes();
   #requestId = "";
-  #size = 0;
   #hasBody = false;
   #isAdmitted = false;
   #isAnswering = false;
@@ -109,24 +114,49 @@ class FastExchange {
   begin(): void {
     const { method } = this.#options;
     const headers = this.#headers;
+    const stream = this.#stream;
+    stream.on("error", ignore);
+    stream.on("close", onClose);
     this.#requestId = method.enter(this.#call, stringOf(headers["x-request-id"]));
-    const admission = method.admit(this.#call, headers.authorization ?? null);
+    const admission = this.#admit(headers.authorization ?? null);
+    // A refusal at sight: no byte of the body is listened for.
+    if (this.#isDone) return;
     if (admission === undefined) this.#isAdmitted = true;
-    else this.#awaitAdmission(admission);
-    this.#stream.on("data", onData);
-    this.#stream.on("end", onEnd);
-    this.#stream.on("error", ignore);
-    this.#stream.on("close", onClose);
+    else void this.#awaitAdmission(admission);
+    stream.on("data", onData);
+    stream.on("end", onEnd);
+  }
+
+  /** Ends the call after an exception that nothing else handled. Out of a listener it would end the process. */
+  crash(error: unknown): void {
+    this.#options.onDefect(error);
+    if (this.#isDone) return;
+    try {
+      const internal = asConnectError(error);
+      this.#options.method.abandoned(this.#call, internal, true);
+      this.#fail(internal);
+    } catch (again) {
+      this.#options.onDefect(again);
+      this.#finish();
+      this.#stream.destroy();
+    }
   }
 
   endWithin(timeoutMs: number): void {
-    this.#timer = setTimeout(() => this.#expire(), timeoutMs);
+    this.#timer = setTimeout(() => {
+      try {
+        this.#expire();
+      } catch (error) {
+        this.crash(error);
+      }
+    }, timeoutMs);
   }
 
   read(chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#size += chunk.length;
-    if (this.#size >= PREFIX_BYTES && this.#isOdd()) this.#giveUp(false);
+    this.#received.add(chunk);
+    const missing = this.#missing();
+    if (missing < 0) this.#giveUp(false);
+    else if (missing > 0 && chunk.length < TINY_BYTES) this.#options.budget.piece(this.#connection, chunk.length, 0);
   }
 
   readAll(): void {
@@ -140,6 +170,16 @@ class FastExchange {
     this.#finish();
   }
 
+  #admit(authorization: string | null): Promise<void> | undefined {
+    try {
+      return this.#options.method.admit(this.#call, authorization);
+    } catch (error) {
+      if (!(error instanceof ConnectError)) throw error;
+      this.#fail(error);
+      return undefined;
+    }
+  }
+
   async #awaitAdmission(admission: Promise<void>): Promise<void> {
     try {
       await admission;
@@ -147,15 +187,26 @@ class FastExchange {
     } catch (error) {
       this.#fail(asConnectError(error));
     }
-    if (this.#hasBody) this.#answer();
+    try {
+      if (this.#hasBody) this.#answer();
+    } catch (error) {
+      this.crash(error);
+    }
   }
 
-  /** Whether what has come can not become one plain message any more. The router says so without waiting for the rest. */
-  #isOdd(): boolean {
-    const [first] = this.#chunks;
-    const head = first !== undefined && first.length >= PREFIX_BYTES ? first : Buffer.concat(this.#chunks);
-    const length = head.readUInt32BE(1);
-    return head[0] !== 0 || length > this.#options.maxMessageBytes || this.#size > PREFIX_BYTES + length;
+  /**
+   * Bytes that one plain message still lacks; negative if what has come can not become one any more. The router says so
+   * without waiting for the rest.
+   */
+  #missing(): number {
+    const { bytes, size } = this.#received;
+    if (size < PREFIX_BYTES) return PREFIX_BYTES - size;
+    const length = bytes.readUInt32BE(1);
+    return bytes[0] !== 0 || length > this.#options.maxMessageBytes ? -1 : PREFIX_BYTES + length - size;
+  }
+
+  get #connection(): object {
+    return this.#stream.session ?? this.#stream;
   }
 
   #expire(): void {
@@ -167,8 +218,7 @@ class FastExchange {
   #answer(): void {
     if (this.#isDone || this.#isAnswering) return;
     this.#isAnswering = true;
-    const [first] = this.#chunks;
-    const body = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
+    const body = this.#received.bytes;
     if (!isOneMessage(body)) {
       this.#giveUp(true);
       return;
@@ -176,7 +226,7 @@ class FastExchange {
     try {
       const answer = this.#options.method.answer(body, this.#call, PREFIX_BYTES);
       if (Buffer.isBuffer(answer)) this.#reply(answer);
-      else this.#awaitAnswer(answer);
+      else void this.#awaitAnswer(answer);
     } catch (error) {
       if (error instanceof ConnectError) this.#fail(error);
       else this.#giveUp(true);
@@ -187,7 +237,8 @@ class FastExchange {
     try {
       this.#reply(await answer);
     } catch (error) {
-      this.#fail(asConnectError(error));
+      if (error instanceof ConnectError) this.#fail(error);
+      else this.crash(error);
     }
   }
 
@@ -209,14 +260,14 @@ class FastExchange {
     if (this.#stream.destroyed || this.#stream.closed) return;
     const trailers = this.#options.trailers.of(error);
     this.#stream.respond({ ...this.#responseHeaders(), ...trailers }, { endStream: true });
-    if (!this.#hasBody) dropBody(this.#stream, this.#options.credit);
+    if (!this.#hasBody) dropBody(this.#stream, this.#options.budget);
   }
 
   #giveUp(isAll: boolean): void {
     if (this.#isDone) return;
     this.#finish();
     this.#stream.off("data", onData).off("end", onEnd).pause();
-    this.#options.route(this.#stream, this.#headers, { chunks: this.#chunks, isAll });
+    this.#options.route(this.#stream, this.#headers, { chunks: [this.#received.bytes], isAll });
   }
 
   #finish(): void {
@@ -231,17 +282,21 @@ class FastExchange {
 
 const WITH_TRAILERS = { waitForTrailers: true };
 
-function onData(this: LaneStream, chunk: Buffer): void {
-  this[EXCHANGE]?.read(chunk);
-}
+const onData = listener<Buffer>((exchange, chunk) => exchange.read(chunk));
+const onEnd = listener((exchange) => exchange.readAll());
+const onClose = listener((exchange) => exchange.leave());
 
-function onEnd(this: LaneStream): void {
-  this[EXCHANGE]?.readAll();
-}
-
-function onClose(this: LaneStream): void {
-  this[EXCHANGE]?.leave();
-  this[EXCHANGE] = undefined;
+/** Hands an event of a stream to its call; no exception leaves it. */
+function listener<Event>(work: (exchange: FastExchange, event: Event) => void) {
+  return function (this: LaneStream, event: Event): void {
+    const exchange = this[EXCHANGE];
+    if (exchange === undefined) return;
+    try {
+      work(exchange, event);
+    } catch (error) {
+      exchange.crash(error);
+    }
+  };
 }
 
 function sendOkTrailers(this: LaneStream): void {

@@ -4,12 +4,17 @@ import {
   Health as HealthService,
   HealthCheckResponse_ServingStatus as Status,
 } from "#gen/grpc/health/v1/health_pb.js";
+import { callOf } from "../rpc/call.ts";
+import { FairShares } from "../rpc/fair-shares.ts";
 import { explainedError } from "./error-info.ts";
 
 export interface HealthOptions {
   /** Full names of the services to answer for, besides `""`, the process. They start as NOT_SERVING. */
   readonly services: readonly string[];
-  /** Streams of `Watch` open at once; further ones are UNAVAILABLE. Default 100: a watcher is a machine, not a user. */
+  /**
+   * Streams of `Watch` open at once. Beyond it, each address has a fair share: a further stream displaces one of the
+   * address with most, which ends as UNAVAILABLE. Default 100: a watcher is a machine, not a user.
+   */
   readonly maxWatchers?: number;
 }
 
@@ -26,17 +31,27 @@ export function createHealth(options: HealthOptions): Health {
   const { services, maxWatchers = 100 } = options;
   const statuses = new Map<string, Status>(services.map((service) => [service, Status.NOT_SERVING]));
   statuses.set("", Status.SERVING);
-  const watchers = new Set<{ wake: () => void }>();
+  const watchers = new FairShares<Watcher>();
   let stopped = false;
 
   function wakeWatchers(): void {
-    for (const watcher of watchers) watcher.wake();
+    for (const watcher of watchers.members()) watcher.wake();
   }
 
-  async function* watch({ service }: HealthCheckRequest, { signal }: HandlerContext) {
-    if (watchers.size >= maxWatchers) throw unavailable("OVERLOADED", "too many watchers; retry later, or use Check");
-    const watcher = { wake: () => {} };
-    watchers.add(watcher);
+  function makeRoomFor(address: string): void {
+    if (watchers.size < maxWatchers) return;
+    const displaced = watchers.displacedFor(address);
+    if (displaced === undefined) throw tooManyWatchers();
+    watchers.delete(displaced);
+    displaced.isDisplaced = true;
+    displaced.wake();
+  }
+
+  async function* watch({ service }: HealthCheckRequest, { signal, values }: HandlerContext) {
+    const { address } = callOf(values).caller;
+    makeRoomFor(address);
+    const watcher: Watcher = { wake: () => {}, isDisplaced: false };
+    watchers.add(address, watcher);
     // Aborted at the end of every call. Not in a `finally` here: a client that left may leave this suspended for good.
     signal.addEventListener("abort", () => {
       watchers.delete(watcher);
@@ -44,6 +59,7 @@ export function createHealth(options: HealthOptions): Health {
     });
     let told: Status | undefined;
     while (!signal.aborted) {
+      if (watcher.isDisplaced) throw tooManyWatchers();
       const status = statuses.get(service) ?? Status.SERVICE_UNKNOWN;
       if (status !== told) {
         told = status;
@@ -84,6 +100,15 @@ export function createHealth(options: HealthOptions): Health {
       wakeWatchers();
     },
   };
+}
+
+interface Watcher {
+  wake: () => void;
+  isDisplaced: boolean;
+}
+
+function tooManyWatchers() {
+  return unavailable("OVERLOADED", "too many watchers; retry later, or use Check");
 }
 
 function unavailable(reason: string, message: string) {

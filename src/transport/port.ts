@@ -2,15 +2,18 @@ import { once } from "node:events";
 import * as http from "node:http";
 import * as http2 from "node:http2";
 import * as net from "node:net";
+import { type BodyBudget, PieceCount } from "./body-budget.ts";
+import { type Activity, type Connection, Connections } from "./connections.ts";
 import type { HttpHandler } from "./http-messages.ts";
 import { listenError } from "./listen-error.ts";
+import { hasSeveralHosts, joinAuthorization } from "./repeated-fields.ts";
 import { LOOK_MS, type OpenCalls, SessionGuard } from "./session-guard.ts";
 import { SlowReturn } from "./slow-return.ts";
 import { sniffHttp2 } from "./sniff-http2.ts";
 
 /** What one connection may take. The numbers live with the server's other policy. */
 export interface PortLimits extends Partial<AbuseLimits> {
-  /** Connections open at once; further ones are closed on arrival. */
+  /** Connections open at once. A further one takes the place of one that is idle: see `Connections`. */
   readonly maxConnections: number;
   /** HTTP/2 streams open at once on one connection (SETTINGS_MAX_CONCURRENT_STREAMS). */
   readonly maxConcurrentStreams: number;
@@ -46,13 +49,21 @@ export interface AbuseLimits {
   /** Answers that may wait on a connection that takes next to nothing; where there are more, they may for `deafMs` only. */
   readonly mostUnreadAnswers: number;
   readonly deafMs: number;
+  /**
+   * Pieces of bodies (DATA frames, chunks) below 64 bytes on one connection, beyond eight for each call and each message:
+   * each takes as much CPU as a full one.
+   */
+  readonly mostTinyPieces: number;
   /** Calls that a client may take back at once, and every second from then on. */
   readonly streamResetBurst: number;
   readonly streamResetRate: number;
   /** Frames that are wrong or empty, and calls refused before they began, in the life of a connection. */
   readonly maxSessionInvalidFrames: number;
   readonly maxSessionRejectedStreams: number;
-  /** Milliseconds that new connections wait from where one was cut off for any of these. */
+  /**
+   * Milliseconds that new connections wait from where one was cut off for a flood, unless that address also has
+   * connections that behave. Less than clients wait for a connection.
+   */
   readonly returnMs: number;
 }
 
@@ -78,41 +89,54 @@ export interface Port {
    * after `drainMs` is cut off. Resolves when every connection is closed. Further calls wait for the same end.
    */
   drain(): Promise<void>;
-  /** Notes that a call on the connection has sent so many bytes: a long one may send more than is allowed for a call. */
-  credit(connection: object, bytes: number): void;
+  /**
+   * Told of the bodies that come on connections: a long one may send more than is allowed for a call, and none may come
+   * in too many tiny pieces. A connection is its HTTP/2 session or its HTTP/1.1 socket.
+   */
+  readonly budget: BodyBudget;
 }
 
 /** One cleartext TCP port that speaks HTTP/1.1 and HTTP/2 by prior knowledge. */
 export function createPort(options: PortOptions): Port {
-  const { limits, handler, onError = () => {} } = options;
+  const { limits, onError = () => {} } = options;
   const sockets = new Set<net.Socket>();
   const undecided = new Set<net.Socket>();
-  const http1 = createHttp1(limits, handler);
-  const slowReturn = new SlowReturn(limits.returnMs ?? 0);
-  const h2 = createHttp2({ ...options, onAbuse: (address) => slowReturn.note(address) });
+  const connections = new Connections(limits.maxConnections);
+  const hasBehaving = (address: string) => connections.hasBehaving(address);
+  const slowReturn = new SlowReturn({ waitMs: limits.returnMs ?? 0, hasBehaving });
+  const onFlood = (connection: Connection) => {
+    connections.delete(connection);
+    slowReturn.note(connection.address);
+  };
+  const http1 = createHttp1({ ...options, onError, onFlood });
+  const h2 = createHttp2({ ...options, onError, onFlood });
+  const sweep = setInterval(() => connections.look(), LOOK_MS).unref();
 
   const server = net.createServer(
     { noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.idleTimeoutMs },
-    (socket) => void accept(socket),
+    (socket) => void accept(socket).catch(onError),
   );
-  server.maxConnections = limits.maxConnections;
 
   async function accept(socket: net.Socket): Promise<void> {
+    socket.on("error", () => {});
+    const connection = connections.add(socket);
+    if (connection === undefined) {
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
     undecided.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-    socket.on("error", () => {});
+    socket.once("close", () => {
+      sockets.delete(socket);
+      connections.delete(connection);
+    });
     const wait = slowReturn.wait(socket);
     if (wait !== undefined) await wait;
     const isHttp2 = socket.destroyed ? undefined : await sniffHttp2(socket, limits.firstByteTimeoutMs);
     undecided.delete(socket);
     if (isHttp2 === undefined || socket.destroyed) return;
-    if (isHttp2) {
-      h2.take(socket);
-    } else {
-      http1.server.emit("connection", socket);
-      socket.resume();
-    }
+    if (isHttp2) h2.take(connection);
+    else http1.take(connection);
   }
 
   async function drain(): Promise<void> {
@@ -125,11 +149,19 @@ export function createPort(options: PortOptions): Port {
     }, limits.drainMs);
     await closed;
     clearTimeout(cutOff);
+    clearInterval(sweep);
   }
 
   return {
     drain,
-    credit: h2.credit,
+    budget: {
+      credit: (connection, bytes) => h2.guardOf(connection)?.credit(bytes),
+      piece(connection, bytes, messages) {
+        const h2Guard = h2.guardOf(connection);
+        if (h2Guard !== undefined) h2Guard.piece(bytes, messages);
+        else http1.guardOf(connection)?.piece(bytes, messages);
+      },
+    },
     async listen() {
       try {
         server.listen({ host: options.host, port: options.port });
@@ -146,7 +178,41 @@ export function createPort(options: PortOptions): Port {
   };
 }
 
-function createHttp1(limits: PortLimits, handler: HttpHandler) {
+interface VersionOptions extends Pick<PortOptions, "handler" | "streams" | "limits"> {
+  readonly onError: (error: Error) => void;
+  /** Told of a connection that was cut off for a flood. */
+  readonly onFlood: (connection: Connection) => void;
+}
+
+/** What an HTTP/1.1 connection does. */
+class Http1Guard implements Activity {
+  open = 0;
+  calls = 0;
+  readonly #pieces: PieceCount;
+  readonly #onFlood: () => void;
+
+  constructor(mostTinyPieces: number, onFlood: () => void) {
+    this.#pieces = new PieceCount(mostTinyPieces);
+    this.#onFlood = onFlood;
+  }
+
+  get isBusy(): boolean {
+    return this.open > 0;
+  }
+
+  begin(): void {
+    this.open += 1;
+    this.calls += 1;
+    this.#pieces.call();
+  }
+
+  piece(bytes: number, messages: number): void {
+    if (this.#pieces.isFlood(bytes, messages)) this.#onFlood();
+  }
+}
+
+function createHttp1({ limits, handler, onError, onFlood }: VersionOptions) {
+  const guardOf = new WeakMap<object, Http1Guard>();
   const inFlight = new Set<http.ServerResponse>();
   let draining = false;
   const server = http.createServer({
@@ -161,20 +227,44 @@ function createHttp1(limits: PortLimits, handler: HttpHandler) {
     // Connect (2.2) stops listening when the answer is closed; an error that is under way then would end the process.
     req.on("error", () => {});
     inFlight.add(res);
+    const guard = guardOf.get(req.socket);
+    guard?.begin();
     if (draining) res.shouldKeepAlive = false;
     res.once("close", () => {
       inFlight.delete(res);
+      if (guard !== undefined) guard.open -= 1;
       // An answer whose head had gone out before the drain leaves its connection idle, not closed.
       if (draining) setImmediate(() => server.closeIdleConnections());
     });
-    handler(req, res);
+    if (hasSeveralHosts(req.rawHeaders)) {
+      res.writeHead(400, { connection: "close" }).end();
+      return;
+    }
+    joinAuthorization(req.headers, req.rawHeaders);
+    try {
+      handler(req, res);
+    } catch (error) {
+      onError(asError(error));
+      res.destroy();
+    }
   });
   // Node (26) tracks connections, and so enforces the two timeouts, only from this event on; this server never
   // listens itself.
   server.emit("listening");
 
   return {
-    server,
+    guardOf: (connection: object) => guardOf.get(connection),
+    take(connection: Connection): void {
+      const { socket } = connection;
+      const guard = new Http1Guard(limits.mostTinyPieces ?? Number.POSITIVE_INFINITY, () => {
+        onFlood(connection);
+        socket.destroy();
+      });
+      guardOf.set(socket, guard);
+      connection.activity = guard;
+      server.emit("connection", socket);
+      socket.resume();
+    },
     drain(): void {
       draining = true;
       for (const res of inFlight) res.shouldKeepAlive = false;
@@ -184,25 +274,30 @@ function createHttp1(limits: PortLimits, handler: HttpHandler) {
   };
 }
 
-interface Http2Options extends Pick<PortOptions, "handler" | "streams" | "limits"> {
-  /** Told from where a connection was cut off. */
-  readonly onAbuse: (address: string) => void;
-}
-
-function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
+function createHttp2({ limits, handler, streams, onError, onFlood }: VersionOptions) {
   const guards = new Set<SessionGuard>();
   const guardOf = new WeakMap<object, SessionGuard>();
   const calls: OpenCalls = { count: 0 };
   const { maxConcurrentStreams, headerListBytes, maxMessageBytes = Number.POSITIVE_INFINITY } = limits;
   const none = Number.POSITIVE_INFINITY;
   const unread = { unreadAnswerMs: none, mostOpenCalls: none, mostUnreadAnswers: none, deafMs: none };
-  const unbound = { idleBytesPerSecond: none, ...unread };
+  const unbound = { idleBytesPerSecond: none, mostTinyPieces: none, ...unread };
   const guardLimits = { ...unbound, ...limits, callBytes: headerListBytes + maxMessageBytes + CALL_OVERHEAD_BYTES };
   const server = http2.createServer(
     { ...nodeLimits(limits), settings: { maxConcurrentStreams, maxHeaderListSize: headerListBytes } },
     streams === undefined ? handler : undefined,
   );
-  if (streams !== undefined) server.on("stream", streams);
+  if (streams !== undefined) {
+    server.on("stream", (stream: http2.ServerHttp2Stream, headers, _flags, rawHeaders: string[]) => {
+      try {
+        joinAuthorization(headers, rawHeaders);
+        streams(stream, headers);
+      } catch (error) {
+        onError(asError(error));
+        stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
+      }
+    });
+  }
   let isDraining = false;
   const sweep = setInterval(() => {
     for (const guard of guards) {
@@ -213,20 +308,22 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
   }, LOOK_MS);
   sweep.unref();
 
-  function take(socket: net.Socket): void {
-    const { remoteAddress = "" } = socket;
+  function take(connection: Connection): void {
+    const { socket } = connection;
     server.once("session", (session: http2.ServerHttp2Session) => {
       const guard = new SessionGuard(session, { socket, calls }, guardLimits);
       guards.add(guard);
       readNothingOnceEnded(socket, session);
       guardOf.set(session, guard);
-      let isBroken = false;
+      connection.activity = guard;
+      connection.displace = () => guard.displace();
+      let isFlood = false;
       session.once("error", (error: NodeJS.ErrnoException) => {
-        isBroken = BREACHES.has(error.code);
+        isFlood = error.code === TOO_MANY_INVALID_FRAMES || error.errno === NGHTTP2_ERR_FLOODED;
       });
       session.once("close", () => {
         guards.delete(guard);
-        if (isBroken || guard.isCutOff) onAbuse(remoteAddress);
+        if (isFlood || guard.isCutOff) onFlood(connection);
       });
     });
     server.emit("connection", socket);
@@ -234,7 +331,7 @@ function createHttp2({ limits, handler, streams, onAbuse }: Http2Options) {
 
   return {
     take,
-    credit: (session: object, bytes: number) => guardOf.get(session)?.credit(bytes),
+    guardOf: (connection: object) => guardOf.get(connection),
     drain(): void {
       isDraining = true;
       for (const { session } of guards) session.close();
@@ -254,8 +351,18 @@ function readNothingOnceEnded(socket: net.Socket, session: http2.ServerHttp2Sess
   });
 }
 
-/** Errors by which Node (26) ends a connection for what came in; others say that the client went, or why. */
-const BREACHES = new Set<unknown>(["ERR_HTTP2_ERROR", "ERR_HTTP2_TOO_MANY_INVALID_FRAMES"]);
+/**
+ * Errors by which Node (26) ends a connection for a flood. By others the client went, or broke the protocol once, as with
+ * a body that is not as long as its `content-length`: one line of bytes, which costs the server nothing.
+ */
+const TOO_MANY_INVALID_FRAMES = "ERR_HTTP2_TOO_MANY_INVALID_FRAMES";
+/** By nghttp2. */
+const NGHTTP2_ERR_FLOODED = -904;
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error("a handler threw what is no error", { cause: error });
+}
+
 /** Frames' heads, and control frames about a call. */
 const CALL_OVERHEAD_BYTES = 4096;
 

@@ -1,5 +1,6 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
+import { PieceCount } from "./body-budget.ts";
 
 /** What one HTTP/2 connection may take beside answers to its calls. */
 export interface GuardLimits {
@@ -15,6 +16,8 @@ export interface GuardLimits {
   /** Answers that may wait on a connection that takes next to nothing; where there are more, they may for `deafMs` only. */
   readonly mostUnreadAnswers: number;
   readonly deafMs: number;
+  /** Tiny pieces of bodies that calls and messages do not account for. */
+  readonly mostTinyPieces: number;
   /** Milliseconds that a connection without an open call is kept. */
   readonly idleTimeoutMs: number;
 }
@@ -52,6 +55,9 @@ export class SessionGuard {
   #bytesRead = 0;
   #credit: number;
   #isCutOff = false;
+  #isDisplaced = false;
+  #callCount = 0;
+  readonly #pieces: PieceCount;
   #bytesWritten = 0;
   /** Looks in a row at which too many answers waited and next to nothing was taken. */
   #deafLooks = 0;
@@ -69,6 +75,7 @@ export class SessionGuard {
     this.#limits = limits;
     this.#calls = calls;
     this.#credit = BURST_SECONDS * limits.idleBytesPerSecond;
+    this.#pieces = new PieceCount(limits.mostTinyPieces);
     const open = this.#open;
     const onClosed = function (this: ServerHttp2Stream) {
       open.delete(this);
@@ -77,6 +84,8 @@ export class SessionGuard {
     session.on("stream", (stream) => {
       this.#credit += limits.callBytes;
       this.#idleLooks = 0;
+      this.#callCount += 1;
+      this.#pieces.call();
       open.set(stream, 0);
       calls.count += 1;
       stream.on("close", onClosed);
@@ -88,6 +97,28 @@ export class SessionGuard {
     this.#credit += 2 * bytes;
   }
 
+  /** A piece of a body came, and completed so many messages. */
+  piece(bytes: number, messages: number): void {
+    if (!this.#isCutOff && this.#pieces.isFlood(bytes, messages)) this.#cutOff();
+  }
+
+  get isBusy(): boolean {
+    return this.#open.size > 0;
+  }
+
+  /** Calls so far. */
+  get calls(): number {
+    return this.#callCount;
+  }
+
+  /** Ends the connection in favour of another one: its client may come back at once. */
+  displace(): void {
+    this.#isDisplaced = true;
+    if (this.session.destroyed) return;
+    this.session.goaway(constants.NGHTTP2_NO_ERROR);
+    this.session.destroy();
+  }
+
   /** Whether it was ended for what it did. */
   get isCutOff(): boolean {
     return this.#isCutOff;
@@ -96,7 +127,7 @@ export class SessionGuard {
   look(): void {
     this.#countBytes();
     this.#suspectLooks -= 1;
-    if (this.#isCutOff) this.#socket.destroy();
+    if (this.#isCutOff || this.#isDisplaced) this.#socket.destroy();
     else if (this.#credit < 0) this.#cutOff();
     else if (this.#open.size > 0) this.#dropUnread();
     else this.#closeIdle();

@@ -1,7 +1,7 @@
 import { Http2ServerRequest, Http2ServerResponse, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { ConnectHandler } from "./connect-adapter.ts";
-import type { ReadBody } from "./fast-lane.ts";
 import type { HttpHandler } from "./http-messages.ts";
+import type { ReadBody } from "./request-body.ts";
 
 export interface StreamRouterOptions {
   /** Serves a stream that nobody has read from. */
@@ -16,12 +16,6 @@ export function createStreamRouter({ serve, resume }: StreamRouterOptions) {
     const req = new Http2ServerRequest(stream, headers, {}, []);
     const res = new Http2ServerResponse(stream);
     if (body === undefined) serve(req, res);
-    // From the stream itself: a request of Node (26) does not set a stream going that was paused.
-    else resume(req, res, whole(body, stream));
+    else resume(req, res, body);
   };
-}
-
-async function* whole({ chunks, isAll }: ReadBody, rest: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
-  yield* chunks;
-  if (!isAll) yield* rest;
 }

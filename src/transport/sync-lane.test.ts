@@ -20,7 +20,8 @@ async function openOne(settings: Settings = {}) {
   server.on("stream", (stream: ServerHttp2Stream, headers) => {
     const serve = createSyncLane({
       ...{ maxMessageBytes: 1000, mostWaitingBytes: 128 * 1024, route: () => undefined },
-      credit: (_, bytes) => credits.push(bytes),
+      budget: { credit: (_, bytes) => void credits.push(bytes), piece: () => undefined },
+      onDefect: () => undefined,
       method: {
         ...{ path: "/claviger.v1.KeyVerifier/Sync", enter: () => "id", admit: () => undefined },
         ...{ unread: tooManyAtOnce, ended: () => undefined },

@@ -1,13 +1,20 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { SyncRequestSchema, type SyncResponse, SyncResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import {
+  type SyncRequest,
+  SyncRequestSchema,
+  type SyncResponse,
+  SyncResponseSchema,
+} from "#gen/claviger/v1/key_verifier_pb.js";
 import { Call } from "../rpc/call.ts";
 import type { OpenSync, SyncPeer, SyncStreams } from "../rpc/sync.ts";
-import { type Credit, dropBody } from "./drop-body.ts";
-import type { ReadBody } from "./fast-lane.ts";
+import type { BodyBudget } from "./body-budget.ts";
+import { dropBody } from "./drop-body.ts";
 import { peerAddressOfStream } from "./peer-address.ts";
 import { asConnectError, CONTENT_TYPE, isPlainGrpc, PREFIX_BYTES, trailersOf } from "./plain-grpc.ts";
+import { ReceivedBytes } from "./received-bytes.ts";
+import type { ReadBody } from "./request-body.ts";
 import { clientGone, undecodable } from "./router-errors.ts";
 
 export interface SyncLaneOptions {
@@ -17,7 +24,9 @@ export interface SyncLaneOptions {
   /** Bytes that may wait to be read by one client; from half of that on nothing is read from it. */
   readonly mostWaitingBytes: number;
   /** Told of a stream's bytes, however many, and of those that come after a refusal. */
-  readonly credit: Credit;
+  readonly budget: BodyBudget;
+  /** Told of exceptions that nothing else handled: each is a defect, and its stream ends as INTERNAL. */
+  readonly onDefect: (error: unknown) => void;
   /** Serves what is no plain stream of the method. */
   readonly route: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body?: ReadBody) => void;
 }
@@ -32,7 +41,7 @@ export function createSyncLane(options: SyncLaneOptions) {
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body?: ReadBody): void => {
     // Connect ends a stream at its deadline; this lane knows none.
     const isPlain = isPlainGrpc(headers, options.method.path) && headers["grpc-timeout"] === undefined;
-    if (body === undefined && isPlain) void new SyncExchange(stream, options).begin(headers);
+    if (body === undefined && isPlain) new SyncExchange(stream, options).begin(headers);
     else options.route(stream, headers, body);
   };
 }
@@ -44,7 +53,8 @@ class SyncExchange implements SyncPeer {
   readonly #call: Call;
   readonly #connection: object;
   #open: OpenSync | undefined;
-  #rest: Buffer = NOTHING;
+  readonly #received = new ReceivedBytes();
+  #head: OutgoingHttpHeaders = { ":status": 200, "content-type": CONTENT_TYPE };
   #hasEnded = false;
   #trailers: OutgoingHttpHeaders = { "grpc-status": "0" };
 
@@ -55,31 +65,48 @@ class SyncExchange implements SyncPeer {
     this.#connection = stream.session ?? stream;
   }
 
-  async begin(headers: IncomingHttpHeaders): Promise<void> {
+  begin(headers: IncomingHttpHeaders): void {
+    const stream = this.#stream;
+    stream.on("error", () => undefined);
+    stream.on(
+      "close",
+      this.#contain(() => this.#close()),
+    );
+    this.#serve(headers).catch((error: unknown) => this.#crash(error));
+  }
+
+  /** A refusal at sight comes in the same turn: no byte of the body is listened for. */
+  async #serve(headers: IncomingHttpHeaders): Promise<void> {
     const { method } = this.#options;
     const stream = this.#stream;
     const askedId = headers["x-request-id"];
     const authorization = headers.authorization ?? null;
     const requestId = method.enter(this.#call, typeof askedId === "string" ? askedId : null);
-    const head = { ":status": 200, "content-type": CONTENT_TYPE, "x-request-id": requestId };
-    stream.on("error", () => undefined);
-    stream.on("close", () => this.#close());
+    this.#head = { ...this.#head, "x-request-id": requestId };
     try {
       const admission = method.admit(this.#call, authorization);
       if (admission !== undefined) await admission;
       if (stream.destroyed || stream.closed) return;
       this.#open = method.open(this.#call, authorization, this);
     } catch (error) {
-      this.#refuse(head, asConnectError(error));
+      if (!(error instanceof ConnectError)) throw error;
+      this.#refuse(error);
       return;
     }
-    stream.respond(head, { waitForTrailers: true });
+    stream.respond(this.#head, { waitForTrailers: true });
     stream.on("wantTrailers", () => stream.sendTrailers(this.#trailers));
-    stream.on("data", (chunk: Buffer) => this.#read(chunk));
+    stream.on(
+      "data",
+      this.#contain((chunk: Buffer) => this.#read(chunk)),
+    );
     stream.on("drain", () => stream.resume());
     // Without a body it has come to its end while the caller was looked up, though nobody read.
     if (stream.readableEnded) this.#finish();
-    else stream.on("end", () => this.#finish());
+    else
+      stream.on(
+        "end",
+        this.#contain(() => this.#finish()),
+      );
   }
 
   send(message: SyncResponse): void {
@@ -104,15 +131,15 @@ class SyncExchange implements SyncPeer {
     if (this.#stream.destroyed) return;
     this.#stream.end();
     // It may have been paused, and does not drain any more: Node (26) would wait for good until the rest is read.
-    dropBody(this.#stream, this.#options.credit);
+    dropBody(this.#stream, this.#options.budget);
   }
 
-  #refuse(head: OutgoingHttpHeaders, error: ConnectError): void {
+  #refuse(error: ConnectError): void {
     this.#hasEnded = true;
     this.#options.method.ended(this.#call, error);
     if (this.#stream.destroyed || this.#stream.closed) return;
-    this.#stream.respond({ ...head, ...trailersOf(error) }, { endStream: true });
-    dropBody(this.#stream, this.#options.credit);
+    this.#stream.respond({ ...this.#head, ...trailersOf(error) }, { endStream: true });
+    dropBody(this.#stream, this.#options.budget);
   }
 
   #close(): void {
@@ -120,16 +147,44 @@ class SyncExchange implements SyncPeer {
     this.end(clientGone());
   }
 
+  /** Makes a listener that no exception leaves: out of one it would end the process. */
+  #contain<Event>(work: (event: Event) => void): (event: Event) => void {
+    return (event) => {
+      try {
+        work(event);
+      } catch (error) {
+        this.#crash(error);
+      }
+    };
+  }
+
+  #crash(error: unknown): void {
+    this.#options.onDefect(error);
+    try {
+      const internal = asConnectError(error);
+      if (this.#stream.headersSent) this.end(internal);
+      else if (!this.#hasEnded) this.#refuse(internal);
+    } catch (again) {
+      this.#options.onDefect(again);
+      this.#stream.destroy();
+    }
+  }
+
   #read(chunk: Buffer): void {
-    const { credit, mostWaitingBytes } = this.#options;
-    credit(this.#connection, chunk.length);
-    const all = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const { budget, mostWaitingBytes } = this.#options;
+    budget.credit(this.#connection, chunk.length);
+    this.#received.add(chunk);
+    const all = this.#received.bytes;
     let at = 0;
+    let messages = 0;
     for (let size = this.#sizeAt(all, at); !this.#hasEnded && at + size <= all.length; size = this.#sizeAt(all, at)) {
       this.#handle(all.subarray(at + PREFIX_BYTES, at + size));
       at += size;
+      messages += 1;
     }
-    this.#rest = this.#hasEnded ? NOTHING : all.subarray(at);
+    if (this.#hasEnded) this.#received.restartWith(NOTHING);
+    else if (at > 0) this.#received.restartWith(all.subarray(at));
+    budget.piece(this.#connection, chunk.length, messages);
     const { writableNeedDrain, writableLength } = this.#stream;
     if (writableNeedDrain && writableLength > mostWaitingBytes / 2) this.#stream.pause();
   }
@@ -137,7 +192,7 @@ class SyncExchange implements SyncPeer {
   #finish(): void {
     // Node (26) also ends what its client has left.
     if (this.#stream.closed) return;
-    if (this.#rest.length > 0) this.end(undecodable());
+    if (this.#received.size > 0) this.end(undecodable());
     else this.#open?.finish();
   }
 
@@ -152,11 +207,17 @@ class SyncExchange implements SyncPeer {
   }
 
   #handle(bytes: Buffer): void {
-    try {
-      this.#open?.handle(fromBinary(SyncRequestSchema, bytes));
-    } catch {
-      this.end(undecodable());
-    }
+    const request = decoded(bytes);
+    if (request === undefined) this.end(undecodable());
+    else this.#open?.handle(request);
+  }
+}
+
+function decoded(bytes: Buffer): SyncRequest | undefined {
+  try {
+    return fromBinary(SyncRequestSchema, bytes);
+  } catch {
+    return undefined;
   }
 }
 

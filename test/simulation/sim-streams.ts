@@ -44,11 +44,12 @@ export class SimStreams {
     const recorder = { record: () => undefined };
     this.metered = new MeteredVerifier({ verifier, charges: undefined, recorder, onLimiterLoss: "deny" });
     const gate = {
-      admitCached: () => lease.isLive() && !chance.flip(STRANGERS),
       admit: () =>
-        admit().catch((cause: unknown) => {
-          throw new ClavigerError("STORAGE_UNAVAILABLE", "away", { cause });
-        }),
+        lease.isLive() && !chance.flip(STRANGERS)
+          ? undefined
+          : admit().catch((cause: unknown) => {
+              throw new ClavigerError("STORAGE_UNAVAILABLE", "away", { cause });
+            }),
     } as unknown as Gate;
     this.#streams = new SyncStreams({
       ...{ gate, verifier: this.metered, clocks: machine, timers: machine, validate: () => undefined },

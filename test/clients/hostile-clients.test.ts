@@ -1,0 +1,261 @@
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { connect as connectHttp2 } from "node:http2";
+import { connect as connectTcp, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { Code, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
+import { KeyVerifier, SyncRequestSchema, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { Health } from "#gen/grpc/health/v1/health_pb.js";
+import { callFrames, FLAG, frame, greeting, headerBlock, reset, TYPE, uint32 } from "../../bench/harness/frames.ts";
+import { eventually } from "../support/eventually.ts";
+import type { Mutation } from "../support/mutation.ts";
+import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { PATHS } from "./connection-plan.ts";
+import { type Cost, play, type Script } from "./hostile-connection.ts";
+
+/** Server CPU for a byte of an attack, against a byte of ordinary calls the same way. */
+const MOST_RATIO = 20;
+const ROUNDS = 3;
+const FORM = "application/grpc+proto";
+
+const prefixed = (message: Uint8Array) => Buffer.concat([Buffer.from([0]), uint32(message.length), message]);
+const ofBytes = (count: number) => prefixed(new Uint8Array(count));
+const EMPTY = prefixed(new Uint8Array());
+const LEASE = prefixed(
+  toBinary(SyncRequestSchema, create(SyncRequestSchema, { message: { case: "lease", value: { nonce: 1n } } })),
+);
+const APPLIED = prefixed(
+  toBinary(SyncRequestSchema, create(SyncRequestSchema, { message: { case: "applied", value: { sequence: 1n } } })),
+);
+
+function inPieces(bytes: Buffer, size: number): Buffer[] {
+  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) => bytes.subarray(at * size, (at + 1) * size));
+}
+
+function repeat(count: number, make: (at: number) => Buffer): Buffer {
+  return Buffer.concat(Array.from({ length: count }, (_, at) => make(at)));
+}
+
+/** As an ordinary client's socket hands them out; a server that ends the connection has read most of them. */
+const PIECE_BYTES = 8 * 1024;
+const MARK = "the end.";
+const PING = frame(TYPE.ping, FLAG.none, 0, Buffer.from(MARK));
+
+/** With a window for all that is answered. */
+const GREETING = Buffer.concat([greeting(), frame(TYPE.windowUpdate, FLAG.none, 0, uint32(2 ** 30))]);
+
+/** A connection of HTTP/2. */
+function http2(bytes: Buffer, more: Partial<Script> = {}): Script {
+  const pieces = [GREETING, ...inPieces(bytes, PIECE_BYTES)];
+  return { pieces, last: { bytes: PING, answer: MARK }, paceMs: 1, ...more };
+}
+
+interface Caller {
+  readonly authorization?: string;
+}
+
+function heads(path: string, caller: Caller) {
+  return callFrames(path, { "content-type": FORM, ...caller });
+}
+
+/** Calls one after the other on one connection, each whole; as many at once as may be open. */
+function calls(path: string, body: Buffer, { count, ...caller }: Caller & { readonly count: number }): Script {
+  const { head } = heads(path, caller);
+  const call = (at: number) => Buffer.concat([head(2 * at + 1), frame(TYPE.data, FLAG.endStream, 2 * at + 1, body)]);
+  const pieces = Array.from({ length: count / 100 }, (_, turn) => repeat(100, (at) => call(turn * 100 + at)));
+  return http2(Buffer.alloc(0), { pieces: [GREETING, ...pieces], paceMs: 60 });
+}
+
+/** One call whose body comes in DATA frames of that size. */
+function dataFrames(path: string, body: Buffer, { size, ...caller }: Caller & { readonly size: number }): Script {
+  const data = inPieces(body, size).map((piece) => frame(TYPE.data, FLAG.none, 1, piece));
+  return http2(Buffer.concat([heads(path, caller).head(1), ...data]), { connections: 5 });
+}
+
+function frames(one: Buffer, count: number): Script {
+  return http2(repeat(count, () => one));
+}
+
+/** A block of header fields in so many CONTINUATION frames. */
+function continued(count: number): Script {
+  const block = headerBlock({ ":method": "POST", ":scheme": "http", ":path": PATHS.verify, ":authority": "x" });
+  const more = repeat(count, () => frame(TYPE.continuation, FLAG.none, 1, headerBlock({ x: "y" })));
+  return http2(Buffer.concat([frame(TYPE.headers, FLAG.none, 1, block), more]));
+}
+
+/** The head of each call, and then what `rest` makes for its stream. */
+function begun(path: string, count: number, rest: (stream: number) => Buffer, caller: Caller = {}): Script {
+  const { head } = heads(path, caller);
+  return http2(
+    repeat(count, (at) => Buffer.concat([head(2 * at + 1), rest(2 * at + 1)])),
+    { paceMs: 10 },
+  );
+}
+
+function http1Head(path: string, headers: Readonly<Record<string, string | number>>): Buffer {
+  const fields = Object.entries({ host: "x", ...headers }).map(([name, value]) => `${name}: ${value}`);
+  return Buffer.from([`POST ${path} HTTP/1.1`, ...fields, "", ""].join("\r\n"));
+}
+
+const HANG_UP = { bytes: Buffer.from("GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n") };
+
+function http1Calls(path: string, count: number): Script {
+  const head = http1Head(path, { "content-type": "application/json", "content-length": 2 });
+  const pieces = Array.from({ length: count / 10 }, () => repeat(10, () => Buffer.concat([head, Buffer.from("{}")])));
+  return { pieces, last: HANG_UP, paceMs: 5 };
+}
+
+function http1Chunks(path: string, count: number): Script {
+  const head = http1Head(path, { "content-type": "application/json", "transfer-encoding": "chunked" });
+  const body = Buffer.concat([repeat(count, () => Buffer.from("1\r\n \r\n")), Buffer.from("0\r\n\r\n")]);
+  return { pieces: inPieces(Buffer.concat([head, body]), PIECE_BYTES), last: HANG_UP, paceMs: 1, connections: 5 };
+}
+
+describe("what a hostile client sends", () => {
+  let server: ServerProcess;
+  let token: string;
+  const folders: string[] = [];
+  const ordinary = new Map<string, number>();
+
+  const start = async (policy: object = {}, mutations: readonly Mutation[] = []) => {
+    const folder = await mkdtemp(join(tmpdir(), "claviger-"));
+    folders.push(folder);
+    await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
+    const settings = { CLAVIGER_DATA_DIR: folder, CLAVIGER_LOG_LEVEL: "silent" };
+    const env = { ...settings, CLAVIGER_POLICY: JSON.stringify({ returnMs: 1, ...policy }) };
+    const started = await startServer({ env, mutate: mutations });
+    token = (await readFile(join(folder, "admin-key"), "utf8")).trim();
+    return started;
+  };
+  const verifyBody = () => prefixed(toBinary(VerifyRequestSchema, create(VerifyRequestSchema, { secret: token })));
+  const known = () => ({ authorization: `Bearer ${token}` });
+
+  /** Microseconds of the server for a byte. */
+  const perByte = ({ cpuSeconds, bytes }: Cost) => (cpuSeconds * 1e6) / bytes;
+  const median = async (script: () => Script): Promise<number> => {
+    const costs: number[] = [];
+    let ended = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      const cost = await play(server, script());
+      costs.push(perByte(cost));
+      ended += cost.ended;
+    }
+    if (process.env.SHOW) console.log("us/byte", costs, "ended", ended);
+    return costs.sort((a, b) => a - b)[Math.floor(ROUNDS / 2)] ?? 0;
+  };
+
+  const ORDINARY = {
+    "past the router": () => calls(PATHS.verify, verifyBody(), { ...known(), count: 2000 }),
+    "through the router": () => calls(PATHS.health, EMPTY, { count: 1000 }),
+    "over HTTP/1.1": () => http1Calls(PATHS.health, 1000),
+  } as const;
+
+  beforeAll(async () => {
+    server = await start();
+    for (const [way, script] of Object.entries(ORDINARY)) {
+      await play(server, script());
+      ordinary.set(way, await median(script));
+    }
+  }, 120_000);
+  afterAll(async () => {
+    await server?.stop();
+    await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
+  });
+
+  const isAnswering = async ({ url }: ServerProcess) =>
+    expect(await createClient(Health, createGrpcTransport({ baseUrl: url })).check({})).toBeDefined();
+
+  const forged = { authorization: "Bearer nonsense" };
+  const KINDS: readonly (readonly [kind: string, way: keyof typeof ORDINARY, script: () => Script])[] = [
+    [
+      "one-byte DATA frames to Verify, without a key",
+      "past the router",
+      () => dataFrames(PATHS.verify, ofBytes(6400), { size: 1 }),
+    ],
+    [
+      "one-byte DATA frames to Verify",
+      "past the router",
+      () => dataFrames(PATHS.verify, ofBytes(20_000), { size: 1, ...known() }),
+    ],
+    [
+      "one-byte DATA frames to Sync",
+      "past the router",
+      () => dataFrames(PATHS.sync, ofBytes(20_000), { size: 1, ...known() }),
+    ],
+    [
+      "one-byte DATA frames to health",
+      "through the router",
+      () => dataFrames(PATHS.health, ofBytes(20_000), { size: 1 }),
+    ],
+    [
+      "one-byte DATA frames to reflection",
+      "through the router",
+      () => dataFrames(PATHS.reflection, ofBytes(20_000), { size: 1 }),
+    ],
+    [
+      "one-byte DATA frames to ListKeys, without a key",
+      "through the router",
+      () => dataFrames(PATHS.listKeys, ofBytes(20_000), { size: 1 }),
+    ],
+    [
+      "DATA frames of 70 bytes to health",
+      "through the router",
+      () => dataFrames(PATHS.health, ofBytes(60_000), { size: 70 }),
+    ],
+    ["one-byte chunks to health", "over HTTP/1.1", () => http1Chunks(PATHS.health, 20_000)],
+    ["one-byte chunks to ListKeys, without a key", "over HTTP/1.1", () => http1Chunks(PATHS.listKeys, 20_000)],
+    ["one-byte chunks to a path that is not there", "over HTTP/1.1", () => http1Chunks(PATHS.nothing, 20_000)],
+    [
+      "empty DATA frames",
+      "past the router",
+      () => begun(PATHS.verify, 1, () => repeat(20_000, () => frame(TYPE.data, FLAG.none, 1))),
+    ],
+    ["PINGs", "past the router", () => frames(frame(TYPE.ping, FLAG.none, 0, Buffer.alloc(8)), 12_000)],
+    ["SETTINGS", "past the router", () => frames(frame(TYPE.settings, FLAG.none, 0), 20_000)],
+    ["WINDOW_UPDATEs", "past the router", () => frames(frame(TYPE.windowUpdate, FLAG.none, 0, uint32(1)), 16_000)],
+    [
+      "heads with a malformed key to Verify",
+      "past the router",
+      () => begun(PATHS.verify, 2000, () => Buffer.alloc(0), forged),
+    ],
+    [
+      "heads with a malformed key to ListKeys",
+      "through the router",
+      () => begun(PATHS.listKeys, 2000, () => Buffer.alloc(0), forged),
+    ],
+    ["header fields in CONTINUATION frames", "past the router", () => continued(10_000)],
+    ["calls that are taken back at once", "past the router", () => begun(PATHS.verify, 3000, reset)],
+    [
+      "acknowledgements on Sync",
+      "past the router",
+      () =>
+        dataFrames(PATHS.sync, Buffer.concat([LEASE, repeat(8000, () => APPLIED)]), {
+          size: APPLIED.length,
+          ...known(),
+        }),
+    ],
+    [
+      "slow bodies",
+      "past the router",
+      () => {
+        const head = heads(PATHS.verify, known()).head(1);
+        const pieces = Array.from({ length: 100 }, () => frame(TYPE.data, FLAG.none, 1, Buffer.alloc(1)));
+        return http2(head, { pieces: [GREETING, head, ...pieces], paceMs: 5, connections: 20 });
+      },
+    ],
+  ];
+
+  it.each(KINDS)(
+    "%s cost no more CPU for a byte than 20 ordinary calls %s",
+    async (kind, way, script) => {
+      const ratio = (await median(script)) / (ordinary.get(way) ?? 0);
+      if (process.env.SHOW) console.log(kind, way, ordinary.get(way), ratio);
+      expect(ratio).toBeLessThan(MOST_RATIO);
+      await isAnswering(server);
+    },
+    120_000,
+  );
+});
