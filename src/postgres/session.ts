@@ -65,6 +65,12 @@ export function startupOptions(
   return [others.fromUrl ?? "", ...ours].join(" ").trim();
 }
 
+/** The same as statements, for the embedded Postgres, whose only session is a superuser's. */
+export function sessionStatements(): string {
+  const settings = [...ANSWERS, ["session_replication_role", "origin"] as const];
+  return settings.map(([name, value]) => `set ${name} = ${name === "search_path" ? value : `'${value}'`};`).join("\n");
+}
+
 /** What a URL can set in place of the options above, by name. */
 const SESSION_PARAMETERS = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
 

@@ -15,6 +15,7 @@ import { ensureDatabase } from "./create-database.ts";
 import { holdDataFolder } from "./data-folder.ts";
 import { adopt } from "./database-template.ts";
 import { logOutages } from "./log-outages.ts";
+import { makePrivate } from "./private-folder.ts";
 import { systemRandom } from "./random.ts";
 import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
 import { StartupError } from "./startup-error.ts";
@@ -146,6 +147,7 @@ async function openEmbedded(
       meanwhile(),
     ]);
     const connection = await openPglite(folder.databaseFolder);
+    await makePrivate(folder.databaseFolder);
     await migrateEmbedded(connection.database);
     await adopt(connection.database);
     await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
