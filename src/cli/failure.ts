@@ -1,4 +1,5 @@
 import { CommanderError } from "commander";
+import { ClavigerError } from "../keys/errors.ts";
 import { ConfigError } from "../server/config-error.ts";
 import { StartupError } from "../server/startup-error.ts";
 import { CliError, usageError } from "./cli-error.ts";
@@ -11,6 +12,12 @@ export function failureOf(error: unknown): CliError | undefined {
   if (error instanceof ConfigError) return usageError(error.message);
   if (error instanceof StartupError) {
     return new CliError({ message: error.message, exitCode: EXIT.refused, code: "STARTUP", cause: error });
+  }
+  // What works on the database itself may lose it at any moment.
+  if (error instanceof ClavigerError && error.reason === "STORAGE_UNAVAILABLE") {
+    const reason = error.cause instanceof Error ? ` (${error.cause.message})` : "";
+    const message = `${error.message}${reason}`;
+    return new CliError({ message, exitCode: EXIT.undecided, code: error.reason, cause: error });
   }
   return new CliError({
     message: `a defect, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,

@@ -6,14 +6,16 @@ export type SecretState = "current" | "retiring" | "retired" | "expired" | "revo
 /** When a secret ends. */
 type Ends = Pick<SecretRecord, "expireTime" | "retireTime">;
 
+// Each comparison asks whether the end is still to come, so that a date that is none counts as over.
+
 /** Whether the secret has been rotated out for longer than its grace, or was ended. */
 export function isRetired(secret: Ends, now: Date): boolean {
-  return secret.retireTime !== null && secret.retireTime <= now;
+  return secret.retireTime !== null && !(secret.retireTime > now);
 }
 
 /** Whether the secret's own term is over. */
 export function isExpired(secret: Ends, now: Date): boolean {
-  return secret.expireTime <= now;
+  return !(secret.expireTime > now);
 }
 
 /** Whether the secret, of a key that is neither revoked nor disabled, is accepted. */

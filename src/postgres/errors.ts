@@ -1,32 +1,72 @@
 import { DrizzleQueryError } from "drizzle-orm";
 import { ClavigerError } from "../keys/errors.ts";
+import { POOLER_HINT, UnfitSession } from "./session.ts";
 
 /** Two transactions wanted each other's locks, or a replayed one may do better. The work was undone as a whole. */
 const RETRYABLE = new Set(["40001", "40P01"]);
 
-// SQLSTATE classes 08 (connection), 40 (rolled back) and 53 (resources); then timeouts, shutdown, a demoted primary.
-const AWAY_CLASSES = ["08", "40", "53"];
+/**
+ * SQLSTATE classes that mean "not now", about no statement in particular: 08 connection, 28 login refused, 3D no such
+ * database, 40 rolled back, 53 resources, 55 not in the state for it (`allow_connections`, recovery, locks), 57 operator
+ * intervention, 58 error of the system, F0 its configuration, XX its data.
+ */
+const AWAY_CLASSES = new Set(["08", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"]);
 const AWAY_CODES = new Set([
-  ...["25006", "25P03", "55P03", "57014", "57P01", "57P02", "57P03", "57P04", "57P05"],
-  ...["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "EHOSTUNREACH"],
-  ...["ENETUNREACH", "ECONNABORTED"],
+  // The plan of a prepared statement is from before a migration; the next is made anew.
+  "0A000",
+  // The server has become a standby, or ended a transaction that took too long.
+  ...["25006", "25P03", "25P04"],
+  // A pooler has sent a prepared statement to another connection than its preparation.
+  ...["26000", "42P05"],
+  // Rights were taken away, or rows are hidden by a policy.
+  "42501",
+  // Snapshot too old.
+  "72000",
 ]);
+
+/** How a session ends; its code may be of any class: an unknown role in the start-up options is 22023. */
+const FATAL = new Set(["FATAL", "PANIC"]);
 
 // node-postgres gives these no code.
 const AWAY_MESSAGES =
-  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end|Query read timeout)/;
+  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end|Query read timeout|SASL|The server does not support SSL|There was an error establishing an SSL)/;
+
+/** Node's codes of sockets, name look-ups and files; and of certificates. */
+const SYSTEM_CODES =
+  /^(E(?!RR_)[A-Z0-9_]+|(ERR_(TLS|SSL)|CERT|CRL|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|INVALID_CA|HOSTNAME)_\w+)$/;
 
 /** Whether running the transaction again may succeed at once. */
 export function isRetryable(error: unknown): boolean {
   return RETRYABLE.has(codeOf(error) ?? "");
 }
 
-/** Whether the database did not answer, as opposed to having refused. */
+/** Whether the database could not be asked, as opposed to having refused what it was asked. */
 export function isAway(error: unknown): boolean {
   const cause = rootCause(error);
-  if (cause instanceof Error && AWAY_MESSAGES.test(cause.message)) return true;
-  const code = codeOf(cause);
-  return code !== undefined && (AWAY_CODES.has(code) || (code.length === 5 && AWAY_CLASSES.includes(code.slice(0, 2))));
+  if (!(cause instanceof Error)) return false;
+  if (cause instanceof UnfitSession || AWAY_MESSAGES.test(cause.message)) return true;
+  if ("severity" in cause && FATAL.has(String(cause.severity))) return true;
+  const code = codeOf(cause) ?? "";
+  return isSqlState(code) ? AWAY_CLASSES.has(code.slice(0, 2)) || AWAY_CODES.has(code) : SYSTEM_CODES.test(code);
+}
+
+// `EPIPE` is as long, and no SQLSTATE class begins with EP.
+function isSqlState(code: string): boolean {
+  return /^[0-9A-Z]{5}$/.test(code) && code !== "EPIPE";
+}
+
+/** Codes of what only a transaction pooler brings about; and how it refuses start-up options. */
+const POOLER_CODES = new Set(["26000", "42P05"]);
+const POOLER_MESSAGE = /unsupported startup parameter/;
+
+/** Why the database could not be asked, in a line that ends with what to do where that is known. Holds no parameters. */
+export function describeOutage(error: unknown): string {
+  const cause = error instanceof ClavigerError ? rootCause(error.cause) : rootCause(error);
+  if (!(cause instanceof Error)) return String(cause);
+  const code = codeOf(cause) ?? "";
+  const text = cause.message || code || cause.name;
+  const isPooler = POOLER_CODES.has(code) || POOLER_MESSAGE.test(text);
+  return isPooler ? `${text}. ${POOLER_HINT}` : text;
 }
 
 /** What a row meets whose partition is attached while it waits: not the row's fault. */

@@ -4,9 +4,13 @@ import pg from "pg";
 import { translateError } from "./errors.ts";
 import { FOLDER, isCurrent } from "./migrations.ts";
 import { canServeAsRole, grantServiceRole } from "./service-role.ts";
+import { checkSession, splitUrl, startupOptions } from "./session.ts";
 
 /** `clav` in ASCII: any number that no other advisory lock of the database uses. */
 const LOCK = 0x636c6176;
+
+/** A migration takes as long as it takes. */
+const NO_LIMITS = { statementTimeoutMs: 0, lockTimeoutMs: 0, idleInTransactionTimeoutMs: 0 };
 
 /** What came of it. */
 export interface Migrated {
@@ -20,11 +24,17 @@ export interface Migrated {
  * left alone, so that whoever may not change it can serve.
  */
 export async function migrate(options: { readonly databaseUrl: string }): Promise<Migrated> {
-  const client = new pg.Client({ connectionString: options.databaseUrl, connectionTimeoutMillis: 5000 });
+  const { url, options: fromUrl } = splitUrl(options.databaseUrl);
+  const client = new pg.Client({
+    connectionString: url,
+    options: startupOptions(NO_LIMITS, { fromUrl }),
+    connectionTimeoutMillis: 5000,
+  });
   client.on("error", () => undefined);
   const database = drizzle(client);
   try {
     await client.connect();
+    await checkSession(client);
     await client.query("select pg_advisory_lock($1)", [LOCK]);
     if (!(await isCurrent(database))) {
       await migratePostgres(database, FOLDER);

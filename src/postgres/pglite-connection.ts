@@ -1,10 +1,12 @@
 import { PGlite } from "@electric-sql/pglite";
 import { drizzle } from "drizzle-orm/pglite";
+import { sessionStatements } from "./session.ts";
 import type { Connection } from "./storage.ts";
 
 /** Opens the embedded Postgres (WASM) in a folder, made if it is missing. The caller holds the folder's lock. */
 export async function openPglite(folder: string): Promise<Connection> {
   const client = await PGlite.create(folder);
+  await client.exec(sessionStatements());
   const database = drizzle(client);
   return {
     database,

@@ -4,15 +4,19 @@ import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import { isAway } from "./errors.ts";
 import { databaseIdentity } from "./revisions.ts";
+import { checkSession, type SessionLimits, splitUrl, startupOptions } from "./session.ts";
 import type { Connection } from "./storage.ts";
 
-export interface PostgresOptions {
+export interface PostgresOptions extends SessionLimits {
   /** `postgres://user:password@host:port/database`. */
   readonly url: string;
   /** Connections at most, and one more that only asks whether the database answers. */
   readonly poolSize: number;
-  /** Whether it only reads. Then a transaction pooler, which takes no start-up options, may be in between. */
-  readonly isReadOnly?: boolean;
+  /**
+   * Whether a transaction pooler may be in between. Then nothing is set for the session, which the next transaction may
+   * not have, so that it is for what does not depend on it: `createFindByDigests`. Its only time limit is this client's.
+   */
+  readonly isPooled?: boolean;
   /**
    * Whether it has Postgres keep statements and their plans. Then no plan reads a table from end to end if an index will
    * do: one that was made while a table was small is kept while it grows, until Postgres' statistics say so.
@@ -22,12 +26,6 @@ export interface PostgresOptions {
   readonly role: string | undefined;
   /** Longest wait for a connection, new or from the pool, in milliseconds. */
   readonly storageTimeoutMs: number;
-  /** Longest statement, in milliseconds; ended by Postgres. */
-  readonly statementTimeoutMs: number;
-  /** Longest wait for a lock, in milliseconds. */
-  readonly lockTimeoutMs: number;
-  /** How long a transaction may do nothing, in milliseconds: a frozen process must not hold its locks. */
-  readonly idleInTransactionTimeoutMs: number;
   /** Whether that is the database that is worked with; a new connection to another one is refused (rule R19). */
   readonly isExpected?: (identity: string) => boolean;
 }
@@ -48,20 +46,16 @@ const CLOSE_MS = 1000;
 export function connectPostgres(options: PostgresOptions): Connection {
   const sockets = new Set<Socket>();
   const config: pg.PoolConfig = {
-    connectionString: options.url,
+    ...sessionConfig(options),
     application_name: "claviger",
-    options: startupOptions(options),
     connectionTimeoutMillis: options.storageTimeoutMs,
-    statement_timeout: options.statementTimeoutMs,
     // A connection that is dead and does not say so would keep its place in the pool for ever.
     query_timeout: options.storageTimeoutMs,
-    lock_timeout: options.lockTimeoutMs,
-    idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
     keepAlive: true,
     // What a transaction asks together goes in one round trip.
     pipeline: true,
     stream: () => tracked(new Socket(), sockets),
-    verify: (client, done) => void checkIdentity(client, options.isExpected).then(done, done),
+    verify: (client, done) => void checkConnection(client, options).then(() => done(), done),
   };
   const pool = new pg.Pool({ ...config, max: options.poolSize });
   // Of its own: all others may be waiting for a lock, and that is no reason to cut them off.
@@ -125,16 +119,18 @@ async function inTransaction<T>(client: pg.PoolClient, work: () => Promise<T>): 
   }
 }
 
-function startupOptions({ role, isReadOnly = false, keepsPlans = false }: PostgresOptions): string {
-  return [
-    // A server that is set to answer before the disk, or the standby, has it would forget revocations.
-    ...(isReadOnly ? [] : ["-c synchronous_commit=on"]),
-    ...(keepsPlans ? ["-c enable_seqscan=off"] : []),
-    ...(role === undefined ? [] : [`-c role=${role}`]),
-  ].join(" ");
+function sessionConfig(options: PostgresOptions): pg.PoolConfig {
+  if (options.isPooled) return { connectionString: options.url };
+  const { url, options: fromUrl } = splitUrl(options.url);
+  return { connectionString: url, options: startupOptions(options, { ...options, fromUrl }) };
 }
 
-async function checkIdentity(client: pg.ClientBase, isExpected: PostgresOptions["isExpected"]): Promise<undefined> {
+/** In one round trip. */
+async function checkConnection(client: pg.ClientBase, { isExpected, isPooled }: PostgresOptions): Promise<void> {
+  await Promise.all([checkSession(client, { isPooled }), checkIdentity(client, isExpected)]);
+}
+
+async function checkIdentity(client: pg.ClientBase, isExpected: PostgresOptions["isExpected"]): Promise<void> {
   if (isExpected === undefined) return;
   const [row] = await drizzle(client as pg.Client)
     .select({ identity: databaseIdentity })

@@ -1,33 +1,21 @@
 import { sql } from "drizzle-orm";
 import {
-  bigint,
   boolean,
   check,
-  customType,
   foreignKey,
   index,
   integer,
-  jsonb,
   pgTable,
   primaryKey,
   smallint,
   text,
-  timestamp,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
 import type { AuditAction } from "../keys/audit-event.ts";
 import type { Actor, Environment, JsonObject, RevocationReason } from "../keys/key.ts";
 import type { Limits } from "../keys/limits.ts";
 import type { Verdict } from "../keys/verdict.ts";
-
-// node-postgres gives a Buffer, PGlite a Uint8Array.
-const bytea = customType<{ data: Buffer; driverData: Uint8Array }>({
-  dataType: () => "bytea",
-  fromDriver: (value) => Buffer.from(value),
-});
-
-// Whole milliseconds, as JavaScript's Date: what is stored is what was shown, and compares the same everywhere.
-const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
+import { bigint, bytea, instant, jsonb } from "./columns.ts";
 
 /** Whoever has, or ever had, a key. The row is what creations for one owner queue at. */
 export const keyOwner = pgTable(

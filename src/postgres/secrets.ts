@@ -1,10 +1,23 @@
-import { and, count, desc, eq, gt, inArray, isNull, notInArray, or, type Placeholder, sql } from "drizzle-orm";
+import {
+  and,
+  count,
+  desc,
+  eq,
+  gt,
+  inArray,
+  isNull,
+  notInArray,
+  or,
+  type Placeholder,
+  type SQL,
+  sql,
+} from "drizzle-orm";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import type { KeyRecord, SecretRecord } from "../keys/key.ts";
 import { lastRevision } from "./revisions.ts";
 import { apiKey, keyLastUsed, secretVersion } from "./schema.ts";
 import type { Database } from "./storage.ts";
-import { databaseTime } from "./time.ts";
+import { databaseTime, inEpochMs } from "./time.ts";
 
 /** A new secret as it is stored. */
 export interface NewSecret extends SecretRecord {
@@ -21,6 +34,7 @@ const shown = {
   retireTime: secretVersion.retireTime,
 };
 
+// Also read past a transaction pooler, and so in forms that no setting of the session changes.
 const found = {
   digest: secretVersion.digest,
   key: {
@@ -34,12 +48,12 @@ const found = {
     allowedCidrs: apiKey.allowedCidrs,
     disabled: apiKey.disabled,
     limits: apiKey.limits,
-    revokeTime: apiKey.revokeTime,
+    revokeTime: inEpochMs(apiKey.revokeTime) as SQL<Date | null>,
   },
   secret: {
     version: secretVersion.version,
-    expireTime: secretVersion.expireTime,
-    retireTime: secretVersion.retireTime,
+    expireTime: inEpochMs(secretVersion.expireTime),
+    retireTime: inEpochMs(secretVersion.retireTime) as SQL<Date | null>,
   },
 };
 
@@ -139,7 +153,7 @@ function prepareFind(database: Database, count: number, name: string) {
 
 function selectFound(database: Database, digests: readonly (Buffer | Placeholder)[]) {
   return database
-    .select({ ...found, now: databaseTime, revision: lastRevision })
+    .select({ ...found, now: inEpochMs(databaseTime), revision: lastRevision })
     .from(secretVersion)
     .innerJoin(apiKey, eq(apiKey.id, secretVersion.keyId))
     .where(inArray(secretVersion.digest, [...digests]));

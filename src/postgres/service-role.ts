@@ -24,6 +24,9 @@ const RIGHTS: Readonly<Record<string, string>> = {
   key_last_used: "select, insert, update, delete",
 };
 
+/** The names of the tables. */
+export const CLAVIGER_TABLES: readonly string[] = Object.keys(RIGHTS);
+
 /**
  * Gives the role its rights, as the owner of the schema; after every migration, so that no table is forgotten. Makes
  * the role where the owner may; where not, serving runs as whoever connects. Safe to repeat.

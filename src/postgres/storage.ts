@@ -1,5 +1,6 @@
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
-import { isRetryable, storageUnavailable, translateError } from "./errors.ts";
+import { ClavigerError } from "../keys/errors.ts";
+import { describeOutage, isRetryable, storageUnavailable, translateError } from "./errors.ts";
 
 /** Drizzle over Postgres or PGlite, or a transaction in it. */
 export type Database = PgDatabase<PgQueryResultHKT>;
@@ -26,6 +27,8 @@ export interface StorageOptions {
    * frozen or cut off.
    */
   readonly timeoutMs: number;
+  /** Told why the database could not be asked, each time; a line for the log of the operator. Default: told nothing. */
+  readonly onAway?: (reason: string) => void;
 }
 
 /** Attempts at a transaction that keeps losing to others. */
@@ -96,7 +99,11 @@ export class Storage {
     try {
       return await Promise.race([work, late.promise]);
     } catch (error) {
-      throw translateError(error);
+      const translated = translateError(error);
+      if (translated instanceof ClavigerError && translated.reason === "STORAGE_UNAVAILABLE") {
+        this.#options.onAway?.(describeOutage(translated));
+      }
+      throw translated;
     } finally {
       clearTimeout(timer);
       this.#giveUps.delete(giveUp);

@@ -1,4 +1,5 @@
-import { sql } from "drizzle-orm";
+import { type AnyColumn, type SQL, sql } from "drizzle-orm";
+import { readEpochMs } from "./columns.ts";
 import { databaseIdentity } from "./revisions.ts";
 import { apiKey, revision } from "./schema.ts";
 import type { Database } from "./storage.ts";
@@ -8,6 +9,11 @@ import type { Database } from "./storage.ts";
  * rounded up into the future. Every term, grace and expiry is judged by this clock and no other.
  */
 export const databaseTime = sql<Date>`date_trunc('milliseconds', clock_timestamp())`.mapWith(apiKey.createTime);
+
+/** The moment in a form that no setting of the session changes, for connections that cannot rely on any. */
+export function inEpochMs(moment: AnyColumn | SQL): SQL<Date> {
+  return sql<Date>`(extract(epoch from ${moment}) * 1000)::bigint`.mapWith(readEpochMs);
+}
 
 /** Reads the database's clock. Call it after taking locks, since waiting for them takes time. */
 export async function readDatabaseTime(database: Database): Promise<Date> {

@@ -1,15 +1,21 @@
 import { sql } from "drizzle-orm";
+import { ClavigerError } from "../keys/errors.ts";
 import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
 import type { Secret } from "../keys/secret.ts";
+import { describeOutage } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/postgres-connection.ts";
+import { readRevision } from "../postgres/revisions.ts";
 import { verifier } from "../postgres/schema.ts";
 import { countLiveUnderOtherRoots } from "../postgres/secrets.ts";
 import { SERVICE_ROLE } from "../postgres/service-role.ts";
+import { UnfitSession } from "../postgres/session.ts";
 import { Storage } from "../postgres/storage.ts";
 import { parseRootSecrets, type ServerConfig } from "./config.ts";
 import { ensureDatabase } from "./create-database.ts";
 import { holdDataFolder } from "./data-folder.ts";
 import { adopt } from "./database-template.ts";
+import { logOutages } from "./log-outages.ts";
+import { makePrivate } from "./private-folder.ts";
 import { systemRandom } from "./random.ts";
 import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
 import { StartupError } from "./startup-error.ts";
@@ -58,29 +64,46 @@ async function openPostgres(
   url: Secret,
   meanwhile: () => Promise<unknown>,
 ): Promise<OpenStorage> {
-  const { policy, rootSecrets } = config;
+  const { policy, rootSecrets, leaseDatabaseUrl } = config;
   if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
   // What the other kind of storage is made of is not loaded: a start is mostly loading.
   const [{ migrate }, { connectPostgres }] = await Promise.all([
     import("../postgres/migrate.ts"),
     import("../postgres/postgres-connection.ts"),
   ]);
-  const migrating = migrate({ databaseUrl: url.reveal() }).catch((error: unknown) => {
-    throw unreachable(url, error);
+  const direct: Address = leaseDatabaseUrl
+    ? { setting: "CLAVIGER_LEASE_DATABASE_URL", url: leaseDatabaseUrl }
+    : { setting: "DATABASE_URL", url };
+  // Not past a transaction pooler: its lock is the session's.
+  const migrating = migrate({ databaseUrl: direct.url.reveal() }).catch((error: unknown) => {
+    throw unreachable(direct, error);
   });
   const [migrated] = await Promise.all([migrating, meanwhile()]);
   const role = migrated.canServeAsRole ? SERVICE_ROLE : undefined;
-  const direct = config.leaseDatabaseUrl ?? url;
   let expected: string | undefined;
   const isExpected = (identity: string) => expected === undefined || identity === expected;
+  const report = logOutages(config.logLevel);
+  // While nothing is expected, nothing is served yet: then the command itself fails and says why.
+  const onAway = (reason: string) => void (expected !== undefined && report(reason));
   const open = (to: Secret, numbers: Partial<PostgresOptions>) => {
     const options = { url: to.reveal(), role, isExpected, ...policy, ...numbers };
-    return new Storage({ connect: () => connectPostgres(options), timeoutMs: options.storageTimeoutMs });
+    return new Storage({ connect: () => connectPostgres(options), timeoutMs: options.storageTimeoutMs, onAway });
   };
-  const storage = open(direct, {});
-  const missesKeepPlans = config.leaseDatabaseUrl === undefined;
-  const misses = open(url, { isReadOnly: true, keepsPlans: missesKeepPlans, storageTimeoutMs: policy.missTimeoutMs });
-  const leases = open(direct, { poolSize: 1, storageTimeoutMs: policy.leaseMs });
+  const isPooled = leaseDatabaseUrl !== undefined;
+  const missesKeepPlans = !isPooled;
+  const storage = open(direct.url, {});
+  const misses = open(url, { isPooled, keepsPlans: missesKeepPlans, storageTimeoutMs: policy.missTimeoutMs });
+  const leases = open(direct.url, { poolSize: 1, storageTimeoutMs: policy.leaseMs });
+  const close = async () => void (await Promise.all([storage, misses, leases].map((each) => each.close())));
+  try {
+    await answers(storage).catch((error: unknown) => {
+      throw unreachable(direct, error);
+    });
+    if (isPooled) await tryPooler(open(url, { isPooled, poolSize: 1 }), url);
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return {
     ...{ storage, misses, missesKeepPlans, leases, roots: deriveRoots(rootSecrets), adminKeyFile: undefined },
     expect(identity) {
@@ -88,8 +111,23 @@ async function openPostgres(
       expected = identity;
       if (isOther) for (const other of [storage, misses]) other.reconnect();
     },
-    close: async () => void (await Promise.all([storage, misses, leases].map((each) => each.close()))),
+    close,
   };
+}
+
+async function answers(storage: Storage): Promise<void> {
+  await storage.read(readRevision);
+}
+
+/** With the patience of a start: what reads secrets afterwards has less. */
+async function tryPooler(storage: Storage, url: Secret): Promise<void> {
+  try {
+    await answers(storage);
+  } catch (error) {
+    throw unreachable({ setting: "DATABASE_URL", url }, error);
+  } finally {
+    await storage.close();
+  }
 }
 
 async function openEmbedded(
@@ -109,6 +147,7 @@ async function openEmbedded(
       meanwhile(),
     ]);
     const connection = await openPglite(folder.databaseFolder);
+    await makePrivate(folder.databaseFolder);
     await migrateEmbedded(connection.database);
     await adopt(connection.database);
     await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
@@ -148,17 +187,22 @@ async function refuseDroppedRoots({ storage, roots }: OpenStorage): Promise<void
 /** SQLSTATE. */
 const INSUFFICIENT_PRIVILEGE = "42501";
 
-function unreachable(url: Secret, error: unknown): StartupError {
+/** A setting and where it leads to. */
+interface Address {
+  readonly setting: "DATABASE_URL" | "CLAVIGER_LEASE_DATABASE_URL";
+  readonly url: Secret;
+}
+
+function unreachable({ setting, url }: Address, error: unknown): StartupError {
   const { hostname, port, pathname } = new URL(url.reveal());
-  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  const place = `${hostname}:${port || "5432"}${pathname}`;
+  const cause = error instanceof ClavigerError ? error.cause : error;
+  const reason = describeOutage(error).replace(/\.$/, "");
+  if (cause instanceof UnfitSession) return new StartupError(`cannot use Postgres at ${place}: ${reason}`);
   if (cause instanceof Error && "code" in cause && cause.code === INSUFFICIENT_PRIVILEGE) {
     return new StartupError(
-      `the schema at ${hostname}:${port || "5432"}${pathname} is behind this version, and who connects may not change it (${cause.message}). Run \`claviger migrate\` as the owner of the schema first`,
+      `the schema at ${place} is behind this version, and who connects may not change it (${reason}). Run \`claviger migrate\` as the owner of the schema first`,
     );
   }
-  const reason =
-    cause instanceof Error ? cause.message || ("code" in cause ? String(cause.code) : cause.name) : String(cause);
-  return new StartupError(
-    `cannot use Postgres at ${hostname}:${port || "5432"}${pathname} (${reason}). Start it, or correct DATABASE_URL`,
-  );
+  return new StartupError(`cannot use Postgres at ${place} (${reason}). Start it, or correct ${setting}`);
 }

@@ -1,0 +1,133 @@
+import type { ClientBase } from "pg";
+import { CLAVIGER_TABLES } from "./service-role.ts";
+
+/** Longest statement, wait for a lock, and idle transaction, in milliseconds; 0: no limit. Postgres enforces them. */
+export interface SessionLimits {
+  readonly statementTimeoutMs: number;
+  readonly lockTimeoutMs: number;
+  /** A frozen process must not hold its locks. */
+  readonly idleInTransactionTimeoutMs: number;
+}
+
+/**
+ * What a session must be like for its answers to be right. A database, a role or postgresql.conf may say otherwise; what
+ * a connection asks for at its start wins over all of them. Session variables that are not here change only speed, the
+ * server's log, or what Claviger does not use.
+ */
+export const ANSWERS: readonly (readonly [name: string, value: string])[] = [
+  // How values are written. A time in another style is an error, see columns.ts.
+  ["DateStyle", "ISO"],
+  ["IntervalStyle", "postgres"],
+  ["TimeZone", "UTC"],
+  ["bytea_output", "hex"],
+  ["extra_float_digits", "1"],
+  // How statements are read.
+  ["standard_conforming_strings", "on"],
+  ["array_nulls", "on"],
+  ["transform_null_equals", "off"],
+  // Which tables a statement means: the tables of Claviger are in `public`; a temporary one must not stand in for them.
+  ["search_path", "public, pg_temp"],
+  // Which rows a statement sees. With `off`, a policy that would hide rows makes an error of the statement.
+  ["row_security", "off"],
+  // A limit would make GIN indexes leave out rows: keys that a revocation by label has to find.
+  ["gin_fuzzy_search_limit", "0"],
+  // What a transaction is. The locks and the order of revisions (rule R12) are made for READ COMMITTED.
+  ["default_transaction_isolation", "read committed"],
+  ["default_transaction_read_only", "off"],
+  ["default_transaction_deferrable", "off"],
+  // A server that may answer before the disk, or the standby, has a commit would forget revocations.
+  ["synchronous_commit", "on"],
+  // Whether a connection lasts: an error of one statement must not end it, nor a quiet hour.
+  ["exit_on_error", "off"],
+  ["idle_session_timeout", "0"],
+  // A new connection compiles half a second otherwise, longer than a look-up may take.
+  ["jit", "off"],
+];
+
+/** Set with the others and looked for afterwards: without it, something in between has dropped them all. */
+const MARK = "claviger.session";
+
+/** The start-up options of a connection that is made to Postgres itself, after those that its URL asks for. */
+export function startupOptions(
+  limits: SessionLimits,
+  others: { readonly role?: string | undefined; readonly keepsPlans?: boolean; readonly fromUrl?: string },
+): string {
+  const settings: readonly (readonly [string, string])[] = [
+    ...ANSWERS,
+    ["statement_timeout", String(limits.statementTimeoutMs)],
+    ["lock_timeout", String(limits.lockTimeoutMs)],
+    ["idle_in_transaction_session_timeout", String(limits.idleInTransactionTimeoutMs)],
+    ...(others.keepsPlans ? [["enable_seqscan", "off"] as const] : []),
+    ...(others.role === undefined ? [] : [["role", others.role] as const]),
+    [MARK, "on"],
+  ];
+  const ours = settings.map(([name, value]) => `-c ${name}=${value.replace(/[\\ ]/g, "\\$&")}`);
+  return [others.fromUrl ?? "", ...ours].join(" ").trim();
+}
+
+/** The same as statements, for the embedded Postgres, whose only session is a superuser's. */
+export function sessionStatements(): string {
+  const settings = [...ANSWERS, ["session_replication_role", "origin"] as const];
+  return settings.map(([name, value]) => `set ${name} = ${name === "search_path" ? value : `'${value}'`};`).join("\n");
+}
+
+/** What a URL can set in place of the options above, by name. */
+const SESSION_PARAMETERS = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+
+/** Takes out of a URL what node-postgres would send instead of `startupOptions`. */
+export function splitUrl(url: string): { readonly url: string; readonly options: string } {
+  const address = new URL(url);
+  const options = address.searchParams.get("options") ?? "";
+  const taken = ["options", ...SESSION_PARAMETERS].filter((name) => address.searchParams.has(name));
+  for (const name of taken) address.searchParams.delete(name);
+  return { url: taken.length === 0 ? url : address.href, options };
+}
+
+/** The database, the role, or what is in between makes right answers impossible; the message ends with what to do. */
+export class UnfitSession extends Error {
+  override readonly name = "UnfitSession";
+}
+
+const CHECK = `select current_setting('server_encoding') as encoding,
+  current_setting('session_replication_role') as replication,
+  current_setting('${MARK}', true) as mark,
+  to_regclass('api_key') is not distinct from to_regclass('public.api_key') as resolves,
+  (select min(relname) from pg_class where relnamespace = to_regnamespace('public') and relrowsecurity
+    and relname = any($1) and row_security_active(oid)) as hidden`;
+
+/**
+ * Looks at what a connection cannot set for itself.
+ *
+ * @throws UnfitSession
+ */
+export async function checkSession(
+  client: Pick<ClientBase, "query">,
+  { isPooled = false }: { readonly isPooled?: boolean | undefined } = {},
+): Promise<void> {
+  const { rows } = await client.query(CHECK, [CLAVIGER_TABLES]);
+  const problem = problemOf(rows[0], isPooled);
+  if (problem !== undefined) throw new UnfitSession(problem);
+}
+
+function problemOf(row: Readonly<Record<string, unknown>>, isPooled: boolean): string | undefined {
+  if (row.encoding !== "UTF8") {
+    return `the encoding of the database is ${row.encoding}, and Claviger needs UTF8. Make one with \`create database … encoding 'UTF8' template template0\``;
+  }
+  if (row.replication === "replica") {
+    return "session_replication_role is replica, which switches foreign keys and triggers off. Reset it for the database and the role (`alter … reset session_replication_role`)";
+  }
+  if (row.hidden !== null) {
+    return `a row-level security policy may hide rows of table ${row.hidden}. Disable row-level security for it, or give the role BYPASSRLS`;
+  }
+  if (!isPooled && row.mark !== "on") {
+    return `a connection pooler drops the session settings. ${POOLER_HINT}`;
+  }
+  if (row.resolves !== true) {
+    return "search_path does not lead to the tables in schema public. Reset it for the database and the role (`alter … reset search_path`)";
+  }
+  return undefined;
+}
+
+/** What to do about a transaction pooler in the wrong place. */
+export const POOLER_HINT =
+  "Where DATABASE_URL is a transaction pooler, set CLAVIGER_LEASE_DATABASE_URL to a direct connection";
