@@ -1,7 +1,8 @@
 import type { JsonObject as ProtoJsonObject } from "@bufbuild/protobuf";
 import { type Duration, durationMs, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Limits as LimitsMessage } from "#gen/claviger/v1/key_pb.js";
-import { invalidField } from "../keys/errors.ts";
+import { isCidr } from "../keys/cidrs.ts";
+import { invalidField, invalidFields } from "../keys/errors.ts";
 import type { JsonObject } from "../keys/key.ts";
 import { type Limits, limitsOrNone } from "../keys/limits.ts";
 
@@ -30,6 +31,22 @@ export function instantFromProto(field: string, instant: Timestamp | undefined):
   const year = date.getUTCFullYear();
   if (!(year >= 1 && year <= 9999)) throw invalidField(field, "must lie in the years 1 to 9999");
   return date;
+}
+
+/** Prefixes that verification can read; `INVALID_FIELD` names each other one: protovalidate's `ip_prefix` takes more. */
+export function cidrsFromProto(field: string, cidrs: readonly string[]): readonly string[] {
+  const violations = cidrs.flatMap((cidr, at) =>
+    isCidr(cidr)
+      ? []
+      : [
+          {
+            field: `${field}[${at}]`,
+            description: "must be an IPv4 or IPv6 prefix, such as 10.0.0.0/8 or 2001:db8::/32",
+          },
+        ],
+  );
+  if (violations.length > 0) throw invalidFields(violations);
+  return cidrs;
 }
 
 /** Metadata as it is stored; null if the field is not set. */

@@ -17,7 +17,14 @@ import { rotateKey } from "../manage/rotate-key.ts";
 import { updateKey } from "../manage/update-key.ts";
 import { auditEventToProto } from "./audit-to-proto.ts";
 import { callOf } from "./call.ts";
-import { instantFromProto, limitsFromProto, metadataFromProto, nameOf, spanFromProto } from "./from-proto.ts";
+import {
+  cidrsFromProto,
+  instantFromProto,
+  limitsFromProto,
+  metadataFromProto,
+  nameOf,
+  spanFromProto,
+} from "./from-proto.ts";
 import { pageToProto } from "./page-to-proto.ts";
 import { ENVIRONMENTS, KEY_STATES, keyToProto, REVOCATION_REASONS, receiptToProto, secretToProto } from "./to-proto.ts";
 import { updateFromProto } from "./update-from-proto.ts";
@@ -34,7 +41,7 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
         scopes: request.scopes,
         labels: request.labels,
         metadata: metadataFromProto("metadata", request.metadata),
-        allowedCidrs: request.allowedCidrs,
+        allowedCidrs: cidrsFromProto("allowed_cidrs", request.allowedCidrs),
         limits: limitsFromProto(request.limits),
         ttlMs: spanFromProto("ttl", request.ttl),
         requestId: request.requestId.toLowerCase(),

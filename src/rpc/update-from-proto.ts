@@ -2,7 +2,7 @@ import type { UpdateKeyRequest } from "#gen/claviger/v1/key_management_pb.js";
 import type { Key } from "#gen/claviger/v1/key_pb.js";
 import { invalidField } from "../keys/errors.ts";
 import type { KeyUpdate, UpdateKey } from "../manage/update-key.ts";
-import { limitsFromProto, metadataFromProto } from "./from-proto.ts";
+import { cidrsFromProto, limitsFromProto, metadataFromProto } from "./from-proto.ts";
 
 /** What each path of the mask takes from the key. */
 const READERS: Readonly<Record<string, (key: Key) => KeyUpdate>> = {
@@ -13,7 +13,7 @@ const READERS: Readonly<Record<string, (key: Key) => KeyUpdate>> = {
   scopes: (key) => ({ scopes: key.scopes }),
   labels: (key) => ({ labels: key.labels }),
   metadata: (key) => ({ metadata: metadataFromProto("key.metadata", key.metadata) }),
-  allowed_cidrs: (key) => ({ allowedCidrs: key.allowedCidrs }),
+  allowed_cidrs: (key) => ({ allowedCidrs: cidrsFromProto("key.allowed_cidrs", key.allowedCidrs) }),
   disabled: (key) => ({ disabled: key.disabled }),
   limits: (key) => ({ limits: limitsFromProto(key.limits) }),
 };
