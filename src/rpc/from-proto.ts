@@ -5,11 +5,9 @@ import { isCidr } from "../keys/cidrs.ts";
 import { invalidField, invalidFields } from "../keys/errors.ts";
 import type { JsonObject } from "../keys/key.ts";
 import { type Limits, limitsOrNone } from "../keys/limits.ts";
+import { metadataProblem } from "../keys/metadata.ts";
 
 const METADATA_BYTES = 4096;
-
-/** U+0000 in JSON, which Postgres cannot store; not the six characters `\u0000`, which it can. */
-const ESCAPED_NUL = /(?<!\\)(?:\\\\)*\\u0000/;
 
 /** The name whose value is `value` in a table like `KEY_STATES`; undefined for unspecified. */
 export function nameOf<Name extends string>(table: Readonly<Record<Name, number>>, value: number): Name | undefined {
@@ -52,10 +50,10 @@ export function cidrsFromProto(field: string, cidrs: readonly string[]): readonl
 /** Metadata as it is stored; null if the field is not set. */
 export function metadataFromProto(field: string, metadata: ProtoJsonObject | undefined): JsonObject | null {
   if (metadata === undefined) return null;
-  const text = JSON.stringify(metadata);
-  if (Buffer.byteLength(text) > METADATA_BYTES)
+  const problem = metadataProblem(metadata);
+  if (problem !== undefined) throw invalidField(field, problem);
+  if (Buffer.byteLength(JSON.stringify(metadata)) > METADATA_BYTES)
     throw invalidField(field, `must be at most ${METADATA_BYTES} bytes of JSON`);
-  if (ESCAPED_NUL.test(text)) throw invalidField(field, "must not contain the character U+0000");
   return metadata;
 }
 

@@ -65,8 +65,19 @@ export class Gate {
     return requestId;
   }
 
-  /** Whether the caller is known from memory to be who may call; if not, `admit` finds out. */
-  admitCached({ method, call, authorization }: ArrivingCall): boolean {
+  /**
+   * Whether the caller is known from memory to be who may call; if not, `admit` finds out. Never throws: it is called from
+   * listeners, where an exception ends the process. After a defect `admit` decides again, and reports it.
+   */
+  admitCached(arriving: ArrivingCall): boolean {
+    try {
+      return this.#admitCached(arriving);
+    } catch {
+      return false;
+    }
+  }
+
+  #admitCached({ method, call, authorization }: ArrivingCall): boolean {
     const permission = this.#permissionOf(method);
     if (permission === "open") return true;
     const secret = secretOf(authorization);

@@ -3,10 +3,11 @@ import { AuditEventSchema, type ListAuditEventsRequest } from "#gen/claviger/v1/
 import type { KeyManagement, ListKeysRequest } from "#gen/claviger/v1/key_management_pb.js";
 import { KeySchema } from "#gen/claviger/v1/key_pb.js";
 import type { Caller } from "../access/caller.ts";
+import type { KeyView } from "../keys/key.ts";
 import { createKey } from "../manage/create-key.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { getKey } from "../manage/get-key.ts";
-import { type EventFilter, listAuditEvents } from "../manage/list-audit-events.ts";
+import { type EventFilter, listAuditEvents, type SealedEvent } from "../manage/list-audit-events.ts";
 import { type KeyFilter, listKeys } from "../manage/list-keys.ts";
 import { queryUsage } from "../manage/query-usage.ts";
 import { reportLeakedSecret } from "../manage/report-leaked-secret.ts";
@@ -26,12 +27,30 @@ import {
   spanFromProto,
 } from "./from-proto.ts";
 import { pageToProto } from "./page-to-proto.ts";
-import { ENVIRONMENTS, KEY_STATES, keyToProto, REVOCATION_REASONS, receiptToProto, secretToProto } from "./to-proto.ts";
+import { createLeftOutWarning } from "./shown-key.ts";
+import {
+  ENVIRONMENTS,
+  KEY_STATES,
+  REVOCATION_REASONS,
+  receiptToProto,
+  secretToProto,
+  keyToProto as viewToProto,
+} from "./to-proto.ts";
 import { updateFromProto } from "./update-from-proto.ts";
 import { usageFromProto, usageToProto } from "./usage-to-proto.ts";
 
 /** `claviger.v1.KeyManagement`: requests to commands, results to responses. */
 export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyManagement> {
+  const { log } = deps;
+  const onMetadataLeftOut = createLeftOutWarning((about, message) => log.warn(about, message));
+  const keyToProto = (view: KeyView) => viewToProto(view, onMetadataLeftOut);
+  const onKeyLeftOut = ({ key: { id: keyId } }: KeyView, error: unknown) =>
+    log.error({ event: "row.left_out", keyId, err: error }, "a key cannot be shown, and a list goes on without it");
+  const onEventLeftOut = ({ sequence }: SealedEvent, error: unknown) =>
+    log.error(
+      { event: "row.left_out", sequence, err: error },
+      "an audit event cannot be shown, and a list goes on without it",
+    );
   return {
     async createKey(request, context) {
       const { view, secret } = await createKey(deps, callerOf(context), {
@@ -57,7 +76,11 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
       const { pageSize, pageToken } = request;
       const command = { filter: listFilter(request), pageSize, pageToken };
       const page = await listKeys(deps, callerOf(context), command);
-      const { messages, nextPageToken } = pageToProto({ ...page, rows: page.views }, KeySchema, keyToProto);
+      const { messages, nextPageToken } = pageToProto(
+        { ...page, rows: page.views, onLeftOut: onKeyLeftOut },
+        KeySchema,
+        keyToProto,
+      );
       return { keys: messages, nextPageToken };
     },
 
@@ -117,7 +140,7 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
       const { pageSize, pageToken } = request;
       const command = { filter: eventFilter(request), pageSize, pageToken };
       const page = await listAuditEvents(deps, callerOf(context), command);
-      const rows = { ...page, rows: page.events };
+      const rows = { ...page, rows: page.events, onLeftOut: onEventLeftOut };
       const { messages, nextPageToken } = pageToProto(rows, AuditEventSchema, auditEventToProto);
       return { events: messages, nextPageToken };
     },
