@@ -1,5 +1,5 @@
 import type { JsonObject as ProtoJsonObject } from "@bufbuild/protobuf";
-import { type Duration, durationMs, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Duration, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Limits as LimitsMessage } from "#gen/claviger/v1/key_pb.js";
 import { isCidr } from "../keys/cidrs.ts";
 import { invalidField, invalidFields } from "../keys/errors.ts";
@@ -14,21 +14,16 @@ export function nameOf<Name extends string>(table: Readonly<Record<Name, number>
   return (Object.keys(table) as Name[]).find((name) => table[name] === value);
 }
 
-/** Whole milliseconds, rounded up so that the shortest span is never nothing; undefined if the field is not set. */
-export function spanFromProto(field: string, span: Duration | undefined): number | undefined {
+/** Whole milliseconds, rounded up so that more than a limit stays more; undefined if the field is not set. */
+export function spanFromProto(span: Duration | undefined): number | undefined {
   if (span === undefined) return undefined;
-  const milliseconds = Math.ceil(durationMs(span));
-  if (!Number.isSafeInteger(milliseconds)) throw invalidField(field, "is out of range");
-  return milliseconds;
+  // Not `durationMs`, whose sum of both rounds: 90 days and a nanosecond would be 90 days.
+  return Number(span.seconds) * 1000 + Math.ceil(span.nanos / 1_000_000);
 }
 
-/** The instant; undefined if the field is not set. `INVALID_FIELD` outside the years 1 to 9999 (timestamp.proto). */
-export function instantFromProto(field: string, instant: Timestamp | undefined): Date | undefined {
-  if (instant === undefined) return undefined;
-  const date = timestampDate(instant);
-  const year = date.getUTCFullYear();
-  if (!(year >= 1 && year <= 9999)) throw invalidField(field, "must lie in the years 1 to 9999");
-  return date;
+/** The instant, in whole milliseconds; undefined if the field is not set. */
+export function instantFromProto(instant: Timestamp | undefined): Date | undefined {
+  return instant && timestampDate(instant);
 }
 
 /** Prefixes that verification can read; `INVALID_FIELD` names each other one: protovalidate's `ip_prefix` takes more. */

@@ -62,7 +62,7 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
         metadata: metadataFromProto("metadata", request.metadata),
         allowedCidrs: cidrsFromProto("allowed_cidrs", request.allowedCidrs),
         limits: limitsFromProto(request.limits),
-        ttlMs: spanFromProto("ttl", request.ttl),
+        ttlMs: spanFromProto(request.ttl),
         requestId: request.requestId.toLowerCase(),
       });
       return { key: keyToProto(view), secret: secret.reveal() };
@@ -92,8 +92,8 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
     async rotateKey(request, context) {
       const { keyId, etag } = request;
       const requestId = request.requestId.toLowerCase();
-      const graceMs = spanFromProto("grace_period", request.gracePeriod);
-      const ttlMs = spanFromProto("ttl", request.ttl);
+      const graceMs = spanFromProto(request.gracePeriod);
+      const ttlMs = spanFromProto(request.ttl);
       const rotation = await rotateKey(deps, callerOf(context), { keyId, etag, graceMs, ttlMs, requestId });
       const { view, secret, retiring, receipt } = rotation;
       return {
@@ -157,8 +157,8 @@ function selection(owner: string, labels: Readonly<Record<string, string>>): Pic
 
 function listFilter(request: ListKeysRequest): KeyFilter {
   const state = nameOf(KEY_STATES, request.state);
-  const expiresBefore = instantFromProto("expires_before", request.expiresBefore);
-  const unusedSince = instantFromProto("unused_since", request.unusedSince);
+  const expiresBefore = instantFromProto(request.expiresBefore);
+  const unusedSince = instantFromProto(request.unusedSince);
   return {
     ...selection(request.owner, request.labelSelector),
     ...(state === undefined ? {} : { state }),
@@ -168,8 +168,8 @@ function listFilter(request: ListKeysRequest): KeyFilter {
 }
 
 function eventFilter({ keyId, owner, actor, startTime, endTime }: ListAuditEventsRequest): EventFilter {
-  const from = instantFromProto("start_time", startTime);
-  const to = instantFromProto("end_time", endTime);
+  const from = instantFromProto(startTime);
+  const to = instantFromProto(endTime);
   return {
     ...(keyId === "" ? {} : { keyId }),
     ...(owner === "" ? {} : { owner }),
