@@ -6,6 +6,7 @@ import { invalidField, invalidFields } from "../keys/errors.ts";
 import type { JsonObject } from "../keys/key.ts";
 import { type Limits, limitsOrNone } from "../keys/limits.ts";
 import { metadataProblem } from "../keys/metadata.ts";
+import { displayNameProblem } from "../keys/owner.ts";
 
 const METADATA_BYTES = 4096;
 
@@ -24,6 +25,13 @@ export function spanFromProto(span: Duration | undefined): number | undefined {
 /** The instant, in whole milliseconds; undefined if the field is not set. */
 export function instantFromProto(instant: Timestamp | undefined): Date | undefined {
   return instant && timestampDate(instant);
+}
+
+/** The name of a key; `INVALID_FIELD` for one that cannot be told from another by looking at it. */
+export function displayNameFromProto(field: string, name: string): string {
+  const problem = displayNameProblem(name);
+  if (problem !== undefined) throw invalidField(field, problem);
+  return name;
 }
 
 /** Prefixes that verification can read; `INVALID_FIELD` names each other one: protovalidate's `ip_prefix` takes more. */

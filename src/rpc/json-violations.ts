@@ -23,9 +23,9 @@ function violationsOf(schema: DescMessage, json: unknown, parent: string): Field
     const field = schema.fields.find((known) => known.name === name || known.jsonName === name);
     if (field === undefined) {
       const description = `${schema.name} has no such field. Correct its name, or leave it out`;
-      violations.push({ field: parent + shownName(name), description });
+      violations.push({ field: join(parent, shownName(name)), description });
     } else if (!isDecodable(schema, { [field.jsonName]: value })) {
-      violations.push(...violationsIn(field, value, parent + field.name));
+      violations.push(...violationsIn(field, value, join(parent, field.name)));
     }
   }
   return violations;
@@ -34,11 +34,9 @@ function violationsOf(schema: DescMessage, json: unknown, parent: string): Field
 function violationsIn(field: DescField, value: JsonValue, path: string): FieldViolation[] {
   const inner = field.fieldKind === "message" || field.fieldKind === "list" ? field.message : undefined;
   if (inner !== undefined && !inner.typeName.startsWith("google.protobuf.")) {
-    if (field.fieldKind === "message") return violationsOf(inner, value, `${path}.`);
+    if (field.fieldKind === "message") return violationsOf(inner, value, path);
     if (Array.isArray(value)) {
-      return value.flatMap((item, at) =>
-        isDecodable(inner, item) ? [] : violationsOf(inner, item, `${path}[${at}].`),
-      );
+      return value.flatMap((item, at) => (isDecodable(inner, item) ? [] : violationsOf(inner, item, `${path}[${at}]`)));
     }
   }
   return [{ field: path, description: `must be ${formOf(field)}` }];
@@ -73,6 +71,10 @@ function formOf(field: DescField): string {
     case "scalar":
       return "of the type that the contract says: text, a whole number in range, or true or false";
   }
+}
+
+function join(path: string, name: string): string {
+  return path === "" ? name : `${path}.${name}`;
 }
 
 /** A name that the client made up, without what does not belong into an error. */

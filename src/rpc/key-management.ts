@@ -20,6 +20,7 @@ import { auditEventToProto } from "./audit-to-proto.ts";
 import { callOf } from "./call.ts";
 import {
   cidrsFromProto,
+  displayNameFromProto,
   instantFromProto,
   limitsFromProto,
   metadataFromProto,
@@ -55,7 +56,7 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
     async createKey(request, context) {
       const { view, secret } = await createKey(deps, callerOf(context), {
         owner: request.owner,
-        displayName: request.displayName,
+        displayName: displayNameFromProto("display_name", request.displayName),
         environment: nameOf(ENVIRONMENTS, request.environment) ?? "live",
         scopes: request.scopes,
         labels: request.labels,

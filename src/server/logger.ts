@@ -1,5 +1,6 @@
 import { fstatSync } from "node:fs";
 import { destination, type Logger, levels, pino, stdTimeFunctions } from "pino";
+import { redactSecrets } from "../keys/redact.ts";
 import { LineBatch } from "./line-batch.ts";
 
 const STDERR = 2;
@@ -30,6 +31,8 @@ export function openLog(level: string, { isShared = false } = {}): ServerLog {
         write.apply(this, args);
         if (weight >= (levels.values.warn ?? 0)) stderr.flushSync();
       },
+      // Owners and names in rows of older servers may be secrets that were pasted into the wrong field.
+      streamWrite: redactSecrets,
     },
   };
   const log = pino(options, stderr);
