@@ -7,6 +7,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier, SyncRequestSchema, Verdict, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { createGrpcJsClient } from "../clients/grpc-js.ts";
 import { startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { type MadeKey, makeKey } from "./make-key.ts";
 
@@ -21,6 +22,9 @@ const CONTENTS: Readonly<Record<string, string>> = {
   "a scope that is missing": `scopes = '{NULL,"claviger:verify"}'`,
   "labels that are no text": `labels = '{"a":1,"b":null,"c":{"d":[]}}'`,
   "limits that are none": `limits = '{"requestsPerSecond":1e99,"burst":-1.5,"requestsPerDay":"many"}'`,
+  "metadata 30 levels deep, of objects": `metadata = '${objects(30)}'`,
+  "metadata 30 levels deep, of lists": `metadata = '${lists(30)}'`,
+  "metadata 31 levels deep, of objects": `metadata = '${objects(31)}'`,
   "metadata 60 levels deep, of lists": `metadata = '${lists(60)}'`,
   "metadata 97 levels deep, of objects": `metadata = '${objects(97)}'`,
   "metadata 3,000 levels deep": `metadata = '${lists(3000)}'`,
@@ -86,6 +90,23 @@ describe("a row of any content", () => {
     expect(verdict).toBe(Verdict.VALID);
     expect(key).toMatchObject({ owner: expect.stringMatching(/^rows-/), scopes: ["claviger:verify"] });
     expect(key?.metadata).toBeUndefined();
+  });
+
+  it("with metadata as deep as it is shown can be read by grpc-js, too, in a list and a verification", async () => {
+    const client = createGrpcJsClient({ address: new URL(claviger.url).host, token: claviger.adminToken });
+    try {
+      const { message } = await client.call("KeyManagement/ListKeys", { page_size: 1000 });
+      expect((message.keys as unknown[]).length).toBeGreaterThan(odd.size);
+      for (const name of ["metadata 30 levels deep, of objects", "metadata 30 levels deep, of lists"]) {
+        const { secret } = odd.get(name) ?? good;
+        const requests = [{ secret }, { secret: good.secret }];
+        const { message } = await client.call("KeyVerifier/BatchVerify", { requests });
+        expect(message.responses).toMatchObject([{ key: { metadata: expect.anything() } }, {}]);
+        expect((await claviger.admin.verifier.verify({ secret })).key?.metadata).toBeDefined();
+      }
+    } finally {
+      client.close();
+    }
   });
 
   it("with a prefix that cannot be read allows no address, for the key and for its caller, and the server goes on", async () => {
