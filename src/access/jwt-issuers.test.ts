@@ -114,6 +114,10 @@ test.each<[string, Record<string, unknown>, string]>([
   ["has a subject with a C1 control character", { sub: "ada\u0085" }, "subject"],
   ["has a subject that is half a character", { sub: "ada\ud800" }, "subject"],
   ["has a reserved subject", { sub: "claviger:admin" }, "subject"],
+  ["has a subject that looks like a reserved one", { sub: "Claviger\uff1aadmin" }, "subject"],
+  ["has a subject with white space at its end", { sub: "ada " }, "subject"],
+  ["has a subject with an invisible character", { sub: "a\u200bda" }, "subject"],
+  ["has a secret for a subject", { sub: `clv_live_${"a1B2".repeat(12)}x` }, "subject"],
   ["has a subject of 256 bytes", { sub: "é".repeat(128) }, "subject"],
   ["has a subject of 255 bytes", { sub: `${"é".repeat(127)}e` }, `${"é".repeat(127)}e`],
 ])("a token that %s: %s is %s", async (_, claims, expected) => {
@@ -141,14 +145,14 @@ test.each<[string, (issuer: FakeIssuer) => string]>([
   expect(await outcome(make(issuer))).toBe("malformed");
 });
 
-test("a token above 8 KiB is refused unread, one below is not", async () => {
+test("a token above 16 KiB is refused unread, one below is not", async () => {
   const { issuer, outcome } = setUp();
-  const fits = issuer.token({ padding: "x".repeat(5_800) });
-  expect(fits.length).toBeGreaterThan(7_900);
+  const fits = issuer.token({ padding: "x".repeat(11_800) });
+  expect(fits.length).toBeGreaterThan(15_900);
   expect(await outcome(fits)).toBe("ada");
-  const tooLong = issuer.token({ padding: "x".repeat(6_100) });
+  const tooLong = issuer.token({ padding: "x".repeat(12_300) });
   expect(tooLong.length).toBeGreaterThan(MAX_TOKEN_BYTES);
-  expect(await outcome(tooLong)).toBe("malformed");
+  expect(await outcome(tooLong)).toBe("too_large");
 });
 
 test("a verified token is not verified again until it expires, and never used after", async () => {

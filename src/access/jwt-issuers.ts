@@ -11,8 +11,11 @@ import { loadKeys } from "./load-keys.ts";
 import { hasAdminClaim, ownerOf } from "./token-claims.ts";
 import { refusalOf, tokenRefused } from "./token-refused.ts";
 
-/** Longer tokens are refused unread; those of real issuers are below 4 KiB. */
-export const MAX_TOKEN_BYTES = 8 * 1024;
+/**
+ * Longer tokens are refused unread. As much as all headers of a call may have (`maxHeaderBytes` of the policy), since
+ * some issuers put hundreds of groups into a token.
+ */
+export const MAX_TOKEN_BYTES = 16 * 1024;
 
 export interface UserAuthenticatorLimits {
   /** Milliseconds for one load of an issuer's keys. Default 5,000. */
@@ -99,7 +102,7 @@ export function createUserAuthenticator(options: UserAuthenticatorOptions): User
 
   return {
     async authenticate(token, origin) {
-      if (token.length > MAX_TOKEN_BYTES) throw tokenRefused("malformed");
+      if (token.length > MAX_TOKEN_BYTES) throw tokenRefused("too_large");
       const { user } = await recall(token);
       return { kind: "user", ...user, grantableScopes, ...origin };
     },

@@ -1,16 +1,12 @@
 import type { JWTPayload } from "jose";
+import { isReservedOwner, ownerProblem } from "../keys/owner.ts";
 import type { IssuerConfig } from "./issuer-config.ts";
-
-const RESERVED_OWNERS = "claviger:";
-const MAX_OWNER_BYTES = 255;
 
 /** The owner that the verified claims name; undefined if that cannot be one. */
 export function ownerOf({ sub }: JWTPayload, { ownerPrefix }: IssuerConfig): string | undefined {
   if (typeof sub !== "string" || sub === "") return undefined;
   const owner = ownerPrefix + sub;
-  // Lone surrogates all become U+FFFD in UTF-8: two subjects would be one owner.
-  if (!owner.isWellFormed() || /\p{Cc}/u.test(owner) || owner.startsWith(RESERVED_OWNERS)) return undefined;
-  return Buffer.byteLength(owner) <= MAX_OWNER_BYTES ? owner : undefined;
+  return ownerProblem(owner) === undefined && !isReservedOwner(owner) ? owner : undefined;
 }
 
 /** Whether the verified claims make an administrator. */

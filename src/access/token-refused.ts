@@ -11,6 +11,7 @@ export type TokenRefusal =
   | "algorithm"
   | "key_unknown"
   | "subject"
+  | "too_large"
   | "malformed";
 
 const WHY: Readonly<Record<TokenRefusal, string>> = {
@@ -22,14 +23,21 @@ const WHY: Readonly<Record<TokenRefusal, string>> = {
   algorithm: "it is signed with an algorithm that its issuer is not trusted with",
   key_unknown: "its issuer has no such key",
   subject: "its subject cannot be an owner of keys",
+  too_large: "it is larger than 16384 bytes",
   malformed: "it is not a signed JWT with an end (exp)",
+};
+
+const ADVICE: Partial<Readonly<Record<TokenRefusal, string>>> = {
+  subject:
+    "Have the issuer give a subject of 1 to 255 bytes without control characters, white space at its ends, or `claviger:` before it",
+  too_large: "Have the issuer leave claims out that Claviger does not need, such as groups",
 };
 
 /** `CREDENTIAL_INVALID`. Never says what is in the token. */
 export function tokenRefused(cause: TokenRefusal): ClavigerError {
   return new ClavigerError(
     "CREDENTIAL_INVALID",
-    `the token is not accepted: ${WHY[cause]}. Get a new one from the issuer`,
+    `the token is not accepted: ${WHY[cause]}. ${ADVICE[cause] ?? "Get a new one from the issuer"}`,
     { metadata: { cause } },
   );
 }

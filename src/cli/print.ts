@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/protobuf";
 import type { CliError } from "./cli-error.ts";
-import { printable } from "./printable.ts";
+import { printable, printableJson } from "./printable.ts";
 import type { Shell } from "./shell.ts";
 
 /** Writes a line, or several, of what was asked for. */
@@ -24,10 +24,8 @@ export function warnLine(shell: Shell, text: string): void {
  * `[]`), so that programs such as jq find the same shape every time.
  */
 export function printMessage<Desc extends DescMessage>(shell: Shell, schema: Desc, message: MessageShape<Desc>): void {
-  printLine(
-    shell,
-    toJsonString(schema, message, { useProtoFieldName: true, alwaysEmitImplicit: true, prettySpaces: 2 }),
-  );
+  const json = toJsonString(schema, message, { useProtoFieldName: true, alwaysEmitImplicit: true, prettySpaces: 2 });
+  printLine(shell, printableJson(json));
 }
 
 /** Writes a failure for people. */
@@ -44,5 +42,5 @@ export function printFailure(shell: Shell, failure: CliError): void {
 export function printFailureJson(shell: Shell, failure: CliError): void {
   const { code, reason, message, metadata } = failure;
   const violations = failure.violations.map(({ field, description }) => ({ field, description }));
-  noteLine(shell, JSON.stringify({ code, reason, message, metadata, violations }, null, 2));
+  noteLine(shell, printableJson(JSON.stringify({ code, reason, message, metadata, violations }, null, 2)));
 }

@@ -1,5 +1,5 @@
-// Control characters other than newline and tab, and the marks that reorder text.
-const UNPRINTABLE = /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+// Control characters, and format characters: those that reorder text, and those that show nothing.
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /**
  * Text from elsewhere as a terminal may show it: names and notes are chosen by others, and an escape sequence in one
@@ -9,4 +9,15 @@ export function printable(text: string): string {
   return text.replace(UNPRINTABLE, (character) =>
     character === "\n" ? character : `\\u{${character.codePointAt(0)?.toString(16)}}`,
   );
+}
+
+/** JSON text as a terminal may show it, and as any program reads it: the same characters as JSON escapes. */
+export function printableJson(json: string): string {
+  return json.replace(UNPRINTABLE, (character) =>
+    character === "\n" ? character : [...Array(character.length).keys()].map((at) => escapeOf(character, at)).join(""),
+  );
+}
+
+function escapeOf(character: string, at: number): string {
+  return `\\u${character.charCodeAt(at).toString(16).padStart(4, "0")}`;
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { allowsAtMost, isAddressAllowed } from "./cidrs.ts";
+import { allowsAtMost, isAddressAllowed, isCidr } from "./cidrs.ts";
 
 interface V4Prefix {
   readonly value: number;
@@ -88,6 +88,96 @@ describe("an address", () => {
     ]) {
       expect(isAddressAllowed(text, ["0.0.0.0/0", "::/0"])).toBe(false);
     }
+  });
+});
+
+describe("a text that may be a prefix", () => {
+  const parts = fc.constantFrom(
+    ":",
+    "::",
+    ".",
+    "/",
+    "%",
+    "0",
+    "1",
+    "ffff",
+    "010",
+    "0x1",
+    "10",
+    "255",
+    "256",
+    "a",
+    "g",
+    " ",
+  );
+  const right = fc.oneof(
+    fc.tuple(fc.ipV4(), fc.integer({ min: 0, max: 33 })).map(([ip, bits]) => `${ip}/${bits}`),
+    fc.tuple(fc.ipV6(), fc.integer({ min: 0, max: 129 })).map(([ip, bits]) => `${ip}/${bits}`),
+    fc.constantFrom("::1/128", "::ffff:0:0/96", "::10.0.0.1/128", "::ffff:1.2.3.4/128", "1::/0"),
+  );
+  const broken = fc
+    .tuple(right, fc.array(fc.tuple(fc.nat(), fc.nat({ max: 2 }), parts), { maxLength: 3 }))
+    .map(([text, edits]) =>
+      edits.reduce((now, [at, cut, put]) => {
+        const place = at % (now.length + 1);
+        return now.slice(0, place) + put + now.slice(place + cut);
+      }, text),
+    );
+  const texts = fc.oneof(
+    { weight: 6, arbitrary: broken },
+    { weight: 1, arbitrary: fc.string() },
+    { weight: 2, arbitrary: fc.array(parts, { maxLength: 9 }).map((some) => some.join("")) },
+  );
+
+  it("allows its own first address if it is one, and nothing at all if it is none; it never throws", () => {
+    let prefixes = 0;
+    fc.assert(
+      fc.property(texts, fc.oneof(fc.ipV4(), fc.ipV6(), texts), (text, address) => {
+        const own = text.slice(0, text.lastIndexOf("/"));
+        if (isCidr(text)) {
+          prefixes += 1;
+          // A prefix wider than all IPv4-mapped addresses is one of IPv6, and those count as IPv4.
+          const bits = Number(text.slice(own.length + 1));
+          const isWider = own.includes(":") && bits < 96 && isAddressAllowed(own, ["0.0.0.0/0"]);
+          expect(isAddressAllowed(own, [text])).toBe(!isWider);
+        } else {
+          for (const shown of [address, own, "0.0.0.0", "::"]) expect(isAddressAllowed(shown, [text])).toBe(false);
+          expect(allowsAtMost([text], ["10.0.0.0/8"])).toBe(true);
+          expect(allowsAtMost(["10.0.0.0/8"], [text])).toBe(false);
+        }
+        isAddressAllowed(address, [text]);
+      }),
+      { numRuns: 3000 },
+    );
+    expect(prefixes).toBeGreaterThan(300);
+  });
+
+  it.each(["::1:/128", "::ffff:0:0:/96", "0:0:0:0:0:0:0:1:/128", "1::/000", "10.0.0.0/08", "10.0.0.0", "fe80::%1/64"])(
+    "is none if it is %s",
+    (text) => expect(isCidr(text)).toBe(false),
+  );
+
+  it("may be missing from a row that other means have written, and then allows nothing", () => {
+    const lists = [[null], [undefined], [7]] as unknown as readonly (readonly string[])[];
+    for (const list of lists) {
+      expect(isAddressAllowed("10.0.0.1", list)).toBe(false);
+      expect(allowsAtMost(list, ["10.0.0.0/8"])).toBe(true);
+    }
+  });
+});
+
+describe("an IPv4 address inside an IPv6 one", () => {
+  it("counts as IPv4 if it is mapped, and not if it is IPv4-compatible", () => {
+    expect(isAddressAllowed("::ffff:10.0.0.1", ["10.0.0.0/8"])).toBe(true);
+    expect(isAddressAllowed("::10.0.0.1", ["10.0.0.0/8"])).toBe(false);
+    expect(isAddressAllowed("10.0.0.1", ["::10.0.0.0/104"])).toBe(false);
+    expect(isAddressAllowed("::10.0.0.1", ["::10.0.0.0/104"])).toBe(true);
+    expect(isAddressAllowed("64:ff9b::10.0.0.1", ["64:ff9b::a00:0/104"])).toBe(true);
+  });
+
+  it("may carry a zone, as the address of a link-local peer does; IPv4 may not", () => {
+    expect(isAddressAllowed("fe80::1%eth0", ["fe80::/10"])).toBe(true);
+    expect(isAddressAllowed("10.0.0.1%eth0", ["10.0.0.0/8"])).toBe(false);
   });
 });
 

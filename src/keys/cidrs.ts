@@ -1,6 +1,7 @@
+import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 
-type Address = ReturnType<typeof ipaddr.process>;
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
 /** Bits of `::ffff:0:0/96`, before the IPv4 part of an IPv4-mapped IPv6 address. */
 const MAPPED_BITS = 96;
@@ -10,32 +11,78 @@ interface Prefix {
   readonly bits: number;
 }
 
-/** Whether `address` lies in one of the prefixes; IPv4-mapped IPv6 counts as IPv4. False for what is no address. */
-export function isAddressAllowed(address: string, cidrs: readonly string[]): boolean {
-  // Not `isValid`, which takes `10.1` and octal `010.0.0.1` for addresses.
-  if (!ipaddr.IPv4.isValidFourPartDecimal(address) && !ipaddr.IPv6.isValid(address)) return false;
-  const parsed = ipaddr.process(address);
-  return cidrs.some((cidr) => contains(parsePrefix(cidr), { address: parsed, bits: parsed.toByteArray().length * 8 }));
+/** Whether the text is an IPv4 or IPv6 prefix that verification can read. */
+export function isCidr(text: string): boolean {
+  return parsePrefix(text) !== undefined;
 }
 
-/** Whether every address that `inner` allows is allowed by `outer` too, prefix by prefix. An empty list allows all. */
+/**
+ * Whether `address` lies in one of the prefixes. IPv4-mapped IPv6 counts as IPv4, no other IPv6 does; a zone (`%eth0`) is
+ * ignored. False for what is no address. A prefix that cannot be read allows nothing. Never throws.
+ */
+export function isAddressAllowed(address: string, cidrs: readonly string[]): boolean {
+  const parsed = parseAddress(address);
+  if (parsed === undefined) return false;
+  const narrow = prefixOf(parsed, bitsOf(parsed));
+  return cidrs.some((cidr) => isWithin(narrow, parsePrefix(cidr)));
+}
+
+/**
+ * Whether every address that `inner` allows is allowed by `outer` too, prefix by prefix. An empty list allows all; a
+ * prefix that cannot be read allows nothing. Never throws.
+ */
 export function allowsAtMost(inner: readonly string[], outer: readonly string[]): boolean {
   if (outer.length === 0) return true;
   if (inner.length === 0) return false;
   const outerPrefixes = outer.map(parsePrefix);
-  return inner.map(parsePrefix).every((prefix) => outerPrefixes.some((wide) => contains(wide, prefix)));
+  return inner
+    .map(parsePrefix)
+    .every((prefix) => prefix === undefined || outerPrefixes.some((wide) => isWithin(prefix, wide)));
 }
 
-function parsePrefix(cidr: string): Prefix {
-  const [address, bits] = ipaddr.parseCIDR(cidr);
-  if (address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress() && bits >= MAPPED_BITS) {
+/** Undefined for what is no prefix. A row that was written by other means may hold anything, even null. */
+function parsePrefix(cidr: string | null): Prefix | undefined {
+  const [, text = "", length] = /^([0-9a-f:.]+)\/(0|[1-9]\d{0,2})$/i.exec(cidr ?? "") ?? [];
+  const address = parseAddress(text);
+  const bits = Number(length);
+  if (address === undefined || bits > bitsOf(address)) return undefined;
+  return prefixOf(address, bits);
+}
+
+function prefixOf(address: Address, bits: number): Prefix {
+  if (address instanceof ipaddr.IPv6 && bits >= MAPPED_BITS && address.isIPv4MappedAddress()) {
     return { address: address.toIPv4Address(), bits: bits - MAPPED_BITS };
   }
   return { address, bits };
 }
 
-function contains(wide: Prefix, narrow: Prefix): boolean {
-  if (wide.bits > narrow.bits) return false;
+/**
+ * Node decides whether it is an address: ipaddr.js (2.5) also takes octal and hexadecimal IPv4. It gets an IPv4 tail as
+ * two groups, since it reads the IPv4-compatible `::10.0.0.1` as IPv4.
+ */
+function parseAddress(text: string): Address | undefined {
+  const family = isIP(text);
+  if (family === 0) return undefined;
+  try {
+    if (family === 4) return ipaddr.IPv4.parse(text);
+    return ipaddr.IPv6.parse(text.replace(/%.*$/s, "").replace(/\d+\.\d+\.\d+\.\d+$/, groupsOf));
+  } catch {
+    return undefined;
+  }
+}
+
+/** `10.0.0.1` as `a00:1`. */
+function groupsOf(dotted: string): string {
+  const [a = 0, b = 0, c = 0, d = 0] = dotted.split(".").map(Number);
+  return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+}
+
+function bitsOf(address: Address): number {
+  return address instanceof ipaddr.IPv4 ? 32 : 128;
+}
+
+function isWithin(narrow: Prefix, wide: Prefix | undefined): boolean {
+  if (wide === undefined || wide.bits > narrow.bits) return false;
   if (wide.address instanceof ipaddr.IPv4) {
     return narrow.address instanceof ipaddr.IPv4 && narrow.address.match(wide.address, wide.bits);
   }

@@ -1,4 +1,11 @@
-/** The text with everything that looks like a secret, of any brand, replaced: for what people write in a hurry. */
+const SECRET = /_(live|test)_[0-9A-Za-z]{20,}/g;
+
+/** The text with everything that looks like a secret, of any brand, replaced: people paste secrets into other fields. */
 export function redactSecrets(text: string): string {
-  return text.replaceAll(/_(live|test)_[0-9A-Za-z]{20,}/g, "_$1_[redacted]");
+  return text.replaceAll(SECRET, "_$1_[redacted]");
+}
+
+/** Whether the text holds what `redactSecrets` would replace. */
+export function looksLikeSecret(text: string): boolean {
+  return text.search(SECRET) !== -1;
 }

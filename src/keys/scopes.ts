@@ -12,6 +12,8 @@ export function isOwnScope(scope: string): boolean {
  */
 export function covers(grant: string, scope: string): boolean {
   if (grant === scope) return true;
+  // A row that was written by other means than Claviger may hold nulls: they grant nothing, and throw nothing.
+  if (typeof grant !== "string" || typeof scope !== "string") return false;
   if (grant === "*") return !isOwnScope(scope);
   return grant.endsWith(":*") && scope !== "*" && scope.startsWith(grant.slice(0, -1));
 }

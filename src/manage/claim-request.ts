@@ -22,7 +22,7 @@ export interface RequestClaim {
 }
 
 /**
- * Makes the request the only one of the caller, for the method, under its id; commits and fails with the transaction.
+ * Makes the request the only one of the caller, for the method, under its id (each method counts its own); commits and fails with the transaction.
  * A second one, also through another server, waits here until the first has ended.
  *
  * @throws ClavigerError `REQUEST_ALREADY_DONE` with what the first made; `REQUEST_ID_REUSED` if it asked for another thing.

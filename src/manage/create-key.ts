@@ -3,6 +3,7 @@ import { ADMIN_OWNER, confineOwner, requireGrantable } from "../access/permissio
 import { invalidField } from "../keys/errors.ts";
 import type { KeyRecord, KeyView } from "../keys/key.ts";
 import { newKeyId } from "../keys/key-id.ts";
+import { isReservedOwner, ownerProblem, RESERVED_OWNERS } from "../keys/owner.ts";
 import type { Secret } from "../keys/secret.ts";
 import { insertKey } from "../postgres/keys.ts";
 import { lockOwner } from "../postgres/owners.ts";
@@ -15,8 +16,6 @@ import { lockCaller } from "./lock.ts";
 import { requireLimiter } from "./preconditions.ts";
 import { record } from "./record.ts";
 import { after, chooseSpan } from "./terms.ts";
-
-const RESERVED_OWNERS = "claviger:";
 
 /** `owner` is empty for the caller's own. */
 export interface CreateKey
@@ -85,8 +84,15 @@ export async function createKey(
 function chooseOwner(caller: Caller, asked: string): string {
   const own = caller.kind === "system" ? ADMIN_OWNER : caller.kind === "anonymous" ? "" : caller.owner;
   const owner = confineOwner(caller, asked) || own;
-  if (owner.startsWith(RESERVED_OWNERS) && owner !== own) {
-    throw invalidField("owner", `owners that begin with ${RESERVED_OWNERS} are reserved; name another`);
+  // An owner that the caller is already was let in before, perhaps under older rules.
+  if (owner === own) return owner;
+  const problem = ownerProblem(owner);
+  if (problem !== undefined) throw invalidField("owner", problem);
+  if (isReservedOwner(owner)) {
+    throw invalidField(
+      "owner",
+      `owners that begin with ${RESERVED_OWNERS} are reserved, however written; name another`,
+    );
   }
   return owner;
 }

@@ -14,7 +14,7 @@ import { identityToProto } from "./to-proto.ts";
 function encoded({ key, secret, now }: FoundSecret): Uint8Array {
   const { retireTime } = secret;
   const response = create(VerifyResponseSchema, {
-    key: { ...identityToProto(key), secretVersion: secret.version },
+    key: { ...identityToProto(key, () => undefined), secretVersion: secret.version },
     secretExpireTime: timestampFromDate(endOfSecret(secret)),
     ...(retireTime !== null && isLive(secret, now) ? { retireTime: timestampFromDate(retireTime) } : {}),
   });
@@ -22,14 +22,16 @@ function encoded({ key, secret, now }: FoundSecret): Uint8Array {
 }
 
 const word = fc.string({ unit: "binary", maxLength: 150 });
-const time = fc.date({ min: new Date("2025-12-31"), max: new Date("9999-12-31"), noInvalidDate: true });
+const time = fc.date({ min: new Date("0001-01-01"), max: new Date("9999-12-31"), noInvalidDate: true });
 const key = fc.record({
   owner: word,
   displayName: word,
   environment: fc.constantFrom("live", "test"),
   scopes: fc.array(word, { maxLength: 5 }),
   labels: fc.dictionary(word, word, { maxKeys: 5 }),
-  metadata: fc.option(fc.dictionary(word, fc.jsonValue({ noUnicodeString: false })) as fc.Arbitrary<JsonObject>),
+  metadata: fc.option(
+    fc.dictionary(word, fc.jsonValue({ noUnicodeString: false, maxDepth: 40 })) as fc.Arbitrary<JsonObject>,
+  ),
 });
 const secret = fc.record({
   version: fc.integer({ min: 1, max: 2 ** 31 - 1 }),

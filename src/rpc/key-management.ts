@@ -3,10 +3,11 @@ import { AuditEventSchema, type ListAuditEventsRequest } from "#gen/claviger/v1/
 import type { KeyManagement, ListKeysRequest } from "#gen/claviger/v1/key_management_pb.js";
 import { KeySchema } from "#gen/claviger/v1/key_pb.js";
 import type { Caller } from "../access/caller.ts";
+import type { KeyView } from "../keys/key.ts";
 import { createKey } from "../manage/create-key.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { getKey } from "../manage/get-key.ts";
-import { type EventFilter, listAuditEvents } from "../manage/list-audit-events.ts";
+import { type EventFilter, listAuditEvents, type SealedEvent } from "../manage/list-audit-events.ts";
 import { type KeyFilter, listKeys } from "../manage/list-keys.ts";
 import { queryUsage } from "../manage/query-usage.ts";
 import { reportLeakedSecret } from "../manage/report-leaked-secret.ts";
@@ -17,26 +18,52 @@ import { rotateKey } from "../manage/rotate-key.ts";
 import { updateKey } from "../manage/update-key.ts";
 import { auditEventToProto } from "./audit-to-proto.ts";
 import { callOf } from "./call.ts";
-import { instantFromProto, limitsFromProto, metadataFromProto, nameOf, spanFromProto } from "./from-proto.ts";
+import {
+  cidrsFromProto,
+  displayNameFromProto,
+  instantFromProto,
+  limitsFromProto,
+  metadataFromProto,
+  nameOf,
+  spanFromProto,
+} from "./from-proto.ts";
 import { pageToProto } from "./page-to-proto.ts";
-import { ENVIRONMENTS, KEY_STATES, keyToProto, REVOCATION_REASONS, receiptToProto, secretToProto } from "./to-proto.ts";
+import { createLeftOutWarning } from "./shown-key.ts";
+import {
+  ENVIRONMENTS,
+  KEY_STATES,
+  REVOCATION_REASONS,
+  receiptToProto,
+  secretToProto,
+  keyToProto as viewToProto,
+} from "./to-proto.ts";
 import { updateFromProto } from "./update-from-proto.ts";
 import { usageFromProto, usageToProto } from "./usage-to-proto.ts";
 
 /** `claviger.v1.KeyManagement`: requests to commands, results to responses. */
 export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyManagement> {
+  const { log } = deps;
+  const onMetadataLeftOut = createLeftOutWarning((about, message) => log.warn(about, message));
+  const keyToProto = (view: KeyView) => viewToProto(view, onMetadataLeftOut);
+  const onKeyLeftOut = ({ key: { id: keyId } }: KeyView, error: unknown) =>
+    log.error({ event: "row.left_out", keyId, err: error }, "a key cannot be shown, and a list goes on without it");
+  const onEventLeftOut = ({ sequence }: SealedEvent, error: unknown) =>
+    log.error(
+      { event: "row.left_out", sequence, err: error },
+      "an audit event cannot be shown, and a list goes on without it",
+    );
   return {
     async createKey(request, context) {
       const { view, secret } = await createKey(deps, callerOf(context), {
         owner: request.owner,
-        displayName: request.displayName,
+        displayName: displayNameFromProto("display_name", request.displayName),
         environment: nameOf(ENVIRONMENTS, request.environment) ?? "live",
         scopes: request.scopes,
         labels: request.labels,
         metadata: metadataFromProto("metadata", request.metadata),
-        allowedCidrs: request.allowedCidrs,
+        allowedCidrs: cidrsFromProto("allowed_cidrs", request.allowedCidrs),
         limits: limitsFromProto(request.limits),
-        ttlMs: spanFromProto("ttl", request.ttl),
+        ttlMs: spanFromProto(request.ttl),
         requestId: request.requestId.toLowerCase(),
       });
       return { key: keyToProto(view), secret: secret.reveal() };
@@ -50,7 +77,11 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
       const { pageSize, pageToken } = request;
       const command = { filter: listFilter(request), pageSize, pageToken };
       const page = await listKeys(deps, callerOf(context), command);
-      const { messages, nextPageToken } = pageToProto({ ...page, rows: page.views }, KeySchema, keyToProto);
+      const { messages, nextPageToken } = pageToProto(
+        { ...page, rows: page.views, onLeftOut: onKeyLeftOut },
+        KeySchema,
+        keyToProto,
+      );
       return { keys: messages, nextPageToken };
     },
 
@@ -62,8 +93,8 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
     async rotateKey(request, context) {
       const { keyId, etag } = request;
       const requestId = request.requestId.toLowerCase();
-      const graceMs = spanFromProto("grace_period", request.gracePeriod);
-      const ttlMs = spanFromProto("ttl", request.ttl);
+      const graceMs = spanFromProto(request.gracePeriod);
+      const ttlMs = spanFromProto(request.ttl);
       const rotation = await rotateKey(deps, callerOf(context), { keyId, etag, graceMs, ttlMs, requestId });
       const { view, secret, retiring, receipt } = rotation;
       return {
@@ -110,7 +141,7 @@ export function createKeyManagement(deps: ManageDeps): ServiceImpl<typeof KeyMan
       const { pageSize, pageToken } = request;
       const command = { filter: eventFilter(request), pageSize, pageToken };
       const page = await listAuditEvents(deps, callerOf(context), command);
-      const rows = { ...page, rows: page.events };
+      const rows = { ...page, rows: page.events, onLeftOut: onEventLeftOut };
       const { messages, nextPageToken } = pageToProto(rows, AuditEventSchema, auditEventToProto);
       return { events: messages, nextPageToken };
     },
@@ -127,8 +158,8 @@ function selection(owner: string, labels: Readonly<Record<string, string>>): Pic
 
 function listFilter(request: ListKeysRequest): KeyFilter {
   const state = nameOf(KEY_STATES, request.state);
-  const expiresBefore = instantFromProto("expires_before", request.expiresBefore);
-  const unusedSince = instantFromProto("unused_since", request.unusedSince);
+  const expiresBefore = instantFromProto(request.expiresBefore);
+  const unusedSince = instantFromProto(request.unusedSince);
   return {
     ...selection(request.owner, request.labelSelector),
     ...(state === undefined ? {} : { state }),
@@ -138,8 +169,8 @@ function listFilter(request: ListKeysRequest): KeyFilter {
 }
 
 function eventFilter({ keyId, owner, actor, startTime, endTime }: ListAuditEventsRequest): EventFilter {
-  const from = instantFromProto("start_time", startTime);
-  const to = instantFromProto("end_time", endTime);
+  const from = instantFromProto(startTime);
+  const to = instantFromProto(endTime);
   return {
     ...(keyId === "" ? {} : { keyId }),
     ...(owner === "" ? {} : { owner }),

@@ -9,9 +9,11 @@ export interface Page<Row> {
   readonly more: boolean;
   /** The token that goes on after a row. */
   readonly tokenAfter: (row: Row) => string;
+  /** Told of a row that cannot be shown, and why: it is left out, so that the others can be. */
+  readonly onLeftOut: (row: Row, error: unknown) => void;
 }
 
-/** The messages of as many rows as fit into one page, at least one, and the token for the next page. */
+/** The messages of as many rows as fit into one page, at least one if it can be shown, and the token for the next page. */
 export function pageToProto<Row, Schema extends DescMessage>(
   page: Page<Row>,
   schema: Schema,
@@ -21,10 +23,14 @@ export function pageToProto<Row, Schema extends DescMessage>(
   let bytes = 0;
   let last: Row | undefined;
   for (const row of page.rows) {
-    const message = toProto(row);
-    bytes += toBinary(schema, message).length;
-    if (bytes > PAGE_BYTES && last !== undefined) return { messages, nextPageToken: page.tokenAfter(last) };
-    messages.push(message);
+    try {
+      const message = toProto(row);
+      bytes += toBinary(schema, message).length;
+      if (bytes > PAGE_BYTES && last !== undefined) return { messages, nextPageToken: page.tokenAfter(last) };
+      messages.push(message);
+    } catch (error) {
+      page.onLeftOut(row, error);
+    }
     last = row;
   }
   return { messages, nextPageToken: page.more && last !== undefined ? page.tokenAfter(last) : "" };

@@ -78,10 +78,11 @@ export class SyncSession {
 
   handle(request: SyncRequest): void {
     const { message } = request;
-    if (message.case === "lease") void this.#grant(message.value.nonce);
-    else if (message.case === "applied") this.#attachment.acknowledge(Number(message.value.sequence));
-    else if (message.case === "ask") void this.#ask(message.value);
+    if (message.case === "ask") void this.#ask(request, message.value);
     else if (message.case === "usage") void this.#take(request, message.value);
+    else if (this.#isRefused(request)) return;
+    else if (message.case === "lease") void this.#grant(message.value.nonce);
+    else if (message.case === "applied") this.#attachment.acknowledge(Number(message.value.sequence));
     else if (message.case === "giveBack") this.#giveBack();
     else this.#options.end(this.#options.present(invalidField("message", "is required")));
   }
@@ -102,6 +103,17 @@ export class SyncSession {
     this.#attachment.close();
   }
 
+  /** A message that breaks a rule ends the stream; an `Ask` is answered, and reports are looked at after their caller. */
+  #isRefused(request: SyncRequest): boolean {
+    try {
+      this.#options.validate(SyncRequestSchema, request);
+      return false;
+    } catch (error) {
+      this.#options.end(this.#present(error));
+      return true;
+    }
+  }
+
   async #grant(nonce: bigint): Promise<void> {
     this.#begin();
     try {
@@ -120,7 +132,8 @@ export class SyncSession {
     this.#options.end();
   }
 
-  async #ask({ id, request }: Ask): Promise<void> {
+  async #ask(whole: SyncRequest, ask: Ask): Promise<void> {
+    const { id, request } = ask;
     const { verifier, asker, admit, validate } = this.#options;
     this.#begin();
     try {
@@ -128,6 +141,8 @@ export class SyncSession {
       if (request === undefined) throw invalidField("ask.request", "is required");
       const admission = admit();
       if (admission !== undefined) await admission;
+      const isKnown = [whole, ask, request].every(({ $unknown }) => $unknown === undefined);
+      if (!isKnown) validate(SyncRequestSchema, whole);
       if (!isPlain(request)) validate(VerifyRequestSchema, request);
       const command = toCommand(request);
       this.#answer(id, verifier.verifyCached(command, asker) ?? (await verifier.verify(command, asker)));

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   ActorKind,
   type Actor as ActorMessage,
@@ -8,6 +8,7 @@ import {
   type Key as KeyMessage,
   KeySchema,
   KeyState,
+  type LimitsSchema,
   RevocationReason,
   type RevocationReceiptSchema,
   SecretState,
@@ -17,8 +18,10 @@ import {
 import { etagOf } from "../keys/etag.ts";
 import type { FoundKey } from "../keys/found-secret.ts";
 import type { Actor, KeyRecord, KeyView, SecretRecord } from "../keys/key.ts";
+import type { Limits } from "../keys/limits.ts";
 import { keyState, secretState } from "../keys/state.ts";
 import type { Receipt } from "../manage/receipt.ts";
+import { type OnLeftOut, shownKey, shownMs } from "./shown-key.ts";
 
 export const ENVIRONMENTS = { live: Environment.LIVE, test: Environment.TEST } as const;
 
@@ -53,38 +56,38 @@ const ACTOR_KINDS = {
 } as const;
 
 /** What a key has in common with a verified key. */
-export function identityToProto(key: FoundKey) {
+export function identityToProto(key: FoundKey, onLeftOut: OnLeftOut) {
+  const { metadata, ...shown } = shownKey(key, onLeftOut);
   return {
     id: key.id,
     owner: key.owner,
     displayName: key.displayName,
     environment: ENVIRONMENTS[key.environment],
-    scopes: [...key.scopes],
-    labels: { ...key.labels },
-    ...(key.metadata === null ? {} : { metadata: { ...key.metadata } }),
+    ...shown,
+    ...(metadata === undefined ? {} : { metadata: { ...metadata } }),
   };
 }
 
 /** A key as it is shown. */
-export function keyToProto(view: KeyView): KeyMessage {
+export function keyToProto(view: KeyView, onLeftOut: OnLeftOut): KeyMessage {
   const { key, secrets, now } = view;
   const current = secrets.find((secret) => secret.version === key.currentVersion);
   const lastUsedTime = lastUseOf(secrets);
   if (current === undefined) throw new Error(`key ${key.id} is shown without its current secret`);
   return create(KeySchema, {
-    ...identityToProto(key),
-    allowedCidrs: [...key.allowedCidrs],
+    ...identityToProto(key, onLeftOut),
+    allowedCidrs: key.allowedCidrs.map(String),
     disabled: key.disabled,
-    ...(key.limits === null ? {} : { limits: { ...key.limits } }),
-    ...(lastUsedTime === undefined ? {} : { lastUsedTime: timestampFromDate(lastUsedTime) }),
+    ...(key.limits === null ? {} : { limits: limitsToProto(key.limits) }),
+    ...(lastUsedTime === undefined ? {} : { lastUsedTime: timestampOf(lastUsedTime) }),
     state: KEY_STATES[keyState(key, current, now)],
     secrets: secrets.map((secret) => secretToProto(key, secret, now)),
-    createTime: timestampFromDate(key.createTime),
-    updateTime: timestampFromDate(key.updateTime),
-    expireTime: timestampFromDate(current.expireTime),
+    createTime: timestampOf(key.createTime),
+    updateTime: timestampOf(key.updateTime),
+    expireTime: timestampOf(current.expireTime),
     createdBy: actorToProto(key.createdBy),
     etag: etagOf(key),
-    ...(key.revokeTime === null ? {} : { revokeTime: timestampFromDate(key.revokeTime) }),
+    ...(key.revokeTime === null ? {} : { revokeTime: timestampOf(key.revokeTime) }),
     ...(key.revokedBy === null ? {} : { revokedBy: actorToProto(key.revokedBy) }),
     ...(key.revokeReason === null ? {} : { revokeReason: REVOCATION_REASONS[key.revokeReason] }),
     revokeNote: key.revokeNote,
@@ -96,10 +99,10 @@ export function secretToProto(key: KeyRecord, secret: SecretRecord, now: Date): 
     version: secret.version,
     hint: secret.hint,
     state: SECRET_STATES[secretState(key, secret, now)],
-    createTime: timestampFromDate(secret.createTime),
-    expireTime: timestampFromDate(secret.expireTime),
-    ...(secret.retireTime === null ? {} : { retireTime: timestampFromDate(secret.retireTime) }),
-    ...(secret.lastUsedTime ? { lastUsedTime: timestampFromDate(secret.lastUsedTime) } : {}),
+    createTime: timestampOf(secret.createTime),
+    expireTime: timestampOf(secret.expireTime),
+    ...(secret.retireTime === null ? {} : { retireTime: timestampOf(secret.retireTime) }),
+    ...(secret.lastUsedTime ? { lastUsedTime: timestampOf(secret.lastUsedTime) } : {}),
   });
 }
 
@@ -111,7 +114,7 @@ function lastUseOf(secrets: readonly SecretRecord[]): Date | undefined {
 export function receiptToProto(receipt: Receipt): MessageInitShape<typeof RevocationReceiptSchema> {
   return {
     revision: BigInt(receipt.revision),
-    effectiveTime: timestampFromMs(receipt.effectiveTime.getTime()),
+    effectiveTime: timestampOf(receipt.effectiveTime),
     confirmedVerifierCount: receipt.confirmedVerifiers,
     expiredVerifierCount: receipt.expiredVerifiers,
     barrierDuration: durationFromMs(Math.ceil(receipt.barrierMs)),
@@ -120,6 +123,21 @@ export function receiptToProto(receipt: Receipt): MessageInitShape<typeof Revoca
 }
 
 export function actorToProto(actor: Actor): ActorMessage {
-  const { kind, subject, keyId, address } = actor;
-  return create(ActorSchema, { kind: ACTOR_KINDS[kind], subject, keyId, address });
+  const { kind, subject = "", keyId = "", address = "" } = actor;
+  const texts = { subject: String(subject), keyId: String(keyId), address: String(address) };
+  return create(ActorSchema, { kind: ACTOR_KINDS[kind] ?? ActorKind.UNSPECIFIED, ...texts });
+}
+
+/** Stored limits of another form, which only an operator's SQL can have written, are shown as none. */
+function limitsToProto({ requestsPerSecond, burst, requestsPerDay }: Limits): MessageInitShape<typeof LimitsSchema> {
+  const shown = (count: unknown) => (isInt32(count) ? count : 0);
+  return { requestsPerSecond: shown(requestsPerSecond), burst: shown(burst), requestsPerDay: shown(requestsPerDay) };
+}
+
+function isInt32(value: unknown): value is number {
+  return typeof value === "number" && (value | 0) === value;
+}
+
+function timestampOf(time: Date): Timestamp {
+  return timestampFromMs(shownMs(time));
 }

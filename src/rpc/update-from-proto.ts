@@ -2,18 +2,18 @@ import type { UpdateKeyRequest } from "#gen/claviger/v1/key_management_pb.js";
 import type { Key } from "#gen/claviger/v1/key_pb.js";
 import { invalidField } from "../keys/errors.ts";
 import type { KeyUpdate, UpdateKey } from "../manage/update-key.ts";
-import { limitsFromProto, metadataFromProto } from "./from-proto.ts";
+import { cidrsFromProto, displayNameFromProto, limitsFromProto, metadataFromProto } from "./from-proto.ts";
 
 /** What each path of the mask takes from the key. */
 const READERS: Readonly<Record<string, (key: Key) => KeyUpdate>> = {
   display_name: (key) => {
     if (key.displayName === "") throw invalidField("key.display_name", "must have 1 to 63 characters");
-    return { displayName: key.displayName };
+    return { displayName: displayNameFromProto("key.display_name", key.displayName) };
   },
   scopes: (key) => ({ scopes: key.scopes }),
   labels: (key) => ({ labels: key.labels }),
   metadata: (key) => ({ metadata: metadataFromProto("key.metadata", key.metadata) }),
-  allowed_cidrs: (key) => ({ allowedCidrs: key.allowedCidrs }),
+  allowed_cidrs: (key) => ({ allowedCidrs: cidrsFromProto("key.allowed_cidrs", key.allowedCidrs) }),
   disabled: (key) => ({ disabled: key.disabled }),
   limits: (key) => ({ limits: limitsFromProto(key.limits) }),
 };

@@ -41,8 +41,8 @@ export function usageFromProto(request: QueryUsageRequest): QueryUsage {
   const { keyId, owner, groupBy } = request;
   return {
     ...{ keyId, owner },
-    startTime: required("start_time", instantFromProto("start_time", request.startTime)),
-    endTime: required("end_time", instantFromProto("end_time", request.endTime)),
+    startTime: required("start_time", instantFromProto(request.startTime)),
+    endTime: required("end_time", instantFromProto(request.endTime)),
     step: nameOf(STEPS, request.step) ?? "hour",
     groupBy: groupBy.flatMap((dimension) => nameOf(DIMENSIONS, dimension) ?? []),
   };

@@ -55,9 +55,9 @@ export class VerifyCall {
    * ConnectError, logged; a body that is no message with whatever the decoder threw, not logged.
    */
   answer(body: Buffer, call: Call, prefix: number): Buffer | Promise<Buffer> {
-    const request = decodePlainly(body, prefix) ?? fromBinary(VerifyRequestSchema, body.subarray(prefix));
+    const plain = decodePlainly(body, prefix);
+    const request = plain !== undefined && isPlain(plain) ? plain : this.#read(body.subarray(prefix), call);
     try {
-      if (!isPlain(request)) this.#options.validate(fromBinary(VerifyRequestSchema, body.subarray(prefix)));
       const metered = this.#options.verifier.verifyCached(toCommand(request), askerOf(call, "fast"));
       if (metered === undefined) return this.#answerSlowly(request, call, prefix);
       this.#options.callLog.verified(METHOD, call, metered.decision.verdict);
@@ -71,6 +71,17 @@ export class VerifyCall {
   abandoned(call: Call, error: ConnectError, isRead: boolean): void {
     if (isRead) this.#options.callLog.refused(METHOD, call, error);
     else this.#options.callLog.unread(METHOD, call);
+  }
+
+  /** What is not plain is read by protobuf-es and looked at in full; it may have fields that this server does not know. */
+  #read(bytes: Uint8Array, call: Call): VerifyRequest {
+    const request = fromBinary(VerifyRequestSchema, bytes);
+    try {
+      this.#options.validate(request);
+      return request;
+    } catch (error) {
+      throw this.#refuse(error, call);
+    }
   }
 
   async #answerSlowly(request: PlainRequest, call: Call, prefix: number): Promise<Buffer> {

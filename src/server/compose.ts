@@ -107,13 +107,15 @@ export function compose(parts: Parts & Gates): {
     // Requests may be compressed; responses are not, since an error must stay readable on its way out.
     compressMinBytes: Number.MAX_SAFE_INTEGER,
   });
-  router.service(KeyManagement, createKeyManagement(deps));
+  // Connect ignores unknown JSON fields unless it is told otherwise. Health and reflection keep that tolerance.
+  const strict = { jsonOptions: { ignoreUnknownFields: false } };
+  router.service(KeyManagement, createKeyManagement(deps), strict);
   const sync = new SyncStreams({
     ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, ledger: parts.ledger },
     ...{ leftMs: (known) => revocation.cache.leftMs(known), attach: revocation.attach, closeMs: policy.syncCloseMs },
     ...{ mostStreams: policy.syncStreams, mostWaiting: policy.syncWaiting, mostAsks: policy.syncAsks },
   });
-  router.service(KeyVerifier, createKeyVerifier(verifier, sync.serve.bind(sync)));
+  router.service(KeyVerifier, createKeyVerifier(verifier, sync.serve.bind(sync)), strict);
   health.routes(router);
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 

@@ -47,6 +47,8 @@ export function openLog(level: string, { isShared = false } = {}): ServerLog {
         write.apply(this, args);
         if (isLoud) stderr.flushSync();
       },
+      // Owners and names in rows of older servers may be secrets that were pasted into the wrong field.
+      streamWrite: redactSecrets,
     },
   };
   const log = pino(options, stderr);

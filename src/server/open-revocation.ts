@@ -13,6 +13,7 @@ import { RevocationSet } from "../revocation/revocation-set.ts";
 import { Revoker } from "../revocation/revoker.ts";
 import { waitingTime } from "../revocation/waiting-time.ts";
 import { describeFound } from "../rpc/describe-found.ts";
+import { createLeftOutWarning } from "../rpc/shown-key.ts";
 import { Lease } from "../verify/lease.ts";
 import { createReady } from "../verify/ready-secret.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
@@ -111,6 +112,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     onDelay: (delay) => log.warn({ event: "slow node", ...delay }, "a change waited for a node"),
   });
   const find = createFindByDigests({ keepsPlans: opened.missesKeepPlans });
+  const onLeftOut = createLeftOutWarning((about, message) => log.warn(about, message));
   const currentMarker = () => storage.read(readSetMarker);
 
   return {
@@ -123,7 +125,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
       }),
     verifier: new Verifier({
       ...{ ...policy, keyring, cache, onLoss, timers, monotonicMs: clocks.monotonicMs },
-      ready: createReady({ clockRateError, describe: describeFound }),
+      ready: createReady({ clockRateError, describe: (found) => describeFound(found, onLeftOut) }),
       find: (digests) => opened.misses.read((database) => find(database, digests)),
       appliedRevision: () => feed.appliedRevision,
     }),

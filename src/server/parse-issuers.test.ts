@@ -116,6 +116,8 @@ test.each<[object, RegExp]>([
   [{ issuer: "https://login.example.com/?tenant=1" }, /has a query for .*\. Give a jwks_url/],
   [{ owner_prefix: 7 }, /has 7 as owner_prefix/],
   [{ owner_prefix: "claviger:" }, /has "claviger:" as owner_prefix for .*, which is reserved$/],
+  [{ owner_prefix: "Claviger:" }, /has "Claviger:" as owner_prefix for .*, which is reserved$/],
+  [{ owner_prefix: " a:" }, /has " a:" as owner_prefix for .*, which is reserved$/],
   [{ owner_prefix: "claviger:acme:" }, /has "claviger:acme:" as owner_prefix/],
   [{ owner_prefix: "a\n" }, /as owner_prefix/],
   [{ owner_prefix: "a".repeat(255) }, /as owner_prefix/],

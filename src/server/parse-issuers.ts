@@ -1,5 +1,6 @@
 import { type IssuerConfig, type KeyLocation, SIGNATURE_ALGORITHMS } from "../access/issuer-config.ts";
 import { ISSUER_URL_RULE, issuerUrl } from "../access/issuer-url.ts";
+import { isReservedOwner, ownerProblem, RESERVED_OWNERS } from "../keys/owner.ts";
 import { ConfigError } from "./config-error.ts";
 
 export type { IssuerConfig };
@@ -8,7 +9,6 @@ const VARIABLE = "CLAVIGER_JWT_ISSUERS";
 const EXAMPLE =
   '[{"issuer": "https://login.example.com", "audience": "https://keys.example.com", "algorithms": ["RS256"]}]';
 const DISCOVERY_PATH = "/.well-known/openid-configuration";
-const RESERVED_OWNERS = "claviger:";
 const DEFAULT_TOLERANCE_SECONDS = 5;
 const MAX_TOLERANCE_SECONDS = 60;
 const FIELDS = [
@@ -110,9 +110,9 @@ function parseAlgorithms(value: unknown, issuer: string): readonly string[] {
 }
 
 function parsePrefix(value: unknown, issuer: string): string {
-  const isPrefix = typeof value === "string" && value.isWellFormed() && !/\p{Cc}/u.test(value);
-  if (isPrefix && !value.startsWith(RESERVED_OWNERS) && Buffer.byteLength(value) < 255) return value;
-  const right = `at most 254 bytes without control characters, not beginning with ${RESERVED_OWNERS}, which is reserved`;
+  const isPrefix = typeof value === "string" && ownerProblem(`${value}x`) === undefined;
+  if (isPrefix && !isReservedOwner(value)) return value;
+  const right = `at most 254 bytes without control or invisible characters, not beginning with white space, not beginning with ${RESERVED_OWNERS}, which is reserved`;
   throw refused(issuer, show("owner_prefix", value), right);
 }
 

@@ -1,4 +1,5 @@
 import { constants } from "node:http2";
+import type { DescMessage } from "@bufbuild/protobuf";
 import { type ConnectRouter, createContextValues } from "@connectrpc/connect";
 import {
   assertByteStreamRequest,
@@ -7,7 +8,9 @@ import {
   type UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
+import type { FieldViolation } from "../keys/errors.ts";
 import { Call, callKey, callOf } from "../rpc/call.ts";
+import { jsonViolations } from "../rpc/json-violations.ts";
 import { type BodyBudget, UNBOUND } from "./body-budget.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
 import { dropBody } from "./drop-body.ts";
@@ -94,6 +97,8 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
       const connection = connectionOf(exchange.req);
       request.body = told(request.body, (bytes) => budget.credit(connection, bytes));
     }
+    const json = request.header.get("content-type")?.startsWith("application/json") ? new KeptBody() : undefined;
+    if (json !== undefined) request.body = json.keep(request.body);
     const response = await handler(request);
     // Of a stream the interceptors always see the end.
     if (handler.method.methodKind === "unary") {
@@ -102,7 +107,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
         callOf(request.contextValues ?? createContextValues()),
       );
     }
-    return explainErrors(response);
+    return explainErrors(response, () => json?.violations(handler.method.input) ?? []);
   }
 
   return (req, res, read) => {
@@ -113,6 +118,27 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
 /** Whether each message of the body has a prefix with its length; others are one message. */
 function hasPrefixes({ headers: { "content-type": type = "" } }: HttpRequest): boolean {
   return type.startsWith("application/grpc") || type.startsWith("application/connect+");
+}
+
+/** A JSON request, kept as it is read, so that it can be said which field could not be decoded. */
+class KeptBody {
+  readonly #chunks: Uint8Array[] = [];
+
+  async *keep(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of body) {
+      this.#chunks.push(chunk);
+      yield chunk;
+    }
+  }
+
+  /** Empty for what is not JSON, as where it is compressed. */
+  violations(schema: DescMessage): readonly FieldViolation[] {
+    try {
+      return jsonViolations(schema, JSON.parse(Buffer.concat(this.#chunks).toString()));
+    } catch {
+      return [];
+    }
+  }
 }
 
 async function* told(body: AsyncIterable<Uint8Array>, tell: (bytes: number) => void): AsyncGenerator<Uint8Array> {

@@ -73,7 +73,7 @@ export declare const ErrorReason: {
   readonly PAGE_TOKEN_INVALID: 6,
 
   /**
-   * `INVALID_ARGUMENT`: the `request_id` was used for another request. Do not retry; use a new one.
+   * `INVALID_ARGUMENT`: the `request_id` was used for another request of the same method. Do not retry; use a new one.
    *
    * @generated from enum value: ERROR_REASON_REQUEST_ID_REUSED = 7;
    */

@@ -23,15 +23,16 @@ export declare const file_claviger_v1_key_management: GenFile;
  */
 export declare type CreateKeyRequest = Message<"claviger.v1.CreateKeyRequest"> & {
   /**
-   * Whom the key is for. At most 255 bytes; must not begin with `claviger:`. Empty means the caller; for a service
-   * key, the owner of that key.
+   * Whom the key is for. At most 255 bytes; must not begin with `claviger:`, whatever its case or width. No white space
+   * at its ends, no control characters, and no characters that show nothing. Empty means the caller; for a service key,
+   * the owner of that key.
    *
    * @generated from field: string owner = 1;
    */
   owner: string;
 
   /**
-   * What to call the key. Required, 1 to 63 characters, none of them control characters.
+   * What to call the key. Required; see `Key.display_name`.
    *
    * @generated from field: string display_name = 2;
    */
@@ -59,7 +60,7 @@ export declare type CreateKeyRequest = Message<"claviger.v1.CreateKeyRequest"> &
   labels: { [key: string]: string };
 
   /**
-   * Returned with every verification; at most 4 KiB as proto JSON.
+   * Returned with every verification; see `Key.metadata`.
    *
    * @generated from field: google.protobuf.Struct metadata = 6;
    */
@@ -80,15 +81,15 @@ export declare type CreateKeyRequest = Message<"claviger.v1.CreateKeyRequest"> &
   limits?: Limits | undefined;
 
   /**
-   * How long each secret of the key lasts: 1 second to 90 days. Default 90 days.
+   * How long each secret of the key lasts: 1 second to exactly 90 days. Default 90 days.
    *
    * @generated from field: google.protobuf.Duration ttl = 9;
    */
   ttl?: Duration | undefined;
 
   /**
-   * A UUID that makes retries safe for 24 hours: under one id, a caller makes at most one. A retry answers
-   * `ALREADY_EXISTS`, since the secret is not stored and cannot be shown again (AIP-155).
+   * A UUID that makes retries safe for 24 hours: under one id, a caller makes at most one with this method. Other methods
+   * count their ids by themselves. A retry answers `ALREADY_EXISTS`, since the secret is not stored and cannot be shown again (AIP-155).
    *
    * @generated from field: string request_id = 10;
    */
@@ -341,8 +342,8 @@ export declare type RotateKeyRequest = Message<"claviger.v1.RotateKeyRequest"> &
   ttl?: Duration | undefined;
 
   /**
-   * A UUID that makes retries safe for 24 hours: under one id, a caller makes at most one. A retry answers
-   * `ALREADY_EXISTS`, since the secret is not stored and cannot be shown again (AIP-155).
+   * A UUID that makes retries safe for 24 hours: under one id, a caller makes at most one with this method. Other methods
+   * count their ids by themselves. A retry answers `ALREADY_EXISTS`, since the secret is not stored and cannot be shown again (AIP-155).
    *
    * @generated from field: string request_id = 4;
    */
@@ -636,7 +637,9 @@ export declare const ReportLeakedSecretResponseSchema: GenMessage<ReportLeakedSe
 
 /**
  * Creates, lists, changes, rotates and revokes keys. Every call needs `authorization: Bearer …`, but for
- * `ReportLeakedSecret`. Every error carries `google.rpc.ErrorInfo` with a value of `ErrorReason`.
+ * `ReportLeakedSecret`. A request with a field that the server does not know, in JSON or in binary, is refused with
+ * `INVALID_FIELD`: a restriction must never be ignored. So is a field that is stored, listed or logged and holds what
+ * looks like a secret. Every error carries `google.rpc.ErrorInfo` with a value of `ErrorReason`.
  *
  * @generated from service claviger.v1.KeyManagement
  */

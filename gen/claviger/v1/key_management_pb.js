@@ -145,7 +145,9 @@ export const ReportLeakedSecretResponseSchema = /*@__PURE__*/
 
 /**
  * Creates, lists, changes, rotates and revokes keys. Every call needs `authorization: Bearer …`, but for
- * `ReportLeakedSecret`. Every error carries `google.rpc.ErrorInfo` with a value of `ErrorReason`.
+ * `ReportLeakedSecret`. A request with a field that the server does not know, in JSON or in binary, is refused with
+ * `INVALID_FIELD`: a restriction must never be ignored. So is a field that is stored, listed or logged and holds what
+ * looks like a secret. Every error carries `google.rpc.ErrorInfo` with a value of `ErrorReason`.
  *
  * @generated from service claviger.v1.KeyManagement
  */

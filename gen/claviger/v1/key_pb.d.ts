@@ -28,13 +28,15 @@ export declare type Key = Message<"claviger.v1.Key"> & {
 
   /**
    * The user the key belongs to: the `sub` of the platform's user authentication. 1 to 255 bytes. Never changes.
+   * Owners are compared byte by byte: `é` in one character and in two are different owners.
    *
    * @generated from field: string owner = 2;
    */
   owner: string;
 
   /**
-   * What the owner calls the key. 1 to 63 characters; not unique.
+   * What the owner calls the key. 1 to 63 characters; not unique. No control characters, and no characters that show
+   * nothing but joiners and variation selectors.
    *
    * @generated from field: string display_name = 3;
    */
@@ -63,7 +65,9 @@ export declare type Key = Message<"claviger.v1.Key"> & {
   labels: { [key: string]: string };
 
   /**
-   * Anything the verifying service should get with the verdict. At most 4 KiB as proto JSON.
+   * Anything the verifying service should get with the verdict. At most 4 KiB as proto JSON, and 16 levels of objects
+   * and lists, itself the first; finite numbers; no U+0000, and nothing that looks like a secret. Metadata that was
+   * stored by older servers and that clients could not read (more than 30 levels) is left out of what is shown.
    *
    * @generated from field: google.protobuf.Struct metadata = 7;
    */
@@ -71,7 +75,8 @@ export declare type Key = Message<"claviger.v1.Key"> & {
 
   /**
    * Where the key may be used from: at most 50 IPv4 or IPv6 prefixes such as `10.0.0.0/8`; none means anywhere.
-   * An IPv4-mapped IPv6 address counts as IPv4.
+   * An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) counts as IPv4; an IPv4-compatible one (`::10.0.0.1`) does not. A
+   * stored prefix that cannot be read allows nothing.
    *
    * @generated from field: repeated string allowed_cidrs = 8;
    */

@@ -42,7 +42,7 @@ export declare type VerifyRequest = Message<"claviger.v1.VerifyRequest"> & {
   method: string;
 
   /**
-   * Address of the agent's caller, IPv4 or IPv6; needed for keys with `allowed_cidrs`.
+   * Address of the agent's caller, IPv4 or IPv6, without a port; needed for keys with `allowed_cidrs`.
    *
    * @generated from field: string client_ip = 4;
    */
@@ -182,7 +182,7 @@ export declare type VerifiedKey = Message<"claviger.v1.VerifiedKey"> & {
   labels: { [key: string]: string };
 
   /**
-   * The key's metadata.
+   * The key's metadata; unset also where it was stored by an older server and is too deep to be read (`Key.metadata`).
    *
    * @generated from field: google.protobuf.Struct metadata = 7;
    */
@@ -702,7 +702,8 @@ export declare const RefusalSchema: GenMessage<Refusal>;
  * With the answer, enough to decide by oneself whatever is asked about that secret. The first that applies:
  * 1. `standing`, if that is not `VERDICT_VALID`.
  * 2. `VERDICT_ADDRESS_DENIED`, if there are `allowed_cidrs` and `client_ip` is in none of them, or not given. An
- *    IPv4-mapped IPv6 address or prefix counts as IPv4.
+ *    IPv4-mapped IPv6 address or prefix counts as IPv4; an IPv4-compatible one does not. A prefix that cannot be read
+ *    allows nothing.
  * 3. `VERDICT_SCOPE_MISSING`, with those of `required_scopes` that none of `response.key.scopes` covers, in order.
  *    `orders:*` covers `orders:read` and `orders:read:all`, not `orders`; `*` covers all but `claviger` and what begins
  *    with `claviger:`; any other scope covers itself.
@@ -982,7 +983,8 @@ export declare type Freshness = (typeof Freshness)[keyof typeof Freshness] | Unk
 export declare const FreshnessSchema: GenEnum<Freshness>;
 
 /**
- * Verifies secrets. An OK response means "decided"; `UNAVAILABLE` means "could not decide", never "bad key".
+ * Verifies secrets. An OK response means "decided"; `UNAVAILABLE` means "could not decide", never "bad key". A request
+ * with a field that the server does not know is refused with `INVALID_FIELD`: a restriction must never be ignored.
  *
  * @generated from service claviger.v1.KeyVerifier
  */

@@ -198,7 +198,8 @@ export const Freshness = /*@__PURE__*/
   objEnum(FreshnessSchema);
 
 /**
- * Verifies secrets. An OK response means "decided"; `UNAVAILABLE` means "could not decide", never "bad key".
+ * Verifies secrets. An OK response means "decided"; `UNAVAILABLE` means "could not decide", never "bad key". A request
+ * with a field that the server does not know is refused with `INVALID_FIELD`: a restriction must never be ignored.
  *
  * @generated from service claviger.v1.KeyVerifier
  */
