@@ -195,7 +195,7 @@ export const AGENT_RULES: readonly Rule[] = [
   },
   {
     id: "N19",
-    seed: 152,
+    seed: 606,
     rule: "no lease outlives the node's own",
     without: [
       {
@@ -223,14 +223,14 @@ export const AGENT_RULES: readonly Rule[] = [
     without: [
       {
         file: ATTACHMENT,
-        find: "this.#outstanding = [...this.#live(), { ...span, sequence: this.#sequence, untilMs: this.#leaseEndsMs }];",
-        replace: "this.#outstanding = this.#live();",
+        find: "this.#outstanding.push({ ...span, sequence: this.#sequence, untilMs, toldMs });",
+        replace: "void [span, untilMs, toldMs];",
       },
     ],
   },
   {
     id: "N22",
-    seed: 269,
+    seed: 797,
     rule: "an acknowledgement is for nothing that was told later",
     without: [
       {
