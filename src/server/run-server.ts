@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ADMIN_OWNER } from "../access/permissions.ts";
+import { createUnsealableReport } from "../audit/report-unsealable.ts";
 import { sealPending } from "../audit/seal-pending.ts";
 import { Keyring } from "../keys/keyring.ts";
 import type { ManageDeps } from "../manage/deps.ts";
@@ -83,12 +84,18 @@ async function listen(
     health.set(typeName, true);
     return watchStorage({ storage, log, ...config.policy, onChange: (ready) => health.set(typeName, ready) });
   };
+  const reportUnsealable = createUnsealableReport(deps);
+  if (opened.keptRoots.unreadable > 0) {
+    const { unreadable } = opened.keptRoots;
+    log.error({ event: "audit.roots", unreadable }, "rows of table audit_root were changed, and are ignored");
+  }
   const tasks = [
     watch(KeyManagement, opened.storage),
     watch(KeyVerifier, opened.misses),
     every(config.policy.trimEveryMs, () => trim(revocation, log)),
     every(config.policy.forgetEveryMs, () => forget(deps)),
     every(config.policy.sealEveryMs, () => seal(deps)),
+    every(config.policy.trimEveryMs, () => reportUnsealable().catch(() => undefined)),
     every(config.policy.flushUsageMs, () => usage.flusher.flush()),
     every(config.policy.foldUsageMs, () => fold(usage, log)),
     every(config.policy.renewPartitionsMs, () => renewPartitions(usage, log)),
