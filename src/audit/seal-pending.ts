@@ -1,11 +1,13 @@
 import type { Logger } from "pino";
-import { findHead, insertSeals, listPending, lockSealer, type SealedEvent } from "../postgres/audit.ts";
+import { findHead, insertSeals, listPending, lockSealer, removePending, type SealedEvent } from "../postgres/audit.ts";
 import type { Database, Storage } from "../postgres/storage.ts";
 import { CHAIN_START, sealHash } from "./chain.ts";
 import type { AuditSigner } from "./signer.ts";
 
 /** Events per transaction. */
 const BATCH = 1000;
+/** Ids in one line of the log. */
+export const MOST_NAMED = 10;
 
 export interface SealerDeps {
   readonly storage: Storage;
@@ -14,27 +16,38 @@ export interface SealerDeps {
 }
 
 /**
- * Gives every event that was committed before the call its place in the chain. Apart from what makes events, which
- * would have to queue for the head of the chain otherwise; one sealer works at a time, the others wait for it.
+ * Gives every event that was committed before the call, and that a known root secret has signed, its place in the
+ * chain. Apart from what makes events, which would have to queue for the head of the chain otherwise; one sealer works
+ * at a time, the others wait for it.
+ *
+ * An event with a wrong signature stays out of the chain for good, where `claviger audit verify` names it. One that
+ * names an unknown root secret waits: a server that knows it may still come.
  */
-export async function sealPending(deps: SealerDeps): Promise<void> {
+export async function sealPending({ storage, signer, log }: SealerDeps): Promise<void> {
   for (;;) {
-    const sealed = await deps.storage.transaction((transaction) => sealBatch(transaction, deps));
-    if (sealed < BATCH) return;
+    const { seen, forged } = await storage.transaction((transaction) => sealBatch(transaction, signer));
+    if (forged.length > 0) {
+      log.error(
+        { event: "audit.forged", count: forged.length, ids: forged.slice(0, MOST_NAMED) },
+        "audit events that Claviger did not write; run `claviger audit verify`",
+      );
+    }
+    if (seen < BATCH) return;
   }
 }
 
-async function sealBatch(transaction: Database, { signer, log }: SealerDeps): Promise<number> {
+async function sealBatch(transaction: Database, signer: AuditSigner) {
   await lockSealer(transaction);
-  const pending = await listPending(transaction, BATCH);
-  const genuine = pending.filter(({ event, signature }) => signer.check(event, signature) !== "bad");
-  if (genuine.length < pending.length) {
-    log.error(
-      { event: "audit.forged", count: pending.length - genuine.length },
-      "audit events that Claviger did not write; run `claviger audit verify`",
-    );
-  }
-  if (genuine.length === 0) return 0;
+  const pending = await listPending(transaction, { limit: BATCH, roots: { are: "in", ids: signer.rootIds } });
+  const isGenuine = ({ event, signature }: (typeof pending)[number]) => signer.check(event, signature) === "good";
+  const forged = pending.filter((each) => !isGenuine(each)).map(({ event }) => event.id);
+  if (forged.length > 0) await removePending(transaction, forged);
+  const genuine = pending.filter(isGenuine);
+  if (genuine.length > 0) await appendSeals(transaction, genuine);
+  return { seen: pending.length, forged };
+}
+
+async function appendSeals(transaction: Database, genuine: readonly Pick<SealedEvent, "event">[]): Promise<void> {
   const head = await findHead(transaction);
   let previous = head?.hash ?? CHAIN_START;
   const first = (head?.sequence ?? 0) + 1;
@@ -44,5 +57,4 @@ async function sealBatch(transaction: Database, { signer, log }: SealerDeps): Pr
     return { event, sequence: first + index, hash };
   });
   await insertSeals(transaction, sealed);
-  return sealed.length;
 }

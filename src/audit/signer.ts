@@ -1,20 +1,28 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { AuditEvent, ChainHead, Signature } from "../keys/audit-event.ts";
-import type { RootKeys } from "../keys/root-secret.ts";
 import { canonicalBytes } from "./canonical-bytes.ts";
+import type { AuditKey } from "./kept-roots.ts";
 
-/** `unknown`: made under a root that has been dropped since, as roots drain faster than the log. */
+/** `unknown`: it names a root that is neither configured nor vouched for by one that is. Never taken for genuine. */
 export type SignatureCheck = "good" | "bad" | "unknown";
 
 /**
  * Signs events as they are written, so that a row which did not come from a Claviger that knows the root secrets is
- * never sealed, whoever wrote it; and heads of the chain, which are kept elsewhere.
+ * never sealed, whatever wrote it; and heads of the chain, which are kept elsewhere.
  */
 export class AuditSigner {
-  readonly #roots: readonly [RootKeys, ...RootKeys[]];
+  readonly #newest: AuditKey;
+  readonly #keys: ReadonlyMap<string, AuditKey>;
 
-  constructor(roots: readonly [RootKeys, ...RootKeys[]]) {
-    this.#roots = roots;
+  /** `roots`: configured, newest first. `vouched`: kept of those that were dropped; they only check. */
+  constructor(roots: readonly [AuditKey, ...AuditKey[]], vouched: readonly AuditKey[] = []) {
+    this.#newest = roots[0];
+    this.#keys = new Map([...vouched, ...roots].map((root) => [root.id, root]));
+  }
+
+  /** The roots whose signatures can be checked. */
+  get rootIds(): readonly string[] {
+    return [...this.#keys.keys()];
   }
 
   sign(event: AuditEvent): Signature {
@@ -34,19 +42,18 @@ export class AuditSigner {
   }
 
   #make(kind: string, bytes: Buffer): Signature {
-    const [newest] = this.#roots;
-    return { rootId: newest.id, mac: macOf(newest, kind, bytes) };
+    return { rootId: this.#newest.id, mac: macOf(this.#newest, kind, bytes) };
   }
 
   #compare(kind: string, bytes: Buffer, { rootId, mac }: Signature): SignatureCheck {
-    const root = this.#roots.find((known) => known.id === rootId);
+    const root = this.#keys.get(rootId);
     if (root === undefined) return "unknown";
     const expected = macOf(root, kind, bytes);
     return mac.length === expected.length && timingSafeEqual(mac, expected) ? "good" : "bad";
   }
 }
 
-function macOf(root: RootKeys, kind: string, bytes: Buffer): Buffer {
+function macOf(root: AuditKey, kind: string, bytes: Buffer): Buffer {
   return createHmac("sha256", root.auditKey).update(`${kind}\0`).update(bytes).digest();
 }
 

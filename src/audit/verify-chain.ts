@@ -1,12 +1,11 @@
-import { type ChainRow, findHead, listPending, listStrays, walkChain } from "../postgres/audit.ts";
+import type { ChainHead, Signature } from "../keys/audit-event.ts";
+import { type ChainRow, findHead, listPending, listStrays, type SignedEvent, walkChain } from "../postgres/audit.ts";
 import type { Storage } from "../postgres/storage.ts";
+import { CHAIN_START, sealHash } from "./chain.ts";
+import type { AuditSigner, SignatureCheck } from "./signer.ts";
 
 /** What checking needs of storage. */
 export type ReadableStorage = Pick<Storage, "read">;
-
-import type { ChainHead, Signature } from "../keys/audit-event.ts";
-import { CHAIN_START, sealHash } from "./chain.ts";
-import type { AuditSigner } from "./signer.ts";
 
 const BATCH = 1000;
 
@@ -15,12 +14,24 @@ export interface KeptHead extends ChainHead {
   readonly signature: Signature;
 }
 
+/** Something in the log, and what is wrong with it. */
+export interface Finding {
+  readonly place: string;
+  readonly what: string;
+}
+
 export interface ChainCheck {
   /** The last place that was reached. */
   readonly head: ChainHead;
+  /** Events that were looked at, those included that wait for a place. */
+  readonly events: number;
   /** The first thing that is wrong; undefined if nothing is. */
-  readonly problem: { readonly place: string; readonly what: string } | undefined;
+  readonly problem: Finding | undefined;
+  /** Events that name a root secret which is neither configured nor vouched for, so that nothing shows who wrote them. */
+  readonly unchecked: { readonly count: number; readonly first: Finding | undefined };
 }
+
+const UNCHECKED = "it names a root secret that is neither configured nor vouched for by one that is";
 
 /**
  * Walks the whole chain and names the first row that was changed, removed, inserted or moved. That the end was cut
@@ -31,55 +42,121 @@ export async function verifyChain(
   signer: AuditSigner,
   kept: KeptHead | undefined,
 ): Promise<ChainCheck> {
-  let head: ChainHead = { sequence: 0, hash: CHAIN_START };
-  if (kept !== undefined && signer.checkHead(kept, kept.signature) === "bad") {
-    return {
-      head,
-      problem: { place: "the kept head", what: "its signature is wrong: it was not printed by this Claviger" },
-    };
+  const walk = new Walk(signer, kept);
+  const problem =
+    walk.problemOfKeptHead() ??
+    (await walkPlaces(storage, walk)) ??
+    walk.cutOff() ??
+    (await findStray(storage)) ??
+    (await walkPending(storage, walk));
+  return { head: walk.head, events: walk.events, problem, unchecked: walk.unchecked };
+}
+
+/** What is known while the log is read from its beginning. */
+class Walk {
+  readonly #signer: AuditSigner;
+  readonly #kept: KeptHead | undefined;
+  head: ChainHead = { sequence: 0, hash: CHAIN_START };
+  events = 0;
+  unchecked: ChainCheck["unchecked"] = { count: 0, first: undefined };
+
+  constructor(signer: AuditSigner, kept: KeptHead | undefined) {
+    this.#signer = signer;
+    this.#kept = kept;
   }
-  for (;;) {
-    const rows = await storage.read((database) => walkChain(database, head.sequence, BATCH));
-    for (const row of rows) {
-      const what = problemOf(row, head, signer) ?? disagreement(row, kept);
-      if (what !== undefined)
-        return { head, problem: { place: `sequence ${head.sequence + 1} (${row.eventId})`, what } };
-      head = row;
+
+  problemOfKeptHead(): Finding | undefined {
+    if (this.#kept === undefined) return undefined;
+    const check = this.#signer.checkHead(this.#kept, this.#kept.signature);
+    const whats = {
+      good: undefined,
+      bad: "its signature is wrong: it was not printed by this Claviger",
+      unknown: UNCHECKED,
+    };
+    const what = whats[check];
+    return what === undefined ? undefined : { place: "the kept head", what };
+  }
+
+  /** Takes the row as the next, unless it has a problem. */
+  step(row: ChainRow): Finding | undefined {
+    const place = `sequence ${this.head.sequence + 1} (${row.eventId})`;
+    const what = this.#problemOf(row, place);
+    if (what !== undefined) return { place, what };
+    // What cannot be checked and is before it may be the cause; it hides behind hashes that anybody can compute.
+    if (this.#disagrees(row)) return this.unchecked.first ?? { place, what: DISAGREES };
+    this.head = row;
+    return undefined;
+  }
+
+  /** An event that waits for a place. */
+  wait({ event, signature }: SignedEvent): Finding | undefined {
+    const check = this.#check(event.id, { event, signature });
+    return check === "bad" ? { place: event.id, what: "inserted by somebody else: its signature is wrong" } : undefined;
+  }
+
+  cutOff(): Finding | undefined {
+    const last = this.#kept?.sequence ?? 0;
+    if (this.head.sequence >= last) return undefined;
+    return { place: `sequence ${this.head.sequence + 1}`, what: `removed, with everything up to ${last}` };
+  }
+
+  #problemOf(row: ChainRow, place: string): string | undefined {
+    if (row.sequence !== this.head.sequence + 1) return "removed: the chain goes on after it";
+    if (row.signed === undefined) return "removed: its place in the chain is left";
+    if (this.#check(place, row.signed) === "bad")
+      return "changed, or inserted by somebody else: its signature is wrong";
+    if (!sealHash(this.head.hash, row.sequence, row.signed.event).equals(row.hash))
+      return "changed or moved: it does not follow from what is before it";
+    return undefined;
+  }
+
+  #check(place: string, { event, signature }: SignedEvent): SignatureCheck {
+    const check = this.#signer.check(event, signature);
+    this.events++;
+    if (check === "unknown") {
+      const first = this.unchecked.first ?? { place, what: UNCHECKED };
+      this.unchecked = { count: this.unchecked.count + 1, first };
     }
-    if (rows.length < BATCH) break;
+    return check;
   }
-  if (kept !== undefined && head.sequence < kept.sequence) {
-    return {
-      head,
-      problem: { place: `sequence ${head.sequence + 1}`, what: `removed, with everything up to ${kept.sequence}` },
-    };
+
+  #disagrees(row: ChainRow): boolean {
+    return this.#kept?.sequence === row.sequence && !this.#kept.hash.equals(row.hash);
   }
-  return { head, problem: await findIntruder(storage, signer) };
 }
 
-function problemOf(row: ChainRow, head: ChainHead, signer: AuditSigner): string | undefined {
-  if (row.sequence !== head.sequence + 1) return "removed: the chain goes on after it";
-  if (row.signed === undefined) return "removed: its place in the chain is left";
-  const { event, signature } = row.signed;
-  if (signer.check(event, signature) === "bad") return "changed, or inserted by somebody else: its signature is wrong";
-  if (!sealHash(head.hash, row.sequence, event).equals(row.hash))
-    return "changed or moved: it does not follow from what is before it";
-  return undefined;
+const DISAGREES = "changed: the chain up to here is not the one whose head was kept";
+
+async function walkPlaces(storage: ReadableStorage, walk: Walk): Promise<Finding | undefined> {
+  for (;;) {
+    const rows = await storage.read((database) => walkChain(database, walk.head.sequence, BATCH));
+    for (const row of rows) {
+      const problem = walk.step(row);
+      if (problem !== undefined) return problem;
+    }
+    if (rows.length < BATCH) return undefined;
+  }
 }
 
-function disagreement(row: ChainRow, kept: KeptHead | undefined): string | undefined {
-  if (kept === undefined || kept.sequence !== row.sequence || kept.hash.equals(row.hash)) return undefined;
-  return "changed: the chain up to here is not the one whose head was kept";
-}
-
-/** Events outside the chain: those that never got a place, and those that wait for one and must not get it. */
-async function findIntruder(storage: ReadableStorage, signer: AuditSigner): Promise<ChainCheck["problem"]> {
+/** An event outside the chain that does not wait for a place: no transaction of Claviger leaves one. */
+async function findStray(storage: ReadableStorage): Promise<Finding | undefined> {
   const [stray] = await storage.read((database) => listStrays(database, 1));
-  if (stray !== undefined)
-    return { place: stray, what: "inserted: it is not in the chain and does not wait for a place in it" };
-  const pending = await storage.read((database) => listPending(database, BATCH));
-  const forged = pending.find(({ event, signature }) => signer.check(event, signature) === "bad");
-  return forged && { place: forged.event.id, what: "inserted by somebody else: its signature is wrong" };
+  return stray === undefined
+    ? undefined
+    : { place: stray, what: "inserted: it is not in the chain and does not wait for a place in it" };
+}
+
+async function walkPending(storage: ReadableStorage, walk: Walk): Promise<Finding | undefined> {
+  let after: SignedEvent["event"] | undefined;
+  for (;;) {
+    const page = await storage.read((database) => listPending(database, { limit: BATCH, after }));
+    for (const waiting of page) {
+      const problem = walk.wait(waiting);
+      if (problem !== undefined) return problem;
+    }
+    after = page.at(-1)?.event;
+    if (page.length < BATCH) return undefined;
+  }
 }
 
 /** The end of the chain, signed, to be kept elsewhere; undefined while the chain is empty. */

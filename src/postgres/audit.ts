@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, lt, or, type SQL, sql } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, lt, notInArray, or, type SQL, sql } from "drizzle-orm";
 import type { AuditEvent, ChainHead, Signature } from "../keys/audit-event.ts";
 import { auditEvent, auditPending, auditSeal } from "./schema.ts";
 import type { Database } from "./storage.ts";
@@ -31,15 +31,36 @@ export async function lockSealer(transaction: Database): Promise<void> {
   await transaction.execute(sql`select pg_advisory_xact_lock(${SEALER_LOCK})`);
 }
 
-/** Up to `limit` events that are not sealed, oldest first. */
-export async function listPending(database: Database, limit: number): Promise<SignedEvent[]> {
+/** Which events that are not sealed to list, oldest first. */
+export interface PendingPage {
+  readonly limit: number;
+  /** Only those that say they were signed under one of these root secrets, or under none of them. */
+  readonly roots?: { readonly are: "in" | "notIn"; readonly ids: readonly string[] };
+  /** Only those that come after this one. */
+  readonly after?: AuditEvent | undefined;
+}
+
+export async function listPending(database: Database, { limit, roots, after }: PendingPage): Promise<SignedEvent[]> {
   const rows = await database
     .select(getTableColumns(auditEvent))
     .from(auditPending)
     .innerJoin(auditEvent, eq(auditEvent.id, auditPending.eventId))
+    .where(
+      and(
+        roots === undefined ? undefined : (roots.are === "in" ? inArray : notInArray)(auditEvent.root, [...roots.ids]),
+        after === undefined
+          ? undefined
+          : sql`(${auditEvent.time}, ${auditEvent.id}) > (${after.time.toISOString()}::timestamptz, ${after.id})`,
+      ),
+    )
     .orderBy(asc(auditEvent.time), asc(auditEvent.id))
     .limit(limit);
   return rows.map(toSigned);
+}
+
+/** Takes events off the pending ones that are not to be sealed. */
+export async function removePending(transaction: Database, ids: readonly string[]): Promise<void> {
+  await transaction.delete(auditPending).where(inArray(auditPending.eventId, [...ids]));
 }
 
 /** The last seal; undefined while there is none. */

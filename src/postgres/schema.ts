@@ -188,6 +188,26 @@ export const auditSeal = pgTable(
   (table) => [check("audit_seal_hash_length", sql`octet_length(${table.hash}) = 32`)],
 );
 
+/**
+ * The audit keys of older root secrets, each wrapped by a newer one: events stay verifiable when the root secret that
+ * signed them is dropped.
+ */
+export const auditRoot = pgTable(
+  "audit_root",
+  {
+    /** Id of the older root secret. */
+    id: text("id").notNull(),
+    /** Id of the newer one. */
+    wrappedBy: text("wrapped_by").notNull(),
+    /** Nonce (12 bytes), AES-256-GCM of the audit key (32), tag (16). */
+    wrapped: bytea("wrapped").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.id, table.wrappedBy] }),
+    check("audit_root_wrapped_length", sql`octet_length(${table.wrapped}) = 60`),
+  ],
+);
+
 /** Requests that made a key or a secret, so that a retry makes no second one. Kept for 24 hours. */
 export const doneRequest = pgTable(
   "done_request",

@@ -15,6 +15,7 @@ const RIGHTS: Readonly<Record<string, string>> = {
   audit_event: "select, insert",
   audit_pending: "select, insert, delete",
   audit_seal: "select, insert",
+  audit_root: "select, insert, update",
   done_request: "select, insert, delete",
   usage_source: "select, insert, update",
   usage_batch: "select, insert, update, delete",

@@ -24,8 +24,9 @@ async function withAudit<T>(
 ): Promise<T> {
   const opened = await openStorage(config);
   try {
-    const { storage, roots } = opened;
-    return await use({ storage, signer: new AuditSigner(roots), log: createLogger(config.logLevel) });
+    const { storage, roots, keptRoots } = opened;
+    const signer = new AuditSigner(roots, keptRoots.vouched);
+    return await use({ storage, signer, log: createLogger(config.logLevel) });
   } finally {
     await opened.close();
   }

@@ -53,7 +53,7 @@ export function createManageDeps({ config, opened, log }: Omit<Parts, "logLine">
   const { policy } = config;
   const keyring = new Keyring({ roots: opened.roots, brand: policy.brand });
   const pageTokens = new PageTokens(keyring.pageTokenKeys);
-  const signer = new AuditSigner(opened.roots);
+  const signer = new AuditSigner(opened.roots, opened.keptRoots.vouched);
   const canLimit = config.redis !== undefined || config.storage.kind === "embedded";
   return { storage: opened.storage, keyring, pageTokens, signer, random: systemRandom, canLimit, policy, log };
 }

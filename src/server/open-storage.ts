@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { type KeptRoots, keepAuditRoots } from "../audit/kept-roots.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
 import type { Secret } from "../keys/secret.ts";
@@ -33,10 +34,14 @@ export interface OpenStorage {
   expect(identity: string): void;
   /** Newest first. */
   readonly roots: readonly [RootKeys, ...RootKeys[]];
+  /** Of roots that were dropped: what their audit events are checked with. */
+  readonly keptRoots: KeptRoots;
   /** Where the embedded database puts the first admin key when there is no terminal to show it on. */
   readonly adminKeyFile: string | undefined;
   close(): Promise<void>;
 }
+
+type OpenDatabase = Omit<OpenStorage, "keptRoots">;
 
 /**
  * Opens what the configuration names, all or nothing; StartupError says what to do. `meanwhile` is called once, at a
@@ -52,7 +57,7 @@ export async function openStorage(
       : await openEmbedded(config, config.storage.folder, meanwhile);
   try {
     await refuseDroppedRoots(opened);
-    return opened;
+    return { ...opened, keptRoots: await keepAuditRoots(opened.storage, { ...opened, random: systemRandom }) };
   } catch (error) {
     await opened.close();
     throw error;
@@ -63,7 +68,7 @@ async function openPostgres(
   config: ServerConfig,
   url: Secret,
   meanwhile: () => Promise<unknown>,
-): Promise<OpenStorage> {
+): Promise<OpenDatabase> {
   const { policy, rootSecrets, leaseDatabaseUrl } = config;
   if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
   // What the other kind of storage is made of is not loaded: a start is mostly loading.
@@ -134,7 +139,7 @@ async function openEmbedded(
   config: ServerConfig,
   path: string,
   meanwhile: () => Promise<unknown>,
-): Promise<OpenStorage> {
+): Promise<OpenDatabase> {
   const folder = await holdDataFolder(path);
   try {
     const rootSecrets = config.rootSecrets ?? (await readOrMakeRootSecrets(folder.rootSecretsFile, systemRandom));
@@ -175,7 +180,7 @@ function deriveRoots(rootSecrets: Secret): [RootKeys, ...RootKeys[]] {
 }
 
 /** A root that is dropped too early would call good keys unknown. */
-async function refuseDroppedRoots({ storage, roots }: OpenStorage): Promise<void> {
+async function refuseDroppedRoots({ storage, roots }: OpenDatabase): Promise<void> {
   const ids = roots.map((root) => root.id);
   const orphans = await storage.read((database) => countLiveUnderOtherRoots(database, ids));
   if (orphans === 0) return;

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ADMIN_OWNER } from "../access/permissions.ts";
+import { createUnsealableReport } from "../audit/report-unsealable.ts";
 import { sealPending } from "../audit/seal-pending.ts";
 import { Keyring } from "../keys/keyring.ts";
 import type { ManageDeps } from "../manage/deps.ts";
@@ -84,6 +85,11 @@ async function listen(
     health.set(typeName, true);
     return watchStorage({ storage, log, ...config.policy, onChange: (ready) => health.set(typeName, ready) });
   };
+  const reportUnsealable = createUnsealableReport(deps);
+  if (opened.keptRoots.unreadable > 0) {
+    const { unreadable } = opened.keptRoots;
+    log.error({ event: "audit.roots", unreadable }, "rows of table audit_root were changed, and are ignored");
+  }
   const partitions = outageOf("making partitions for usage", log);
   const renewPartitions = () => partitions.watch(() => usage.renewPartitions());
   const chore = (everyMs: number, what: string, work: () => Promise<unknown>) => {
@@ -96,6 +102,7 @@ async function listen(
     chore(config.policy.trimEveryMs, "trimming the feed", () => revocation.trim()),
     chore(config.policy.forgetEveryMs, "removing keys beyond the retention", () => forget(deps)),
     chore(config.policy.sealEveryMs, "sealing audit events", () => sealPending(deps)),
+    chore(config.policy.trimEveryMs, "looking for audit events that cannot be sealed", reportUnsealable),
     every(config.policy.flushUsageMs, () => usage.flusher.flush()),
     chore(config.policy.foldUsageMs, "folding counts", () => usage.fold()),
     every(config.policy.renewPartitionsMs, renewPartitions),

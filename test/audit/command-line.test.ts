@@ -119,6 +119,29 @@ describeWithPostgres("`claviger audit`, beside a server that runs", () => {
     });
   });
 
+  it("says with 4 that an event under an unknown root secret cannot be checked, and does not seal or list it", async () => {
+    const id = "evt_01m8pmzzzzzzzzzzzzzzzzzzzz";
+    await superuser`insert into audit_event (id, time, actor, action, outcome, key_id, owner, request_id, details, root, mac)
+      values (${id}, now(), '{"kind":"user","subject":"innocent-bob","keyId":"","address":"10.0.0.1"}', 'key.revoked', 'done',
+        ${keyId}, 'cli', '', '{}', '0123456789abcdef', '\\x00')`;
+    await superuser`insert into audit_pending (event_id) values (${id})`;
+    try {
+      expect((await audit("list", "--page-size", "100")).stdout).not.toContain("innocent-bob");
+      const verified = await audit("verify");
+      expect(verified).toMatchObject({ code: 4, stdout: "" });
+      expect(verified.stderr).toContain("intact as far as it can be checked: 1 of ");
+      expect(verified.stderr).toContain(id);
+      const json = await audit("verify", "--json");
+      expect(JSON.parse(`${json.stdout}${json.stderr}`)).toMatchObject({
+        code: "AUDIT_UNCHECKED",
+        metadata: { unchecked: "1", place: id },
+      });
+    } finally {
+      await superuser`delete from audit_pending where event_id = ${id}`;
+      await superuser`delete from audit_event where id = ${id}`;
+    }
+  });
+
   it("refuses a file that is no head, with 2", async () => {
     const file = join(folder, "no-head.json");
     await writeFile(file, "{}");

@@ -198,7 +198,7 @@ describeWithPostgres("the audit log against somebody who owns the database", () 
     ];
     for (const attempt of attempts) {
       const refused = claviger.storage.read((database) => database.execute(attempt));
-      await expect(refused).rejects.toMatchObject({ code: "42501" });
+      await expect(refused).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE", cause: { code: "42501" } });
     }
   });
 });

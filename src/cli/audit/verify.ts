@@ -18,11 +18,12 @@ export function addAuditVerify(parent: Command, shell: Shell): void {
       const kept = typeof options.head === "string" ? await readHead(options.head) : undefined;
       const config = await readConfig(shell, options);
       const { verifyAudit } = await import("../../server/audit.ts");
-      const { head, problem } = await verifyAudit(config, kept);
+      const { head, events, problem, unchecked } = await verifyAudit(config, kept);
       if (problem !== undefined) {
         const message = `the audit log is not intact: ${problem.place}: ${problem.what}`;
-        throw new CliError({ message, exitCode: EXIT.denied, code: "AUDIT_BROKEN", metadata: problem });
+        throw new CliError({ message, exitCode: EXIT.denied, code: "AUDIT_BROKEN", metadata: { ...problem } });
       }
+      if (unchecked.first !== undefined) throw uncheckedError({ ...unchecked, events, first: unchecked.first });
       const hash = head.hash.toString("hex");
       const text = `the audit log is intact: ${head.sequence} events, head ${hash}`;
       printLine(shell, options.json === true ? JSON.stringify({ sequence: head.sequence, hash }, null, 2) : text);
@@ -32,6 +33,19 @@ export function addAuditVerify(parent: Command, shell: Shell): void {
     "claviger audit verify",
     "claviger audit verify --head kept-head.json      # sees also what was cut off since",
   );
+}
+
+interface Unchecked {
+  readonly count: number;
+  readonly events: number;
+  readonly first: { readonly place: string; readonly what: string };
+}
+
+/** Neither intact nor broken: nothing shows who wrote these events. */
+function uncheckedError({ count, events, first }: Unchecked): CliError {
+  const message = `the audit log is intact as far as it can be checked: ${count} of ${events} events cannot be, the first is ${first.place}: ${first.what}. Put that root secret at the end of CLAVIGER_ROOT_SECRETS and verify again; if there is none, the event was changed or inserted`;
+  const metadata = { ...first, unchecked: String(count), events: String(events) };
+  return new CliError({ message, exitCode: EXIT.undecided, code: "AUDIT_UNCHECKED", metadata });
 }
 
 async function readHead(file: string): Promise<KeptHead> {
