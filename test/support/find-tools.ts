@@ -32,6 +32,11 @@ export function findGo(): GoTool | undefined {
   return gopath !== undefined && tools.every(isOnPath) ? { gopath } : undefined;
 }
 
+/** PgBouncer: PATH first, then where packages put it. */
+export function findPgBouncer(): string | undefined {
+  return [...pathFolders(), "/usr/sbin"].map((folder) => join(folder, "pgbouncer")).find(existsSync);
+}
+
 function pathFolders(): string[] {
   return (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
 }
