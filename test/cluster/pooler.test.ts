@@ -62,8 +62,8 @@ describeWithPostgres("A transaction pooler,", () => {
           const { admin, storage } = claviger;
           for (let round = 0; round < 4; round++) {
             const made = await Promise.all(
-              Array.from({ length: 8 }, () =>
-                makeKey(admin, { owner: `pool-${style}-${round}`, ttl: durationFromMs(DAY_MS) }),
+              Array.from({ length: 8 }, (_, at) =>
+                makeKey(admin, { owner: `pool-${style}-${round}-${at}`, ttl: durationFromMs(DAY_MS) }),
               ),
             );
             const verified = await Promise.all(made.map(({ secret }) => admin.verifier.verify({ secret })));
@@ -120,38 +120,19 @@ describeWithPostgres("A transaction pooler,", () => {
       }
     });
 
-    it.each([
-      [
-        "row-level security would hide rows",
-        "alter table secret_version enable row level security",
-        "row-level security",
-      ],
-      ["search_path leads elsewhere", "decoy", "search_path"],
-    ])("stops the start where %s from what reads through it", async (_what, statement, sentence) => {
+    it("stops the start where search_path leads elsewhere from what reads through it", async () => {
       await administer(async (sql) => {
-        if (statement !== "decoy") {
-          await sql.unsafe(statement);
-          return;
-        }
         await sql.unsafe("create schema decoy; create table decoy.api_key (id text)");
         await sql.unsafe(`alter database "${nameOf(database.url)}" set search_path = decoy`);
       });
-      const behind = await startPooler();
-      const reader = new URL(behind.url);
       try {
-        const error = await opening(reader.href, database.url).then(
-          () => undefined,
-          (reason: unknown) => reason,
-        );
-        // A superuser passes row-level security by.
-        if (statement === "decoy") expect(String(error)).toContain(sentence);
-        else expect(error === undefined || String(error).includes(sentence)).toBe(true);
+        const behind = await startPooler();
+        await expect(opening(behind.url, database.url)).rejects.toMatchObject({
+          name: "StartupError",
+          message: expect.stringContaining("search_path does not lead to the tables in schema public"),
+        });
       } finally {
-        await administer((sql) =>
-          sql.unsafe(
-            "alter table public.secret_version disable row level security; drop schema if exists decoy cascade",
-          ),
-        );
+        await administer((sql) => sql.unsafe("drop schema decoy cascade"));
       }
     });
   });
