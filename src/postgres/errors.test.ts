@@ -1,7 +1,7 @@
 import { DrizzleQueryError } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import { describeOutage, isAway, translateError } from "./errors.ts";
-import { UnfitSession } from "./session.ts";
+import { UnfitSession } from "./unfit-session.ts";
 
 /**
  * Every SQLSTATE of Postgres' appendix that is an error, by class, and whether it says nothing about the statement, so

@@ -1,5 +1,6 @@
 import type { ClientBase } from "pg";
 import { CLAVIGER_TABLES } from "./service-role.ts";
+import { POOLER_HINT, UnfitSession } from "./unfit-session.ts";
 
 /** Longest statement, wait for a lock, and idle transaction, in milliseconds; 0: no limit. Postgres enforces them. */
 export interface SessionLimits {
@@ -83,11 +84,6 @@ export function splitUrl(url: string): { readonly url: string; readonly options:
   return { url: taken.length === 0 ? url : address.href, options };
 }
 
-/** The database, the role, or what is in between makes right answers impossible; the message ends with what to do. */
-export class UnfitSession extends Error {
-  override readonly name = "UnfitSession";
-}
-
 const CHECK = `select current_setting('server_encoding') as encoding,
   current_setting('session_replication_role') as replication,
   current_setting('${MARK}', true) as mark,
@@ -127,7 +123,3 @@ function problemOf(row: Readonly<Record<string, unknown>>, isPooled: boolean): s
   }
   return undefined;
 }
-
-/** What to do about a transaction pooler in the wrong place. */
-export const POOLER_HINT =
-  "Where DATABASE_URL is a transaction pooler, set CLAVIGER_LEASE_DATABASE_URL to a direct connection";

@@ -19,6 +19,11 @@ export function describeWithRedis(name: string, body: () => void): void {
   describeWith("redis", name, body);
 }
 
+/** A suite behind PgBouncer, inside `describeWithPostgres`; where there is none, `npm test` names it as not run. */
+export function describeWithPgBouncer(name: string, body: () => void): void {
+  describeWith("pgbouncer", name, body);
+}
+
 /** A suite that runs Python with gRPC; where there is none, `npm test` names it as not run. */
 export function describeWithPython(name: string, body: () => void): void {
   describeWith("python", name, body);

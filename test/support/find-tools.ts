@@ -59,6 +59,11 @@ export function findNodes(): readonly NodeTool[] | undefined {
   return nodes.length > 0 && nodes.every(({ folder }) => runs(join(folder, "node"), ["--version"])) ? nodes : undefined;
 }
 
+/** PgBouncer: PATH first, then where packages put it. */
+export function findPgBouncer(): string | undefined {
+  return [...pathFolders(), "/usr/sbin"].map((folder) => join(folder, "pgbouncer")).find(existsSync);
+}
+
 function pathFolders(): string[] {
   return (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
 }
