@@ -276,10 +276,10 @@ describe("what a hostile client sends", () => {
     for (const path of [PATHS.verify, PATHS.sync, PATHS.health, PATHS.reflection, PATHS.listKeys]) {
       const { ended } = await play(server, dataFrames(path, ofBytes(20_000), { size: 1, ...known() }));
       expect([path, ended]).toEqual([path, 5]);
-      // Otherwise the call after it is answered.
-      const chunks = { ...http1Chunks(path, 5000), last: { ...NEXT, answer: "HTTP/1.1 404" } };
-      expect([path, (await play(server, chunks)).ended]).toEqual([path, 5]);
     }
+    // Over HTTP/1.1, Node drops bodies after a refusal unseen; otherwise the call after it is answered.
+    const chunks = { ...http1Chunks(PATHS.health, 5000), last: { ...NEXT, answer: "HTTP/1.1 404" } };
+    expect((await play(server, chunks)).ended).toBe(5);
   });
 
   it.each([
