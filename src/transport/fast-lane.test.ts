@@ -1,5 +1,12 @@
 import { once } from "node:events";
-import { type ClientHttp2Session, connect, constants, createServer, type Http2Server } from "node:http2";
+import {
+  type ClientHttp2Session,
+  connect,
+  constants,
+  createServer,
+  type Http2Server,
+  type ServerHttp2Stream,
+} from "node:http2";
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -22,8 +29,12 @@ beforeEach(async () => {
   const method: DirectMethod = {
     path: PATH,
     enter: () => "id",
-    admit: (_, authorization) =>
-      authorization === "late" ? Promise.reject(new ConnectError("no", Code.Unauthenticated)) : undefined,
+    admit: (_, authorization) => {
+      if (authorization === "defect") throw new Error("a defect");
+      const refusal = new ConnectError("no", Code.Unauthenticated);
+      if (authorization === "malformed") throw refusal;
+      return authorization === "late" ? Promise.reject(refusal) : undefined;
+    },
     answer: () => answer.promise,
     abandoned: (_, error, isRead) => abandoned.push(`${Code[error.code]} ${isRead ? "read" : "unread"}`),
   };
@@ -98,6 +109,23 @@ describe("the fast lane", () => {
     stream.end(Buffer.alloc(20_000));
     const [serverStream] = await taken;
     await expect.poll(() => serverStream.readableEnded).toBe(true);
+  });
+
+  it("refuses a malformed credential in the turn in which the call comes", async () => {
+    let isAnswered: boolean | undefined;
+    server.on("stream", (taken: ServerHttp2Stream) => {
+      isAnswered = taken.headersSent;
+    });
+    const { head } = request({ authorization: "malformed" });
+    expect(await head).toBe(String(Code.Unauthenticated));
+    expect(isAnswered).toBe(true);
+  });
+
+  it("ends a call as INTERNAL whose method throws what is no refusal, and tells of it", async () => {
+    const { head } = request({ authorization: "defect" });
+    expect(await head).toBe(String(Code.Internal));
+    expect(defects).toHaveLength(1);
+    expect(abandoned).toEqual(["Internal read"]);
   });
 
   it.each<[string, Record<string, string>]>([

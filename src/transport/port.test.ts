@@ -144,10 +144,14 @@ test("more than maxConcurrentStreams are not begun on one connection", async () 
   expect(settings.maxConcurrentStreams).toBe(7);
 });
 
-test("connections beyond maxConnections are closed on arrival", async () => {
-  const { url, port } = await serve({ maxConnections: 1 });
-  expect(await getHttp2(connectHttp2(url))).toBe("HTTP/2.0");
+test("beyond maxConnections, a connection is closed on arrival if every other one is busy", async () => {
+  const held = heldAnswers();
+  const { url, port } = await serve({ maxConnections: 1, handler: held.handler });
+  const answer = getHttp2(connectHttp2(url));
+  await held.arrived;
   expect(await text(connectTcp(port)).catch(() => "")).toBe("");
+  held.release();
+  expect(await answer).toBe("done");
 });
 
 test("an idle HTTP/2 connection is closed, one with a quiet call is not", async () => {

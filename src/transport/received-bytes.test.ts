@@ -19,7 +19,7 @@ function copiedBytes(work: () => void): number {
       throw new Error("not counted here; count what it copies");
     }),
   ];
-  onTestFinished(() => vi.restoreAllMocks());
+  onTestFinished(() => void vi.restoreAllMocks());
   work();
   for (const spy of spies) spy.mockRestore();
   return copied;

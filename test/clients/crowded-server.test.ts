@@ -63,8 +63,14 @@ async function isServed(server: OwnServer, localAddress = NEIGHBOUR): Promise<bo
   return isAnswered;
 }
 
+interface Watched {
+  isOpen(): boolean;
+  /** How it ended. */
+  status(): string | undefined;
+}
+
 /** A call that stays open. */
-async function watch(session: ClientHttp2Session) {
+async function watch(session: ClientHttp2Session): Promise<Watched> {
   const stream = call(session, PATHS.watch);
   let status: string | undefined;
   let isClosed = false;
@@ -110,7 +116,7 @@ it("control: keep callers out where a full server makes no room", async () => {
 
 it("an address that has filled the server with open calls keeps out no other address", async () => {
   const server = await start();
-  const own = [];
+  const own: Watched[] = [];
   for (let count = 0; count < MOST; count++) own.push(await watch(connectFrom(server, NEIGHBOUR)));
   expect(own.every(({ isOpen }) => isOpen())).toBe(true);
   // It has more than its share.
@@ -125,7 +131,7 @@ it("an address that has filled the server with open calls keeps out no other add
 it("an address with all watchers of health keeps out no other, and those displaced may watch elsewhere", async () => {
   const server = await start();
   const session = connectFrom(server, NEIGHBOUR);
-  const own = [];
+  const own: Watched[] = [];
   for (let count = 0; count < 100; count++) own.push(await watch(session));
   expect((await watch(session)).status()).toBe("14");
   const other = await watch(connectFrom(server, OTHER));

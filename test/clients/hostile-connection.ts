@@ -49,22 +49,22 @@ export async function play({ port, pid }: Target, script: Script): Promise<Cost>
 
 async function playOn(socket: Socket, { pieces, last, paceMs }: Script) {
   let received = "";
-  let wake = () => undefined as void;
+  let wake: (done: undefined) => void = () => undefined;
   const { answer = "\0".repeat(1000) } = last;
   const done = new Promise<void>((resolve) => {
     socket.on("data", (chunk: Buffer) => {
       received = received.slice(-answer.length) + chunk.toString("latin1");
       if (received.includes(answer)) resolve();
     });
-    socket.once("close", resolve).once("close", () => wake());
+    socket.once("close", resolve).once("close", () => wake(undefined));
   });
   let bytes = 0;
   for (const piece of [...pieces, last.bytes]) {
     if (socket.destroyed) break;
     bytes += piece.length;
-    await new Promise<void>((resolve) => {
+    await new Promise<undefined>((resolve) => {
       wake = resolve;
-      socket.write(piece, () => resolve());
+      socket.write(piece, () => resolve(undefined));
     });
     await sleep(paceMs);
   }

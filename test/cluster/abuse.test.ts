@@ -188,7 +188,9 @@ describe("HTTP/2 abuse", () => {
 
     it("control: are taken for a flood where nothing allows for what comes after a refusal", async () => {
       const find = "if (isFirst) budget.credit(";
-      const strict = await start({}, [{ file: "src/transport/drop-body.ts", find, replace: "if (false) budget.credit(" }]);
+      const strict = await start({}, [
+        { file: "src/transport/drop-body.ts", find, replace: "if (false) budget.credit(" },
+      ]);
       onTestFinished(async () => void (await strict.stop()));
       const session = open(strict.url);
       await askTooLong(session, PATH);

@@ -1,0 +1,82 @@
+import { once } from "node:events";
+import { connect as connectTcp } from "node:net";
+import { expect, it, onTestFinished } from "vitest";
+import { FLAG, frame, greeting, headerBlock, TYPE } from "../../bench/harness/frames.ts";
+import { createVerifier } from "../../src/sdk/index.ts";
+import { PATHS } from "../clients/connection-plan.ts";
+import { type OwnServer, startOwnServer } from "../clients/own-server.ts";
+import { eventually } from "../support/eventually.ts";
+import type { Mutation } from "../support/mutation.ts";
+
+const EVERY_MS = 300;
+/** Longer than the longest wait here. */
+const LIFE_MS = 4000;
+const ROUNDS = 4;
+const LOOKS = 10;
+
+/** One call whose body is not as long as it says: Node ends its connection. */
+const WRONG_LENGTH = Buffer.concat([
+  greeting(),
+  frame(
+    ...([TYPE.headers, FLAG.endHeaders | FLAG.endStream, 1] as const),
+    headerBlock({
+      ...{ ":method": "POST", ":scheme": "http", ":authority": "x", ":path": PATHS.verify },
+      ...{ "content-type": "application/grpc", "content-length": "9" },
+    }),
+  ),
+]);
+/** Empty frames: nghttp2 ends the connection for a flood. */
+const FLOOD = Buffer.concat([greeting(), ...Array.from({ length: 20_000 }, () => frame(TYPE.settings, FLAG.none, 0))]);
+
+/** A client of the same address that sends that on one connection after the other. */
+function attack({ port }: OwnServer, bytes: Buffer, everyMs = EVERY_MS): void {
+  const timer = setInterval(() => {
+    const socket = connectTcp({ host: "127.0.0.1", port });
+    socket.on("error", () => undefined).resume();
+    socket.write(bytes);
+    void once(socket, "close").catch(() => undefined);
+    setTimeout(() => socket.destroy(), LIFE_MS);
+  }, everyMs);
+  onTestFinished(() => clearInterval(timer));
+}
+
+/** How often a new verifier was fresh, of so many looks after it had time to attach. */
+async function freshLooks(server: OwnServer, withinMs: number): Promise<number> {
+  const verifier = createVerifier({ url: server.url, token: server.token });
+  onTestFinished(() => verifier.close());
+  let looks = 0;
+  await eventually(() => expect(verifier.fresh).toBe(true), { withinMs }).catch(() => undefined);
+  for (let look = 0; look < LOOKS; look++) {
+    if (verifier.fresh) looks += 1;
+    await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+  }
+  return looks;
+}
+
+it.each([
+  ["sends bodies of a wrong length", WRONG_LENGTH],
+  ["floods", FLOOD],
+])("a verifier attaches, and stays fresh, at an address from which a client %s", async (_, bytes) => {
+  const server = await startOwnServer();
+  attack(server, bytes);
+  for (let round = 0; round < ROUNDS; round++) expect(await freshLooks(server, 30_000)).toBeGreaterThan(LOOKS / 2);
+});
+
+it("control: does not, where each breach is taken for a flood and makes all of the address wait for longer", async () => {
+  const mutations: Mutation[] = [
+    {
+      file: "src/transport/port.ts",
+      find: "isFlood = error.code === TOO_MANY_INVALID_FRAMES || error.errno === NGHTTP2_ERR_FLOODED;",
+      replace: "isFlood = true;",
+    },
+    {
+      file: "src/transport/slow-return.ts",
+      find: "return hasBehaving(remoteAddress) ? undefined : sleep(",
+      replace: "return sleep(",
+    },
+  ];
+  const server = await startOwnServer({ mutations, policy: { returnMs: 2000 } });
+  attack(server, WRONG_LENGTH, 50);
+  await new Promise((resolve) => setTimeout(resolve, 3 * EVERY_MS));
+  expect(await freshLooks(server, 5000)).toBe(0);
+});
