@@ -112,7 +112,7 @@ class FastExchange {
     this.#requestId = method.enter(this.#call, stringOf(headers["x-request-id"]));
     const admission = method.admit(this.#call, headers.authorization ?? null);
     if (admission === undefined) this.#isAdmitted = true;
-    else this.#awaitAdmission(admission);
+    else void this.#awaitAdmission(admission);
     this.#stream.on("data", onData);
     this.#stream.on("end", onEnd);
     this.#stream.on("error", ignore);
@@ -176,7 +176,7 @@ class FastExchange {
     try {
       const answer = this.#options.method.answer(body, this.#call, PREFIX_BYTES);
       if (Buffer.isBuffer(answer)) this.#reply(answer);
-      else this.#awaitAnswer(answer);
+      else void this.#awaitAnswer(answer);
     } catch (error) {
       if (error instanceof ConnectError) this.#fail(error);
       else this.#giveUp(true);
