@@ -83,7 +83,7 @@ async function run(
   const { acceptsAt } = await import("../server/process-name.ts");
   const stop = new AbortController();
   const hangUp = new AbortController();
-  stopSignal(shell).then(() => stop.abort());
+  void stopSignal(shell).then(() => stop.abort());
   const own = server.named ?? "the server";
   const token = await readToken(shell.environment);
   const nodeAt = createNodes(token, options, hangUp.signal);

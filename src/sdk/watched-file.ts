@@ -74,9 +74,9 @@ export class WatchedFile {
     const { timers, everyMs } = this.#options;
     const look = async () => {
       await this.reread().catch(() => undefined);
-      if (!this.#closed) this.#timer = timers.after(everyMs, look);
+      if (!this.#closed) this.#timer = timers.after(everyMs, () => void look());
     };
-    this.#timer = timers.after(everyMs, look);
+    this.#timer = timers.after(everyMs, () => void look());
   }
 
   #take(reading: Secret | Error): void {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Chance } from "../support/chance.ts";
 import type { Mutation } from "../support/mutation.ts";
+import { takeUnheard } from "../support/unheard.ts";
 import { agentNemeses } from "./agent-nemeses.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "./cluster.ts";
 import { Fleet } from "./fleet.ts";
@@ -28,7 +29,7 @@ export interface ChaosOptions extends ClusterOptions {
 export interface ChaosReport {
   readonly counts: History["counts"];
   readonly agents: History["agents"];
-  /** What ended an agent that nobody had ended. */
+  /** What ended an agent by itself, and what no code of a node or an agent handled. */
   readonly crashes: readonly string[];
   readonly violations: readonly Violation[];
   /** Strikes by nemesis, and narrowing calls that were under way during them. */
@@ -113,7 +114,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await fleet.stop();
     await cluster.stop();
   }
-  return report();
+  const { crashes, ...rest } = report();
+  const unheard = takeUnheard();
+  return { ...rest, crashes: unheard === "" ? crashes : [...crashes, unheard] };
 }
 
 /** What strikes while nothing is being revoked shows nothing. */

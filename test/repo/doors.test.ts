@@ -13,6 +13,7 @@ const TIME = "Time has one door";
 const CHANCE = "Chance has one door";
 const EXIT = "Exit has one door";
 const WHERE = "drop a condition";
+const LISTENER = "is not heard";
 const NAME = "under its own name";
 
 const REFUSED: [message: string, code: string][] = [
@@ -29,6 +30,10 @@ const REFUSED: [message: string, code: string][] = [
   [EXIT, "process.exit(1);"],
   [NAME, 'import { env } from "node:process";\nexport const x = env;'],
   [NAME, 'import other from "node:process";\nexport const x = other;'],
+  [LISTENER, 'export const x = emitter.on("end", async () => await f());'],
+  [LISTENER, 'emitter.once("end", async function end() {});'],
+  [LISTENER, "setInterval(async () => { await f(); }, 10);"],
+  [LISTENER, "setTimeout(async () => await f(), ms);"],
   [WHERE, "export const x = db.select().where(eq(a, 1) && eq(b, 2)).limit(1);"],
   [WHERE, "export const x = db.delete(t).where(and(eq(a, 1), c || eq(b, 2)));"],
 ];
@@ -36,6 +41,7 @@ const REFUSED: [message: string, code: string][] = [
 const ALLOWED: [file: string, code: string][] = [
   [ELSEWHERE, "export const x = new Date(12);"],
   [ELSEWHERE, "process.exitCode = 1;"],
+  [ELSEWHERE, 'emitter.on("end", () => void f());'],
   [ELSEWHERE, "export const x = a && b ? db.select().where(and(eq(a, 1), eq(b, 2))) : undefined;"],
   [ELSEWHERE, 'import { createHash } from "node:crypto";\nexport const x = createHash("sha256");'],
   [ELSEWHERE, 'import process from "node:process";\nexport const x = process.argv;'],
