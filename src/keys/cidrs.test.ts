@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { allowsAtMost, isAddressAllowed, isCidr } from "./cidrs.ts";
@@ -113,7 +114,7 @@ describe("a text that may be a prefix", () => {
   const right = fc.oneof(
     fc.tuple(fc.ipV4(), fc.integer({ min: 0, max: 33 })).map(([ip, bits]) => `${ip}/${bits}`),
     fc.tuple(fc.ipV6(), fc.integer({ min: 0, max: 129 })).map(([ip, bits]) => `${ip}/${bits}`),
-    fc.constantFrom("::1/128", "::ffff:0:0/96", "::10.0.0.1/128", "::ffff:1.2.3.4/128", "1::/0"),
+    fc.constantFrom("::1/128", "::a10.0.0.1/128", "::ffff:0:0/96", "::10.0.0.1/128", "::ffff:1.2.3.4/128", "1::/0"),
   );
   const broken = fc
     .tuple(right, fc.array(fc.tuple(fc.nat(), fc.nat({ max: 2 }), parts), { maxLength: 3 }))
@@ -150,6 +151,21 @@ describe("a text that may be a prefix", () => {
       { numRuns: 3000 },
     );
     expect(prefixes).toBeGreaterThan(300);
+  });
+
+  it("holds an address exactly if Node knows it for one", () => {
+    const known = (text: string) => isAddressAllowed(text, ["0.0.0.0/0", "::/0"]);
+    let addresses = 0;
+    fc.assert(
+      fc.property(texts, (text) => {
+        const address = text.includes("/") ? text.slice(0, text.lastIndexOf("/")) : text;
+        fc.pre(!address.includes("%"));
+        if (isIP(address) !== 0) addresses += 1;
+        expect([address, known(address)]).toEqual([address, isIP(address) !== 0]);
+      }),
+      { numRuns: 4000 },
+    );
+    expect(addresses).toBeGreaterThan(100);
   });
 
   it.each(["::1:/128", "::ffff:0:0:/96", "0:0:0:0:0:0:0:1:/128", "1::/000", "10.0.0.0/08", "10.0.0.0", "fe80::%1/64"])(

@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -57,22 +56,25 @@ function prefixOf(address: Address, bits: number): Prefix {
 }
 
 /**
- * Node decides whether it is an address: ipaddr.js (2.5) also takes octal and hexadecimal IPv4. It gets an IPv4 tail as
- * two groups, since it reads the IPv4-compatible `::10.0.0.1` as IPv4.
+ * Takes what Node's `isIP` takes (a test holds it to that): ipaddr.js (2.5) alone also takes octal IPv4 and groups of five
+ * digits. It gets an IPv4 tail as two groups, since it reads the IPv4-compatible `::10.0.0.1` as IPv4.
  */
 function parseAddress(text: string): Address | undefined {
-  const family = isIP(text);
-  if (family === 0) return undefined;
   try {
-    if (family === 4) return ipaddr.IPv4.parse(text);
-    return ipaddr.IPv6.parse(text.replace(/%.*$/s, "").replace(/\d+\.\d+\.\d+\.\d+$/, groupsOf));
+    if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
+    const groups = text.replace(/%[0-9a-z.:-]+$/i, "").replace(/(?<=:)\d+\.\d+\.\d+\.\d+$/, groupsOf);
+    return NO_GROUPS.test(groups) ? undefined : ipaddr.IPv6.parse(groups);
   } catch {
     return undefined;
   }
 }
 
-/** `10.0.0.1` as `a00:1`. */
+/** What groups of up to four hexadecimal digits do not have. */
+const NO_GROUPS = /[^0-9a-f:]|[0-9a-f]{5}/i;
+
+/** `10.0.0.1` as `a00:1`; what is no IPv4 address as it is. */
 function groupsOf(dotted: string): string {
+  if (!ipaddr.IPv4.isValidFourPartDecimal(dotted)) return dotted;
   const [a = 0, b = 0, c = 0, d = 0] = dotted.split(".").map(Number);
   return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
 }

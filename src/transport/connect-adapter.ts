@@ -1,6 +1,6 @@
 import { constants } from "node:http2";
 import type { DescMessage } from "@bufbuild/protobuf";
-import { type ConnectRouter, createContextValues } from "@connectrpc/connect";
+import { type ConnectError, type ConnectRouter, createContextValues } from "@connectrpc/connect";
 import {
   assertByteStreamRequest,
   type UniversalHandler,
@@ -8,9 +8,8 @@ import {
   type UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
-import type { FieldViolation } from "../keys/errors.ts";
 import { Call, callKey, callOf } from "../rpc/call.ts";
-import { jsonViolations } from "../rpc/json-violations.ts";
+import { refusalOfJson } from "../rpc/refusal-of-json.ts";
 import { type BodyBudget, UNBOUND } from "./body-budget.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
 import { dropBody } from "./drop-body.ts";
@@ -107,7 +106,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
         callOf(request.contextValues ?? createContextValues()),
       );
     }
-    return explainErrors(response, () => json?.violations(handler.method.input) ?? []);
+    return explainErrors(response, () => json?.refusal(handler.method.input));
   }
 
   return (req, res, read) => {
@@ -131,13 +130,8 @@ class KeptBody {
     }
   }
 
-  /** Empty for what is not JSON, as where it is compressed. */
-  violations(schema: DescMessage): readonly FieldViolation[] {
-    try {
-      return jsonViolations(schema, JSON.parse(Buffer.concat(this.#chunks).toString()));
-    } catch {
-      return [];
-    }
+  refusal(schema: DescMessage): ConnectError | undefined {
+    return refusalOfJson(schema, Buffer.concat(this.#chunks).toString());
   }
 }
 

@@ -10,9 +10,10 @@ import {
 import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { type FieldViolation, invalidFields } from "../keys/errors.ts";
-import { toConnectError } from "../rpc/errors.ts";
 import { explainedError } from "./error-info.ts";
+
+/** Why the request could not be decoded, field by field; undefined where that is not known. */
+type RefusalOf = () => ConnectError | undefined;
 
 /**
  * Gives every error that leaves without `google.rpc.ErrorInfo` one. The router raises those before an interceptor can
@@ -20,11 +21,11 @@ import { explainedError } from "./error-info.ts";
  * passes by here, so each protocol's is opened and closed again. Compressed ones are left alone: the router must not
  * compress its responses.
  *
- * @param violationsOf what is wrong with a unary JSON request that could not be decoded
+ * @param refusalOf says what is wrong with a unary JSON request that could not be decoded
  */
 export async function explainErrors(
   response: UniversalServerResponse,
-  violationsOf: () => readonly FieldViolation[] = () => [],
+  refusalOf: RefusalOf = () => undefined,
 ): Promise<UniversalServerResponse> {
   const { body, header, trailer, status } = response;
   if (body === undefined || header === undefined) return response;
@@ -36,7 +37,7 @@ export async function explainErrors(
     return { ...response, body: rewriteFrames(body, { flag: endStreamFlag, rewrite: explainEndStream }) };
   }
   if (trailer !== undefined) return { ...response, body: explainTrailerAtEnd(body, trailer) };
-  if (status !== 200 && !header.has("content-encoding")) return explainUnary({ body, header, status }, violationsOf);
+  if (status !== 200 && !header.has("content-encoding")) return explainUnary({ body, header, status }, refusalOf);
   return response;
 }
 
@@ -54,17 +55,14 @@ async function* explained<Message>(messages: AsyncIterable<Message>): AsyncGener
 }
 
 /** The error with an ErrorInfo, or undefined if it has one already. */
-export function explain(
-  error: ConnectError,
-  violationsOf: () => readonly FieldViolation[] = () => [],
-): ConnectError | undefined {
+export function explain(error: ConnectError, refusalOf: RefusalOf = () => undefined): ConnectError | undefined {
   if (error.details.some((d) => ("desc" in d ? d.desc.typeName : d.type) === ErrorInfoSchema.typeName)) return;
-  const explained = explainByCode(error.code, error.rawMessage, violationsOf);
+  const explained = explainByCode(error.code, error.rawMessage, refusalOf);
   explained.details.unshift(...error.details);
   return explained;
 }
 
-function explainByCode(code: Code, detail: string, violationsOf: () => readonly FieldViolation[]): ConnectError {
+function explainByCode(code: Code, detail: string, refusalOf: RefusalOf): ConnectError {
   const metadata = { detail };
   switch (code) {
     case Code.InvalidArgument:
@@ -72,7 +70,7 @@ function explainByCode(code: Code, detail: string, violationsOf: () => readonly 
       if (detail.startsWith("protocol error: ")) {
         return explainedError({ code, reason: "INVALID_FIELD", message: `${detail}; correct the request`, metadata });
       }
-      return undecodable(violationsOf());
+      return refusalOf() ?? undecodable();
     case Code.ResourceExhausted:
       return explainedError({ code, reason: "MESSAGE_TOO_LARGE", message: `${detail}; send less`, metadata });
     case Code.Unimplemented:
@@ -106,9 +104,8 @@ export function clientGone(cause?: unknown): ConnectError {
   return new ConnectError("the client went away", Code.Canceled, undefined, undefined, cause);
 }
 
-/** The body is no message of the method; for what is known to be wrong with its fields, see `json-violations.ts`. */
-export function undecodable(violations: readonly FieldViolation[] = []): ConnectError {
-  if (violations.length > 0) return toConnectError(invalidFields(violations));
+/** The body is no message of the method. */
+export function undecodable(): ConnectError {
   const message = "the request body cannot be decoded; send the method's request message in the stated content type";
   return explainedError({ code: Code.InvalidArgument, reason: "INVALID_FIELD", message });
 }
@@ -155,13 +152,13 @@ async function explainUnary(
   }: Required<Pick<UniversalServerResponse, "header" | "status">> & {
     readonly body: AsyncIterable<Uint8Array>;
   },
-  violationsOf: () => readonly FieldViolation[],
+  refusalOf: RefusalOf,
 ): Promise<UniversalServerResponse> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of body) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
   const error = errorFromJsonBytes(bytes, undefined, new ConnectError("internal error", Code.Internal));
-  const explained = explain(error, violationsOf);
+  const explained = explain(error, refusalOf);
   if (explained === undefined) return { status, header, body: createAsyncIterable([bytes]) };
   const json = errorToJsonBytes(explained, undefined);
   header.set("content-length", String(json.byteLength));

@@ -27,7 +27,7 @@ const CARELESS: readonly Mutation[] = [
   {
     file: "src/rpc/key-management.ts",
     find: "return { key: keyToProto(view), secret: secret.reveal() };",
-    replace: "deps.log.trace(secret.reveal()); return { key: keyToProto(view), secret: secret.reveal() };",
+    replace: "process.stderr.write(secret.reveal()); return { key: keyToProto(view), secret: secret.reveal() };",
   },
   {
     file: "src/manage/create-key.ts",

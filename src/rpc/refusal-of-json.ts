@@ -1,18 +1,26 @@
 import { type DescField, type DescMessage, fromJson, type JsonValue } from "@bufbuild/protobuf";
-import type { FieldViolation } from "../keys/errors.ts";
+import type { ConnectError } from "@connectrpc/connect";
+import { type FieldViolation, invalidFields } from "../keys/errors.ts";
 import { MOST_LEVELS } from "../keys/metadata.ts";
 import { redactSecrets } from "../keys/redact.ts";
+import { toConnectError } from "./errors.ts";
 
 /** Violations that are named at most. */
 const MOST_NAMED = 10;
 const MOST_NAME_CHARACTERS = 64;
 
 /**
- * Which fields of a JSON request that could not be decoded are unknown or of the wrong form, and what is right. Names
- * fields and never quotes values: a value may be a secret. Empty where no single field is at fault.
+ * Says which fields of a JSON request that could not be decoded are unknown or of the wrong form, and what is right. Names
+ * fields and never quotes values: a value may be a secret. Undefined where no single field is at fault, as where the text
+ * is no JSON.
  */
-export function jsonViolations(schema: DescMessage, json: unknown): readonly FieldViolation[] {
-  return violationsOf(schema, json, "").slice(0, MOST_NAMED);
+export function refusalOfJson(schema: DescMessage, text: string): ConnectError | undefined {
+  try {
+    const violations = violationsOf(schema, JSON.parse(text), "").slice(0, MOST_NAMED);
+    return violations.length === 0 ? undefined : toConnectError(invalidFields(violations));
+  } catch {
+    return undefined;
+  }
 }
 
 function violationsOf(schema: DescMessage, json: unknown, parent: string): FieldViolation[] {

@@ -7,9 +7,15 @@ import {
   UpdateKeyRequestSchema,
 } from "#gen/claviger/v1/key_management_pb.js";
 import { BatchVerifyRequestSchema, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import { jsonViolations } from "./json-violations.ts";
+import { BadRequestSchema } from "#gen/google/rpc/error_details_pb.js";
+import { refusalOfJson } from "./refusal-of-json.ts";
 
 const SECRET = `clv_live_${"a1B2".repeat(12)}x`;
+
+function violationsIn(schema: DescMessage, json: unknown) {
+  const [bad] = refusalOfJson(schema, JSON.stringify(json))?.findDetails(BadRequestSchema) ?? [];
+  return bad?.fieldViolations ?? [];
+}
 
 it.each<[string, DescMessage, unknown, Readonly<Record<string, RegExp>>]>([
   ["an unknown field", VerifyRequestSchema, { secret: "x", scopes: ["a"] }, { scopes: /has no such field/ }],
@@ -24,7 +30,7 @@ it.each<[string, DescMessage, unknown, Readonly<Record<string, RegExp>>]>([
   ["no object at all", CreateKeyRequestSchema, [], { "(request)": /object/ }],
   ["two of them", CreateKeyRequestSchema, { a: 1, ttl: 5 }, { a: /no such/, ttl: /3600s/ }],
 ])("names %s and says what is right", (_, schema, json, expected) => {
-  const violations = jsonViolations(schema, json);
+  const violations = violationsIn(schema, json);
   expect(violations.map(({ field }) => field)).toEqual(Object.keys(expected));
   for (const { field, description } of violations) expect(description).toMatch(expected[field] ?? /^$/);
 });
@@ -38,7 +44,10 @@ it("never quotes a value, nor a name that looks like a secret", () => {
   fc.assert(
     fc.property(fc.dictionary(names, values), (json) => {
       for (const schema of [CreateKeyRequestSchema, UpdateKeyRequestSchema, VerifyRequestSchema]) {
-        const shown = JSON.stringify(jsonViolations(schema, json));
+        const shown = JSON.stringify([
+          violationsIn(schema, json),
+          refusalOfJson(schema, JSON.stringify(json))?.message,
+        ]);
         expect(shown).not.toContain(SECRET.slice(9));
         expect(shown).not.toContain(SECRET.slice(9, 29));
       }
