@@ -204,7 +204,7 @@ describe("a usage recorder", () => {
 });
 
 /** Adds to what was counted and charged under a name, and keeps its last second. */
-function add(totals: Map<string, number>, { count, cost, lastSecond, ...name }: UsageDelta): void {
+function add(totals: Map<string, number>, { count, cost, lastSecond, proof: _, ...name }: UsageDelta): void {
   const key = JSON.stringify(Object.entries(name).sort());
   totals.set(`${key} count`, (totals.get(`${key} count`) ?? 0) + count);
   totals.set(`${key} cost`, (totals.get(`${key} cost`) ?? 0) + cost);
