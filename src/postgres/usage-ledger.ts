@@ -44,14 +44,14 @@ const elements = sql.raw(
  * the batch holds, reading it never fails: numbers stay within their bounds, and what is no row has a null in it.
  * `jsonb_to_recordset` takes a third of the time, and fails for all rows where one is wrong.
  */
-export const deltaRows = sql`${elements} as element(raw),
-  lateral (select
+export const deltaRows = sql`lateral (select raw,
     left(raw ->> 'k', ${sql.raw(String(ID_CHARACTERS))}) as k,
     left(raw ->> 'c', ${sql.raw(String(ID_CHARACTERS))}) as c,
     left(raw ->> 'x', ${sql.raw(String(ID_CHARACTERS))}) as x,
     left(raw ->> 'm', ${sql.raw(String(METHOD_CHARACTERS))}) as m,
     ${number("v", 2 ** 31 - 1)}::integer as v, ${number("n", MOST_COUNTED)}::bigint as n, ${number("o", MOST_COUNTED)}::bigint as o,
     to_timestamp(${number("t", LAST_MINUTE)} * 60) as t, to_timestamp(${number("l", LAST_MINUTE * 60)}) as l
+    from ${elements} as element(raw)
     -- Else each is worked out again wherever it is used.
     offset 0) as d,
   lateral (select greatest(least(t, date_trunc('minute', batch.time + ${NEWEST})),
@@ -60,9 +60,9 @@ export const deltaRows = sql`${elements} as element(raw),
 /** Whether one of `deltaRows` can be counted. */
 export const isRow = sql`num_nulls(k, c, x, m, v, n, o, t, l) = 0`;
 
-/** A sum of counts or costs that stays within what can be stored and told. */
+/** A sum of counts or costs that stays within what can be stored and told; 0 of none, for which `least` alone is `most`. */
 export function boundedSum(name: "count" | "cost" | "n" | "o"): SQL {
-  return sql.raw(`least(sum(${name}), ${MOST_COUNTED})`);
+  return sql.raw(`least(coalesce(sum(${name}), 0), ${MOST_COUNTED})`);
 }
 
 /** A number of a row, from 0 to `most`; null if it is none. */
@@ -144,7 +144,9 @@ export async function foldUsage(database: Database, rows: number, only?: BatchNa
   // Of each hour of a key: the methods that it has, and the new ones beyond as many as it may have.
   const known = database.$with("known", {}).as(sql`select k, c, hour, array(select distinct method from ${usageHour}
       where key_id = k and time = hour and caller_id = c and method not in ('', ${OTHER_METHODS})) as methods
-    from (select distinct k, c, hour from parsed where ok) as span`);
+    from (select distinct k, c, hour from parsed where ok) as span
+    -- Else they are looked up for each row, and not for each hour of a key.
+    offset 0`);
   const excess = database.$with("excess", {}).as(sql`select k, c, hour, m from (
       select k, c, hour, m, cardinality(methods) + row_number() over (partition by k, c, hour order by m) as place
       from (select distinct k, c, hour, m from parsed where ok and m not in ('', ${OTHER_METHODS})) as named

@@ -62,7 +62,7 @@ export async function readCharged(database: Database, keyId: string, startTime: 
   const folded = sql`select time, key_id, verdict, cost from ${usageHour}`;
   const waiting = sql`select at, k, x, o from ${usageBatch} as batch, ${deltaRows} where ${isRow}`;
   const [row] = await database
-    .select({ cost: sql`coalesce(${boundedSum("cost")}, 0)`.mapWith(Number) })
+    .select({ cost: boundedSum("cost").mapWith(Number) })
     .from(sql`(${folded} union all ${waiting}) as counts`)
     .where(sql`key_id = ${keyId} and verdict = 'valid' and time >= ${startTime.toISOString()}::timestamptz`);
   return row?.cost ?? 0;

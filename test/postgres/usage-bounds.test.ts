@@ -86,6 +86,7 @@ describe.each(["embedded", "postgres"] as const)("whatever a batch of usage hold
 
     it("folds its good rows, sets its bad ones aside, and says the same of it before and after", async () => {
       const before = await storage.read((database) => database.$count(usageRejected));
+      expect([await total(), await charged()]).toEqual([0, 0]);
       const wrong = [
         ...['"7"', "true", "null", "[]", "{}"].map((value) => row({ n: value })),
         ...["v", "t", "n", "o", "l"].map((name) => row({ [name]: '"x"' })),
@@ -93,6 +94,7 @@ describe.each(["embedded", "postgres"] as const)("whatever a batch of usage hold
         ...["7", '"text"', "null", "[]", "[[]]", "{}"],
       ];
       await appendText(`[${[row(), ...wrong, row()]}]`);
+      expect([await total(), await charged()]).toEqual([2, 2]);
       for (const whole of ["{}", "7", '"text"', "null"]) await appendText(whole);
       await appendRows(delta({ count: 5, cost: 6 }));
       expect([await total(), await charged()]).toEqual([7, 8]);
