@@ -10,6 +10,8 @@ export interface RootKeys {
   readonly auditKey: Buffer;
   /** Signs what goes over the change bus. */
   readonly busKey: Buffer;
+  /** Signs what lets an agent report usage of a secret that it was told of. */
+  readonly usageProofKey: Buffer;
 }
 
 /** Fewest bytes of a root secret. */
@@ -26,5 +28,6 @@ export function deriveRootKeys(root: Uint8Array): RootKeys {
     pageTokenKey: derive("page-token", 32),
     auditKey: derive("audit", 32),
     busKey: derive("bus", 32),
+    usageProofKey: derive("usage-proof", 32),
   };
 }

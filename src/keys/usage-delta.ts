@@ -21,7 +21,12 @@ export interface UsageDelta extends UsageKey {
   readonly cost: number;
   /** Of the last of them, in seconds since 1970. */
   readonly lastSecond: number;
+  /** Where an agent counted: its `usage_proof`, each byte as the character of that code. Not stored. */
+  readonly proof?: string | undefined;
 }
+
+/** Greatest count, cost or sum that is stored or told: JavaScript reads it exactly. Greater ones stay there. */
+export const MOST_COUNTED = Number.MAX_SAFE_INTEGER;
 
 /** What a source sends at once. Sent again it is the same, whatever was counted meanwhile. */
 export interface UsageBatch {

@@ -2,6 +2,7 @@ import type { Caller } from "../access/caller.ts";
 import { confinedTo, confineOwner } from "../access/permissions.ts";
 import { invalidField } from "../keys/errors.ts";
 import { DAY_MS } from "../keys/limits.ts";
+import { MOST_COUNTED } from "../keys/usage-delta.ts";
 import { findKey } from "../postgres/keys.ts";
 import { readDatabaseTime } from "../postgres/time.ts";
 import {
@@ -60,7 +61,9 @@ export async function queryUsage(deps: ManageDeps, caller: Caller, command: Quer
     // Before zeros are filled in: steps and groups within the limit may still multiply to a hundred million.
     if (counts.length > limit || steps * groups > limit) throw tooMany(limit);
     const points = withZeros(counts, { startTime, endTime, step, groupBy });
-    return { points, total: counts.reduce((sum, { count }) => sum + count, 0), groupBy };
+    // Each is bounded, and so is their sum: a client's JSON and int64 take no more.
+    const total = counts.reduce((sum, { count }) => Math.min(sum + count, MOST_COUNTED), 0);
+    return { points, total, groupBy };
   });
 }
 

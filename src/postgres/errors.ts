@@ -72,10 +72,13 @@ export function describeOutage(error: unknown): string {
 /** What a row meets whose partition is attached while it waits: not the row's fault. */
 const WRONG_PARTITION = "23514";
 
-/** SQLSTATE of an error that the data itself is to blame for, and that would come again; undefined for any other. */
+/**
+ * SQLSTATE of an error that the data itself is to blame for, and that would come again; undefined for any other. Classes
+ * 22 (data), 23 (constraints) and 54 (too large for an index, too deep).
+ */
 export function dataErrorCode(error: unknown): string | undefined {
   const code = codeOf(error);
-  return code !== undefined && /^2[23]...$/.test(code) && code !== WRONG_PARTITION ? code : undefined;
+  return code !== undefined && /^(22|23|54)...$/.test(code) && code !== WRONG_PARTITION ? code : undefined;
 }
 
 /**

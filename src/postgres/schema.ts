@@ -228,11 +228,20 @@ export const doneRequest = pgTable(
   ],
 );
 
-/** Who sends batches of usage, and the last that was taken. Rows stay: a batch may come again at any time. */
-export const usageSource = pgTable("usage_source", {
-  epoch: text("epoch").primaryKey(),
-  lastSeq: bigint("last_seq", { mode: "number" }).notNull(),
-});
+/**
+ * The sources of batches of usage, and the last batch that was taken of each. A row stays for longer than a batch may
+ * wait to be sent again. The epoch of an agent begins with the id of its calling key and a slash.
+ */
+export const usageSource = pgTable(
+  "usage_source",
+  {
+    epoch: text("epoch").primaryKey(),
+    lastSeq: bigint("last_seq", { mode: "number" }).notNull(),
+    /** When that batch was taken. */
+    time: instant("time").notNull().default(sql`now()`),
+  },
+  (table) => [index("usage_source_caller").on(sql`split_part(${table.epoch}, '/', 1)`)],
+);
 
 /** The ledger: batches of counts that are not folded yet. */
 export const usageBatch = pgTable(

@@ -17,7 +17,7 @@ const RIGHTS: Readonly<Record<string, string>> = {
   audit_seal: "select, insert",
   audit_root: "select, insert, update",
   done_request: "select, insert, delete",
-  usage_source: "select, insert, update",
+  usage_source: "select, insert, update, delete",
   usage_batch: "select, insert, update, delete",
   usage_rejected: "select, insert",
   usage_minute: "select, insert, update",

@@ -1,7 +1,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import { apiKey, usageBatch, usageHour, usageMinute } from "./schema.ts";
 import type { Database } from "./storage.ts";
-import { deltaRows } from "./usage-ledger.ts";
+import { boundedSum, deltaRows, isRow } from "./usage-ledger.ts";
 
 /** What counts can be told apart by. */
 export type UsageDimension = "verdict" | "method" | "version" | "key";
@@ -43,12 +43,12 @@ export function queryUsage(database: Database, query: UsageQuery): Promise<Usage
   const group = values.length === 0 ? sql`'{}'::text[]` : sql`array[${sql.join(values, sql`, `)}]`;
   const folded = sql`select time, key_id, caller_id, version, verdict, method, count
     from ${step === "minute" ? usageMinute : usageHour}`;
-  const waiting = sql`select at, k, c, v, x, m, n from ${usageBatch} as batch, ${deltaRows}`;
+  const waiting = sql`select at, k, c, v, x, m, n from ${usageBatch} as batch, ${deltaRows} where ${isRow}`;
   return database
     .select({
       startTime: sql`date_trunc(${sql.raw(`'${step}'`)}, time, 'UTC')`.mapWith(apiKey.createTime),
       group: sql<string[]>`${group}`,
-      count: sql`sum(count)`.mapWith(Number),
+      count: boundedSum("count").mapWith(Number),
     })
     .from(sql`(${folded} union all ${waiting}) as counts`)
     .where(matches(query))
@@ -60,15 +60,15 @@ export function queryUsage(database: Database, query: UsageQuery): Promise<Usage
 /** What was charged to a key since `startTime`, as far as the ledger has it. */
 export async function readCharged(database: Database, keyId: string, startTime: Date): Promise<number> {
   const folded = sql`select time, key_id, verdict, cost from ${usageHour}`;
-  const waiting = sql`select at, k, x, o from ${usageBatch} as batch, ${deltaRows}`;
+  const waiting = sql`select at, k, x, o from ${usageBatch} as batch, ${deltaRows} where ${isRow}`;
   const [row] = await database
-    .select({ cost: sql`coalesce(sum(cost), 0)`.mapWith(Number) })
+    .select({ cost: boundedSum("cost").mapWith(Number) })
     .from(sql`(${folded} union all ${waiting}) as counts`)
     .where(sql`key_id = ${keyId} and verdict = 'valid' and time >= ${startTime.toISOString()}::timestamptz`);
   return row?.cost ?? 0;
 }
 
-/** What was nobody's key is counted with the keys of whoever asked. */
+/** Verifications of secrets that belong to no key are counted under the key of the caller that asked. */
 function matches({ keyId, owner, startTime, endTime }: UsageQuery): SQL {
   const span = sql`time >= ${startTime.toISOString()}::timestamptz and time < ${endTime.toISOString()}::timestamptz`;
   if (keyId !== undefined) {

@@ -36,7 +36,7 @@ beforeEach(() => {
   session = new SyncSession({
     verifier: { verifyCached: () => undefined, verify: () => answer() },
     leftMs: () => 0,
-    ledger: { append: async () => "taken" },
+    reports: { proofFor: () => new Uint8Array(), take: async () => "taken" },
     validate: createValidate(),
     mostAsks: 2,
     attach: (stream, agent) =>

@@ -16,7 +16,7 @@ import { ClavigerError, invalidField } from "../keys/errors.ts";
 import type { KnownSecret } from "../keys/known-secret.ts";
 import type { UsageDelta } from "../keys/usage-delta.ts";
 import type { Agent, Attachment, AttachmentStream } from "../revocation/attachment.ts";
-import type { UsageLedger } from "../usage/ledger.ts";
+import type { AgentReports } from "../usage/agent-reports.ts";
 import type { Asker, Metered, MeteredVerifier } from "../usage/metered-verifier.ts";
 import { storableMethod } from "../usage/storable-method.ts";
 import { nameOf } from "./from-proto.ts";
@@ -30,7 +30,7 @@ export interface SyncParts {
   readonly verifier: Pick<MeteredVerifier, "verifyCached" | "verify">;
   /** Milliseconds for which what is known may be kept by whoever is told of it now; 0: it may not. */
   readonly leftMs: (known: KnownSecret) => number;
-  readonly ledger: UsageLedger;
+  readonly reports: Pick<AgentReports, "proofFor" | "take">;
   /** Throws `INVALID_FIELD` for a message that breaks a rule of its proto. */
   readonly validate: Validate;
   /** Messages of one stream that are worked on at once; questions and reports beyond it are refused. */
@@ -169,23 +169,23 @@ export class SyncSession {
       return;
     }
     this.#attachment.lookedUp(found.keyId);
+    const { reports, asker } = this.#options;
     const { standing, allowedCidrs } = found;
     const kept = { standing: VERDICTS[standing], allowedCidrs: [...allowedCidrs], freshFor: durationFromMs(leftMs) };
-    this.#say({ case: "answer", value: { id, result, entry: kept } });
+    const usageProof = reports.proofFor(asker.callerId, found);
+    this.#say({ case: "answer", value: { id, result, entry: { ...kept, usageProof } } });
   }
 
-  /** The reporter's epoch is its own: nobody else can speak for it, nor it for another. */
   async #take(request: SyncRequest, { epoch, sequence, deltas }: UsageReport): Promise<void> {
-    const { ledger, admit, validate, asker } = this.#options;
-    const seq = Number(sequence);
+    const { reports, admit, validate, asker } = this.#options;
     const answer = (outcome: UsageOutcome) => this.#say({ case: "usage", value: { sequence, outcome } });
     this.#begin();
     try {
       this.#refuseTooMany();
       await admit();
       validate(SyncRequestSchema, request);
-      const batch = { epoch: `${asker.callerId}/${epoch}`, seq, deltas: deltas.map(deltaFromProto) };
-      answer((await ledger.append(batch)) === "gap" ? UsageOutcome.GAP : UsageOutcome.TAKEN);
+      const report = { epoch, seq: Number(sequence), deltas: deltas.map(deltaFromProto) };
+      answer(OUTCOMES[await reports.take(asker.callerId, report)]);
     } catch (error) {
       if (error instanceof ClavigerError && error.reason === "INVALID_FIELD") this.#options.end(this.#present(error));
       else this.#unlessRefused(error, () => answer(UsageOutcome.UNAVAILABLE));
@@ -232,6 +232,8 @@ export class SyncSession {
   }
 }
 
+const OUTCOMES = { taken: UsageOutcome.TAKEN, gap: UsageOutcome.GAP, unavailable: UsageOutcome.UNAVAILABLE } as const;
+
 function deltaFromProto(delta: UsageDeltaMessage): UsageDelta {
   const { keyId, secretVersion: version, count, lastTime } = delta;
   // A verifier of somebody else's making may not have looked.
@@ -239,7 +241,8 @@ function deltaFromProto(delta: UsageDeltaMessage): UsageDelta {
   const lastSecond = Math.floor((lastTime === undefined ? 0 : timestampMs(lastTime)) / 1000);
   const verdict = nameOf(VERDICTS, delta.verdict) ?? "valid";
   const minute = Math.floor(lastSecond / 60);
-  return { keyId, callerId: "", version, verdict, method, minute, count, cost: Number(delta.cost), lastSecond };
+  const proof = Buffer.from(delta.usageProof).toString("latin1");
+  return { keyId, callerId: "", version, verdict, method, minute, count, cost: Number(delta.cost), lastSecond, proof };
 }
 
 function overloaded(most: number): ClavigerError {

@@ -59,7 +59,7 @@ beforeEach(() => {
 /** What a server says of a good key, to be kept for so long. */
 function good(freshMs: number): Answer {
   const response = { verdict: Verdict.VALID, key: { id: KEY, owner: "o", secretVersion: 2, scopes: ["a"] } };
-  const entry = { standing: Verdict.VALID, freshFor: durationFromMs(freshMs) };
+  const entry = { standing: Verdict.VALID, freshFor: durationFromMs(freshMs), usageProof: Buffer.from([7, 200]) };
   const result = { case: "response" as const, value: { ...response, freshness: Freshness.LEASED, revision: 4n } };
   return create(AnswerSchema, { id: 1n, result, entry });
 }
@@ -73,6 +73,7 @@ describe("a verifier inside an agent", () => {
     questions[0]?.answer(good(1000));
     expect(await asked).toMatchObject({ verdict: Verdict.VALID, revision: 4 });
     expect(verifier.verifySync("s", { scopes: ["a"] })).toMatchObject({ verdict: Verdict.VALID, revision: 9 });
+    expect(uses).toMatchObject([{ keyId: KEY, version: 2, proof: "\u{7}\u{c8}" }]);
     clocks.stall(Math.floor(1000 * (0.98 / 1.02)) - 301);
     expect(verifier.verifySync("s")).not.toBe("ask");
     clocks.stall(1);

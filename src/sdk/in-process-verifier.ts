@@ -17,8 +17,11 @@ import { VERDICTS, verdictName } from "./verdicts.ts";
 import type { Question, Verification, Verifier } from "./verification.ts";
 import { fromRefusal, fromResponse, toRequest, undecided } from "./wire.ts";
 
-/** What a verification tells of a key, besides the verdict. */
-export type About = Pick<Verification, "key" | "secretExpireTime" | "retireTime">;
+/** What a verification tells of a key, besides the verdict; and what shows a server that it was told so. */
+export type About = Pick<Verification, "key" | "secretExpireTime" | "retireTime"> & {
+  /** Each byte as the character of that code: an array would keep the message alive that it came in. */
+  readonly usageProof: string;
+};
 
 export interface InProcessVerifierOptions {
   readonly link: Pick<SyncLink, "start" | "ask" | "close" | "isAttached" | "appliedRevision">;
@@ -156,9 +159,10 @@ export class InProcessVerifier implements Verifier {
     const { key, secretExpireTime, retireTime, revision } = verification;
     const standing = verdictName(entry.standing);
     if (key === undefined || standing === undefined || entry.freshFor === undefined) return undefined;
+    const usageProof = Buffer.from(entry.usageProof).toString("latin1");
     return {
       ...{ keyId: key.id, owner: key.owner, version: key.secretVersion, standing, scopes: key.scopes, revision },
-      ...{ allowedCidrs: entry.allowedCidrs, limits: null, about: { key, secretExpireTime, retireTime } },
+      ...{ allowedCidrs: entry.allowedCidrs, limits: null, about: { key, secretExpireTime, retireTime, usageProof } },
       lastsMs: countedHere(durationMs(entry.freshFor), this.#options.clockRateError),
     };
   }
@@ -168,7 +172,8 @@ export class InProcessVerifier implements Verifier {
     const { verdict, missingScopes } = decide(known, { requiredScopes: scopes, clientIp });
     const { keyId, version, about } = known;
     const charged = verdict === "valid" ? cost : 0;
-    this.#options.recorder.record({ keyId, callerId: "", version, verdict, method, cost: charged }, known);
+    const proof = about.usageProof;
+    this.#options.recorder.record({ keyId, callerId: "", version, verdict, method, cost: charged, proof }, known);
     return {
       verdict: VERDICTS[verdict],
       key: about.key,

@@ -25,6 +25,20 @@ it("a report is taken, or a gap, as the server says, and anything else has it se
   await expect(append(UsageOutcome.UNAVAILABLE)).rejects.toThrow("sent again");
 });
 
+it("a report carries the proof of each entry, byte by byte", async () => {
+  const sent: unknown[] = [];
+  const ledger = createLedgerOverSync({
+    async report({ value }) {
+      sent.push(...(value.deltas ?? []).map(({ usageProof = [] }) => [...usageProof]));
+      return create(UsageReceiptSchema, { outcome: UsageOutcome.TAKEN });
+    },
+  });
+  const row = { keyId: "key_a", callerId: "", version: 1, verdict: "valid" as const, method: "", minute: 1 };
+  const proof = Buffer.from([0, 127, 128, 255]).toString("latin1");
+  await ledger.append({ epoch: "e", seq: 1, deltas: [{ ...row, count: 1, cost: 1, lastSecond: 60, proof }] });
+  expect(sent).toEqual([[0, 127, 128, 255]]);
+});
+
 it("a method of more bytes than a server takes is counted without its name, so that the report is taken", async () => {
   const longest = `/a/${"é".repeat((QUESTION_LIMITS.methodBytes - 4) / 2)}b`;
   const { sent } = await append(UsageOutcome.TAKEN, [longest, `${longest}b`]);

@@ -22,10 +22,11 @@ export function createLedgerOverSync(link: Pick<SyncLink, "report">): UsageLedge
   };
 }
 
-function deltaToProto({ keyId, version, verdict, method, lastSecond, count, cost }: UsageDelta) {
+function deltaToProto({ keyId, version, verdict, method, lastSecond, count, cost, proof = "" }: UsageDelta) {
   const lastTime = timestampFromMs(lastSecond * 1000);
   return {
     ...{ keyId, secretVersion: version, verdict: VERDICTS[verdict], lastTime, count, cost: BigInt(cost) },
     method: Buffer.byteLength(method) > QUESTION_LIMITS.methodBytes ? "" : method,
+    usageProof: Buffer.from(proof, "latin1"),
   };
 }

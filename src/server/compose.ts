@@ -33,7 +33,7 @@ import { streamErrorInterceptor } from "../transport/router-errors.ts";
 import { createStreamRouter } from "../transport/stream-router.ts";
 import { createSyncLane } from "../transport/sync-lane.ts";
 import { TurnWatch } from "../transport/turn-watch.ts";
-import type { UsageLedger } from "../usage/ledger.ts";
+import type { AgentReports } from "../usage/agent-reports.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
 import { monotonicMs, systemClocks, systemTimers } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
@@ -63,7 +63,7 @@ export interface Gates {
   readonly revocation: OpenRevocation;
   /** Verifies, charges and counts. */
   readonly verifier: MeteredVerifier;
-  readonly ledger: UsageLedger;
+  readonly reports: AgentReports;
   readonly metrics: MetricsText;
   readonly users: AuthenticateOptions["users"];
   readonly feature: FeatureFlag;
@@ -111,7 +111,7 @@ export function compose(parts: Parts & Gates): {
   const strict = { jsonOptions: { ignoreUnknownFields: false } };
   router.service(KeyManagement, createKeyManagement(deps), strict);
   const sync = new SyncStreams({
-    ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, ledger: parts.ledger },
+    ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, reports: parts.reports },
     ...{ leftMs: (known) => revocation.cache.leftMs(known), attach: revocation.attach, closeMs: policy.syncCloseMs },
     ...{ mostStreams: policy.syncStreams, mostWaiting: policy.syncWaiting, mostAsks: policy.syncAsks },
   });

@@ -20,6 +20,7 @@ const sources = {
     recorder: { size: 1, counters: { methodsDropped: 2, countsDropped: 0 } },
     flusher: { lagMs: 500, counters: { batches: 3, rows: 8 } },
     folded: { batches: 2, rejected: 0 },
+    reports: { counters: { rowsRefused: 4, reportsPutOff: 1 } },
   },
 };
 
@@ -43,6 +44,8 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
     "claviger_usage_rows_total 8",
     "claviger_usage_methods_dropped_total 2",
     "claviger_usage_counts_dropped_total 0",
+    "claviger_usage_reported_rows_refused_total 4",
+    "claviger_usage_reports_put_off_total 1",
   ]) {
     expect(text.split("\n")).toContain(line);
   }

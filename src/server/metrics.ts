@@ -35,6 +35,7 @@ export interface MetricSources {
       readonly counters: { readonly batches: number; readonly rows: number };
     };
     readonly folded: { readonly batches: number; readonly rejected: number };
+    readonly reports: { readonly counters: { readonly rowsRefused: number; readonly reportsPutOff: number } };
   };
   /** Undefined in a process that does not run one. */
   readonly canary: (() => CanaryCounts) | undefined;
@@ -173,7 +174,7 @@ function addCanary(registry: Registry, canary: () => CanaryCounts): void {
   );
 }
 
-function addUsage(registry: Registry, { verifier, recorder, flusher, folded }: MetricSources["usage"]): void {
+function addUsage(registry: Registry, { verifier, recorder, flusher, folded, reports }: MetricSources["usage"]): void {
   const counter = counterIn(registry);
   new Counter({
     name: "claviger_verifications_total",
@@ -195,7 +196,21 @@ function addUsage(registry: Registry, { verifier, recorder, flusher, folded }: M
   counter("claviger_usage_batches_total", "Batches of counts that the ledger took.", () => flusher.counters.batches);
   counter("claviger_usage_rows_total", "Counts in those batches.", () => flusher.counters.rows);
   counter("claviger_usage_folded_total", "Batches that this process folded.", () => folded.batches);
-  counter("claviger_usage_rejected_total", "Batches that could not be folded.", () => folded.rejected);
+  counter(
+    "claviger_usage_rejected_total",
+    "Rows of counts that could not be folded. They are in the table usage_rejected.",
+    () => folded.rejected,
+  );
+  counter(
+    "claviger_usage_reported_rows_refused_total",
+    "Rows that agents reported and the server refused, such as of keys that they were not told of.",
+    () => reports.counters.rowsRefused,
+  );
+  counter(
+    "claviger_usage_reports_put_off_total",
+    "Reports of agents that have to be sent again, since their calling key has begun too many epochs.",
+    () => reports.counters.reportsPutOff,
+  );
   counter(
     "claviger_usage_methods_dropped_total",
     "Verifications counted without their method, for want of memory.",

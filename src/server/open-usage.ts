@@ -1,7 +1,10 @@
 import type { Logger } from "pino";
+import { DAY_MS } from "../keys/limits.ts";
+import { UsageProofs } from "../keys/usage-proof.ts";
 import { readClusterId } from "../postgres/revisions.ts";
-import { appendUsage, dropPartitions, makePartitions } from "../postgres/usage-ledger.ts";
+import { appendUsage, dropPartitions, forgetSources, makePartitions } from "../postgres/usage-ledger.ts";
 import { readCharged } from "../postgres/usage-query.ts";
+import { AgentReports, REPORT_WAIT_MS } from "../usage/agent-reports.ts";
 import { Charges } from "../usage/charges.ts";
 import { UsageFlusher } from "../usage/flusher.ts";
 import { foldLedger } from "../usage/fold.ts";
@@ -20,11 +23,11 @@ export interface OpenUsage {
   readonly verifier: MeteredVerifier;
   readonly recorder: UsageRecorder;
   readonly flusher: UsageFlusher;
-  readonly ledger: UsageLedger;
+  readonly reports: AgentReports;
   readonly folded: { batches: number; rejected: number };
   /** Folds what is in the ledger. */
   fold(): Promise<void>;
-  /** Makes partitions for what comes, and drops old ones. */
+  /** Makes partitions for what comes, drops old ones, and forgets sources that have long been silent. */
   renewPartitions(): Promise<void>;
   /** Sends what was counted, for as long as storage may take; nothing must be verified any more. */
   close(): Promise<void>;
@@ -52,19 +55,27 @@ export async function openUsage(parts: {
     onFailure: (error) => sending.failed(error),
     onSent: () => sending.succeeded(),
   });
+  const reports = new AgentReports({
+    ...{ proofs: new UsageProofs(opened.roots), ledger, clocks, entryMs: policy.cacheEntryMs },
+    onRefused: ({ callerId, reason, rows }) =>
+      log.warn(
+        { event: "usage", callerId, reason, rows },
+        "a verifier reports usage that is not counted; look at the service that calls with this key",
+      ),
+  });
   const limiter = await openLimiter(parts);
   const { onLimiterLoss } = config;
   const charges = limiter === undefined ? undefined : new Charges(limiter);
   const verifier = new MeteredVerifier({ verifier: parts.verifier, charges, recorder, onLimiterLoss });
   const folded = { batches: 0, rejected: 0 };
   return {
-    ...{ verifier, recorder, flusher, ledger, folded },
+    ...{ verifier, recorder, flusher, reports, folded },
     async fold() {
       folded.batches += await foldLedger({
         ...{ storage, rows: policy.foldRows },
-        onRejected: (batch, code) => {
-          folded.rejected += 1;
-          log.error({ event: "usage", ...batch, code }, "a batch of counts cannot be folded; see table usage_rejected");
+        onRejected: (rejected) => {
+          folded.rejected += rejected;
+          log.error({ event: "usage", rows: rejected }, "rows of usage cannot be folded; see table usage_rejected");
         },
       });
     },
@@ -72,6 +83,7 @@ export async function openUsage(parts: {
       const kept = { minutesMs: policy.usageMinutesMs, hoursMs: policy.usageHoursMs };
       await storage.read(makePartitions);
       await storage.read((database) => dropPartitions(database, kept));
+      await storage.write((database) => forgetSources(database, policy.cacheEntryMs + REPORT_WAIT_MS + DAY_MS));
     },
     async close() {
       const deadline = clocks.monotonicMs() + policy.storageTimeoutMs;

@@ -87,7 +87,7 @@ export const DEFAULT_POLICY = {
   usageBatchRows: 20_000,
   /** How often batches are folded into minutes and hours, and how many rows at once. */
   foldUsageMs: SECOND,
-  foldRows: 40_000,
+  foldRows: 20_000,
   /** How long usage can be read by the minute, and by the hour. */
   usageMinutesMs: 7 * DAY,
   usageHoursMs: 396 * DAY,

@@ -64,7 +64,7 @@ async function listen(
   const { revocation, usage, metrics, bus, runCanary } = await openVerifier(parts);
   const open = { ...parts, revocation, verifier: usage.verifier, metrics: options.link?.share(metrics) ?? metrics };
   const { port, health, deps, sync } = compose({
-    ...{ ...open, ledger: usage.ledger },
+    ...{ ...open, reports: usage.reports },
     ...{ users: gates.users?.authenticate, feature: gates.flags.flag },
   });
   const round = runCanary(deps);

@@ -82,6 +82,7 @@ export class UsageFlusher {
   async #deliver(batch: UsageBatch): Promise<void> {
     const { ledger, recorder, random } = this.#options;
     const appended = await ledger.append(batch);
+    if (appended === "full") throw new Error("the ledger takes no other source now; the batch will be sent again");
     if (appended === "gap") {
       // It has forgotten this source's last batches, so this one too: begin as another source.
       this.#epoch = newEpoch(random);

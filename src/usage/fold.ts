@@ -1,25 +1,26 @@
 import { dataErrorCode } from "../postgres/errors.ts";
 import type { Storage } from "../postgres/storage.ts";
-import { type BatchName, foldUsage, listBatches, rejectBatch } from "../postgres/usage-ledger.ts";
+import { foldUsage, listBatches, rejectBatch, splitBatch } from "../postgres/usage-ledger.ts";
 
 export interface FoldOptions {
   readonly storage: Pick<Storage, "read" | "write">;
   /** Rows folded at once. */
   readonly rows: number;
-  /** Told of batches that were set aside. */
-  readonly onRejected: (batch: BatchName, code: string) => void;
+  /** Told of rows that were set aside. */
+  readonly onRejected: (rows: number) => void;
 }
 
 /** Batches that are looked at one by one when they cannot be folded together. */
 const ONE_BY_ONE = 100;
 
-/** Folds everything that is in the ledger; a batch that cannot be folded is set aside, and does not hold the others up. */
+/** Folds everything that is in the ledger. A row that cannot be folded is set aside alone, and holds no other up. */
 export async function foldLedger(options: FoldOptions): Promise<number> {
-  const { storage, rows } = options;
+  const { storage, rows, onRejected } = options;
   let folded = 0;
   for (;;) {
     try {
-      const batches = await storage.write((database) => foldUsage(database, rows));
+      const { batches, rejectedRows } = await storage.write((database) => foldUsage(database, rows));
+      if (rejectedRows > 0) onRejected(rejectedRows);
       if (batches === 0) return folded;
       folded += batches;
     } catch (error) {
@@ -29,15 +30,21 @@ export async function foldLedger(options: FoldOptions): Promise<number> {
   }
 }
 
+/** A batch that still does not fold is halved, until the row that is to blame stands alone. */
 async function foldOneByOne({ storage, rows, onRejected }: FoldOptions): Promise<void> {
-  for (const batch of await storage.read((database) => listBatches(database, ONE_BY_ONE))) {
+  const batches = await storage.read((database) => listBatches(database, ONE_BY_ONE));
+  for (const batch of batches) {
     try {
-      await storage.write((database) => foldUsage(database, rows, batch));
+      const { rejectedRows } = await storage.write((database) => foldUsage(database, rows, batch));
+      if (rejectedRows > 0) onRejected(rejectedRows);
     } catch (error) {
       const code = dataErrorCode(error);
       if (code === undefined) throw error;
+      const halves = await storage.write((database) => splitBatch(database, batch));
+      batches.push(...halves);
+      if (halves.length > 0) continue;
       await storage.write((database) => rejectBatch(database, batch, code));
-      onRejected(batch, code);
+      onRejected(1);
     }
   }
 }

@@ -121,6 +121,21 @@ describe("a metered verifier", () => {
     expect([asked, uses.length]).toEqual([[2, 0], 2]);
   });
 
+  it("takes a stranger's word for the method of a good secret, and for none of a dead one", async () => {
+    const dead = fakeKnown("key_a", { key: { disabled: true } });
+    const answer = { ...valid(false), found: dead, decision: { verdict: "disabled", missingScopes: [] } } as const;
+    for (const [given, named] of [
+      [answer, ""],
+      [valid(false), "/a.B/C"],
+    ] as const) {
+      const { metered, uses } = make({ answer: given });
+      await metered.verify(ask, nobody);
+      metered.verifyCached(ask, nobody);
+      await metered.verify(ask, asker);
+      expect(uses.map(({ method }) => method)).toEqual([named, named, "/a.B/C"]);
+    }
+  });
+
   it("counts a caller's own key under the method of Claviger that it called, and nothing for a stranger", async () => {
     const { metered, uses, callers } = make({ answer: valid(true) });
     await metered.verifyCaller(ask, "claviger.v1.KeyVerifier/Verify");

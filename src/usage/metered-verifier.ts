@@ -124,7 +124,9 @@ export class MeteredVerifier {
     const { verdict } = metered.decision;
     const verdicts = this.counters.verdicts[lane];
     verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
-    this.#record(command, metered, callerId);
+    // Without a caller the method is a stranger's word: the finder of a dead secret could fill tables with it.
+    if (callerId === "" && isDead(metered)) this.#record({ method: "", cost: command.cost }, metered, callerId);
+    else this.#record(command, metered, callerId);
   }
 
   #record(
@@ -143,6 +145,10 @@ export class MeteredVerifier {
       this.#options.recorder.record({ keyId, callerId: "", version, verdict, method, cost: counted }, found);
     }
   }
+}
+
+function isDead({ found }: Verification): boolean {
+  return found !== undefined && found.standing !== "valid";
 }
 
 function isLimited({ decision, found }: Verification): boolean {

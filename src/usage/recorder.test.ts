@@ -195,16 +195,21 @@ describe("a usage recorder", () => {
     expect(recorder.take(10).reduce((sum, { count }) => sum + count, 0)).toBe(2);
   });
 
-  it("keeps a method that Postgres could not store, with U+FFFD for U+0000", () => {
+  it("keeps the newest proof of what it counts together", () => {
     const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
-    recorder.record({ ...use, method: "/a.B/\0" });
-    recorder.record({ ...use, method: "/a.B/\0" });
-    expect(recorder.take(10)).toMatchObject([{ method: "/a.B/\u{fffd}", count: 2 }]);
+    for (const proof of ["first", "second"]) recorder.record({ ...use, proof }, { counted: undefined });
+    expect(recorder.take(10)).toMatchObject([{ count: 2, proof: "second" }]);
+  });
+
+  it("keeps a method that Postgres could not store, with U+FFFD for U+0000 and half a surrogate pair", () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 1e6 });
+    for (const wrong of ["\0", "\ud800", "\udc00"]) recorder.record({ ...use, method: `/a.B/${wrong}` });
+    expect(recorder.take(10)).toMatchObject([{ method: "/a.B/\u{fffd}", count: 3 }]);
   });
 });
 
 /** Adds to what was counted and charged under a name, and keeps its last second. */
-function add(totals: Map<string, number>, { count, cost, lastSecond, ...name }: UsageDelta): void {
+function add(totals: Map<string, number>, { count, cost, lastSecond, proof: _, ...name }: UsageDelta): void {
   const key = JSON.stringify(Object.entries(name).sort());
   totals.set(`${key} count`, (totals.get(`${key} count`) ?? 0) + count);
   totals.set(`${key} cost`, (totals.get(`${key} cost`) ?? 0) + cost);

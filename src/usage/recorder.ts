@@ -11,6 +11,8 @@ export interface UsageRecorderOptions {
 /** A verification that was decided. */
 export interface Use extends Omit<UsageKey, "minute"> {
   readonly cost: number;
+  /** In an agent: the proof that came with the entry that answered. */
+  readonly proof?: string | undefined;
 }
 
 /** What was counted under a name; waits to be taken if it is of more than nothing. */
@@ -98,11 +100,15 @@ export class UsageRecorder {
 
   #find(use: Use, minute: number): Row | undefined {
     const method = this.#storable(use.method);
-    const { keyId, callerId, version, verdict } = use;
-    const row = { keyId, callerId, version, verdict, method, minute, count: 0, cost: 0, lastSecond: 0 };
+    const { keyId, callerId, version, verdict, proof } = use;
+    const row = { keyId, callerId, version, verdict, method, minute, count: 0, cost: 0, lastSecond: 0, proof };
     const name = nameOf(row);
     const known = this.#byName.get(name);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      // The newest: the agent may call with another key by now.
+      known.proof = proof;
+      return known;
+    }
     if (this.#hasRoomFor(method)) {
       this.#byName.set(name, row);
       return this.#queue(row);

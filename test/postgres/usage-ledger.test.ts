@@ -2,19 +2,11 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { UsageBatch, UsageDelta } from "../../src/keys/usage-delta.ts";
 import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
-import {
-  keyLastUsed,
-  usageBatch,
-  usageHour,
-  usageMinute,
-  usageRejected,
-  usageSource,
-} from "../../src/postgres/schema.ts";
+import { keyLastUsed, usageBatch, usageHour, usageMinute, usageSource } from "../../src/postgres/schema.ts";
 import { Storage } from "../../src/postgres/storage.ts";
 import { appendUsage, dropPartitions, foldUsage, makePartitions } from "../../src/postgres/usage-ledger.ts";
 import { queryUsage, readCharged } from "../../src/postgres/usage-query.ts";
 import { DEFAULT_POLICY } from "../../src/server/policy.ts";
-import { foldLedger } from "../../src/usage/fold.ts";
 import { makeKey } from "../rpc/make-key.ts";
 import { startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
@@ -163,24 +155,6 @@ describe.each(["embedded", "postgres"] as const)("the usage ledger (%s)", (kind)
       expect(await charged()).toBe(30);
     });
 
-    it("sets a batch aside that cannot be folded, and the others go on", async () => {
-      await append(batch(1));
-      const poison = { ...batch(1, [delta({ count: Number.MAX_SAFE_INTEGER })]), epoch: `${keyId}-bad` };
-      await append(poison);
-      await storage.read((database) =>
-        database.execute(
-          sql`update usage_batch set deltas = '[{"k": "x", "c": "", "v": 99999999999, "x": "valid", "m": "", "t": 1, "n": 1, "o": 1, "l": 1}]' where epoch = ${poison.epoch}`,
-        ),
-      );
-      await append(batch(2));
-      const rejected: unknown[] = [];
-      await foldLedger({ storage, rows: 1000, onRejected: ({ epoch }, code) => rejected.push([epoch, code]) });
-      expect(rejected).toEqual([[poison.epoch, "22003"]]);
-      expect(await total()).toBe(2);
-      expect(await storage.read((database) => database.$count(usageBatch))).toBe(0);
-      expect(await storage.read((database) => database.$count(usageRejected))).toBe(1);
-    });
-
     it("makes partitions for now and next, moves in what came before them, and drops old ones", async () => {
       const names = async () => {
         const rows = await storage.read((database) =>
@@ -316,7 +290,7 @@ describeWithPostgres("the usage ledger, of several processes", () => {
     }
     running = false;
     await Promise.all([...folding, watching]);
-    while ((await claviger.storage.write((database) => foldUsage(database, 1000))) > 0);
+    while ((await claviger.storage.write((database) => foldUsage(database, 1000))).batches > 0);
     expect(await hours()).toBe(before + 150);
   });
 

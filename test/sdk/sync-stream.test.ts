@@ -77,11 +77,24 @@ const newEpoch = () => randomBytes(8).toString("hex");
 const DAY_SECONDS = 86_400n;
 const STOPPING = { code: "Unavailable", reason: "SHUTTING_DOWN", hasRetryInfo: true };
 
-/** A report of five uses of the key, of now. */
-function reportOf(keyId: string, name: { readonly epoch: string; readonly sequence: bigint }): Said {
+/** A report of five uses of the key, of now, as whoever was given that proof may make it. */
+function reportOf(
+  { id, usageProof }: { readonly id: string; readonly usageProof: Uint8Array },
+  name: { readonly epoch: string; readonly sequence: bigint },
+): Said {
   const lastTime = { seconds: nowSeconds(), nanos: 0 };
-  const delta = { keyId, secretVersion: 1, verdict: Verdict.VALID, method: "/a.B/C", count: 5, cost: 5n, lastTime };
-  return { case: "usage", value: { ...name, deltas: [delta] } };
+  const use = { keyId: id, secretVersion: 1, verdict: Verdict.VALID, method: "/a.B/C", usageProof, lastTime };
+  return { case: "usage", value: { ...name, deltas: [{ ...use, count: 5, cost: 5n }] } };
+}
+
+/** The proof that comes with what the server says of a secret. */
+async function proofOf(clients: Pick<Clients, "verifier">, secret: string): Promise<Uint8Array> {
+  const stream = await openLeased(clients);
+  await stream.say(ask(1n, secret));
+  const { entry } = await stream.hear("answer");
+  stream.close();
+  if (entry === undefined) throw new Error("nothing may be kept of it; correct the test");
+  return entry.usageProof;
 }
 
 /** Uses of the key. */
@@ -204,10 +217,11 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
 
   it("takes a report once, however often it is sent, and ends on one that is none", async () => {
     const { admin } = using(shared);
-    const { id } = await makeKey(admin, { owner: newOwner() });
+    const { id, secret } = await makeKey(admin, { owner: newOwner() });
+    const usageProof = await proofOf(admin, secret);
     const stream = open(admin);
     const oneEpoch = newEpoch();
-    const report = (sequence: bigint, epoch = oneEpoch) => reportOf(id, { epoch, sequence });
+    const report = (sequence: bigint, epoch = oneEpoch) => reportOf({ id, usageProof }, { epoch, sequence });
     const outcomes = [];
     for (const [at, sent] of [report(1n), report(1n), report(2n), report(9n)].entries()) {
       await stream.say(sent);
@@ -215,22 +229,24 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     }
     const { TAKEN, GAP } = UsageOutcome;
     expect(outcomes).toEqual([TAKEN, TAKEN, TAKEN, GAP]);
-    await eventually(async () => expect(await totalOf(admin, id)).toBe(10n));
+    // The proof came with an answer, which the server has counted.
+    await eventually(async () => expect(await totalOf(admin, id)).toBe(11n));
     await stream.say(report(1n, "not an epoch"));
     expect(await codeOfEnd(stream.ended)).toBe(Code.InvalidArgument);
   });
 
   it("counts what two callers report, though both name it the same", async () => {
     const { admin, as } = using(shared);
-    const { id } = await makeKey(admin, { owner: newOwner() });
-    const { secret } = await makeKey(admin, { owner: newOwner(), scopes: ["claviger:verify"] });
+    const { id, secret } = await makeKey(admin, { owner: newOwner() });
+    const agent = await makeKey(admin, { owner: newOwner(), scopes: ["claviger:verify"] });
     const epoch = newEpoch();
-    for (const caller of [admin, as(secret)]) {
+    for (const caller of [admin, as(agent.secret)]) {
+      const usageProof = await proofOf(caller, secret);
       const stream = open(caller);
-      await stream.say(reportOf(id, { epoch, sequence: 1n }));
+      await stream.say(reportOf({ id, usageProof }, { epoch, sequence: 1n }));
       expect((await stream.hear("usage")).outcome).toBe(UsageOutcome.TAKEN);
     }
-    await eventually(async () => expect(await totalOf(admin, id)).toBe(10n));
+    await eventually(async () => expect(await totalOf(admin, id)).toBe(12n));
   });
 
   it("is refused beyond as many as a process takes, and taken once another is gone", async () => {
@@ -270,9 +286,10 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   it("stores nothing of a report that is a secret, or that Postgres cannot store, and takes the rest", async () => {
     const { admin } = using(shared);
     const { id, secret } = await makeKey(admin, { owner: newOwner() });
+    const usageProof = await proofOf(admin, secret);
     const stream = open(admin);
     const lastTime = { seconds: nowSeconds(), nanos: 0 };
-    const delta = { keyId: id, secretVersion: 1, verdict: Verdict.VALID, count: 1, lastTime };
+    const delta = { keyId: id, secretVersion: 1, verdict: Verdict.VALID, count: 1, lastTime, usageProof };
     const deltas = [`/a.B/${secret}`, "/a.B/\0"].map((method) => ({ ...delta, method }));
     await stream.say({ case: "usage", value: { epoch: newEpoch(), sequence: 1n, deltas } });
     expect((await stream.hear("usage")).outcome).toBe(UsageOutcome.TAKEN);
@@ -280,7 +297,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
       const { points, total } = await admin.keys.queryUsage({
         ...{ keyId: id, step: UsageStep.DAY, groupBy: [UsageDimension.METHOD], ...today() },
       });
-      expect(total).toBe(2n);
+      expect(total).toBe(3n);
       expect(JSON.stringify(points.map(({ group }) => group))).not.toContain(secret);
     });
   });

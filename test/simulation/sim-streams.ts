@@ -55,7 +55,10 @@ export class SimStreams {
       ...{ gate, verifier: this.metered, clocks: machine, timers: machine, validate: () => undefined },
       log: { warn: () => undefined, error: () => undefined } as unknown as Logger,
       callLog: new CallLog({ logLine: undefined, clocks: machine }),
-      ledger: { append: () => Promise.reject(new Error("no usage is reported here")) },
+      reports: {
+        proofFor: () => new Uint8Array(),
+        take: () => Promise.reject(new Error("no usage is reported here")),
+      },
       leftMs: (known) => cache.leftMs(known),
       attach: (stream) => this.#attach(stream),
       ...{ mostStreams: 100, mostWaiting: 8, mostAsks: 128, closeMs: 200 },

@@ -371,7 +371,9 @@ export declare const AskSchema: GenMessage<Ask>;
 
 /**
  * Verifications that were answered from memory, whatever the verdict. Another report is sent once this one is answered.
- * What was not reported is lost in a crash: report each 15 seconds or so, and before the verifier stops.
+ * Counts that were not reported are lost in a crash: report each 15 seconds or so, and before the verifier stops. A
+ * process of a verifier needs one epoch: a server takes at most 1000 new ones of one calling key a minute, and a cluster
+ * at most 100,000 in 8 days; reports of further ones are `USAGE_OUTCOME_UNAVAILABLE`.
  *
  * @generated from message claviger.v1.UsageReport
  */
@@ -393,7 +395,7 @@ export declare type UsageReport = Message<"claviger.v1.UsageReport"> & {
   sequence: bigint;
 
   /**
-   * At most 150.
+   * 1 to 150. A verifier that has counted nothing sends no report.
    *
    * @generated from field: repeated claviger.v1.UsageDelta deltas = 3;
    */
@@ -427,39 +429,49 @@ export declare type UsageDelta = Message<"claviger.v1.UsageDelta"> & {
   secretVersion: number;
 
   /**
-   * What was answered.
+   * What was answered. A row with a verdict that no entry can give, such as `VERDICT_UNKNOWN`, is refused.
    *
    * @generated from field: claviger.v1.Verdict verdict = 3;
    */
   verdict: Verdict;
 
   /**
-   * The RPC that was authorised, `/package.Service/Method`; may be empty. At most 256 bytes.
+   * The RPC that was authorised, `/package.Service/Method`; may be empty. At most 256 bytes. The ledger keeps at most 100
+   * different methods of one key and hour, and counts the others as `(other methods)`.
    *
    * @generated from field: string method = 4;
    */
   method: string;
 
   /**
-   * When the last of them was answered; it says the minute too.
+   * When the last of them was answered; it says the minute too. A time before the proof was given counts as the moment
+   * when it was given, and a time in the future as the moment when the report came.
    *
    * @generated from field: google.protobuf.Timestamp last_time = 5;
    */
   lastTime?: Timestamp | undefined;
 
   /**
-   * How many.
+   * How many. A row with more than 600,000,000 is refused: no process answers as many in a minute.
    *
    * @generated from field: int32 count = 6;
    */
   count: number;
 
   /**
-   * The sum of the `cost` of those that were valid, of which each is 1 unless the question said otherwise.
+   * The sum of the `cost` of those that were valid, of which each is 1 unless the question said otherwise. A row with
+   * more than `count` * 2147483647 is refused.
    *
    * @generated from field: int64 cost = 7;
    */
   cost: bigint;
+
+  /**
+   * The `usage_proof` of an entry of this secret that answered one of these verifications.
+   *
+   * @generated from field: bytes usage_proof = 8;
+   */
+  usageProof: Uint8Array;
 };
 
 /**
@@ -735,6 +747,13 @@ export declare type Entry = Message<"claviger.v1.Entry"> & {
    * @generated from field: google.protobuf.Duration fresh_for = 3;
    */
   freshFor?: Duration | undefined;
+
+  /**
+   * Shows that the calling key was given this entry. Opaque, at most 24 bytes; goes with each `UsageDelta` of it.
+   *
+   * @generated from field: bytes usage_proof = 4;
+   */
+  usageProof: Uint8Array;
 };
 
 /**
@@ -798,7 +817,7 @@ export declare const UsageOutcome: {
   readonly UNSPECIFIED: 0,
 
   /**
-   * The ledger has it, now or since before. Forget it.
+   * The ledger has it, now or since before, but for rows that were refused. Forget it.
    *
    * @generated from enum value: USAGE_OUTCOME_TAKEN = 1;
    */
@@ -1033,7 +1052,10 @@ export declare const KeyVerifier: GenService<{
    *    is over before the secret expires or retires, so nothing else needs to be looked at.
    * 6. Keep entries, never verdicts: the next verification may ask otherwise. And answer no verification with the
    *    answer to a question that was asked before it began.
-   * 7. Count what it answers from memory, and report it (`UsageReport`); everything else is counted by the server.
+   * 7. Count the verifications that it answers from memory, and report them (`UsageReport`), each row with the
+   *    `usage_proof` of an entry that answered one of them. The server counts everything else. A row whose proof is
+   *    missing, was given to another calling key, belongs to another key or secret version, or is older than 7 days and
+   *    the longest `fresh_for`, is refused: the server takes the rest of the report, and logs the refusal.
    *
    * An answer from memory has the key, `secret_expire_time` and `retire_time` as they came with the entry,
    * `FRESHNESS_LEASED`, and as `revision` the greater of that answer's and of the lease's. What there is no entry for

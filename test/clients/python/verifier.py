@@ -121,21 +121,27 @@ class Verifier:
         elif verdict == pb.VERDICT_VALID and not all(covered(scope, response.key.scopes) for scope in scopes):
             verdict = pb.VERDICT_SCOPE_MISSING
         name = (response.key.id, response.key.secret_version, verdict, int(time.time() // 60))
-        self.counted[name] = self.counted.get(name, 0) + 1
+        count, _ = self.counted.get(name, (0, b""))
+        self.counted[name] = (count + 1, entry.usage_proof)
         return verdict
+
+    def report(self):
+        report = pb.UsageReport(epoch=os.urandom(16).hex(), sequence=1)
+        for (key_id, version, verdict, minute), (count, proof) in self.counted.items():
+            cost = count if verdict == pb.VERDICT_VALID else 0
+            delta = report.deltas.add(key_id=key_id, secret_version=version, verdict=verdict, count=count, cost=cost)
+            delta.last_time.seconds = minute * 60
+            delta.usage_proof = proof
+        self.outgoing.put(pb.SyncRequest(usage=report))
+        self.reported.wait(10)
 
     def give_back(self):
         self.lease = Span(clocks(), 0)
         self.outgoing.put(pb.SyncRequest(give_back=pb.GiveBack()))
 
     def close(self):
-        report = pb.UsageReport(epoch=os.urandom(16).hex(), sequence=1)
-        for (key_id, version, verdict, minute), count in self.counted.items():
-            cost = count if verdict == pb.VERDICT_VALID else 0
-            delta = report.deltas.add(key_id=key_id, secret_version=version, verdict=verdict, count=count, cost=cost)
-            delta.last_time.seconds = minute * 60
-        self.outgoing.put(pb.SyncRequest(usage=report))
-        self.reported.wait(10)
+        if self.counted:
+            self.report()
         self.give_back()
         # The server ends the stream.
         self.listener.join(10)
