@@ -84,6 +84,7 @@ export function keyToProto(view: KeyView): KeyMessage {
     expireTime: timestampFromDate(current.expireTime),
     createdBy: actorToProto(key.createdBy),
     etag: etagOf(key),
+    heldFields: [...key.held],
     ...(key.revokeTime === null ? {} : { revokeTime: timestampFromDate(key.revokeTime) }),
     ...(key.revokedBy === null ? {} : { revokedBy: actorToProto(key.revokedBy) }),
     ...(key.revokeReason === null ? {} : { revokeReason: REVOCATION_REASONS[key.revokeReason] }),

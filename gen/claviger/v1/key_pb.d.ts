@@ -56,14 +56,16 @@ export declare type Key = Message<"claviger.v1.Key"> & {
   scopes: string[];
 
   /**
-   * Marks to select keys by, at most 32. Keys match `[a-z][a-z0-9_.-]{0,62}`, values have at most 63 bytes.
+   * Marks to select keys by, at most 32. The owner can change them: a key that its owner manages may not keep the labels
+   * that an administrator gave it. Keys match `[a-z][a-z0-9_.-]{0,62}`, values have at most 63 bytes.
    *
    * @generated from field: map<string, string> labels = 6;
    */
   labels: { [key: string]: string };
 
   /**
-   * Anything the verifying service should get with the verdict. At most 4 KiB as proto JSON.
+   * Anything the verifying service should get with the verdict. At most 4 KiB as proto JSON. The owner can change it: a
+   * service must not trust the metadata of a key that its owner manages.
    *
    * @generated from field: google.protobuf.Struct metadata = 7;
    */
@@ -175,6 +177,15 @@ export declare type Key = Message<"claviger.v1.Key"> & {
    * @generated from field: string etag = 22;
    */
   etag: string;
+
+  /**
+   * Output only. Which of `disabled`, `limits` and `allowed_cidrs` an administrator or a service has set. The owner, as a
+   * user, can tighten these fields and cannot loosen them (`PERMISSION_DENIED`). A field that is set back to nothing is
+   * not held any more.
+   *
+   * @generated from field: repeated string held_fields = 23;
+   */
+  heldFields: string[];
 };
 
 /**
