@@ -3,7 +3,6 @@ import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ADMIN_OWNER } from "../access/permissions.ts";
-import { sealPending } from "../audit/seal-pending.ts";
 import { Keyring } from "../keys/keyring.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { forgetKeys } from "../manage/forget-keys.ts";
@@ -61,7 +60,7 @@ async function listen(
   const { config, opened, log, gates } = parts;
   const { revocation, usage, metrics, bus, runCanary } = await openVerifier(parts);
   const open = { ...parts, revocation, verifier: usage.verifier, metrics: options.link?.share(metrics) ?? metrics };
-  const { port, health, deps, sync } = compose({
+  const { port, health, deps, sync, denials } = compose({
     ...{ ...open, ledger: usage.ledger },
     ...{ users: gates.users?.authenticate, feature: gates.flags.flag },
   });
@@ -89,6 +88,7 @@ async function listen(
     every(config.policy.trimEveryMs, () => trim(revocation, log)),
     every(config.policy.forgetEveryMs, () => forget(deps)),
     every(config.policy.sealEveryMs, () => seal(deps)),
+    every(config.policy.sealEveryMs, () => denials.flush()),
     every(config.policy.flushUsageMs, () => usage.flusher.flush()),
     every(config.policy.foldUsageMs, () => fold(usage, log)),
     every(config.policy.renewPartitionsMs, () => renewPartitions(usage, log)),
@@ -106,6 +106,7 @@ async function listen(
       await sync.close();
       await port.drain();
       for (const task of tasks) task.stop();
+      await denials.close();
       await usage.close();
       await gates.close();
       await revocation.leave().catch(() => undefined);
@@ -192,9 +193,9 @@ async function renewPartitions(usage: OpenUsage, log: Logger): Promise<void> {
 }
 
 async function seal(deps: ManageDeps): Promise<void> {
-  await sealPending(deps).catch((error: unknown) =>
-    deps.log.warn({ err: error }, "audit events could not be sealed; they will be"),
-  );
+  await deps
+    .seal()
+    .catch((error: unknown) => deps.log.warn({ err: error }, "audit events could not be sealed; they will be"));
 }
 
 async function forget(deps: ManageDeps): Promise<void> {
