@@ -17,6 +17,7 @@ const known = [
   "streams",
   "overload",
   "abuse",
+  "fairness",
   "alternatives",
 ];
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : known;

@@ -42,6 +42,20 @@ export interface SystemCaller extends CallOrigin {
 /** Whoever calls. */
 export type Caller = ServiceCaller | UserCaller | AnonymousCaller | SystemCaller;
 
+/** Names the caller: the same for all its calls, and for all secrets of a key. */
+export function callerId(caller: Caller): string {
+  switch (caller.kind) {
+    case "service":
+      return `service:${caller.keyId}`;
+    case "user":
+      return `user:${caller.owner}`;
+    case "anonymous":
+      return `anonymous:${caller.address}`;
+    case "system":
+      return caller.kind;
+  }
+}
+
 /** The caller as it is remembered with what it did. */
 export function actorOf(caller: Caller): Actor {
   const { address } = caller;

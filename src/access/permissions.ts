@@ -1,5 +1,7 @@
 import { ClavigerError } from "../keys/errors.ts";
-import { missingScopes } from "../keys/scopes.ts";
+import type { HeldField } from "../keys/held-fields.ts";
+import type { KeyRecord } from "../keys/key.ts";
+import { isOwnScope, missingScopes } from "../keys/scopes.ts";
 import type { Caller } from "./caller.ts";
 
 /** What a method needs of its caller; each is a scope of the calling key. */
@@ -103,5 +105,54 @@ export function confineOwner(caller: Caller, asked: string): string {
     "PERMISSION_DENIED",
     `the caller may act for ${own} only. Leave owner out, or ask an administrator`,
     { metadata: { owner: asked } },
+  );
+}
+
+/** Whether the caller is the user to whom the owner's keys belong. */
+export function isOwnerAsUser(caller: Caller, owner: string): boolean {
+  return caller.kind === "user" && caller.owner === owner;
+}
+
+/** What a change does: `ends` revokes or disables a key, or retires a secret, and nothing else. */
+export type ChangeKind = "ends" | "changes";
+
+/**
+ * Whether the caller may change the key. A key with a scope of `claviger:` takes the right to grant that scope: a service
+ * that manages the keys of others could disarm every administrator otherwise. The owner, as a user, may end its keys; a
+ * key may end itself.
+ */
+export function mayChange(caller: Caller, key: Pick<KeyRecord, "id" | "owner" | "scopes">, kind: ChangeKind): boolean {
+  const isOwnEnd = isOwnerAsUser(caller, key.owner) || (caller.kind === "service" && caller.keyId === key.id);
+  return isAdmin(caller) || (kind === "ends" && isOwnEnd) || !key.scopes.some(isOwnScope);
+}
+
+/** `SCOPE_NOT_GRANTABLE` unless the caller may change the key. */
+export function requireChangeable(
+  caller: Caller,
+  key: Pick<KeyRecord, "id" | "owner" | "scopes">,
+  kind: ChangeKind,
+): void {
+  if (mayChange(caller, key, kind)) return;
+  const scopes = key.scopes.filter(isOwnScope);
+  throw new ClavigerError(
+    "SCOPE_NOT_GRANTABLE",
+    `key ${key.id} holds ${scopes.join(", ")}, which the caller may not grant. Have an administrator change or end the key`,
+    { metadata: { scopes: scopes.join(","), key_id: key.id } },
+  );
+}
+
+/** `PERMISSION_DENIED` for the owner, as a user, that loosens what an administrator or a service has set. */
+export function requireLoosenable(
+  caller: Caller,
+  key: Pick<KeyRecord, "id" | "owner" | "held">,
+  loosened: readonly HeldField[],
+): void {
+  if (isAdmin(caller) || !isOwnerAsUser(caller, key.owner)) return;
+  const fields = loosened.filter((field) => key.held.includes(field));
+  if (fields.length === 0) return;
+  throw new ClavigerError(
+    "PERMISSION_DENIED",
+    `an administrator or a service has set ${fields.join(", ")} of key ${key.id}; the owner can only tighten it. Ask an administrator to change it`,
+    { metadata: { key_id: key.id, held_fields: fields.join(",") } },
   );
 }

@@ -10,7 +10,7 @@ const BATCH = 1000;
 export const MOST_NAMED = 10;
 
 export interface SealerDeps {
-  readonly storage: Storage;
+  readonly storage: Pick<Storage, "read" | "transaction">;
   readonly signer: AuditSigner;
   readonly log: Logger;
 }
@@ -34,6 +34,25 @@ export async function sealPending({ storage, signer, log }: SealerDeps): Promise
     }
     if (seen < BATCH) return;
   }
+}
+
+/**
+ * `sealPending` for one process, at most once at a time: sealers of one process would only wait for each other, each on
+ * a connection. A call that comes while events are sealed shares the next sealing with all that come until it begins,
+ * so that it finds everything that was committed before the call.
+ */
+export function createSealer(deps: SealerDeps): () => Promise<void> {
+  let last: Promise<void> = Promise.resolve();
+  let next: Promise<void> | undefined;
+  return () => {
+    if (next !== undefined) return next;
+    next = last.then(() => {
+      next = undefined;
+      return sealPending(deps);
+    });
+    last = next.catch(() => undefined);
+    return next;
+  };
 }
 
 async function sealBatch(transaction: Database, signer: AuditSigner) {

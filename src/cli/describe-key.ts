@@ -29,6 +29,7 @@ export function describeKey(key: Key, now: Date): string {
     ["metadata", key.metadata === undefined ? "" : JSON.stringify(key.metadata)],
     ["allowed from", key.allowedCidrs.join(" ")],
     ["limits", key.limits && describeLimits(key.limits)],
+    ["held", key.heldFields.join(" ")],
     ["last used", key.lastUsedTime && time(key.lastUsedTime)],
     ["created", key.createTime && `${time(key.createTime)}${describeActor(key.createdBy)}`],
     ["expires", key.expireTime && time(key.expireTime)],

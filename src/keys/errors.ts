@@ -19,6 +19,7 @@ export type Reason =
   | "LIMITER_NOT_CONFIGURED"
   | "ETAG_MISMATCH"
   | "KEY_LIMIT_REACHED"
+  | "CALLER_RATE_EXCEEDED"
   | "STORAGE_UNAVAILABLE"
   | "OVERLOADED"
   | "LEASE_UNAVAILABLE"
@@ -43,6 +44,8 @@ export interface ClavigerErrorOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   readonly violations?: readonly FieldViolation[];
   readonly cause?: unknown;
+  /** When to ask again, in milliseconds, where that is known. */
+  readonly retryAfterMs?: number;
 }
 
 /** A refusal or failure that the caller is told about; its message ends with what to do. */
@@ -51,12 +54,14 @@ export class ClavigerError extends Error {
   readonly reason: Reason;
   readonly metadata: Readonly<Record<string, string>>;
   readonly violations: readonly FieldViolation[];
+  readonly retryAfterMs: number | undefined;
 
   constructor(reason: Reason, message: string, options: ClavigerErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.reason = reason;
     this.metadata = options.metadata ?? {};
     this.violations = options.violations ?? [];
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 

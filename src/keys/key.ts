@@ -1,3 +1,4 @@
+import type { HeldField } from "./held-fields.ts";
 import type { Limits } from "./limits.ts";
 
 /** What a key is for; part of its secrets' prefix. */
@@ -34,6 +35,8 @@ export interface KeyRecord {
   readonly disabled: boolean;
   /** Null for none. */
   readonly limits: Limits | null;
+  /** What the owner, as a user, cannot loosen: an administrator or a service has set it. */
+  readonly held: readonly HeldField[];
   /** Version of the newest secret. */
   readonly currentVersion: number;
   /** Term of the key's secrets unless a rotation says otherwise, in milliseconds. */

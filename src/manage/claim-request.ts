@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import canonicalize from "canonicalize";
-import type { Caller } from "../access/caller.ts";
+import { type Caller, callerId } from "../access/caller.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import { findDoneRequest, insertDoneRequest, removeExpiredRequest } from "../postgres/done-requests.ts";
 import type { Database } from "../postgres/storage.ts";
@@ -30,7 +30,7 @@ export interface RequestClaim {
 export async function claimRequest(transaction: Database, caller: Caller, claim: RequestClaim): Promise<void> {
   const { method, requestId, keyId, version, now } = claim;
   if (requestId === "") return;
-  const id = { caller: identityOf(caller), method, requestId };
+  const id = { caller: callerId(caller), method, requestId };
   const payload = createHash("sha256")
     .update(canonicalize(claim.payload) ?? "")
     .digest();
@@ -51,16 +51,4 @@ export async function claimRequest(transaction: Database, caller: Caller, claim:
     `${method} ${requestId} was done: it made version ${first.version} of ${first.keyId}. If its answer was lost, rotate the key with grace_period 0`,
     { metadata: { request_id: requestId, key_id: first.keyId, version: String(first.version) } },
   );
-}
-
-/** A key keeps its identity when it rotates, and so do its requests. */
-function identityOf(caller: Caller): string {
-  switch (caller.kind) {
-    case "service":
-      return `service:${caller.keyId}`;
-    case "user":
-      return `user:${caller.owner}`;
-    default:
-      return caller.kind;
-  }
 }

@@ -1,6 +1,7 @@
 import { actorOf, type Caller } from "../access/caller.ts";
-import { ADMIN_OWNER, confineOwner, requireGrantable } from "../access/permissions.ts";
+import { ADMIN_OWNER, confineOwner, isOwnerAsUser, requireGrantable } from "../access/permissions.ts";
 import { invalidField } from "../keys/errors.ts";
+import { heldAfter } from "../keys/held-fields.ts";
 import type { KeyRecord, KeyView } from "../keys/key.ts";
 import { newKeyId } from "../keys/key-id.ts";
 import { isReservedOwner, ownerProblem, RESERVED_OWNERS } from "../keys/owner.ts";
@@ -51,11 +52,13 @@ export async function createKey(
 
     const minted = deps.keyring.mint(command.environment, deps.random, await listKnownRoots(transaction));
     const { environment, displayName, scopes, labels, metadata, allowedCidrs, limits } = command;
+    const restrictions = { disabled: false, limits, allowedCidrs };
+    const held = isOwnerAsUser(caller, owner) ? [] : heldAfter([], restrictions, restrictions);
     const key: KeyRecord = {
       ...{ id, owner, displayName, environment, scopes, labels, metadata, allowedCidrs, limits },
       ...{ disabled: false, currentVersion: 1, ttlMs, createTime: now, updateTime: now, createdBy: actorOf(caller) },
       ...{ revokeTime: null, revokedBy: null, revokeReason: null, revokeNote: "", revision: 0 },
-      ...{ narrowedRevision: 0, settledRevision: 0 },
+      ...{ narrowedRevision: 0, settledRevision: 0, held },
     };
     const { secret, digest, rootId, hint } = minted;
     const first = {

@@ -22,9 +22,14 @@ export interface ManagePolicy {
   readonly usagePoints: number;
 }
 
+/** Storage as management uses it; in a server it makes each piece of work wait for its turn (`Bulkhead`). */
+export type ManageStorage = Pick<Storage, "read" | "transaction">;
+
 /** What the steps of a change need. */
 export interface ManageDeps {
-  readonly storage: Storage;
+  readonly storage: ManageStorage;
+  /** Gives every audit event that is committed its place in the chain. */
+  readonly seal: () => Promise<void>;
   readonly keyring: Keyring;
   readonly pageTokens: PageTokens;
   readonly signer: AuditSigner;

@@ -1,6 +1,5 @@
 import type { Caller } from "../access/caller.ts";
 import { confineOwner } from "../access/permissions.ts";
-import { sealPending } from "../audit/seal-pending.ts";
 import { type EventFilter, listEvents, type SealedEvent } from "../postgres/audit.ts";
 import type { ManageDeps } from "./deps.ts";
 import { pageSizeOf, readPageToken } from "./pages.ts";
@@ -31,7 +30,7 @@ export async function listAuditEvents(deps: ManageDeps, caller: Caller, command:
   const filters = JSON.stringify(["audit", Object.entries(filter).sort(([a], [b]) => (a < b ? -1 : 1))]);
   const after = readPageToken(pageTokens, command.pageToken, filters);
   const size = pageSizeOf(command.pageSize);
-  await sealPending(deps);
+  await deps.seal();
   const below = after === undefined ? undefined : Number(after);
   const found = await deps.storage.read((database) => listEvents(database, filter, { below, limit: size + 1 }));
   return {

@@ -1,30 +1,42 @@
 import type { Caller } from "../access/caller.ts";
 import type { Reason } from "../keys/errors.ts";
+import { redactSecrets } from "../keys/redact.ts";
 import { findKey } from "../postgres/keys.ts";
 import { readDatabaseTime } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { record } from "./record.ts";
 
+/** One denied call, or further ones for the same reason. */
 export interface Denial {
   /** Of `KeyManagement`, without the service. */
-  readonly method: string;
+  readonly methods: readonly string[];
   readonly reason: Reason;
-  /** The key that it was about. */
+  /** How many further calls; undefined for one call. */
+  readonly count?: number;
+  /** The key that the call named. */
   readonly keyId?: string;
-  /** The owner that was named, where it was not about a key. */
+  /** The owner that the call named. */
   readonly owner?: string;
 }
 
-/** Writes to the audit log that the caller was not allowed to do something. */
+/**
+ * Writes to the audit log that the caller was not allowed to do something. A denial about a key that exists stands in
+ * that key's log. What else the call named is only a detail: a caller must not write into the log of any owner it names.
+ */
 export async function recordDenial(deps: ManageDeps, caller: Caller, denial: Denial): Promise<void> {
-  const { method, reason, keyId = "" } = denial;
+  const { methods, reason, count, keyId = "", owner = "" } = denial;
   await deps.storage.transaction(async (transaction) => {
     const key = keyId === "" ? undefined : await findKey(transaction, keyId);
-    const owner = key?.owner ?? denial.owner ?? "";
     const time = await readDatabaseTime(transaction);
-    const details = { method, reason };
+    const details = {
+      ...(count === undefined ? { method: methods.join() } : { methods: [...methods], count }),
+      reason,
+      ...(keyId === "" || key !== undefined ? {} : { asked_key: redactSecrets(keyId) }),
+      ...(owner === "" ? {} : { asked_owner: redactSecrets(owner) }),
+    };
+    const about = { keyId: key?.id ?? "", owner: key?.owner ?? "" };
     await record(transaction, { deps, caller }, [
-      { action: "call.denied", outcome: "denied", keyId, owner, time, details },
+      { action: "call.denied", outcome: "denied", ...about, time, details },
     ]);
   });
 }

@@ -2,7 +2,7 @@ import { type AnonymousCaller, actorOf } from "../access/caller.ts";
 import { redactSecrets } from "../keys/redact.ts";
 import { isLive } from "../keys/state.ts";
 import { lockKey } from "../postgres/keys.ts";
-import { findByDigests, findSecret } from "../postgres/secrets.ts";
+import { findByDigests, findSecret, noteLeakReport } from "../postgres/secrets.ts";
 import { readDatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { record } from "./record.ts";
@@ -18,7 +18,8 @@ export interface ReportLeakedSecret {
 
 /**
  * Revokes the key whose live secret is shown. Whoever holds a secret may end it; a dead one, or one that is not ours,
- * changes nothing. Returns nothing, so that nothing can be learnt by asking.
+ * changes nothing. Returns nothing: the answer is the same for any text. The
+ * time that it takes is not, and tells a holder whether the secret is alive.
  */
 export async function reportLeakedSecret(
   deps: ManageDeps,
@@ -42,23 +43,25 @@ export async function reportLeakedSecret(
     const about = { keyId: key.id, owner: key.owner, time: now, actor };
     const alive = key.revokeTime === null && isLive(secret, now);
     const report = { version: secret.version, source, revoked: alive };
+    // Once for each secret: everybody that has found a dead one could fill the log otherwise.
+    const isNews = await noteLeakReport(transaction, secret, now);
     await record(transaction, { deps, caller }, [
-      { action: "secret.leak_reported", ...about, details: report },
+      ...(isNews ? [{ action: "secret.leak_reported", ...about, details: report } as const] : []),
       ...(alive
         ? [{ action: "key.revoked", ...about, details: { reason: "compromised", note: source } } as const]
         : []),
     ]);
-    if (!alive) return { key, moment, actor, view: undefined };
+    if (!alive) return { key, moment, actor, isNews, view: undefined };
     const change = { revokeTime: now, revokedBy: actor, revokeReason: "compromised", revokeNote: source } as const;
     const view = await writeChange(transaction, { key, ...moment }, { change, narrows: true });
-    return { key: view.key, moment, actor, view };
+    return { key: view.key, moment, actor, isNews, view };
   });
   if (report === undefined) return;
-  const { key, moment, actor, view } = report;
+  const { key, moment, actor, isNews, view } = report;
   if (view !== undefined) logRevocation(deps, view, actor);
-  deps.log.warn(
-    { event: "secret.leaked", keyId: key.id, owner: key.owner, revoked: view !== undefined, actor },
-    "leaked secret reported",
-  );
+  if (isNews) {
+    const found = { event: "secret.leaked", keyId: key.id, owner: key.owner, revoked: view !== undefined, actor };
+    deps.log.warn(found, "leaked secret reported");
+  }
   await settle(deps, { ...moment, ...view, key, changed: view !== undefined });
 }

@@ -1,4 +1,5 @@
 import { actorOf, type Caller } from "../access/caller.ts";
+import { requireChangeable } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { KeyView } from "../keys/key.ts";
 import { isLive } from "../keys/state.ts";
@@ -26,6 +27,7 @@ export async function retireSecret(
   const retirement = await deps.storage.transaction(async (transaction) => {
     const held = await lockKeyAndCaller(transaction, keyId, { caller, permission: "claviger:keys.revoke" });
     const { key, now, identity } = held;
+    requireChangeable(held.caller, key, "ends");
     const secret = await findSecret(transaction, keyId, version);
     if (secret === undefined) throw versionNotFound(command);
     if (key.revokeTime !== null || !isLive(secret, now)) {

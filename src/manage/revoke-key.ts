@@ -1,4 +1,5 @@
 import { actorOf, type Caller } from "../access/caller.ts";
+import { requireChangeable } from "../access/permissions.ts";
 import type { Actor, JsonObject, KeyView, RevocationReason } from "../keys/key.ts";
 import { redactSecrets } from "../keys/redact.ts";
 import type { ManageDeps } from "./deps.ts";
@@ -26,6 +27,7 @@ export async function revokeKey(
   const revocation = await deps.storage.transaction(async (transaction) => {
     const held = await lockKeyAndCaller(transaction, keyId, { caller, permission: "claviger:keys.revoke" });
     const { key, now, identity } = held;
+    requireChangeable(held.caller, key, "ends");
     if (key.revokeTime !== null) {
       return { view: { key, secrets: await viewSecrets(transaction, key, now), now, identity }, changed: false };
     }

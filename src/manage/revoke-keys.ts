@@ -1,10 +1,20 @@
 import { actorOf, type Caller } from "../access/caller.ts";
-import { confineOwner } from "../access/permissions.ts";
+import { confineOwner, mayChange } from "../access/permissions.ts";
 import { MAX_NAMED_KEYS } from "../keys/change.ts";
+import { ClavigerError } from "../keys/errors.ts";
+import type { KeyRecord } from "../keys/key.ts";
 import { redactSecrets } from "../keys/redact.ts";
-import { changeKeys, countUnrevoked, type KeyFilter, listUnsettled, lockUnrevoked } from "../postgres/keys.ts";
+import {
+  changeKeys,
+  countUnrevoked,
+  type KeyFilter,
+  listUnrevokedWithOwnScope,
+  listUnsettled,
+  lockUnrevoked,
+} from "../postgres/keys.ts";
 import { lockOwner } from "../postgres/owners.ts";
 import { readRevision } from "../postgres/revisions.ts";
+import type { Database } from "../postgres/storage.ts";
 import { readDatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockCaller } from "./lock.ts";
@@ -33,16 +43,42 @@ export async function revokeKeys(
   const owner = confineOwner(caller, command.filter.owner ?? "");
   const filter = { ...command.filter, ...(owner === "" ? {} : { owner }) };
   if (command.validateOnly) {
-    const keyCount = await deps.storage.read((database) => countUnrevoked(database, filter));
-    return { keyCount, receipt: undefined };
+    return deps.storage.read(async (database) => {
+      await requireAllChangeable(database, caller, filter);
+      return { keyCount: await countUnrevoked(database, filter), receipt: undefined };
+    });
   }
-  await deps.storage.transaction((transaction) => lockCaller(transaction, caller, "claviger:keys.revoke"));
+  await deps.storage.transaction(async (transaction) => {
+    const locked = await lockCaller(transaction, caller, "claviger:keys.revoke");
+    await requireAllChangeable(transaction, locked.caller, filter);
+  });
   let keyCount = 0;
   for (;;) {
     const count = await revokeBatch(deps, caller, { ...command, filter });
     keyCount += count;
     if (count === 0) return { keyCount, receipt: await settleAll(deps, filter) };
   }
+}
+
+/** Administrators' keys that are read of a selection, and those that a refusal names. */
+const PROTECTED_READ = 1000;
+const PROTECTED_NAMED = 5;
+
+/** Refuses a selection with keys that the caller may not end: none of its keys is revoked then. */
+async function requireAllChangeable(database: Database, caller: Caller, filter: KeyFilter): Promise<void> {
+  requireChangeableKeys(caller, await listUnrevokedWithOwnScope(database, filter, PROTECTED_READ));
+}
+
+function requireChangeableKeys(caller: Caller, keys: readonly Pick<KeyRecord, "id" | "owner" | "scopes">[]): void {
+  const refused = keys.filter((key) => !mayChange(caller, key, "ends")).map(({ id }) => id);
+  if (refused.length === 0) return;
+  const named = refused.slice(0, PROTECTED_NAMED).join(", ");
+  const more = refused.length > PROTECTED_NAMED ? " and more" : "";
+  throw new ClavigerError(
+    "SCOPE_NOT_GRANTABLE",
+    `the selection holds keys with scopes of claviger:, which the caller may not end: ${named}${more}. No key was revoked. Narrow the selection, or have an administrator revoke it`,
+    { metadata: { key_ids: refused.slice(0, PROTECTED_NAMED).join(",") } },
+  );
 }
 
 /** Authority was judged before the first batch: a caller whose own key is among those revoked still finishes. */
@@ -54,11 +90,14 @@ async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys
     const held = await lockUnrevoked(transaction, filter, deps.policy.revokeBatchSize);
     const { now, identity } = await readDatabaseMoment(transaction);
     if (held.length === 0) return { rows: [], identity };
+    requireChangeableKeys(caller, held);
     const details = revocationDetails(command);
-    const happenings = held.map((key) => ({ action: "key.revoked" as const, ...key, time: now, details }));
+    const happenings = held.map(({ id, owner }) => {
+      return { action: "key.revoked" as const, keyId: id, owner, time: now, details };
+    });
     await record(transaction, { deps, caller }, happenings);
     const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: redactSecrets(note) };
-    const ids = held.map((key) => key.keyId);
+    const ids = held.map(({ id }) => id);
     return { rows: await changeKeys(transaction, { ids, change, updateTime: now, narrows: true }), identity };
   });
   const [first] = rows;

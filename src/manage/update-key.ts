@@ -1,6 +1,7 @@
 import type { Caller } from "../access/caller.ts";
-import { requireGrantable } from "../access/permissions.ts";
+import { isOwnerAsUser, requireChangeable, requireGrantable, requireLoosenable } from "../access/permissions.ts";
 import { allowsAtMost } from "../keys/cidrs.ts";
+import { heldAfter, loosened } from "../keys/held-fields.ts";
 import type { JsonObject, KeyRecord, KeyView } from "../keys/key.ts";
 import { isLowered } from "../keys/limits.ts";
 import { missingScopes } from "../keys/scopes.ts";
@@ -36,15 +37,18 @@ export async function updateKey(
     const { key } = held;
     const next = { ...key, ...update };
     if (widens(key, next)) requireGrantable(held.caller, [...key.scopes, ...next.scopes]);
+    requireChangeable(held.caller, key, isDisabling(update) ? "ends" : "changes");
+    requireLoosenable(held.caller, key, loosened(key, next));
     requireUnrevoked(key);
     requireEtag(key, command.etag);
     if (update.limits) requireLimiter(deps);
     const details = detailsOf(key, update);
     const happening = { action: "key.updated", keyId: key.id, owner: key.owner, time: held.now, details } as const;
     const narrows = isNarrower(key, next);
+    const change = isOwnerAsUser(caller, key.owner) ? update : { ...update, held: heldAfter(key.held, next, update) };
     const [, view] = await Promise.all([
       record(transaction, { deps, caller }, [happening]),
-      writeChange(transaction, held, { change: update, narrows }),
+      writeChange(transaction, held, { change, narrows }),
     ]);
     return { view, narrows };
   });
@@ -66,12 +70,12 @@ function detailsOf({ scopes, allowedCidrs, disabled, limits }: KeyRecord, update
 }
 
 function widens(before: KeyRecord, next: KeyRecord): boolean {
-  return (
-    (before.disabled && !next.disabled) ||
-    missingScopes(before.scopes, next.scopes).length > 0 ||
-    !allowsAtMost(next.allowedCidrs, before.allowedCidrs) ||
-    isLowered(next.limits, before.limits)
-  );
+  return missingScopes(before.scopes, next.scopes).length > 0 || loosened(before, next).length > 0;
+}
+
+/** Whether the update does nothing but switch the key off. */
+function isDisabling(update: KeyUpdate): boolean {
+  return update.disabled === true && Object.keys(update).length === 1;
 }
 
 /** A key that is, and stays, disabled counts: whoever asks again to disable it must wait for that too. */

@@ -24,6 +24,7 @@ export type KeyChange = Partial<
     | "allowedCidrs"
     | "disabled"
     | "limits"
+    | "held"
     | "currentVersion"
     | "revokeTime"
     | "revokedBy"
@@ -150,19 +151,34 @@ export async function listKeys(
     .limit(page.limit);
 }
 
-/** Ids and owners, oldest first, of up to `limit` keys of the filter that are not revoked, held for a change. */
+/** Ids, owners and scopes, oldest first, of up to `limit` keys of the filter that are not revoked, held for a change. */
 export function lockUnrevoked(
   transaction: Database,
   filter: KeyFilter,
   limit: number,
-): Promise<{ readonly keyId: string; readonly owner: string }[]> {
+): Promise<Pick<KeyRecord, "id" | "owner" | "scopes">[]> {
   return transaction
-    .select({ keyId: apiKey.id, owner: apiKey.owner })
+    .select({ id: apiKey.id, owner: apiKey.owner, scopes: apiKey.scopes })
     .from(apiKey)
     .where(and(matches(filter), isNull(apiKey.revokeTime)))
     .orderBy(apiKey.id)
     .limit(limit)
     .for("update");
+}
+
+/** Up to `limit` keys of the filter, oldest first, that are not revoked and hold a scope of `claviger:`. */
+export function listUnrevokedWithOwnScope(
+  database: Database,
+  filter: KeyFilter,
+  limit: number,
+): Promise<Pick<KeyRecord, "id" | "owner" | "scopes">[]> {
+  const own = sql`exists (select from unnest(${apiKey.scopes}) scope where scope = 'claviger' or scope like 'claviger:%')`;
+  return database
+    .select({ id: apiKey.id, owner: apiKey.owner, scopes: apiKey.scopes })
+    .from(apiKey)
+    .where(and(matches(filter), isNull(apiKey.revokeTime), own))
+    .orderBy(apiKey.id)
+    .limit(limit);
 }
 
 /** How many keys of the filter are not revoked. */

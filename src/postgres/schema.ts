@@ -12,6 +12,7 @@ import {
   uniqueIndex,
 } from "drizzle-orm/pg-core";
 import type { AuditAction } from "../keys/audit-event.ts";
+import type { HeldField } from "../keys/held-fields.ts";
 import type { Actor, Environment, JsonObject, RevocationReason } from "../keys/key.ts";
 import type { Limits } from "../keys/limits.ts";
 import type { Verdict } from "../keys/verdict.ts";
@@ -55,6 +56,8 @@ export const apiKey = pgTable(
     /** The last change that took validity away, and the last that is known to be obeyed everywhere. Only raised. */
     narrowedRevision: bigint("narrowed_rev", { mode: "number" }).notNull().default(0),
     settledRevision: bigint("settled_rev", { mode: "number" }).notNull().default(0),
+    /** Which fields the owner cannot loosen. */
+    held: text("held").array().$type<readonly HeldField[]>().notNull().default(sql`'{}'`),
   },
   (table) => [
     index("api_key_unsettled").on(table.id).where(sql`${table.narrowedRevision} > ${table.settledRevision}`),
@@ -88,6 +91,8 @@ export const secretVersion = pgTable(
     createTime: instant("create_time").notNull(),
     expireTime: instant("expire_time").notNull(),
     retireTime: instant("retire_time"),
+    /** When a leak of the secret was reported first. Only set. */
+    leakReportTime: instant("leak_report_time"),
   },
   (table) => [
     primaryKey({ columns: [table.keyId, table.version] }),

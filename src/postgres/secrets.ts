@@ -77,6 +77,22 @@ export async function retireSecret(transaction: Database, secret: SecretRecord, 
   if (rows.length !== 1) throw new Error(`end of ${secret.keyId} version ${secret.version} met ${rows.length} rows`);
 }
 
+/** Remembers that a leak of the secret was reported at `time`; returns whether that is the first report. */
+export async function noteLeakReport(transaction: Database, secret: SecretRecord, time: Date): Promise<boolean> {
+  const rows = await transaction
+    .update(secretVersion)
+    .set({ leakReportTime: time })
+    .where(
+      and(
+        eq(secretVersion.keyId, secret.keyId),
+        eq(secretVersion.version, secret.version),
+        isNull(secretVersion.leakReportTime),
+      ),
+    )
+    .returning({ version: secretVersion.version });
+  return rows.length === 1;
+}
+
 export async function findSecret(
   database: Database,
   keyId: string,

@@ -33,6 +33,7 @@ const CODES: Readonly<Record<Reason, Code>> = {
   LIMITER_NOT_CONFIGURED: Code.FailedPrecondition,
   ETAG_MISMATCH: Code.Aborted,
   KEY_LIMIT_REACHED: Code.ResourceExhausted,
+  CALLER_RATE_EXCEEDED: Code.ResourceExhausted,
   STORAGE_UNAVAILABLE: Code.Unavailable,
   OVERLOADED: Code.Unavailable,
   LEASE_UNAVAILABLE: Code.Unavailable,
@@ -72,8 +73,9 @@ export function toConnectError(error: ClavigerError): ConnectError {
     const violation = { subject: `owner:${metadata.owner ?? ""}`, description: message, quotaMetric: "keys" };
     connectError.details.push({ desc: QuotaFailureSchema, value: { violations: [violation] } });
   }
-  if (code === Code.Unavailable) {
-    connectError.details.push({ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(RETRY_DELAY_MS) } });
+  const retryAfterMs = error.retryAfterMs ?? (code === Code.Unavailable ? RETRY_DELAY_MS : undefined);
+  if (retryAfterMs !== undefined) {
+    connectError.details.push({ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(retryAfterMs) } });
   }
   return connectError;
 }

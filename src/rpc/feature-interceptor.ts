@@ -9,8 +9,8 @@ import type { Caller } from "../access/caller.ts";
 import type { FeatureFlag } from "../access/feature-flag.ts";
 import { confinedTo } from "../access/permissions.ts";
 import { isKeyId } from "../keys/key-id.ts";
-import type { ManageDeps } from "../manage/deps.ts";
 import { findOwner } from "../manage/find-owner.ts";
+import type { InTurn } from "../manage/in-turn.ts";
 import { callOf } from "./call.ts";
 
 /**
@@ -18,11 +18,11 @@ import { callOf } from "./call.ts";
  * verification and everything that ends a key are never gated: switching the feature off must not keep a leaked key
  * alive.
  */
-export function createFeatureInterceptor(deps: Pick<ManageDeps, "storage">, feature: FeatureFlag): Interceptor {
+export function createFeatureInterceptor(inTurn: InTurn, feature: FeatureFlag): Interceptor {
   return (next) => async (request) => {
     if (request.stream) return next(request);
     const { caller } = callOf(request.contextValues);
-    const owner = await ownerActedUpon(deps, caller, request.message);
+    const owner = await ownerActedUpon(inTurn, caller, request.message);
     if (owner !== undefined) await feature.requireFeature(owner, { kind: caller.kind, owner: ownerOf(caller) });
     return next(request);
   };
@@ -32,11 +32,7 @@ export function createFeatureInterceptor(deps: Pick<ManageDeps, "storage">, feat
  * Undefined for what is not gated, and for a key that is not there: that is said later, and not by the flag. The rules
  * of the request have not been checked yet, so what is no key id must not reach storage.
  */
-async function ownerActedUpon(
-  deps: Pick<ManageDeps, "storage">,
-  caller: Caller,
-  message: object,
-): Promise<string | undefined> {
+async function ownerActedUpon(inTurn: InTurn, caller: Caller, message: object): Promise<string | undefined> {
   if (isMessage(message, CreateKeyRequestSchema)) return confinedTo(caller) ?? (message.owner || ownerOf(caller));
   const keyId = isMessage(message, RotateKeyRequestSchema)
     ? message.keyId
@@ -44,7 +40,7 @@ async function ownerActedUpon(
       ? (message.key?.id ?? "")
       : undefined;
   if (keyId === undefined || !isKeyId(keyId)) return undefined;
-  return confinedTo(caller) ?? (await findOwner(deps, keyId));
+  return confinedTo(caller) ?? (await findOwner(inTurn({ caller, about: "", lane: "ordinary" }), keyId));
 }
 
 function ownerOf(caller: Caller): string {

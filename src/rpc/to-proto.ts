@@ -87,6 +87,7 @@ export function keyToProto(view: KeyView, onLeftOut: OnLeftOut): KeyMessage {
     expireTime: timestampOf(current.expireTime),
     createdBy: actorToProto(key.createdBy),
     etag: etagOf(key),
+    heldFields: [...key.held],
     ...(key.revokeTime === null ? {} : { revokeTime: timestampOf(key.revokeTime) }),
     ...(key.revokedBy === null ? {} : { revokedBy: actorToProto(key.revokedBy) }),
     ...(key.revokeReason === null ? {} : { revokeReason: REVOCATION_REASONS[key.revokeReason] }),

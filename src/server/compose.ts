@@ -5,13 +5,18 @@ import { KeyVerifier, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_
 import { Health as HealthService } from "#gen/grpc/health/v1/health_pb.js";
 import type { AuthenticateOptions } from "../access/authenticate.ts";
 import type { FeatureFlag } from "../access/feature-flag.ts";
+import { createSealer } from "../audit/seal-pending.ts";
 import { AuditSigner } from "../audit/signer.ts";
 import { Keyring } from "../keys/keyring.ts";
 import { PageTokens } from "../keys/page-token.ts";
+import { Bulkhead } from "../manage/bulkhead.ts";
+import { CallerRates } from "../manage/caller-rates.ts";
 import type { ManageDeps } from "../manage/deps.ts";
+import { createInTurn } from "../manage/in-turn.ts";
+import { recordDenial } from "../manage/record-denial.ts";
 import { createCallInterceptor } from "../rpc/call-interceptor.ts";
 import { CallLog } from "../rpc/call-log.ts";
-import { createDenialRecorder } from "../rpc/denials.ts";
+import { Denials } from "../rpc/denials.ts";
 import { createFeatureInterceptor } from "../rpc/feature-interceptor.ts";
 import { createRequestGate, Gate } from "../rpc/gate.ts";
 import { createKeyManagement } from "../rpc/key-management.ts";
@@ -55,7 +60,9 @@ export function createManageDeps({ config, opened, log }: Omit<Parts, "logLine">
   const pageTokens = new PageTokens(keyring.pageTokenKeys);
   const signer = new AuditSigner(opened.roots, opened.keptRoots.vouched);
   const canLimit = config.redis !== undefined || config.storage.kind === "embedded";
-  return { storage: opened.storage, keyring, pageTokens, signer, random: systemRandom, canLimit, policy, log };
+  const { storage } = opened;
+  const seal = createSealer({ storage, signer, log });
+  return { storage, seal, keyring, pageTokens, signer, random: systemRandom, canLimit, policy, log };
 }
 
 /** What decides besides storage: about callers, and from memory. */
@@ -75,12 +82,18 @@ export function compose(parts: Parts & Gates): {
   readonly health: Health;
   readonly deps: ManageDeps;
   readonly sync: SyncStreams;
+  readonly denials: Denials;
 } {
   const { config, log, logLine, users, feature, revocation, verifier, metrics } = parts;
   const { policy } = config;
   const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
   const callLog = new CallLog({ logLine, clocks: systemClocks });
-  const calls = { log, callLog, recordDenial: createDenialRecorder(deps) };
+  const inTurn = createInTurn(deps, createBulkhead(config));
+  const denials = new Denials({
+    write: (caller, denial) => recordDenial(inTurn({ caller, about: "", lane: "ordinary" }), caller, denial),
+    ...{ log, monotonicMs },
+  });
+  const calls = { log, callLog, recordDenial: denials.record };
   const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
 
   const gate = new Gate({
@@ -99,7 +112,7 @@ export function compose(parts: Parts & Gates): {
       createCallInterceptor(calls),
       deadlineInterceptor,
       streamErrorInterceptor,
-      createFeatureInterceptor(deps, feature),
+      createFeatureInterceptor(inTurn, feature),
       createValidateInterceptor(validate),
     ],
     readMaxBytes: policy.maxMessageBytes,
@@ -109,7 +122,7 @@ export function compose(parts: Parts & Gates): {
   });
   // Connect ignores unknown JSON fields unless it is told otherwise. Health and reflection keep that tolerance.
   const strict = { jsonOptions: { ignoreUnknownFields: false } };
-  router.service(KeyManagement, createKeyManagement(deps), strict);
+  router.service(KeyManagement, createKeyManagement({ inTurn, rates: createRates(config), log }), strict);
   const sync = new SyncStreams({
     ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, reports: parts.reports },
     ...{ leftMs: (known) => revocation.cache.leftMs(known), attach: revocation.attach, closeMs: policy.syncCloseMs },
@@ -155,5 +168,18 @@ export function compose(parts: Parts & Gates): {
     streams: door.streams(createFastLane({ ...policy, method, budget, onDefect, route: routeStream })),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
   });
-  return { port, health, deps, sync };
+  return { port, health, deps, sync, denials };
+}
+
+function createBulkhead({ storage, policy }: ServerConfig): Bulkhead {
+  const connections = storage.kind === "postgres" ? policy.poolSize : 1;
+  return new Bulkhead({ connections, monotonicMs, waitMs: policy.storageTimeoutMs });
+}
+
+function createRates({ policy }: ServerConfig): CallerRates {
+  return new CallerRates({
+    users: { perHour: policy.userChangesPerHour, burst: policy.userChangeBurst },
+    others: { perHour: policy.serviceChangesPerHour, burst: policy.serviceChangeBurst },
+    monotonicMs,
+  });
 }

@@ -101,6 +101,15 @@ export const DEFAULT_POLICY = {
   limitedKeys: 100_000,
   /** How often keys beyond the retention are removed. */
   forgetEveryMs: HOUR,
+  /**
+   * Creations, changes and rotations of one user through one process. Each leaves an audit event for ever: 10 keys that
+   * rotate every minute need 600 an hour.
+   */
+  userChangesPerHour: 720,
+  userChangeBurst: 120,
+  /** … and of one service or administrator: more than one process can do for long, less than a loop without a pause. */
+  serviceChangesPerHour: 360_000,
+  serviceChangeBurst: 20_000,
 
   /** Connections to Postgres: beyond about twice a database's cores they only queue there. */
   poolSize: 10,

@@ -4,7 +4,6 @@ import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ADMIN_OWNER } from "../access/permissions.ts";
 import { createUnsealableReport } from "../audit/report-unsealable.ts";
-import { sealPending } from "../audit/seal-pending.ts";
 import { Keyring } from "../keys/keyring.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { forgetKeys } from "../manage/forget-keys.ts";
@@ -63,7 +62,7 @@ async function listen(
   const { config, opened, log, gates } = parts;
   const { revocation, usage, metrics, bus, runCanary } = await openVerifier(parts);
   const open = { ...parts, revocation, verifier: usage.verifier, metrics: options.link?.share(metrics) ?? metrics };
-  const { port, health, deps, sync } = compose({
+  const { port, health, deps, sync, denials } = compose({
     ...{ ...open, reports: usage.reports },
     ...{ users: gates.users?.authenticate, feature: gates.flags.flag },
   });
@@ -101,8 +100,9 @@ async function listen(
     watch(KeyVerifier, opened.misses),
     chore(config.policy.trimEveryMs, "trimming the feed", () => revocation.trim()),
     chore(config.policy.forgetEveryMs, "removing keys beyond the retention", () => forget(deps)),
-    chore(config.policy.sealEveryMs, "sealing audit events", () => sealPending(deps)),
+    chore(config.policy.sealEveryMs, "sealing audit events", deps.seal),
     chore(config.policy.trimEveryMs, "looking for audit events that cannot be sealed", reportUnsealable),
+    every(config.policy.sealEveryMs, () => denials.flush()),
     every(config.policy.flushUsageMs, () => usage.flusher.flush()),
     chore(config.policy.foldUsageMs, "folding counts", () => usage.fold()),
     every(config.policy.renewPartitionsMs, renewPartitions),
@@ -120,6 +120,7 @@ async function listen(
       await sync.close();
       await port.drain();
       for (const task of tasks) task.stop();
+      await denials.close();
       await usage.close();
       await gates.close();
       await revocation.leave().catch(() => undefined);

@@ -18,6 +18,7 @@ const key: KeyRecord = {
   allowedCidrs: ["10.0.0.0/8"],
   disabled: false,
   limits: null,
+  held: [],
   currentVersion: 1,
   ttlMs: 1,
   createTime: earlier,

@@ -16,15 +16,8 @@ export function fakeFound(
 ): FoundSecret & { readonly key: KeyRecord; readonly secret: SecretRecord } {
   const key: KeyRecord = {
     ...{ id: keyId, owner: "o", displayName: "k", environment: "live", scopes: [], labels: {}, metadata: null },
-    ...{
-      allowedCidrs: [],
-      disabled: false,
-      limits: null,
-      currentVersion: 1,
-      ttlMs: 1,
-      createTime: NOW,
-      updateTime: NOW,
-    },
+    ...{ allowedCidrs: [], disabled: false, limits: null, held: [] },
+    ...{ currentVersion: 1, ttlMs: 1, createTime: NOW, updateTime: NOW },
     ...{ createdBy: { kind: "system", subject: "", keyId: "", address: "" }, revokeTime: null, revokedBy: null },
     ...{ revokeReason: null, revokeNote: "", revision: 0, narrowedRevision: 0, settledRevision: 0 },
     ...changes.key,

@@ -7,7 +7,7 @@ import { ActorKind, RevocationReason } from "#gen/claviger/v1/key_pb.js";
 import { walkChain } from "../../src/postgres/audit.ts";
 import { type Clients, describeOnEachStorage } from "../support/claviger.ts";
 import { refusalOf } from "../support/refusal.ts";
-import { type MadeKey, makeKey } from "./make-key.ts";
+import { type MadeKey, makeKey, UNKNOWN_KEY_ID } from "./make-key.ts";
 
 type EventFilter = Parameters<Clients["keys"]["listAuditEvents"]>[0];
 
@@ -185,7 +185,7 @@ describeOnEachStorage("the audit log", (claviger) => {
       ]);
     });
 
-    it("has a caller that tries to grant what it may not, with the owner or the key it was about", async () => {
+    it("has a caller that tries to grant what it may not, once for no key and once in the log of each key", async () => {
       const caller = await service(["claviger:keys.write"]);
       const target = await makeKey(claviger().admin, { owner: "audit-denied", scopes: ["claviger:keys.read"] });
       const before = await lastSequence();
@@ -196,11 +196,50 @@ describeOnEachStorage("the audit log", (claviger) => {
         () => keys.updateKey({ key: { id: target.id, scopes: ["claviger:*"] }, updateMask: { paths: ["scopes"] } }),
       ];
       for (const attempt of attempts) expect((await refusalOf(attempt())).reason).toBe("SCOPE_NOT_GRANTABLE");
-      const about = { owner: "audit-denied", actor: { keyId: caller.id } };
+      const actor = { keyId: caller.id };
+      const details = { method: "CreateKey", reason: "SCOPE_NOT_GRANTABLE", asked_owner: "audit-denied" };
       expect(await denied(before)).toMatchObject([
-        { ...about, keyId: "", details: { method: "CreateKey", reason: "SCOPE_NOT_GRANTABLE" } },
-        { ...about, keyId: target.id, details: { method: "RotateKey", reason: "SCOPE_NOT_GRANTABLE" } },
-        { ...about, keyId: target.id, details: { method: "UpdateKey", reason: "SCOPE_NOT_GRANTABLE" } },
+        { actor, owner: "", keyId: "", details },
+        {
+          ...{ actor, owner: "audit-denied", keyId: target.id },
+          details: { method: "RotateKey", reason: "SCOPE_NOT_GRANTABLE" },
+        },
+      ]);
+    });
+
+    it("has nothing in the log of an owner, or of a key that is not there, which the call only names", async () => {
+      const { as, admin } = claviger();
+      const caller = await service(["claviger:keys.write", "claviger:keys.revoke"]);
+      await makeKey(admin, { owner: "audit-victim", scopes: ["claviger:*"] });
+      const { keys } = as(caller.secret);
+      const before = await lastSequence();
+      const create = keys.createKey({ owner: "audit-victim", displayName: "k", scopes: ["claviger:*"] });
+      expect((await refusalOf(create)).reason).toBe("SCOPE_NOT_GRANTABLE");
+      expect((await refusalOf(keys.revokeKeys({ owner: "audit-victim" }))).reason).toBe("SCOPE_NOT_GRANTABLE");
+      const read = await service(["claviger:audit.read"]);
+      expect((await refusalOf(as(read.secret).keys.getKey({ keyId: UNKNOWN_KEY_ID }))).reason).toBe(
+        "PERMISSION_DENIED",
+      );
+      expect((await events({ owner: "audit-victim" })).map(({ action }) => action)).toEqual(["key.created"]);
+      expect(await events({ keyId: UNKNOWN_KEY_ID })).toEqual([]);
+      expect(await since(before)).toHaveLength(3);
+    });
+
+    it("has one event of a caller that is denied again and again, and one report of a dead secret, however often", async () => {
+      const { as, admin } = claviger();
+      const caller = await service(["claviger:verify"]);
+      const dead = await service([]);
+      await admin.keys.revokeKey({ keyId: dead.id });
+      const before = await lastSequence();
+      for (let turn = 0; turn < 10; turn++) {
+        expect((await refusalOf(as(caller.secret).keys.listKeys({}))).reason).toBe("PERMISSION_DENIED");
+        expect((await refusalOf(as(dead.secret).keys.listKeys({}))).reason).toBe("CREDENTIAL_INVALID");
+        await as(undefined).keys.reportLeakedSecret({ secret: dead.secret, source: `page ${turn}` });
+      }
+      expect((await since(before)).map(({ action, actor }) => [action, actor?.keyId])).toEqual([
+        ["call.denied", caller.id],
+        ["call.denied", dead.id],
+        ["secret.leak_reported", dead.id],
       ]);
     });
 

@@ -287,6 +287,90 @@ describeOnEachStorage(
       }
     });
 
+    /**
+     * Who may change or end a key that holds a scope of Claviger: its owner as a user ends it, and does not change it; a
+     * lesser service does neither.
+     */
+    const PROTECTED = {
+      "user, own": {
+        UpdateKey: "-",
+        RotateKey: "-",
+        Disable: "ok",
+        RetireSecret: "ok",
+        RevokeKey: "ok",
+        RevokeKeys: "ok",
+      },
+      "keys.write": {
+        UpdateKey: "-",
+        RotateKey: "-",
+        Disable: "-",
+        RetireSecret: "x",
+        RevokeKey: "x",
+        RevokeKeys: "x",
+      },
+      "keys.revoke": {
+        UpdateKey: "x",
+        RotateKey: "x",
+        Disable: "x",
+        RetireSecret: "-",
+        RevokeKey: "-",
+        RevokeKeys: "-",
+      },
+      "user-admin": {
+        UpdateKey: "ok",
+        RotateKey: "ok",
+        Disable: "ok",
+        RetireSecret: "ok",
+        RevokeKey: "ok",
+        RevokeKeys: "ok",
+      },
+      admin: { UpdateKey: "ok", RotateKey: "ok", Disable: "ok", RetireSecret: "ok", RevokeKey: "ok", RevokeKeys: "ok" },
+    } as const;
+    const OUTCOMES = { ok: "OK", "-": "SCOPE_NOT_GRANTABLE", x: "PERMISSION_DENIED" };
+
+    it.each(Object.keys(PROTECTED) as (keyof typeof PROTECTED)[])(
+      "%s, for keys that hold a scope of Claviger",
+      async (role) => {
+        const tokens: Record<keyof typeof PROTECTED, () => Promise<string>> = {
+          "user, own": async () => users.token("protected"),
+          "keys.write": async () => (await service("svc", "claviger:keys.write")).secret,
+          "keys.revoke": async () => (await service("svc", "claviger:keys.revoke")).secret,
+          "user-admin": async () => users.token("root", { claims: ADMIN_CLAIMS }),
+          admin: async () => claviger().adminToken,
+        };
+        const clients = claviger().as(await tokens[role]());
+        for (const [method, access] of Object.entries(PROTECTED[role])) {
+          const label = `protected.${method.toLowerCase()}`;
+          const key = await makeKey(claviger().admin, {
+            ...{ owner: "acme:protected", scopes: ["orders:read", "claviger:verify"], labels: { [LABEL]: label } },
+          });
+          const call =
+            method === "Disable"
+              ? changeKey(clients, key.id, { disabled: true })
+              : METHODS[method]?.call(clients, { owner: "acme:protected", ...key }, label);
+          const outcome = await (call ?? Promise.reject(new Error("not in the table"))).then(
+            () => "OK",
+            () => refusalOf(call ?? Promise.resolve()).then(({ reason }) => reason),
+          );
+          expect(outcome, method).toBe(OUTCOMES[access]);
+          await claviger().admin.keys.revokeKey({ keyId: key.id });
+        }
+      },
+    );
+
+    it("the owner of a key whose restrictions another has set, who can tighten them only", async () => {
+      const owner = "acme:held";
+      const { id } = await makeKey(claviger().admin, { owner, allowedCidrs: ["10.0.0.0/8"] });
+      await changeKey(claviger().admin, id, { disabled: true });
+      const held = claviger().as(users.token("held"));
+      for (const change of [{ disabled: false }, { allowedCidrs: [] }]) {
+        expect(await refusalOf(changeKey(held, id, change))).toMatchObject({ reason: "PERMISSION_DENIED" });
+        await changeKey(claviger().as(users.token("root", { claims: ADMIN_CLAIMS })), id, change);
+        await changeKey(claviger().admin, id, { disabled: true, allowedCidrs: ["10.0.0.0/8"] });
+      }
+      await changeKey(held, id, { disabled: true, allowedCidrs: ["10.1.0.0/16"] });
+    });
+
     it("a service key with claviger:*", async () => {
       const { secret } = await service("svc-admin", "claviger:*");
       expect(await outcomesOf(secret, { own: "svc-admin" })).toEqual(expectedOf("admin"));

@@ -73,20 +73,65 @@ describeOnEachStorage("There is no way up", (claviger) => {
     const { admin } = claviger();
     const writer = await caller("up-enable", "claviger:keys.write");
     const boss = await makeKey(admin, { owner: "up-enable", scopes: ["claviger:*"] });
-    expect((await changeKey(writer, boss.id, { disabled: true })).key?.state).toBe(KeyState.DISABLED);
+    expect((await changeKey(admin, boss.id, { disabled: true })).key?.state).toBe(KeyState.DISABLED);
     for (const change of [{ disabled: false }, { disabled: false, scopes: [] }]) {
       expect(await refusalOf(changeKey(writer, boss.id, change))).toMatchObject(notGrantable("claviger:*"));
     }
     expect((await changeKey(admin, boss.id, { disabled: false })).key?.state).toBe(KeyState.ACTIVE);
   });
 
-  it("while narrowing and renaming such a key stay allowed", async () => {
+  it("by disarming an administrator: a lesser service neither changes nor ends a key with scopes of Claviger", async () => {
     const { admin } = claviger();
-    const writer = await caller("up-narrow", "claviger:keys.write");
-    const { id } = await makeKey(admin, { owner: "up-narrow", scopes: ["claviger:verify", "claviger:keys.read"] });
-    await changeKey(writer, id, { scopes: ["claviger:verify"], allowedCidrs: ["10.0.0.0/8"] });
-    await writer.keys.updateKey({ key: { id, displayName: "x" }, updateMask: { paths: ["display_name"] } });
-    await changeKey(writer, id, { disabled: true });
+    const lesser = await caller("up-lesser", "claviger:keys.write", "claviger:keys.revoke");
+    const boss = await makeKey(admin, { owner: "up-boss", scopes: ["claviger:*"] });
+    const verifier = await makeKey(admin, { owner: "up-boss", scopes: ["orders:read", "claviger:verify"] });
+    const plain = await makeKey(admin, { owner: "up-boss", scopes: ["*"], labels: { team: "up-boss" } });
+    for (const { id, key } of [boss, verifier]) {
+      const scopes = key.scopes.filter((scope) => scope.startsWith("claviger")).join();
+      const attempts: (() => Promise<unknown>)[] = [
+        () => changeKey(lesser, id, { allowedCidrs: ["192.0.2.0/24"] }),
+        () => changeKey(lesser, id, { scopes: [] }),
+        () => changeKey(lesser, id, { disabled: true }),
+        () => lesser.keys.updateKey({ key: { id, displayName: "x" }, updateMask: { paths: ["display_name"] } }),
+        () => lesser.keys.updateKey({ key: { id }, updateMask: { paths: ["metadata"] } }),
+        () => lesser.keys.updateKey({ key: { id }, updateMask: { paths: ["labels"] } }),
+        () => lesser.keys.rotateKey({ keyId: id }),
+        () => lesser.keys.retireSecret({ keyId: id, version: 1 }),
+        () => lesser.keys.revokeKey({ keyId: id }),
+      ];
+      for (const [index, attempt] of attempts.entries()) {
+        expect(await refusalOf(attempt()), String(index)).toMatchObject(notGrantable(scopes));
+      }
+      expect((await admin.keys.getKey({ keyId: id })).key).toEqual(key);
+    }
+
+    const bulk = { owner: "up-boss" };
+    for (const validateOnly of [true, false]) {
+      const refusal = await refusalOf(lesser.keys.revokeKeys({ ...bulk, validateOnly }));
+      expect(refusal).toMatchObject({
+        reason: "SCOPE_NOT_GRANTABLE",
+        metadata: { key_ids: [boss.id, verifier.id].sort().join() },
+      });
+      expect(refusal.message).toMatch(/No key was revoked\. Narrow the selection, or have an administrator revoke it$/);
+    }
+    expect((await admin.keys.getKey({ keyId: plain.id })).key).toEqual(plain.key);
+    expect((await lesser.keys.revokeKeys({ labelSelector: { team: "up-boss" } })).keyCount).toBe(1);
+    expect((await admin.keys.revokeKeys(bulk)).keyCount).toBe(2);
+  });
+
+  it("while a key may end itself, and a leaked administrator's key can be reported", async () => {
+    const { admin, as } = claviger();
+    const retiring = await caller("up-self", "claviger:keys.revoke");
+    await retiring.keys.retireSecret({ keyId: retiring.id, version: 1 });
+    const revoking = await caller("up-self", "claviger:keys.revoke");
+    await revoking.keys.revokeKey({ keyId: revoking.id });
+    const clearing = await caller("up-self-all", "claviger:keys.revoke");
+    expect((await clearing.keys.revokeKeys({ owner: "up-self-all" })).keyCount).toBe(1);
+    const disabling = await caller("up-self", "claviger:keys.write");
+    await changeKey(disabling, disabling.id, { disabled: true });
+    const boss = await makeKey(admin, { owner: "up-self", scopes: ["claviger:*"] });
+    await as(undefined).keys.reportLeakedSecret({ secret: boss.secret });
+    expect((await admin.keys.getKey({ keyId: boss.id })).key?.state).toBe(KeyState.REVOKED);
   });
 
   it("by creating with a key that is being revoked: none is made after the revocation", async () => {

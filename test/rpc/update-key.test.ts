@@ -40,8 +40,9 @@ describeOnEachStorage("UpdateKey", (claviger) => {
   ])("replaces %s whole, and nothing else", async (path, change) => {
     const { id, key } = await makeKey(claviger().admin, { owner: `update-${path}`, ...before });
     const answer = await update({ ...before, displayName: "unasked", disabled: false, ...change, id }, path);
-    const { state, etag, updateTime, ...rest } = key;
+    const { state, etag, updateTime, heldFields, ...rest } = key;
     expect(answer.key).toMatchObject({ ...rest, ...change });
+    expect(answer.key?.heldFields).toEqual(path === "disabled" ? ["disabled", ...heldFields] : heldFields);
     expect(answer.key?.displayName).toBe(change.displayName ?? "before");
     expect(answer.key?.labels).toEqual(change.labels ?? before.labels);
     expect(answer.key?.etag).not.toBe(etag);

@@ -56,14 +56,14 @@ export declare type AuditEvent = Message<"claviger.v1.AuditEvent"> & {
   outcome: AuditOutcome;
 
   /**
-   * The key acted upon.
+   * The key acted upon; empty for a key that does not exist.
    *
    * @generated from field: string key_id = 6;
    */
   keyId: string;
 
   /**
-   * The owner of that key.
+   * The owner of that key; empty without one.
    *
    * @generated from field: string owner = 7;
    */
@@ -77,7 +77,8 @@ export declare type AuditEvent = Message<"claviger.v1.AuditEvent"> & {
   requestId: string;
 
   /**
-   * What changed, without secrets.
+   * What changed, without secrets. Of `call.denied`: the method and the reason; `asked_owner` and `asked_key` are what the
+   * call named. Further denials of a caller for the same reason within a minute are one event, with `methods` and `count`.
    *
    * @generated from field: google.protobuf.Struct details = 9;
    */

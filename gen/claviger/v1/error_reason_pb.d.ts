@@ -42,16 +42,18 @@ export declare const ErrorReason: {
   readonly CREDENTIAL_INVALID: 2,
 
   /**
-   * `PERMISSION_DENIED`: the caller may not call this method, or not for this owner. Do not retry; ask an
-   * administrator for the permission named in `metadata`.
+   * `PERMISSION_DENIED`: the caller may not call this method, or not for this owner, or may not loosen what an
+   * administrator or a service has set (`held_fields` of the key). Do not retry; ask an administrator for the permission
+   * or the change that is named in `metadata`.
    *
    * @generated from enum value: ERROR_REASON_PERMISSION_DENIED = 3;
    */
   readonly PERMISSION_DENIED: 3,
 
   /**
-   * `PERMISSION_DENIED`: the caller may not grant a scope that the key has, or would get. Do not retry; leave the
-   * scope out, or ask somebody who may grant it.
+   * `PERMISSION_DENIED`: the caller may not grant a scope that the key has, or would get. This includes changing or
+   * ending a key that holds a scope of `claviger:`. Do not retry; leave the scope or the key out, or ask an
+   * administrator.
    *
    * @generated from enum value: ERROR_REASON_SCOPE_NOT_GRANTABLE = 4;
    */
@@ -259,6 +261,14 @@ export declare const ErrorReason: {
    * @generated from enum value: ERROR_REASON_VERIFIER_CLOSED = 32;
    */
   readonly VERIFIER_CLOSED: 32,
+
+  /**
+   * `RESOURCE_EXHAUSTED`: the caller creates, changes or rotates keys too often. Retry after the time in
+   * `google.rpc.RetryInfo`. Revoking keys and retiring secrets is always allowed.
+   *
+   * @generated from enum value: ERROR_REASON_CALLER_RATE_EXCEEDED = 33;
+   */
+  readonly CALLER_RATE_EXCEEDED: 33,
 };
 
 /**

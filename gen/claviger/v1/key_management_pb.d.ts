@@ -622,7 +622,8 @@ export declare type ReportLeakedSecretRequest = Message<"claviger.v1.ReportLeake
 export declare const ReportLeakedSecretRequestSchema: GenMessage<ReportLeakedSecretRequest>;
 
 /**
- * Says nothing, so that nothing can be learnt by asking.
+ * Says nothing: the answer is the same for every input. The time that it takes is not: it tells the holder of a secret
+ * whether that secret was alive.
  *
  * @generated from message claviger.v1.ReportLeakedSecretResponse
  */
@@ -646,7 +647,7 @@ export declare const ReportLeakedSecretResponseSchema: GenMessage<ReportLeakedSe
 export declare const KeyManagement: GenService<{
   /**
    * Creates a key and shows its secret, this once. An owner can have 10 keys that are neither revoked nor expired.
-   * Needs `claviger:keys.write`.
+   * Needs `claviger:keys.write`. Creations, changes and rotations are rated by caller (`CALLER_RATE_EXCEEDED`).
    *
    * @generated from rpc claviger.v1.KeyManagement.CreateKey
    */
@@ -677,7 +678,8 @@ export declare const KeyManagement: GenService<{
   },
   /**
    * Changes what a key may do, how it is called, or whether it is switched on. Needs `claviger:keys.write`, and the
-   * right to grant every scope of the key if the change widens or enables it.
+   * right to grant every scope of the key if the change widens or enables it, or if the key holds a scope of `claviger:`.
+   * The owner, as a user, cannot loosen what is held (`held_fields` of the key).
    *
    * @generated from rpc claviger.v1.KeyManagement.UpdateKey
    */
@@ -698,7 +700,8 @@ export declare const KeyManagement: GenService<{
     output: typeof RotateKeyResponseSchema;
   },
   /**
-   * Ends one secret of a key now. Idempotent. Needs `claviger:keys.revoke`.
+   * Ends one secret of a key now. Idempotent. Needs `claviger:keys.revoke`; see `RevokeKey` for keys with a scope of
+   * `claviger:`.
    *
    * @generated from rpc claviger.v1.KeyManagement.RetireSecret
    */
@@ -709,7 +712,8 @@ export declare const KeyManagement: GenService<{
   },
   /**
    * Revokes a key for good: once this has returned OK, no verification that begins afterwards answers `VALID`.
-   * Idempotent. Needs `claviger:keys.revoke`.
+   * Idempotent. Needs `claviger:keys.revoke`. To end or change a key that holds a scope of `claviger:` also needs the right
+   * to grant that scope; a key may end itself, and the owner, as a user, may end its keys.
    *
    * @generated from rpc claviger.v1.KeyManagement.RevokeKey
    */
@@ -719,7 +723,8 @@ export declare const KeyManagement: GenService<{
     output: typeof RevokeKeyResponseSchema;
   },
   /**
-   * Revokes all keys of an owner, or with certain labels, or both. Idempotent. Needs `claviger:keys.revoke`.
+   * Revokes all keys of an owner, or with certain labels, or both. Idempotent. Needs `claviger:keys.revoke`. Refused as a
+   * whole, with `validate_only` too, if the caller may not end one of the keys (`SCOPE_NOT_GRANTABLE` names the first).
    *
    * @generated from rpc claviger.v1.KeyManagement.RevokeKeys
    */

@@ -58,7 +58,8 @@ export declare type Key = Message<"claviger.v1.Key"> & {
   scopes: string[];
 
   /**
-   * Marks to select keys by, at most 32. Keys match `[a-z][a-z0-9_.-]{0,62}`, values have at most 63 bytes.
+   * Marks to select keys by, at most 32. The owner can change them: a key that its owner manages may not keep the labels
+   * that an administrator gave it. Keys match `[a-z][a-z0-9_.-]{0,62}`, values have at most 63 bytes.
    *
    * @generated from field: map<string, string> labels = 6;
    */
@@ -67,7 +68,8 @@ export declare type Key = Message<"claviger.v1.Key"> & {
   /**
    * Anything the verifying service should get with the verdict. At most 4 KiB as proto JSON, and 16 levels of objects
    * and lists, itself the first; finite numbers; no U+0000, and nothing that looks like a secret. Metadata that was
-   * stored by older servers and that clients could not read (more than 30 levels) is left out of what is shown.
+   * stored by older servers and that clients could not read (more than 30 levels) is left out of what is shown. The
+   * owner can change it: a service must not trust the metadata of a key that its owner manages.
    *
    * @generated from field: google.protobuf.Struct metadata = 7;
    */
@@ -180,6 +182,15 @@ export declare type Key = Message<"claviger.v1.Key"> & {
    * @generated from field: string etag = 22;
    */
   etag: string;
+
+  /**
+   * Output only. Which of `disabled`, `limits` and `allowed_cidrs` an administrator or a service has set. The owner, as a
+   * user, can tighten these fields and cannot loosen them (`PERMISSION_DENIED`). A field that is set back to nothing is
+   * not held any more.
+   *
+   * @generated from field: repeated string held_fields = 23;
+   */
+  heldFields: string[];
 };
 
 /**

@@ -1,0 +1,23 @@
+import type { Clients } from "../../test/support/connect.ts";
+
+export type FloodName = "UpdateKey of one key" | "ListAuditEvents" | "CreateKey at the limit" | "RevokeKey of one key";
+
+/** More would be refused and repeated: a flood of cheap calls, whose price is that of the router (bench `overload`). */
+const IN_FLIGHT = 100;
+
+/** What one user sends, and how many calls are in flight at once. */
+export interface Flood {
+  readonly calls: number;
+  readonly send: (client: Clients, keyId: string) => Promise<unknown>;
+}
+
+export const FLOODS: Readonly<Record<FloodName, Flood>> = {
+  "UpdateKey of one key": {
+    calls: IN_FLIGHT,
+    send: ({ keys }, id) =>
+      keys.updateKey({ key: { id, displayName: "again" }, updateMask: { paths: ["display_name"] } }),
+  },
+  ListAuditEvents: { calls: IN_FLIGHT, send: ({ keys }) => keys.listAuditEvents({}) },
+  "CreateKey at the limit": { calls: IN_FLIGHT, send: ({ keys }) => keys.createKey({ displayName: "one more" }) },
+  "RevokeKey of one key": { calls: IN_FLIGHT, send: ({ keys }, keyId) => keys.revokeKey({ keyId }) },
+};

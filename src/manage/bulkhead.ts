@@ -1,0 +1,215 @@
+import { type Caller, callerId } from "../access/caller.ts";
+import { ClavigerError } from "../keys/errors.ts";
+import type { ManageStorage } from "./deps.ts";
+
+/** `urgent` work ends keys. It has room of its own and goes first. */
+export type Lane = "urgent" | "ordinary";
+
+/** For whom a piece of database work is done. */
+export interface Errand {
+  readonly caller: Caller;
+  /** What is locked, such as `key:key_…`, or what else allows little at once; empty for neither. */
+  readonly about: string;
+  readonly lane: Lane;
+}
+
+export interface BulkheadOptions {
+  /** Connections of the pool; 1 for the embedded database. */
+  readonly connections: number;
+  readonly monotonicMs: () => number;
+  /** Longest wait for a turn, in milliseconds. */
+  readonly waitMs: number;
+}
+
+/** Work of one lane about the same thing: the second waits for a row's lock already, and more would only hold connections. */
+const MOST_ABOUT_ONE = 2;
+
+/**
+ * Calls of one caller that may wait. Ordinary: as many as calls on one connection. Urgent: an operator that revokes a
+ * thousand keys at once is served.
+ */
+const MOST_WAITING_PER_CALLER: Readonly<Record<Lane, number>> = { urgent: 1024, ordinary: 128 };
+
+/** Calls of all callers that may wait in a lane: an open call holds about 45 KB. */
+const MOST_WAITING = 4096;
+
+/** Urgent pieces of work that may overtake an ordinary one, so that a flood of revocations does not stop all else. */
+const MOST_OVERTAKING = 3;
+
+/**
+ * Shares the connections to the database between the callers of management (the bulkhead pattern: M. Nygard, "Release
+ * It!"). Work waits here, before it takes a connection:
+ *
+ * - Ordinary work uses at most half of the connections, urgent and ordinary work together all but two. Those two serve
+ *   background work: the registry of leases, sealing, folding.
+ * - One caller uses at most half of what ordinary work may use, in each lane; work about one row at most two.
+ * - Callers take turns. A caller with too many waiting calls is refused at once, as `OVERLOADED`.
+ */
+export class Bulkhead {
+  readonly #options: BulkheadOptions;
+  readonly #mostOrdinary: number;
+  readonly #mostInAll: number;
+  readonly #lanes: Readonly<Record<Lane, Queue>>;
+  #overtaking = 0;
+
+  constructor(options: BulkheadOptions) {
+    const { connections } = options;
+    this.#options = options;
+    this.#mostOrdinary = Math.max(1, Math.floor(connections / 2));
+    this.#mostInAll = Math.max(Math.min(connections, this.#mostOrdinary + 1), connections - 2);
+    const mostPerCaller = Math.ceil(this.#mostOrdinary / 2);
+    this.#lanes = { urgent: new Queue("urgent", mostPerCaller), ordinary: new Queue("ordinary", mostPerCaller) };
+  }
+
+  /** `storage` for one errand: each read and transaction waits for its turn. Must not be nested. */
+  storageFor(storage: ManageStorage, errand: Errand): ManageStorage {
+    return {
+      read: (work) => this.run(errand, () => storage.read(work)),
+      transaction: (work) => this.run(errand, () => storage.transaction(work)),
+    };
+  }
+
+  /** Does `work` in its turn. @throws ClavigerError `OVERLOADED`: nothing was done. */
+  async run<T>({ caller, about, lane }: Errand, work: () => Promise<T>): Promise<T> {
+    const queue = this.#lanes[lane];
+    const place = { caller: callerId(caller), about };
+    const turn = Promise.withResolvers<void>();
+    const refuse = (error: ClavigerError) => turn.reject(error);
+    queue.add({ ...place, start: turn.resolve, refuse, lateMs: this.#options.monotonicMs() + this.#options.waitMs });
+    this.#startNext();
+    await turn.promise;
+    try {
+      return await work();
+    } finally {
+      queue.leave(place);
+      this.#startNext();
+    }
+  }
+
+  #startNext(): void {
+    for (;;) {
+      const next = this.#takeNext();
+      if (next === undefined) return;
+      next.start();
+    }
+  }
+
+  #takeNext(): Waiting | undefined {
+    const { urgent, ordinary } = this.#lanes;
+    if (urgent.running + ordinary.running >= this.#mostInAll) return undefined;
+    const nowMs = this.#options.monotonicMs();
+    const takeOrdinary = () => {
+      const next = ordinary.running < this.#mostOrdinary ? ordinary.take(nowMs) : undefined;
+      if (next !== undefined) this.#overtaking = 0;
+      return next;
+    };
+    const isTurnOfOrdinary = this.#overtaking >= MOST_OVERTAKING;
+    const first = isTurnOfOrdinary ? takeOrdinary() : undefined;
+    if (first !== undefined) return first;
+    const next = urgent.take(nowMs);
+    if (next === undefined) return isTurnOfOrdinary ? undefined : takeOrdinary();
+    this.#overtaking = ordinary.isEmpty ? 0 : this.#overtaking + 1;
+    return next;
+  }
+}
+
+interface Place {
+  readonly caller: string;
+  readonly about: string;
+}
+
+interface Waiting extends Place {
+  readonly start: () => void;
+  readonly refuse: (error: ClavigerError) => void;
+  /** When it has waited too long. */
+  readonly lateMs: number;
+}
+
+/** The work of one lane, by caller; callers take turns. */
+class Queue {
+  readonly #lane: Lane;
+  readonly #mostPerCaller: number;
+  /** In the order of whose turn it is. */
+  readonly #waiting = new Map<string, Waiting[]>();
+  readonly #running = { callers: new Map<string, number>(), abouts: new Map<string, number>() };
+  #waitingInAll = 0;
+  running = 0;
+
+  constructor(lane: Lane, mostPerCaller: number) {
+    this.#lane = lane;
+    this.#mostPerCaller = mostPerCaller;
+  }
+
+  get isEmpty(): boolean {
+    return this.#waitingInAll === 0;
+  }
+
+  /** Refuses it if the caller has too many. Where all have too many together, the caller with the most loses its last. */
+  add(waiting: Waiting): void {
+    const own = this.#waiting.get(waiting.caller) ?? [];
+    const limit = MOST_WAITING_PER_CALLER[this.#lane];
+    if (own.length >= limit) {
+      waiting.refuse(overloaded("of the same caller", limit));
+      return;
+    }
+    own.push(waiting);
+    this.#waiting.set(waiting.caller, own);
+    this.#waitingInAll += 1;
+    if (this.#waitingInAll > MOST_WAITING) this.#shorten();
+  }
+
+  /** The next that may start, counted as running from now on; undefined if there is none. */
+  take(nowMs: number): Waiting | undefined {
+    for (const [caller, waiting] of this.#waiting) {
+      this.#refuseLate(waiting, nowMs);
+      if (waiting.length === 0) this.#waiting.delete(caller);
+      if ((this.#running.callers.get(caller) ?? 0) >= this.#mostPerCaller) continue;
+      const at = waiting.findIndex(({ about }) => (this.#running.abouts.get(about) ?? 0) < MOST_ABOUT_ONE);
+      const [next] = at === -1 ? [] : waiting.splice(at, 1);
+      if (next === undefined) continue;
+      this.#waitingInAll -= 1;
+      this.#waiting.delete(caller);
+      if (waiting.length > 0) this.#waiting.set(caller, waiting);
+      this.#count(next, 1);
+      return next;
+    }
+    return undefined;
+  }
+
+  leave(place: Place): void {
+    this.#count(place, -1);
+  }
+
+  #count({ caller, about }: Place, by: 1 | -1): void {
+    this.running += by;
+    add(this.#running.callers, caller, by);
+    if (about !== "") add(this.#running.abouts, about, by);
+  }
+
+  #refuseLate(waiting: Waiting[], nowMs: number): void {
+    const inTime = waiting.findIndex(({ lateMs }) => lateMs > nowMs);
+    const late = waiting.splice(0, inTime === -1 ? waiting.length : inTime);
+    this.#waitingInAll -= late.length;
+    for (const { refuse } of late) refuse(overloaded("for too long", this.#waitingInAll));
+  }
+
+  #shorten(): void {
+    const longest = [...this.#waiting.values()].reduce((most, each) => (each.length >= most.length ? each : most));
+    longest.pop()?.refuse(overloaded("in all", MOST_WAITING));
+    this.#waitingInAll -= 1;
+  }
+}
+
+function add(counts: Map<string, number>, name: string, by: number): void {
+  const count = (counts.get(name) ?? 0) + by;
+  if (count === 0) counts.delete(name);
+  else counts.set(name, count);
+}
+
+function overloaded(which: string, calls: number): ClavigerError {
+  return new ClavigerError(
+    "OVERLOADED",
+    `too many management calls are waiting ${which} (${calls}). Retry shortly with lower concurrency`,
+    { metadata: { waiting: String(calls) } },
+  );
+}
