@@ -17,11 +17,16 @@ describe("a piped secret", () => {
     ["abc", "abc"],
     ["abc\n", "abc"],
     ["abc\r\n", "abc"],
-    ["abc\n\n", "abc\n"],
-    [" abc ", " abc "],
-    ["", ""],
-  ])("%j is read as %j: one newline at the end is not part of it", async (input, secret) => {
+    ["abc\n\n", "abc"],
+    [" abc\t", "abc"],
+    ["\ufeffabc\r\n", "abc"],
+    ["abc def", "abc def"],
+  ])("%j is read as %j: what is around it is not part of it", async (input, secret) => {
     expect(await piped(input)).toBe(secret);
+  });
+
+  it.each(["", "\n", " \r\n", "\ufeff"])("that is nothing but %j is wrong usage, and no verdict", async (input) => {
+    await expect(piped(input)).rejects.toMatchObject({ exitCode: 2, message: expect.stringContaining("pipe in") });
   });
 
   it("is put together from chunks that cut a character", async () => {
@@ -41,6 +46,13 @@ describe("the prompt", () => {
     stdin.write("hunter2\r");
     expect(await secret).toBe("hunter2");
     expect(written()).toEqual({ out: "", err: "secret (not shown): \n" });
+  });
+
+  it("takes nothing for wrong usage", async () => {
+    const { stdin, shell } = terminal();
+    const secret = readSecret(shell);
+    stdin.write("\r");
+    await expect(secret).rejects.toMatchObject({ exitCode: 2 });
   });
 
   it.each([

@@ -8,13 +8,17 @@ import type { Shell } from "./shell.ts";
 const LONGEST_BYTES = 65_536;
 
 /**
- * Reads a secret: on a terminal from a prompt that does not echo, otherwise all of standard input without one newline
- * at its end.
+ * Reads a secret: on a terminal from a prompt that does not echo, otherwise all of standard input. A byte order mark and
+ * white space around the secret are left out, as in key files.
  *
- * @throws CliError if standard input is too long to be a secret, or the prompt is left by Ctrl-C or Ctrl-D
+ * @throws CliError if there is no secret or standard input is too long to be one, or if Ctrl-C or Ctrl-D leaves the
+ * prompt
  */
-export function readSecret(shell: Shell): Promise<string> {
-  return shell.stdin.isTTY === true ? prompt(shell) : readPiped(shell);
+export async function readSecret(shell: Shell): Promise<string> {
+  const isTerminal = shell.stdin.isTTY === true;
+  const secret = (isTerminal ? await prompt(shell) : await readPiped(shell)).trim();
+  if (secret !== "") return secret;
+  throw usageError(isTerminal ? "no secret was typed: type it" : "standard input is empty: pipe in the secret");
 }
 
 async function readPiped({ stdin }: Shell): Promise<string> {
@@ -27,9 +31,7 @@ async function readPiped({ stdin }: Shell): Promise<string> {
     if (length > LONGEST_BYTES)
       throw usageError("standard input is no secret (more than 64 KiB): pipe in the secret alone");
   }
-  return Buffer.concat(chunks)
-    .toString("utf8")
-    .replace(/\r?\n$/, "");
+  return Buffer.concat(chunks).toString("utf8");
 }
 
 function prompt({ stdin, stderr }: Shell): Promise<string> {

@@ -7,11 +7,6 @@ export function newKeyId(time: Date, random: Random): string {
   return newTypeId("key", time, random);
 }
 
-/** Whether the text has the form of a key id. */
-export function isKeyId(text: string): boolean {
-  return /^key_[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text);
-}
-
 /** `prefix`, `_` and a UUIDv7 as above. */
 export function newTypeId(prefix: string, time: Date, random: Random): string {
   const bytes = v7({ msecs: time.getTime(), random: random(16) }, new Uint8Array(16));

@@ -1,6 +1,11 @@
 import type { HeldField } from "./held-fields.ts";
 import type { Limits } from "./limits.ts";
 
+/** Whether the text has the form of a key id. */
+export function isKeyId(text: string): boolean {
+  return /^key_[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text);
+}
+
 /** What a key is for; part of its secrets' prefix. */
 export type Environment = "live" | "test";
 

@@ -1,17 +1,12 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { crc32 } from "node:zlib";
-import { decodeBase62, encodeBase62 } from "./base62.ts";
 import type { Environment } from "./key.ts";
 import type { Random } from "./random.ts";
 import type { RootKeys } from "./root-secret.ts";
 import { Secret } from "./secret.ts";
+import { readSecretForm, type SecretForm, writeSecretForm } from "./secret-form.ts";
 
 const RANDOM_BYTES = 24;
 const TAG_BYTES = 8;
-const BODY_BYTES = RANDOM_BYTES + TAG_BYTES;
-const BODY_CHARACTERS = 43;
-const CRC_CHARACTERS = 6;
-const RFC8959_PREFIX = "secret-token:";
 
 /** What is stored of a new secret, and the secret to show once. */
 export interface MintedSecret {
@@ -70,9 +65,7 @@ export class Keyring {
     const root = this.#roots.find((own) => otherNodes.every((known) => known.includes(own.id))) ?? this.#roots[0];
     const prefix = this.#prefix(environment);
     const chance = random(RANDOM_BYTES);
-    const body = Buffer.concat([chance, tag(root, prefix, chance)]);
-    const checked = prefix + encodeBase62(body, BODY_CHARACTERS);
-    const text = checked + checksum(checked);
+    const text = writeSecretForm(prefix, Buffer.concat([chance, tag(root, prefix, chance)]));
     return {
       secret: new Secret(text),
       digest: digest(root, text),
@@ -81,24 +74,19 @@ export class Keyring {
     };
   }
 
-  /** Checks cheapest first: length and alphabet, CRC (a typo), keyed tag (a forgery). */
+  /** Checks cheapest first: brand, length and alphabet, CRC (a typo), keyed tag (a forgery). */
   recognise(presented: string): Recognition {
-    const text = presented.startsWith(RFC8959_PREFIX) ? presented.slice(RFC8959_PREFIX.length) : presented;
-    const prefix = [this.#prefix("live"), this.#prefix("test")].find((known) => text.startsWith(known));
-    if (prefix === undefined || text.length !== prefix.length + BODY_CHARACTERS + CRC_CHARACTERS) {
-      return { kind: "malformed" };
-    }
-    const checked = text.slice(0, -CRC_CHARACTERS);
-    if (!/^[0-9A-Za-z]+$/.test(text.slice(prefix.length)) || checksum(checked) !== text.slice(-CRC_CHARACTERS)) {
-      return { kind: "malformed" };
-    }
-    // 62^43 > 2^256: without this bound one secret would have two spellings.
-    const body = decodeBase62(checked.slice(prefix.length), BODY_BYTES);
-    if (body === undefined) return { kind: "malformed" };
+    const form = readSecretForm(presented);
+    if (form === undefined || !this.#isOwn(form)) return { kind: "malformed" };
+    const { prefix, text, body } = form;
     const chance = body.subarray(0, RANDOM_BYTES);
     const shown = body.subarray(RANDOM_BYTES);
     const root = this.#roots.find((candidate) => timingSafeEqual(tag(candidate, prefix, chance), shown));
     return root === undefined ? { kind: "forged" } : { kind: "genuine", digest: digest(root, text) };
+  }
+
+  #isOwn({ prefix }: SecretForm): boolean {
+    return prefix === this.#prefix("live") || prefix === this.#prefix("test");
   }
 
   #prefix(environment: Environment): string {
@@ -112,10 +100,4 @@ function tag(root: RootKeys, prefix: string, chance: Uint8Array): Buffer {
 
 function digest(root: RootKeys, text: string): Buffer {
   return createHmac("sha256", root.pepper).update(text, "ascii").digest();
-}
-
-function checksum(text: string): string {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(crc32(text));
-  return encodeBase62(bytes, CRC_CHARACTERS);
 }

@@ -7,3 +7,10 @@ const METHOD = /^\/[!-.0-~]+\/[!-.0-~]+$/;
 export function isPlainMethod(text: string): boolean {
   return text.length <= QUESTION_LIMITS.methodBytes && METHOD.test(text);
 }
+
+const SCOPE = /^[a-z0-9_.-]+(:[a-z0-9_.-]+)*$/;
+
+/** Whether a question may require this scope: a scope without a wildcard. */
+export function isRequiredScope(text: unknown): boolean {
+  return typeof text === "string" && text.length <= QUESTION_LIMITS.scopeBytes && SCOPE.test(text);
+}

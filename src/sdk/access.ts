@@ -1,5 +1,6 @@
 import { type AnyDesc, type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
 import { access } from "#gen/claviger/v1/options_pb.js";
+import { SCOPES } from "./check-options.ts";
 
 /** What a method asks of its callers; the message `claviger.v1.Access`. */
 export interface MethodAccess {
@@ -15,12 +16,13 @@ export const ANY_KEY: MethodAccess = { scopes: [], anonymous: false };
 /**
  * Reads `option (claviger.v1.access)` of a method; `ANY_KEY` if it has none.
  *
- * @throws Error if it asks for scopes and is anonymous: which of the two is meant cannot be known
+ * @throws Error if the method asks for scopes and is anonymous, since only one can be meant; and for a scope that is none
  */
 export function accessOf(method: DescMethod): MethodAccess {
   const { scopes, anonymous } = getOption(method, access);
   if (anonymous && scopes.length > 0)
     throw new Error(`${pathOf(method)} is anonymous and asks for scopes. Leave one out of its (claviger.v1.access)`);
+  if (!SCOPES.holds(scopes)) throw new Error(`${pathOf(method)} asks for a wrong scope. Write ${SCOPES.right}`);
   return { scopes, anonymous };
 }
 

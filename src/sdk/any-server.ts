@@ -1,6 +1,8 @@
 import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport, type GrpcTransportOptions, Http2SessionManager } from "@connectrpc/connect-node";
 import { KeyVerifier, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { Clocks } from "../verify/clocks.ts";
+import { NoSecretError } from "./no-secret-error.ts";
 import type { Verification } from "./verification.ts";
 import { fromResponse, undecided } from "./wire.ts";
 
@@ -10,8 +12,7 @@ export type NodeOptions = NonNullable<GrpcTransportOptions["nodeOptions"]>;
 export interface AnyServerOptions {
   readonly interceptors: Interceptor[];
   readonly nodeOptions: NodeOptions | undefined;
-  /** Milliseconds that a call to one server may take. */
-  readonly timeoutMs: number;
+  readonly clocks: Pick<Clocks, "monotonicMs">;
 }
 
 interface Server {
@@ -21,6 +22,12 @@ interface Server {
 
 /** An idle connection is asked whether it still leads anywhere, before it is used again. In milliseconds. */
 const PING_AFTER_MS = 10_000;
+
+/** Bytes of one message from a server: as much as gRPC's libraries take. */
+export const LONGEST_MESSAGE_BYTES = 4 * 1024 * 1024;
+
+/** gRPC sends a timeout in eight digits at most. */
+const LONGEST_TIMEOUT_MS = 99_999_999;
 
 /** What another server may be able to decide. */
 const ELSEWHERE: ReadonlySet<Code> = new Set([
@@ -35,14 +42,19 @@ export function isUndecided(error: unknown): boolean {
 /** Verifies by calls, on the first server that can decide; the one that did is asked first the next time. */
 export class AnyServer {
   readonly #servers: readonly Server[];
-  readonly #timeoutMs: number;
+  readonly #clocks: AnyServerOptions["clocks"];
   #first = 0;
 
-  constructor(urls: readonly string[], { interceptors, nodeOptions, timeoutMs }: AnyServerOptions) {
-    this.#timeoutMs = timeoutMs;
+  constructor(urls: readonly string[], { interceptors, nodeOptions, clocks }: AnyServerOptions) {
+    this.#clocks = clocks;
     this.#servers = urls.map((baseUrl) => {
       const connection = new Http2SessionManager(baseUrl, { pingIntervalMs: PING_AFTER_MS }, nodeOptions);
-      const transport = createGrpcTransport({ baseUrl, interceptors, sessionManager: connection });
+      const transport = createGrpcTransport({
+        baseUrl,
+        interceptors,
+        sessionManager: connection,
+        readMaxBytes: LONGEST_MESSAGE_BYTES,
+      });
       return { client: createClient(KeyVerifier, transport), connection };
     });
   }
@@ -51,17 +63,25 @@ export class AnyServer {
     return this.#servers.length;
   }
 
-  /** Throws a ConnectError, `UNAVAILABLE` if no server could decide. */
-  async verify(request: VerifyRequest): Promise<Verification> {
+  /**
+   * Each server has an even share of the time that is left.
+   *
+   * @throws ConnectError `UNAVAILABLE` if no server could decide within that time
+   */
+  async verify(request: VerifyRequest, withinMs: number): Promise<Verification> {
+    const endMs = this.#clocks.monotonicMs() + withinMs;
     let last: unknown;
     for (let turn = 0; turn < this.#servers.length; turn++) {
       const at = (this.#first + turn) % this.#servers.length;
       try {
-        const response = await this.#servers[at]?.client.verify(request, { timeoutMs: this.#timeoutMs });
+        const leftMs = (endMs - this.#clocks.monotonicMs()) / (this.#servers.length - turn);
+        const timeoutMs = Math.min(LONGEST_TIMEOUT_MS, Math.max(1, Math.ceil(leftMs)));
+        const response = await this.#servers[at]?.client.verify(request, { timeoutMs });
         if (response === undefined) continue;
         this.#first = at;
         return fromResponse(response);
       } catch (error) {
+        if (error instanceof ConnectError && error.cause instanceof NoSecretError) throw noKey(error.cause);
         if (!isUndecided(error)) throw error;
         last = error;
       }
@@ -73,4 +93,9 @@ export class AnyServer {
   close(): void {
     for (const { connection } of this.#servers) connection.abort();
   }
+}
+
+/** No server was asked: the verifier itself has no key to call with, as with a key file that is missing. */
+function noKey(cause: NoSecretError): ConnectError {
+  return undecided("CREDENTIAL_MISSING", `the verifier has no key of its own: ${cause.message}`, cause);
 }

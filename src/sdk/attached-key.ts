@@ -1,22 +1,26 @@
 import type { Secret } from "../keys/secret.ts";
+import { checkOptions, FUNCTION, type Rules } from "./check-options.ts";
 import { type ChangingKey, type KeySource, openKeySource } from "./key-source.ts";
 import { RetirementNotice } from "./retirement.ts";
 
 export interface AttachKeyOptions {
   /**
-   * Told when a service says that the secret it was called with has been rotated, with the instant from which it will be
-   * refused; once for each secret. Must not throw. Default: `process.emitWarning`, code `CLAVIGER_SECRET_RETIRES`.
+   * Called when a service says that the secret it was called with has been rotated, with the instant from which it will
+   * be refused; once for each secret. Default: `process.emitWarning`, code `CLAVIGER_SECRET_RETIRES`.
    */
   readonly onRetiring?: (instant: Date) => void;
 }
+
+const RULES: Rules<AttachKeyOptions> = { onRetiring: FUNCTION };
 
 /** The key of a client. */
 export class AttachedKey {
   readonly #key: ChangingKey;
   readonly #notice: RetirementNotice;
 
-  /** @throws TypeError for a text that can be no secret */
+  /** @throws TypeError for what is no source, for a text that can be no secret, and for a wrong option */
   constructor(source: KeySource, options: AttachKeyOptions) {
+    checkOptions("attachKey", options, RULES);
     this.#key = openKeySource(source);
     this.#notice = new RetirementNotice(options.onRetiring);
   }

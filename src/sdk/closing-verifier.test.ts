@@ -44,7 +44,8 @@ beforeEach(() => {
     },
     flusher: new UsageFlusher({ recorder, ledger: { append }, random, clocks, batchRows: 10 }),
     ...{ lease, cache, recorder, clocks, timers: clocks, clockRateError: 0.02, servers: noServer },
-    ...{ reportEveryMs: REPORT_MS, closeMs: CLOSE_MS },
+    ...{ reportEveryMs: REPORT_MS, timeoutMs: CLOSE_MS },
+    forms: { isSecret: () => true, isKeyId: () => true },
     pause: (ms) => new Promise((done) => void clocks.after(ms, done)),
   });
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);

@@ -1,13 +1,16 @@
+import { isKeyId } from "../keys/key.ts";
+import { readSecretForm } from "../keys/secret-form.ts";
 import { UsageFlusher } from "../usage/flusher.ts";
 import { UsageRecorder } from "../usage/recorder.ts";
 import { Lease } from "../verify/lease.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { AnyServer, type NodeOptions } from "./any-server.ts";
+import { checkOptions, FUNCTION, MILLISECONDS, OBJECT, type Rules } from "./check-options.ts";
 import { systemClocks as clocks, pause, systemTimers as timers } from "./clock.ts";
 import { attachKey } from "./connect/attach-key.ts";
 import { readEnvironment } from "./environment.ts";
 import { type About, InProcessVerifier } from "./in-process-verifier.ts";
-import type { KeySource } from "./key-source.ts";
+import { KEY_SOURCE, type KeySource } from "./key-source.ts";
 import { openChannel } from "./open-channel.ts";
 import { systemRandom as random } from "./random.ts";
 import { SyncLink } from "./sync-link.ts";
@@ -24,17 +27,37 @@ export interface VerifierOptions {
   /** Milliseconds between two reports of usage: what a kill loses. Default 15,000. */
   readonly reportEveryMs?: number;
   /**
-   * Milliseconds that a call to one server may take, where memory has no answer; and for which `close` goes on trying to
-   * send what was counted. Default 3,000. Before that, a question may wait on a stream of which nobody knows yet that it
-   * leads nowhere: for 60 % of a lease and 1.5 s, thus 3.3 s.
+   * Milliseconds that a question may take in all, where memory has no answer: to wait for its turn, on the stream, and
+   * by calls. A stream that does not answer has half of it. Also the time for which `close` goes on trying to send what
+   * was counted. Default 6,000: a server takes up to 3 s of each half where its database hangs.
    */
   readonly timeoutMs?: number;
   /** Of Node's connections: certificates, for `https:`. */
   readonly nodeOptions?: NodeOptions;
-  /** Told of each stream that broke, and why. Default: nobody is; `fresh` tells as well. */
+  /** Called with the reason for each stream that broke. Default: no function; `fresh` tells as well. */
   readonly onBroken?: (error: unknown) => void;
 }
 
+/** Entries that one map of V8 takes. */
+const MOST_KEPT = 2 ** 24;
+
+const RULES: Rules<VerifierOptions> = {
+  url: {
+    right: "http://host:port, or an array of such addresses",
+    holds: (value) => [value].flat().every((url) => typeof url === "string" && url !== ""),
+  },
+  token: KEY_SOURCE,
+  capacity: {
+    right: `a whole number from 1 to ${MOST_KEPT}`,
+    holds: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_KEPT,
+  },
+  reportEveryMs: MILLISECONDS,
+  timeoutMs: MILLISECONDS,
+  nodeOptions: OBJECT,
+  onBroken: FUNCTION,
+};
+
+const FORMS = { isSecret: (text: string) => readSecretForm(text) !== undefined, isKeyId };
 const DEFAULT_URL = "http://127.0.0.1:4640";
 /** ε: by how much the rates of two clocks may differ. Part of the protocol, and no matter of taste. */
 const CLOCK_RATE_ERROR = 0.02;
@@ -53,9 +76,11 @@ const USAGE_BYTES = 16 * 1024 * 1024;
  * @example
  * const verifier = createVerifier({ url: "http://127.0.0.1:4640", token: fromFile("/run/secrets/claviger") });
  * const { verdict, key } = await verifier.verify(secret, { scopes: ["orders:read"] });
- * @throws Error for an address that is none, or without a token
+ * @throws TypeError for an option that is wrong, and for one whose name is unknown
+ * @throws Error without a token
  */
 export function createVerifier(options: VerifierOptions = {}): Verifier {
+  checkOptions("createVerifier", options, RULES);
   const environment = readEnvironment();
   const urls = [options.url ?? environment.url ?? DEFAULT_URL].flat().map(checkUrl);
   if (urls.length === 0) throw new Error("a verifier needs the address of a server: pass it as url, or leave url out");
@@ -63,7 +88,7 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   if (token === undefined || token === "") {
     throw new Error("a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN");
   }
-  const { nodeOptions, onBroken, capacity = 10_000, reportEveryMs = 15_000, timeoutMs = 3000 } = options;
+  const { nodeOptions, onBroken, capacity = 10_000, reportEveryMs = 15_000, timeoutMs = 6000 } = options;
   const interceptors = [attachKey(token)];
   const jitter = () => (random(1)[0] ?? 0) / 255;
   const lease = new Lease(clocks);
@@ -82,10 +107,10 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   const recorder = new UsageRecorder({ clocks, budgetBytes: USAGE_BYTES });
   const ledger = createLedgerOverSync(link);
   const flusher = new UsageFlusher({ recorder, ledger, random, clocks, batchRows: REPORT_ROWS });
-  const servers = new AnyServer(urls, { interceptors, nodeOptions, timeoutMs });
+  const servers = new AnyServer(urls, { interceptors, nodeOptions, clocks });
   const verifier = new InProcessVerifier({
     ...{ link, lease, cache, recorder, flusher, clockRateError: CLOCK_RATE_ERROR },
-    ...{ clocks, timers, pause, reportEveryMs, servers, closeMs: timeoutMs },
+    ...{ clocks, timers, pause, reportEveryMs, servers, timeoutMs, forms: FORMS },
   });
   verifier.start();
   return verifier;
@@ -95,7 +120,12 @@ function checkUrl(text: string): string {
   const url = URL.parse(text);
   const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
   if (url === null || !isHttp || url.username !== "" || url.password !== "") {
-    throw new Error("the address of a server is not one: write it as http://127.0.0.1:4640");
+    throw new TypeError("createVerifier: the address of a server is not one: write it as http://127.0.0.1:4640");
   }
-  return url.href.replace(/\/$/, "");
+  if (url.pathname !== "/" || url.search !== "" || url.hash !== "") {
+    throw new TypeError(
+      `createVerifier: the address of a server has a path or more behind its port: write it as ${url.origin}`,
+    );
+  }
+  return url.origin;
 }

@@ -1,8 +1,10 @@
 import { QUESTION_LIMITS } from "../keys/question-limits.ts";
 import type { MethodAccess } from "./access.ts";
+import { askFunction, BOOLEAN, SCOPES, TEXT } from "./check-options.ts";
 import { clientIpOf } from "./client-ip.ts";
 import type { Credential } from "./credential.ts";
 import type { KeyOptions } from "./key-options.ts";
+import { createListener } from "./listener.ts";
 import { isPrincipal, type Principal } from "./principal.ts";
 import {
   CREDENTIAL_MISSING,
@@ -46,10 +48,9 @@ export type Gate<Call> = (arrival: Arrival<Call>) => Admission | Promise<Admissi
  * rejects: what went wrong is a refusal, and `onUndecided` is told.
  */
 export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>): Gate<Call> {
-  const { onUndecided } = options;
+  const onUndecided = options.onUndecided && createListener("onUndecided", options.onUndecided);
   function refuse(refusal: Refusal): { readonly refusal: Refusal } {
-    // On its own: what it throws is not the call's.
-    if (refusal.cause !== undefined && onUndecided) queueMicrotask(() => onUndecided(refusal.cause));
+    if (refusal.cause !== undefined) onUndecided?.(refusal.cause);
     return { refusal };
   }
 
@@ -98,7 +99,8 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
 function questionOf<Call>(options: KeyOptions<Call>, arrival: Arrival<Call>): Question {
   const { call, peer } = arrival;
   const method = arrival.method();
-  const clientIp = clientIpOf(options.clientIp === undefined ? peer : options.clientIp(call));
+  const ask = options.clientIp;
+  const clientIp = clientIpOf(ask === undefined ? peer : askFunction("clientIp", { ask, call, rule: TEXT }));
   return {
     scopes: accessOf(options, arrival).scopes,
     ...(method !== undefined && { method }),
@@ -106,12 +108,16 @@ function questionOf<Call>(options: KeyOptions<Call>, arrival: Arrival<Call>): Qu
   };
 }
 
-/** What the call is asked: what the options say of it, and where they are silent, what its method does. */
+/**
+ * What the call is asked: what the options say of it, and where they are silent, what its method does.
+ *
+ * @throws TypeError if a function of the options returns a wrong value, which must not count as "nothing is asked"
+ */
 function accessOf<Call>(options: KeyOptions<Call>, { call, access }: Arrival<Call>): MethodAccess {
-  const anonymous = options.anonymous?.(call);
+  const anonymous = askFunction("anonymous", { ask: options.anonymous, call, rule: BOOLEAN });
   // Whoever may come without a key may come with any.
   if (anonymous === true) return { scopes: [], anonymous };
-  const scopes = options.scopes?.(call);
+  const scopes = askFunction("scopes", { ask: options.scopes, call, rule: SCOPES });
   if (scopes !== undefined && anonymous !== undefined) return { scopes, anonymous };
   const declared = access();
   return { scopes: scopes ?? declared.scopes, anonymous: anonymous ?? declared.anonymous };

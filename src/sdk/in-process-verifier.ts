@@ -1,9 +1,8 @@
 import { isIP } from "node:net";
-
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { type Answer, Freshness, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
-import { isPlainMethod } from "../keys/question-limits.ts";
+import { isPlainMethod, isRequiredScope, QUESTION_LIMITS } from "../keys/question-limits.ts";
 import type { UsageFlusher } from "../usage/flusher.ts";
 import type { UsageRecorder } from "../usage/recorder.ts";
 import { type Clocks, countedHere, type Timers } from "../verify/clocks.ts";
@@ -15,7 +14,7 @@ import { Slots } from "./slots.ts";
 import { LinkBroken, type SyncLink } from "./sync-link.ts";
 import { VERDICTS, verdictName } from "./verdicts.ts";
 import type { Question, Verification, Verifier } from "./verification.ts";
-import { fromRefusal, fromResponse, toRequest, undecided } from "./wire.ts";
+import { fromRefusal, fromResponse, malformed, toRequest, undecided, unreadable } from "./wire.ts";
 
 /** What a verification tells of a key, besides the verdict; and what shows a server that it was told so. */
 export type About = Pick<Verification, "key" | "secretExpireTime" | "retireTime"> & {
@@ -37,12 +36,14 @@ export interface InProcessVerifierOptions {
   readonly pause: (ms: number) => Promise<void>;
   /** Milliseconds between two reports of usage. */
   readonly reportEveryMs: number;
-  /** Milliseconds for which `close` goes on trying to send what was counted. */
-  readonly closeMs: number;
+  /** Milliseconds that a question may take in all, and for which `close` goes on trying to send what was counted. */
+  readonly timeoutMs: number;
+  /** What secrets and key ids look like. A server accepts no report about an id that looks otherwise. */
+  readonly forms: { isSecret(text: string): boolean; isKeyId(text: string): boolean };
   /** Verifies by calls. */
   readonly servers: {
     readonly count: number;
-    verify(request: VerifyRequest): Promise<Verification>;
+    verify(request: VerifyRequest, withinMs: number): Promise<Verification>;
     close(): void;
   };
 }
@@ -51,18 +52,24 @@ const NOTHING: Question = Object.freeze({});
 const NO_SCOPES: readonly string[] = Object.freeze([]);
 /** Questions and calls at once: below what a server takes of one stream. */
 const MOST_AT_ONCE = 100;
+/**
+ * Questions that wait for that, at most. A secret is below 100 bytes here, so all of them take a few megabytes even if
+ * each asks for the longest scopes.
+ */
+const MOST_WAITING = 1000;
 /** Between two attempts to send, while closing: a stream that broke is opened again after about as long. */
 const SEND_AGAIN_MS = 50;
 
 /** Answers from memory under the lease of a link, on the link otherwise, and by a call where there is none. */
 export class InProcessVerifier implements Verifier {
   readonly #options: InProcessVerifierOptions;
-  readonly #slots = new Slots(MOST_AT_ONCE);
+  readonly #slots: Slots;
   #isClosed = false;
   #nextReport: { cancel(): void } | undefined;
 
   constructor(options: InProcessVerifierOptions) {
     this.#options = options;
+    this.#slots = new Slots({ count: MOST_AT_ONCE, mostWaiting: MOST_WAITING, timers: options.timers });
   }
 
   /** Begins to attach and to report. */
@@ -92,12 +99,18 @@ export class InProcessVerifier implements Verifier {
     const known = this.verifySync(secret, question);
     if (known !== "ask") return known;
     const request = toRequest(secret, question);
-    const slot = this.#slots.take();
-    if (slot !== undefined) await slot;
+    const { forms, clocks, timeoutMs } = this.#options;
+    // The empty secret is asked about all the same: an answer shows that a server can be reached.
+    if (secret !== "" && !forms.isSecret(secret)) return malformed();
+    const endMs = clocks.monotonicMs() + timeoutMs;
+    const turn = this.#slots.take(request.clientIp, timeoutMs);
+    if (turn !== undefined && (await turn) !== "slot") {
+      throw undecided("OVERLOADED", "too many questions wait for the server. Retry in a moment");
+    }
     try {
-      // Somebody before may have asked about the same secret.
-      const learnt = slot === undefined ? "ask" : this.verifySync(secret, question);
-      return learnt === "ask" ? await this.#askOrCall(request) : learnt;
+      // A question before may have been about the same secret.
+      const learnt = turn === undefined ? "ask" : this.verifySync(secret, question);
+      return learnt === "ask" ? await this.#askOrCall(request, endMs) : learnt;
     } finally {
       this.#slots.release();
     }
@@ -115,13 +128,25 @@ export class InProcessVerifier implements Verifier {
 
   /** A report that is under way lacks what was counted since it began, and a stream that has just broken comes back. */
   async #sendRest(): Promise<void> {
-    const { flusher, clocks, pause, closeMs } = this.#options;
-    const endMs = clocks.monotonicMs() + closeMs;
-    await flusher.flush();
+    const { flusher, clocks, pause, timeoutMs } = this.#options;
+    const endMs = clocks.monotonicMs() + timeoutMs;
+    await this.#flushUntil(endMs);
     while (!flusher.isEmpty && clocks.monotonicMs() < endMs) {
       await pause(SEND_AGAIN_MS);
-      await flusher.flush();
+      await this.#flushUntil(endMs);
     }
+  }
+
+  /** A server may never answer a report. */
+  async #flushUntil(endMs: number): Promise<void> {
+    const { flusher, clocks, timers } = this.#options;
+    await new Promise<void>((resolve) => {
+      const timer = timers.after(Math.max(0, endMs - clocks.monotonicMs()), resolve);
+      void flusher.flush().then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   #reportLater(): void {
@@ -131,27 +156,29 @@ export class InProcessVerifier implements Verifier {
     });
   }
 
-  async #askOrCall(request: VerifyRequest): Promise<Verification> {
-    const { link, servers } = this.#options;
-    if (!link.isAttached) return servers.verify(request);
+  /** The stream has half of the time that is left: where it leads nowhere, the other half is for calls. */
+  async #askOrCall(request: VerifyRequest, endMs: number): Promise<Verification> {
+    const { link, servers, clocks } = this.#options;
+    const leftMs = () => Math.max(1, endMs - clocks.monotonicMs());
+    if (!link.isAttached) return servers.verify(request, leftMs());
     try {
-      return await this.#ask(request);
+      return await this.#ask(request, leftMs() / 2);
     } catch (error) {
       // A server that has lost its database says so, and others may not have.
       if (!(error instanceof LinkBroken) && !(servers.count > 1 && isUndecided(error))) throw error;
-      return servers.verify(request);
+      return servers.verify(request, leftMs());
     }
   }
 
-  async #ask(request: VerifyRequest): Promise<Verification> {
+  async #ask(request: VerifyRequest, withinMs: number): Promise<Verification> {
     const { link, cache } = this.#options;
     const fill = cache.beginFill(cache.placeOf(request.secret));
-    const { result, entry } = await link.ask(request);
+    const { result, entry } = await link.ask(request, withinMs);
     if (result.case === "refusal") throw fromRefusal(result.value);
-    if (result.case === undefined) throw undecided("INTERNAL", "the server gave no answer. Retry in a moment");
+    if (result.case === undefined) throw unreadable("it is neither a response nor a refusal");
     const verification = fromResponse(result.value);
     const ready = entry && this.#readyToKeep(entry, verification);
-    if (ready !== undefined) cache.keep(fill, ready);
+    if (ready !== undefined && isAgreed(ready, { request, verification })) cache.keep(fill, ready);
     return verification;
   }
 
@@ -159,11 +186,21 @@ export class InProcessVerifier implements Verifier {
     const { key, secretExpireTime, retireTime, revision } = verification;
     const standing = verdictName(entry.standing);
     if (key === undefined || standing === undefined || entry.freshFor === undefined) return undefined;
+    const { forms, clockRateError } = this.#options;
+    const lastsMs = countedHere(durationMs(entry.freshFor), clockRateError);
+    if (!(lastsMs > 0) || !forms.isKeyId(key.id) || key.secretVersion < 1) return undefined;
     const usageProof = Buffer.from(entry.usageProof).toString("latin1");
     return {
-      ...{ keyId: key.id, owner: key.owner, version: key.secretVersion, standing, scopes: key.scopes, revision },
+      ...{
+        keyId: key.id,
+        owner: key.owner,
+        version: key.secretVersion,
+        standing,
+        scopes: key.scopes,
+        revision,
+        lastsMs,
+      },
       ...{ allowedCidrs: entry.allowedCidrs, limits: null, about: { key, secretExpireTime, retireTime, usageProof } },
-      lastsMs: countedHere(durationMs(entry.freshFor), this.#options.clockRateError),
     };
   }
 
@@ -187,9 +224,26 @@ export class InProcessVerifier implements Verifier {
   }
 }
 
-/** Whether the question can be answered and counted here; the server says what is wrong with any other. */
-function isPlain({ method, clientIp, cost }: Question, { allowedCidrs }: Pick<KnownSecret, "allowedCidrs">): boolean {
+/** Whether memory would have answered the question as the server did. If not, one of both is wrong. */
+function isAgreed(
+  ready: ReadySecret<About>,
+  { request, verification }: { readonly request: VerifyRequest; readonly verification: Verification },
+): boolean {
+  return VERDICTS[decide(ready, request).verdict] === verification.verdict;
+}
+
+/**
+ * Whether the question can be answered and counted here; `toRequest` and the server say what is wrong with any other. A
+ * name that no question has may be a misspelt `scopes`.
+ */
+function isPlain(question: Question, { allowedCidrs }: Pick<KnownSecret, "allowedCidrs">): boolean {
+  for (const name in question) {
+    if (name !== "scopes" && name !== "method" && name !== "clientIp" && name !== "cost") return false;
+  }
+  const { scopes, method, clientIp, cost } = question;
   return (
+    (scopes === undefined ||
+      (Array.isArray(scopes) && scopes.length <= QUESTION_LIMITS.scopes && scopes.every(isRequiredScope))) &&
     (method === undefined || method === "" || isPlainMethod(method)) &&
     (cost === undefined || (Number.isInteger(cost) && cost >= 0)) &&
     (allowedCidrs.length === 0 || clientIp === undefined || clientIp === "" || isIP(clientIp) !== 0)

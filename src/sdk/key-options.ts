@@ -1,4 +1,6 @@
 import type { Timers } from "../verify/clocks.ts";
+import { checkOptions, FUNCTION, MILLISECONDS, OBJECT, type Rule, type Rules } from "./check-options.ts";
+import type { Verifier } from "./verification.ts";
 
 /** What every way of requiring keys can be told. `Call` is whatever the framework knows of a call, without its key. */
 export interface KeyOptions<Call> {
@@ -13,14 +15,14 @@ export interface KeyOptions<Call> {
    */
   readonly anonymous?: (call: Call) => boolean | undefined;
   /**
-   * The address of whoever calls, for keys that are bound to addresses. What is no IPv4 or IPv6 address counts as not
-   * known, and such keys are denied then. Default: the other end of the connection; behind a proxy, say it here, from a
-   * header that the proxy sets and callers cannot.
+   * The caller's address, for keys that are bound to addresses; a port after it is ignored. A text that is no IPv4 or
+   * IPv6 address counts as not known, and such keys are then denied. Default: the other end of the connection. Behind a
+   * proxy, take it from a header that the proxy sets and callers cannot.
    */
   readonly clientIp?: (call: Call) => string | undefined;
   /**
-   * Told why a key could not be checked: an outage, the verifier's own token, a rule that a scope breaks, what `scopes`
-   * threw. Callers see `UNAVAILABLE` or `INTERNAL` without it. Default: nobody is told.
+   * Gets the reason when a key could not be checked: an outage, the verifier's own token, a rule that a scope breaks, an
+   * error that `scopes` threw. Callers see `UNAVAILABLE` or `INTERNAL` without the reason. Default: no function.
    */
   readonly onUndecided?: (cause: unknown) => void;
 }
@@ -40,4 +42,35 @@ export interface StreamOptions {
   readonly undecidedMs?: number;
   /** Default: Node's, which do not keep the process alive. */
   readonly timers?: Timers;
+}
+
+export const KEY_RULES: Rules<KeyOptions<never>> = {
+  scopes: { right: "a function that returns an array of scopes", holds: FUNCTION.holds },
+  anonymous: { right: "a function that returns true or false", holds: FUNCTION.holds },
+  clientIp: { right: "a function that returns an address", holds: FUNCTION.holds },
+  onUndecided: FUNCTION,
+};
+
+export const STREAM_RULES: Rules<StreamOptions> = {
+  reverifyMs: MILLISECONDS,
+  undecidedMs: MILLISECONDS,
+  timers: OBJECT,
+};
+
+const VERIFIER: Rule = {
+  right: "what createVerifier() returned",
+  holds: (value) =>
+    OBJECT.holds(value) &&
+    FUNCTION.holds((value as Partial<Verifier>).verify) &&
+    FUNCTION.holds((value as Partial<Verifier>).verifySync),
+};
+
+/** @throws TypeError for a verifier or an option that is wrong: without this a door could stand open */
+export function checkKeyOptions<Options extends object>(
+  where: string,
+  { verifier, options }: { readonly verifier: Verifier; readonly options: Options },
+  rules: Rules<Options>,
+): void {
+  if (!VERIFIER.holds(verifier)) throw new TypeError(`${where}: the verifier is missing. Pass ${VERIFIER.right} first`);
+  checkOptions(where, options, rules);
 }

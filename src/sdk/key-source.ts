@@ -1,6 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Secret } from "../keys/secret.ts";
+import { checkOptions, FUNCTION, MILLISECONDS, OBJECT, type Rule, type Rules } from "./check-options.ts";
 import { systemTimers } from "./clock.ts";
+import { createListener } from "./listener.ts";
 import { NoSecretError } from "./no-secret-error.ts";
 import { readSecretText } from "./secret-text.ts";
 import { WatchedFile } from "./watched-file.ts";
@@ -37,8 +39,8 @@ export interface FromFileOptions {
    */
   readonly everyMs?: number;
   /**
-   * Told when the file goes missing or bad while in use; the last secret stays in use. Once for each way of being bad.
-   * Default: `process.emitWarning`.
+   * Called when the file is missing or bad: from the start, or while its last secret stays in use. Once for each way of
+   * being bad. Default: `process.emitWarning`.
    */
   readonly onProblem?: (error: Error) => void;
 }
@@ -51,24 +53,46 @@ export interface FromFileOptions {
  * @example
  * const file = fromFile("/var/run/secrets/claviger/key");
  * const transport = createGrpcTransport({ baseUrl, interceptors: [attachKey(file)] });
+ * @throws TypeError without a path, for an option that is wrong, and for one whose name is unknown
  */
 export function fromFile(path: string, options: FromFileOptions = {}): KeyFile {
+  if (typeof path !== "string" || path === "") throw new TypeError("fromFile: the path is missing. Pass it as a text");
+  checkOptions("fromFile", options, FILE_RULES);
+  const { everyMs = 1000, onProblem = warn } = options;
   return new WatchedFile({
     path,
-    everyMs: options.everyMs ?? 1000,
-    onProblem: options.onProblem ?? ((error) => process.emitWarning(error.message, "ClavigerWarning")),
+    everyMs,
+    onProblem: createListener("onProblem", onProblem),
     timers: systemTimers,
     // Not `systemTimers`, which do not keep the process alive: grpc-js lets a process end that waits for nothing else.
     pause,
   });
 }
 
+const FILE_RULES: Rules<FromFileOptions> = { everyMs: MILLISECONDS, onProblem: FUNCTION };
+
+function warn(error: Error): void {
+  process.emitWarning(error.message, "ClavigerWarning");
+}
+
+/** Every form of a source; whether a text can be a secret is looked at when it is opened. */
+export const KEY_SOURCE: Rule = {
+  right: "a secret, a function that returns one, or fromFile(path)",
+  holds: (value) =>
+    typeof value === "string" ||
+    FUNCTION.holds(value) ||
+    (OBJECT.holds(value) &&
+      FUNCTION.holds((value as Partial<ChangingKey>).current) &&
+      FUNCTION.holds((value as Partial<ChangingKey>).reread)),
+};
+
 /**
- * The key of any source. Both of its methods reject with `NoSecretError` if there is no secret.
+ * Opens any source. Both methods of the key reject with `NoSecretError` if there is no secret.
  *
- * @throws TypeError for a text that can be no secret
+ * @throws TypeError for what is no source, and for a text that can be no secret
  */
 export function openKeySource(source: KeySource): ChangingKey {
+  if (!KEY_SOURCE.holds(source)) throw new TypeError(`there is no key to call with. Pass ${KEY_SOURCE.right}`);
   if (typeof source === "string") return fixedKey(source);
   if (typeof source !== "function") return source;
   const ask = () => askFor(source);

@@ -1,11 +1,12 @@
 import { create } from "@bufbuild/protobuf";
-import { createClient, type Interceptor } from "@connectrpc/connect";
+import type { Interceptor } from "@connectrpc/connect";
 import { createWritableIterable } from "@connectrpc/connect/protocol";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
-import { KeyVerifier, type SyncRequest, SyncRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { type SyncRequest, SyncRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Timers } from "../verify/clocks.ts";
-import type { NodeOptions } from "./any-server.ts";
+import { LONGEST_MESSAGE_BYTES, type NodeOptions } from "./any-server.ts";
 import type { SyncChannel, SyncListener } from "./sync-link.ts";
+import { RAW_SYNC, readSyncResponse } from "./sync-response.ts";
 
 export interface OpenChannelOptions {
   readonly interceptors: Interceptor[];
@@ -15,14 +16,22 @@ export interface OpenChannelOptions {
 
 /** How long a server has to end a stream that was ended here, in milliseconds. */
 const LINGER_MS = 500;
+/** Messages that may wait until the server reads them: a server that never does would fill the memory. */
+const MOST_UNREAD = 10_000;
 
 /** Opens a stream on a connection of its own: a connection that went dead unnoticed goes with it. */
 export function openChannel(url: string, listener: SyncListener, options: OpenChannelOptions): SyncChannel {
   const { interceptors, nodeOptions, timers } = options;
   const sessionManager = new Http2SessionManager(url, undefined, nodeOptions);
-  const transport = createGrpcTransport({ baseUrl: url, sessionManager, interceptors });
+  const transport = createGrpcTransport({
+    baseUrl: url,
+    sessionManager,
+    interceptors,
+    readMaxBytes: LONGEST_MESSAGE_BYTES,
+  });
   const outgoing = createWritableIterable<SyncRequest>();
   const hangUp = new AbortController();
+  let unread = 0;
   const finish = () => {
     hangUp.abort();
     sessionManager.abort();
@@ -30,8 +39,8 @@ export function openChannel(url: string, listener: SyncListener, options: OpenCh
 
   async function listen(): Promise<void> {
     try {
-      const responses = createClient(KeyVerifier, transport).sync(outgoing, { signal: hangUp.signal });
-      for await (const response of responses) listener.onMessage(response);
+      const { message } = await transport.stream(RAW_SYNC, hangUp.signal, undefined, undefined, outgoing);
+      for await (const response of message) listener.onMessage(readSyncResponse(response));
       listener.onBroken(new Error("the server has ended the stream"));
     } catch (error) {
       listener.onBroken(error);
@@ -40,10 +49,23 @@ export function openChannel(url: string, listener: SyncListener, options: OpenCh
     }
   }
 
+  async function send(message: SyncRequest): Promise<void> {
+    unread += 1;
+    if (unread > MOST_UNREAD) {
+      listener.onBroken(new Error("the server does not read what is sent"));
+      return;
+    }
+    try {
+      await outgoing.write(message);
+    } catch {
+      // The stream is gone, which the listener hears of.
+    }
+    unread -= 1;
+  }
+
   void listen();
   return {
-    // It rejects once the stream is gone, which the listener hears of.
-    send: (message) => void outgoing.write(create(SyncRequestSchema, message)).catch(() => undefined),
+    send: (message) => void send(create(SyncRequestSchema, message)),
     close() {
       outgoing.close();
       timers.after(LINGER_MS, finish);

@@ -1,4 +1,5 @@
 import type { Secret } from "../keys/secret.ts";
+import { createListener } from "./listener.ts";
 
 /** The trailer, or header of an error, in which a service says when the secret that it was called with retires. */
 export const SECRET_RETIRES = "claviger-secret-retires";
@@ -9,7 +10,7 @@ export class RetirementNotice {
   #told: Secret | undefined;
 
   constructor(onRetiring: (instant: Date) => void = warn) {
-    this.#onRetiring = onRetiring;
+    this.#onRetiring = createListener("onRetiring", onRetiring);
   }
 
   /**

@@ -12,8 +12,10 @@ import {
 import { FakeClocks } from "../verify/fake-clocks.ts";
 import { Lease } from "../verify/lease.ts";
 import { LinkBroken, SyncLink, type SyncListener } from "./sync-link.ts";
+import { UnreadableAnswer } from "./sync-response.ts";
 
 const PATIENCE_MS = 1500;
+const WITHIN_MS = 1000;
 const MARGIN = 0.98 / 1.02;
 
 type Sent = NonNullable<MessageInitShape<typeof SyncRequestSchema>["message"]>;
@@ -92,7 +94,7 @@ describe("the lease of a verifier inside an agent", () => {
 
   it("is asked for again while the server has none to give, and what was kept stays", async () => {
     grant(1000);
-    await clocks.pass(400);
+    await clocks.pass(700);
     clocks.stall(1000);
     grant(0);
     const asked = server().sent.length;
@@ -137,6 +139,104 @@ describe("the lease of a verifier inside an agent", () => {
   });
 });
 
+/** Counts the streams that are opened while each is treated so, for a minute. */
+async function streamsInAMinute(treat: () => void): Promise<number> {
+  const before = servers.length;
+  for (let passedMs = 0; passedMs < 60_000; passedMs += 100) {
+    treat();
+    await clocks.pass(100);
+  }
+  return servers.length - before;
+}
+
+describe("a node that misbehaves", () => {
+  const leases = () => server().sent.filter((message) => message.case === "lease").length;
+  const request = create(VerifyRequestSchema, { secret: "s" });
+
+  it("grants a minute at most, and makes no timer fire at once", async () => {
+    const seconds = 10n ** 12n;
+    say({ case: "lease", value: { nonce: nonceOf(server()), remaining: { seconds }, revision: 4n } });
+    expect(lease.remainingMs()).toBeLessThanOrEqual(60_000);
+    await clocks.pass(30_000);
+    expect(leases()).toBe(1);
+  });
+
+  it.each<[string, { readonly seconds: bigint; readonly nanos?: number } | undefined]>([
+    ["less than nothing", { seconds: -1n }],
+    ["minus 30,000 years", { seconds: -(10n ** 12n) }],
+    ["nanoseconds that outweigh its seconds", { seconds: 1n, nanos: -2_000_000_000 }],
+    ["a nanosecond", { seconds: 0n, nanos: 1 }],
+    ["no time at all", undefined],
+  ])("grants nothing by a lease of %s", (_, remaining) => {
+    say({ case: "lease", value: { nonce: nonceOf(server()), revision: 4n, ...(remaining && { remaining }) } });
+    expect([lease.isLive(), link.state]).toEqual([false, "attaching"]);
+  });
+
+  it("is not asked for a lease more often than each 50 ms, however short it grants them", async () => {
+    for (let turn = 0; turn < 1000; turn++) {
+      grant(3);
+      await clocks.pass(1);
+    }
+    expect(leases()).toBeLessThanOrEqual(1000 / 50 + 1);
+  });
+
+  it("does not put off the next request by granting the same again and again", async () => {
+    const nonce = nonceOf(server());
+    for (let turn = 0; turn < 100; turn++) {
+      grant(1000, server(), nonce);
+      await clocks.pass(10);
+    }
+    expect(leases()).toBe(2);
+  });
+
+  it.each([0, 50])("and says that it stops, %i ms after its lease, makes no storm of streams", async (afterMs) => {
+    const opened = await streamsInAMinute(() => {
+      const current = server();
+      if (current.isClosed) return;
+      grant(3000);
+      void clocks.after(afterMs, () => current === server() && say({ case: "closing", value: {} }));
+    });
+    expect(opened).toBeGreaterThan(5);
+    expect(opened).toBeLessThan(30);
+  });
+
+  it("and never answers is asked about twenty questions more, until it answers late; then it is given up", async () => {
+    grant(60_000);
+    const first = server();
+    const asked = Array.from({ length: 100 }, () => link.ask(request, WITHIN_MS).catch((error: unknown) => error));
+    expect(link.isAttached).toBe(true);
+    await clocks.pass(WITHIN_MS);
+    expect(await Promise.all(asked)).toEqual(Array(100).fill(expect.any(LinkBroken)));
+    expect(link.isAttached).toBe(false);
+    for (let id = 1n; id <= 81n; id++) say({ case: "answer", value: { id } });
+    expect(link.isAttached).toBe(true);
+    await clocks.pass(60_000);
+    expect(first.isClosed).toBe(true);
+  });
+
+  it("and never answers a report is given up, and the report is not lost", async () => {
+    grant(3000);
+    const [first] = servers as [ServerSide];
+    const outcome = link
+      .report({ case: "usage", value: { epoch: "e", sequence: 1n, deltas: [] } })
+      .catch((error: unknown) => error);
+    for (let turn = 0; turn < 20 && !first.isClosed; turn++) {
+      await clocks.pass(1000);
+      if (nonceOf(first) > 0n && !first.isClosed) grant(3000, first);
+    }
+    expect(await outcome).toBeInstanceOf(LinkBroken);
+  });
+
+  it("and sends an answer that does not decode costs that question, not the stream", async () => {
+    grant(3000);
+    const [bad, good] = [link.ask(request, WITHIN_MS).catch((error: unknown) => error), link.ask(request, WITHIN_MS)];
+    server().listener.onMessage(new UnreadableAnswer(1n, new Error("too deep")));
+    say({ case: "answer", value: { id: 2n } });
+    expect(await bad).toMatchObject({ code: Code.Internal, cause: new Error("too deep") });
+    expect([(await good).id, link.state, servers.length]).toEqual([2n, "leased", 1]);
+  });
+});
+
 describe("a stream", () => {
   it("is given up for another when no lease comes in time, and what it still says is not heard", async () => {
     const [old] = servers as [ServerSide];
@@ -158,13 +258,13 @@ describe("a stream", () => {
     expect(pauses).toEqual([100, 200, 400, 800, 1600, 3200, 5000, 5000]);
   });
 
-  it("that breaks may be answered with an error by whoever is told: questions end, and another is opened", async () => {
+  it("that breaks ends its questions, and another is opened, also if onBroken throws", async () => {
     onBroken = () => {
       throw new Error("somebody else's");
     };
     grant(3000);
-    const asked = link.ask(create(VerifyRequestSchema, { secret: "s" }));
-    expect(() => server().listener.onBroken(new Error("broke"))).toThrow("somebody else's");
+    const asked = link.ask(create(VerifyRequestSchema, { secret: "s" }), WITHIN_MS);
+    server().listener.onBroken(new Error("broke"));
     await expect(asked).rejects.toThrow("the stream to the server broke");
     await clocks.pass(100);
     expect([servers.length, link.isAttached]).toEqual([2, false]);
@@ -202,24 +302,24 @@ describe("an answer", () => {
   const request = create(VerifyRequestSchema, { secret: "s" });
 
   it("is not asked for on a stream before its first lease", async () => {
-    expect([link.isAttached, await link.ask(request).catch((error: unknown) => error)]).toEqual([
+    expect([link.isAttached, await link.ask(request, WITHIN_MS).catch((error: unknown) => error)]).toEqual([
       false,
       expect.any(LinkBroken),
     ]);
     grant(3000);
-    const asked = link.ask(request);
+    const asked = link.ask(request, WITHIN_MS);
     say({ case: "answer", value: { id: 1n } });
     expect((await asked).id).toBe(1n);
   });
 
   it("that does not come before the stream breaks is not known, nor is what became of a report", async () => {
     grant(3000);
-    const asked = link.ask(request).catch((error: unknown) => error);
+    const asked = link.ask(request, WITHIN_MS).catch((error: unknown) => error);
     const reported = link
       .report({ case: "usage", value: { epoch: "e", sequence: 1n, deltas: [] } })
       .catch((error: unknown) => error);
     server().listener.onBroken(new Error("cut"));
     expect([await asked, await reported]).toEqual([expect.any(LinkBroken), expect.any(LinkBroken)]);
-    expect(await link.ask(request).catch((error: unknown) => error)).toBeInstanceOf(LinkBroken);
+    expect(await link.ask(request, WITHIN_MS).catch((error: unknown) => error)).toBeInstanceOf(LinkBroken);
   });
 });

@@ -166,6 +166,7 @@ it.each(BAD)("a file that never held a secret is an error that says what to do: 
     .catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(NoSecretError);
   expect(error).toMatchObject({ message: `the key file ${path} ${message}` });
+  expect(problems).toEqual([`the key file ${path} ${message}; until then no call can be made with it`]);
   expect(inspect(error, { depth: 9 })).not.toContain("not-for-you");
 });
 

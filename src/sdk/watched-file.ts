@@ -13,7 +13,7 @@ export interface WatchedFileOptions {
   readonly path: string;
   /** Milliseconds between two looks at the file. */
   readonly everyMs: number;
-  /** Told once when the file goes bad while in use, and again if it then goes bad in another way. */
+  /** Called once when the file is bad or goes bad, and again if it is then bad in another way. Does not throw. */
   readonly onProblem: (error: Error) => void;
   readonly timers: Timers;
   /** Waits, and keeps the process alive meanwhile: a call depends on it. */
@@ -87,8 +87,12 @@ export class WatchedFile {
     }
     const isNews = reading.message !== this.#problem;
     this.#problem = reading.message;
-    if (!isNews || this.#secret === undefined) return;
-    this.#options.onProblem(new Error(`${reading.message}; until then the last one stays in use`));
+    if (!isNews) return;
+    const rest =
+      this.#secret === undefined
+        ? "; until then no call can be made with it"
+        : "; until then the last one stays in use";
+    this.#options.onProblem(new Error(reading.message + rest));
   }
 
   /** What is new is believed once two readings in a row agree: a file written in place may be read half-written. */

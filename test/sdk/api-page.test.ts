@@ -16,6 +16,7 @@ const ENTRIES: Readonly<Record<string, string>> = {
 /** What an example does not say because it is the reader's own. */
 const GIVEN = `
 declare const secret: string;
+declare function acceptWebSocket(...upgrade: unknown[]): void;
 declare function readVault(name: string): Promise<string>;
 declare const Orders: import("@bufbuild/protobuf/codegenv2").GenService<{
   write: { methodKind: "unary"; input: Text; output: Text };
@@ -90,7 +91,7 @@ describe("the page of the SDK", () => {
 
     it("that compile under --strict", async () => {
       const blocks = [...PAGE.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, text = ""]) => text);
-      expect(blocks).toHaveLength(8);
+      expect(blocks).toHaveLength(9);
       await mkdir(join(folder, "src"));
       await writeFile(join(folder, "src/given.d.ts"), GIVEN);
       await Promise.all(blocks.map((text, at) => writeFile(join(folder, `src/example-${at}.ts`), text)));

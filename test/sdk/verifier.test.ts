@@ -2,9 +2,12 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, describe, expect, it } from "vitest";
 import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { writeSecretForm } from "../../src/keys/secret-form.ts";
 import { nameOf } from "../../src/rpc/from-proto.ts";
 import {
   createVerifier,
+  fromFile,
   type Question,
   type Verification,
   type Verifier,
@@ -176,6 +179,30 @@ it.each<[string, VerifierOptions, RegExp]>([
   ["without a key", { url: "http://127.0.0.1:4640", token: "" }, /pass it as token, or set CLAVIGER_TOKEN/],
 ])("a verifier %s is not created, and the error says what to do", (_, options, message) => {
   expect(() => createVerifier(options)).toThrow(message);
+});
+
+it.each(["http://127.0.0.1:4640/api", "http://127.0.0.1:4640/?a=b", "http://127.0.0.1:4640/#a"])(
+  "a verifier is not created for %s, which could never work",
+  (url) => {
+    expect(() => createVerifier({ url, token: "t" })).toThrow(/write it as http:\/\/127\.0\.0\.1:4640$/);
+  },
+);
+
+it("a verifier whose key file is missing from the start says so, and not that no server could decide", async () => {
+  const problems: string[] = [];
+  const onProblem = ({ message }: Error) => void problems.push(message);
+  const token = fromFile("/nowhere/key", { onProblem });
+  const verifier = createVerifier({ url: "http://127.0.0.1:1", token });
+  closing.push(async () => token.close());
+  closing.push(() => verifier.close());
+  const secret = writeSecretForm("clv_live_", Buffer.alloc(32, 1));
+  const error = await verifier.verify(secret).catch((error: unknown) => error);
+  expect(error).toMatchObject({
+    code: Code.Unavailable,
+    message: expect.stringContaining("/nowhere/key cannot be read"),
+  });
+  expect((error as ConnectError).findDetails(ErrorInfoSchema)[0]?.reason).toBe("CREDENTIAL_MISSING");
+  expect(problems).toEqual([expect.stringContaining("/nowhere/key cannot be read (ENOENT)")]);
 });
 
 describe("a server that stops", () => {

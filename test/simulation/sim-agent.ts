@@ -51,7 +51,8 @@ export class SimAgent {
       },
     });
     this.verifier = new InProcessVerifier({
-      ...{ link: this.link, lease, cache, clockRateError, clocks, timers, reportEveryMs: NEVER_MS, closeMs: 0 },
+      ...{ link: this.link, lease, cache, clockRateError, clocks, timers, reportEveryMs: NEVER_MS, timeoutMs: 60_000 },
+      forms: { isSecret: () => true, isKeyId: () => true },
       pause: () => Promise.resolve(),
       recorder: new UsageRecorder({ clocks, budgetBytes: 1_000_000 }),
       flusher: { flush: async () => undefined, isEmpty: true },

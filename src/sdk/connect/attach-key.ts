@@ -26,7 +26,7 @@ import { streamWithKey } from "./stream-with-key.ts";
  * const file = fromFile("/var/run/secrets/claviger/key");
  * createGrpcTransport({ baseUrl, interceptors: [attachKey(file, { onRetiring: (instant) => log.warn({ instant }) })] });
  *
- * @throws TypeError for a text that can be no secret
+ * @throws TypeError for what is no source, for a text that can be no secret, and for a wrong option
  */
 export function attachKey(source: KeySource, options: AttachKeyOptions = {}): Interceptor {
   const key = new AttachedKey(source, options);

@@ -2,7 +2,7 @@ import type { Interceptor, StreamRequest, UnaryRequest } from "@connectrpc/conne
 import { createMethodReader } from "../access.ts";
 import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../credential.ts";
 import { createGate } from "../gate.ts";
-import type { KeyOptions, StreamOptions } from "../key-options.ts";
+import { checkKeyOptions, KEY_RULES, type KeyOptions, STREAM_RULES, type StreamOptions } from "../key-options.ts";
 import { retirementOf } from "../principal.ts";
 import { toConnectError } from "../refusal-details.ts";
 import { SECRET_RETIRES } from "../retirement.ts";
@@ -14,6 +14,8 @@ import { runWatched } from "./watched-stream.ts";
 
 /** `Call` is Connect's request, with its method, headers and, unless it is a stream, message. */
 export type RequireKeyOptions = KeyOptions<UnaryRequest | StreamRequest> & StreamOptions;
+
+const RULES = { ...KEY_RULES, ...STREAM_RULES };
 
 /**
  * Requires a key of every call: `authorization: Bearer <key>` or `x-api-key: <key>`, with the scopes that the method's
@@ -29,9 +31,10 @@ export type RequireKeyOptions = KeyOptions<UnaryRequest | StreamRequest> & Strea
  * @example connectNodeAdapter({ routes, interceptors: [requireKey(verifier)], contextValues: (req) => peerValues(req) })
  * @example requireKey(verifier, { scopes: ({ method }) => [`orders:${method.localName}`] }) // instead of the option
  * @example requireKey(verifier, { anonymous: ({ service }) => service.typeName === "grpc.health.v1.Health" || undefined })
- * @throws RangeError for a span in the options that cannot be waited for
+ * @throws TypeError without a verifier, for an option that is wrong, and for one whose name is unknown
  */
 export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): Interceptor {
+  checkKeyOptions("requireKey", { verifier, options }, RULES);
   const gate = createGate(verifier, options);
   const settings = watchSettings(options);
   const read = createMethodReader();

@@ -6,7 +6,8 @@ export function severedBy<T>(items: AsyncIterable<T>, signal: AbortSignal): Asyn
     [Symbol.asyncIterator]() {
       const inner = items[Symbol.asyncIterator]();
       // Whoever makes the items is told to stop, and not waited for: it may be waiting itself.
-      signal.addEventListener("abort", () => void inner.return?.().catch(() => {}), { once: true });
+      const stop = async () => void (await inner.return?.());
+      signal.addEventListener("abort", () => void stop().catch(() => {}), { once: true });
       return {
         next: () => unlessAborted(signal, () => inner.next()),
         return: async (value) => (await inner.return?.(value)) ?? { done: true, value },

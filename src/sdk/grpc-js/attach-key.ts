@@ -25,7 +25,7 @@ import { KeyedCall } from "./keyed-call.ts";
  * const interceptors = [attachKey(file, { onRetiring: (instant) => log.warn({ instant }) })];
  * new Client(address, credentials.createSsl(), { interceptors });
  *
- * @throws TypeError for a text that can be no secret
+ * @throws TypeError for what is no source, for a text that can be no secret, and for a wrong option
  */
 export function attachKey(source: KeySource, options: AttachKeyOptions = {}): Interceptor {
   const key = new AttachedKey(source, options);

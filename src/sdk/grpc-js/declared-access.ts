@@ -1,6 +1,7 @@
 import type { AnyDesc } from "@bufbuild/protobuf";
 import type { ServiceDefinition } from "@grpc/grpc-js";
 import { accessByPath, type MethodAccess } from "../access.ts";
+import { SCOPES } from "../check-options.ts";
 
 /** Where methods declare what they ask: descriptors of protobuf-es, or a service as proto-loader reads it. */
 export type DeclaringService = AnyDesc | ServiceDefinition;
@@ -14,6 +15,9 @@ export type DeclaringService = AnyDesc | ServiceDefinition;
 export function declaredAccess(services: Iterable<DeclaringService>): ReadonlyMap<string, MethodAccess> {
   const access = new Map<string, MethodAccess>();
   for (const service of services) {
+    if (typeof service !== "object" || service === null || Array.isArray(service)) {
+      throw new TypeError("requireKey: services has an item that is no service. Pass an array of services");
+    }
     const entries = isDescriptor(service) ? accessByPath([service]) : accessOfDefinition(service);
     for (const [path, asked] of entries) access.set(path, asked);
   }
@@ -45,8 +49,7 @@ function readOption(path: string, options: object): MethodAccess {
   const { scopes = [], anonymous = false, ...unknown } = value;
   const list = typeof scopes === "string" ? [scopes] : scopes;
   const isClear =
-    Array.isArray(list) &&
-    list.every((scope) => typeof scope === "string") &&
+    SCOPES.holds(list) &&
     typeof anonymous === "boolean" &&
     Object.keys(unknown).length === 0 &&
     !(anonymous && list.length > 0);

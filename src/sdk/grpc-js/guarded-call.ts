@@ -61,8 +61,10 @@ export function guardCall(
         onReceiveMetadata(metadata, pass) {
           const admission = admit(metadata);
           const begin = () => pass(metadata);
-          if (admission instanceof Promise) void admission.then((decided) => enter(decided, begin, metadata));
-          else enter(admission, begin, metadata);
+          if (admission instanceof Promise) {
+            // In a turn of its own, as without a promise: what a handler throws is the service's.
+            void admission.then((decided) => process.nextTick(enter, decided, begin, metadata));
+          } else enter(admission, begin, metadata);
         },
         onCancel: end,
       }),

@@ -132,8 +132,13 @@ export class KeyedCall implements Call {
     { metadata, end }: { readonly metadata: Metadata; readonly end: StatusObject },
   ): Promise<void> {
     this.#isWaiting = true;
-    if (await this.#wait(key.renew())) this.#tryWith(key, metadata);
-    else this.#end(end);
+    try {
+      if (await this.#wait(key.renew())) this.#tryWith(key, metadata);
+      else this.#end(end);
+    } catch {
+      // The second attempt cannot begin, as on a client that was closed meanwhile: the first one's end is the call's.
+      this.#end(end);
+    }
   }
 
   #send(metadata: Metadata, listener: Listener): void {

@@ -1,8 +1,9 @@
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
 import { ANY_KEY, type MethodAccess } from "../access.ts";
+import type { Rules } from "../check-options.ts";
 import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../credential.ts";
 import { createGate } from "../gate.ts";
-import type { KeyOptions, StreamOptions } from "../key-options.ts";
+import { checkKeyOptions, KEY_RULES, type KeyOptions, STREAM_RULES, type StreamOptions } from "../key-options.ts";
 import type { Verifier } from "../verification.ts";
 import { watchSettings } from "../watch-key.ts";
 import { type DeclaringService, declaredAccess } from "./declared-access.ts";
@@ -27,6 +28,15 @@ export interface RequireKeyOptions extends KeyOptions<IncomingCall>, StreamOptio
   readonly services?: Iterable<DeclaringService>;
 }
 
+const RULES: Rules<RequireKeyOptions> = {
+  ...KEY_RULES,
+  ...STREAM_RULES,
+  services: {
+    right: "an array of services",
+    holds: (value) => typeof value === "object" && value !== null && Symbol.iterator in value,
+  },
+};
+
 /**
  * Requires a key of every call to a server of `@grpc/grpc-js` 1.14 or newer: `authorization: Bearer <key>` or
  * `x-api-key: <key>`. Handlers get whoever calls from `principalOf(call)`, and never the key. Put it last, after
@@ -35,10 +45,11 @@ export interface RequireKeyOptions extends KeyOptions<IncomingCall>, StreamOptio
  * @example new Server({ interceptors: [requireKey(verifier, { services: [orders.service] })] }) // proto-loader
  * @example new Server({ interceptors: [requireKey(verifier, { services: [Orders] })] }) // protobuf-es
  * @example requireKey(verifier, { scopes: ({ path }) => (path.endsWith("/Write") ? ["orders:write"] : ["orders:read"]) })
- * @throws RangeError for a span in the options that cannot be waited for
+ * @throws TypeError without a verifier, for an option that is wrong, and for one whose name is unknown
  * @throws Error for services whose options are missing or not clear
  */
 export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): ServerInterceptor {
+  checkKeyOptions("requireKey", { verifier, options }, RULES);
   const gate = createGate(verifier, options);
   const settings = watchSettings(options);
   const declared = options.services && declaredAccess(options.services);

@@ -1,7 +1,9 @@
 import type { MethodAccess } from "../access.ts";
+import { askFunction, BOOLEAN, METHOD, orFunction, type Rules, SCOPES } from "../check-options.ts";
 import { type Admission, createGate } from "../gate.ts";
-import type { KeyOptions } from "../key-options.ts";
+import { checkKeyOptions, KEY_RULES, type KeyOptions } from "../key-options.ts";
 import { type Principal, retirementOf } from "../principal.ts";
+import { internalError } from "../refusal.ts";
 import { SECRET_RETIRES } from "../retirement.ts";
 import type { Verifier } from "../verification.ts";
 import type { HttpRequest } from "./messages.ts";
@@ -19,6 +21,13 @@ export interface HttpKeyOptions<Request> extends Omit<KeyOptions<Request>, "scop
   readonly method?: string | ((request: Request) => string | undefined);
 }
 
+const RULES: Rules<HttpKeyOptions<never>> = {
+  ...KEY_RULES,
+  scopes: orFunction(SCOPES),
+  anonymous: orFunction(BOOLEAN),
+  method: orFunction(METHOD),
+};
+
 /** One request at a framework's door. */
 export interface Exchange<Request> {
   /** As the framework has it: what options are asked about, and where the principal is put. */
@@ -35,38 +44,63 @@ export interface Exchange<Request> {
 /**
  * Decides about requests, of whatever framework.
  *
+ * @throws TypeError without a verifier, for an option that is wrong, and for one whose name is unknown
  * @throws Error if `scopes` are asked for and `anonymous` is true
  */
 export function createRequestGuard<Request extends object>(
   verifier: Verifier,
   options: HttpKeyOptions<Request>,
 ): (exchange: Exchange<Request>) => void {
+  checkKeyOptions("requireKey", { verifier, options }, RULES);
   const gate = createGate(verifier, gateOptions(options));
   const access = constantAccess(options);
   const { method } = options;
+  const methodOf = (call: Request) =>
+    typeof method === "function" ? askFunction("method", { ask: method, call, rule: METHOD }) : method;
   return (exchange) => {
     const { request, raw, peer } = exchange;
     const decision = gate({
       call: request,
       credential: takeCredential(raw),
-      method: () => (typeof method === "function" ? method(request) : method),
+      method: () => methodOf(request),
       peer,
       access: () => access,
     });
-    if (decision instanceof Promise) void decision.then((admission) => conclude(admission, exchange));
+    // In a turn of its own, as without a promise: what a handler throws is the service's.
+    if (decision instanceof Promise) void decision.then((admission) => process.nextTick(conclude, admission, exchange));
     else conclude(decision, exchange);
   };
 }
 
+/** Throws nothing itself, only what the handler does. */
 function conclude<Request extends object>(admission: Admission, exchange: Exchange<Request>): void {
-  if ("refusal" in admission) {
-    exchange.refuse(refusalResponse(admission.refusal));
-    return;
+  if (isLetIn(admission, exchange)) exchange.proceed();
+}
+
+/** Whether the request goes on to its handler; it was answered if not. */
+function isLetIn<Request extends object>(admission: Admission, exchange: Exchange<Request>): boolean {
+  try {
+    if ("refusal" in admission) {
+      exchange.refuse(refusalResponse(admission.refusal));
+      return false;
+    }
+    setPrincipal(exchange.request, admission.principal);
+    const retires = retirementOf(admission.principal);
+    if (retires !== undefined) exchange.setHeader(SECRET_RETIRES, retires);
+    return true;
+  } catch (error) {
+    refuseAfter(error, exchange);
+    return false;
   }
-  setPrincipal(exchange.request, admission.principal);
-  const retires = retirementOf(admission.principal);
-  if (retires !== undefined) exchange.setHeader(SECRET_RETIRES, retires);
-  exchange.proceed();
+}
+
+/** The request was answered by another part of the service meanwhile, or cannot be answered at all. */
+function refuseAfter<Request>(error: unknown, { refuse }: Exchange<Request>): void {
+  try {
+    refuse(refusalResponse(internalError(error)));
+  } catch {
+    // Its headers were sent already.
+  }
 }
 
 function setPrincipal(request: WithPrincipal & object, principal: Principal | undefined): void {
@@ -82,7 +116,7 @@ function gateOptions<Request>({ scopes, anonymous, ...others }: HttpKeyOptions<R
 }
 
 function constantAccess<Request>({ scopes, anonymous }: HttpKeyOptions<Request>): MethodAccess {
-  const access = { scopes: typeof scopes === "object" ? scopes : [], anonymous: anonymous === true };
+  const access = { scopes: typeof scopes === "object" ? [...scopes] : [], anonymous: anonymous === true };
   if (access.anonymous && access.scopes.length > 0)
     throw new Error("requests cannot be anonymous and asked for scopes. Leave anonymous or scopes out");
   return access;

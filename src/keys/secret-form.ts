@@ -1,0 +1,47 @@
+import { crc32 } from "node:zlib";
+import { decodeBase62, encodeBase62 } from "./base62.ts";
+
+/** Bytes of randomness and tag together, in the middle of a secret. */
+const BODY_BYTES = 32;
+const BODY_CHARACTERS = 43;
+const CRC_CHARACTERS = 6;
+const RFC8959_PREFIX = "secret-token:";
+/** A brand, the environment, the body and the checksum. */
+const FORM = new RegExp(
+  `^([a-z]{2,16}_(?:live|test)_)([0-9A-Za-z]{${BODY_CHARACTERS}})[0-9A-Za-z]{${CRC_CHARACTERS}}$`,
+);
+
+/** A text that has the form of a secret, of any brand. Says nothing about who made it. */
+export interface SecretForm {
+  /** The secret without the prefix of RFC 8959. */
+  readonly text: string;
+  /** Brand and environment, such as `clv_live_`. */
+  readonly prefix: string;
+  readonly body: Buffer;
+}
+
+/**
+ * Reads a presented text as a secret: prefix, length, alphabet and checksum. Needs no key, so verifiers inside agents
+ * use it too. Undefined for a text that no Claviger server can have made.
+ */
+export function readSecretForm(presented: string): SecretForm | undefined {
+  const text = presented.startsWith(RFC8959_PREFIX) ? presented.slice(RFC8959_PREFIX.length) : presented;
+  const [, prefix, characters] = FORM.exec(text) ?? [];
+  if (prefix === undefined || characters === undefined) return undefined;
+  if (checksum(prefix + characters) !== text.slice(-CRC_CHARACTERS)) return undefined;
+  // 62^43 > 2^256: without this bound one secret would have two spellings.
+  const body = decodeBase62(characters, BODY_BYTES);
+  return body && { text, prefix, body };
+}
+
+/** Spells a secret: the inverse of `readSecretForm`. */
+export function writeSecretForm(prefix: string, body: Uint8Array): string {
+  const checked = prefix + encodeBase62(body, BODY_CHARACTERS);
+  return checked + checksum(checked);
+}
+
+function checksum(text: string): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc32(text));
+  return encodeBase62(bytes, CRC_CHARACTERS);
+}
