@@ -12,7 +12,7 @@ import {
   type UsageReport,
   VerifyRequestSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
-import { ClavigerError, invalidField } from "../keys/errors.ts";
+import { ClavigerError, invalidField, invalidFields } from "../keys/errors.ts";
 import type { KnownSecret } from "../keys/known-secret.ts";
 import type { UsageDelta } from "../keys/usage-delta.ts";
 import type { Agent, Attachment, AttachmentStream } from "../revocation/attachment.ts";
@@ -21,6 +21,7 @@ import type { Asker, Metered, MeteredVerifier } from "../usage/metered-verifier.
 import { storableMethod } from "../usage/storable-method.ts";
 import { nameOf } from "./from-proto.ts";
 import { toCommand } from "./key-verifier.ts";
+import { unsoundFields } from "./unsound-fields.ts";
 import type { Validate } from "./validate.ts";
 import { toResponse, VERDICTS } from "./verification-to-proto.ts";
 import { isPlain } from "./verify-call.ts";
@@ -103,15 +104,11 @@ export class SyncSession {
     this.#attachment.close();
   }
 
-  /** A message that breaks a rule ends the stream; an `Ask` is answered, and reports are looked at after their caller. */
+  /** A message with fields that this server does not know ends the stream; for an `Ask` the answer says so. */
   #isRefused(request: SyncRequest): boolean {
-    try {
-      this.#options.validate(SyncRequestSchema, request);
-      return false;
-    } catch (error) {
-      this.#options.end(this.#present(error));
-      return true;
-    }
+    const violations = unsoundFields(SyncRequestSchema, request);
+    if (violations.length > 0) this.#options.end(this.#present(invalidFields(violations)));
+    return violations.length > 0;
   }
 
   async #grant(nonce: bigint): Promise<void> {
