@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { isExpired } from "../keys/state.ts";
 import { readEpochMs, readInstant, readInteger } from "./columns.ts";
 import { apiKey, auditEvent, secretVersion } from "./schema.ts";
 
@@ -28,20 +29,32 @@ describe("a time from the database", () => {
   it.each([
     ...["30/11/2026 18:08:39.5 UTC", "05/12/2026 18:08:39 UTC", "30.11.2026 18:08:39 UTC", "05.12.2026 18:08:39 UTC"],
     ...["12/05/2026 18:08:39 UTC", "Mon Nov 30 18:08:39 2026 UTC", "Mon 30 Nov 18:08:39 2026 UTC"],
-    ...["infinity", "-infinity", "", "2026-11-30", "2026-11-30 18:08:39", "2026-13-01 00:00:00+00"],
-    ...["10000-01-01 00:00:00+00", "0044-03-15 00:00:00+00 BC", "0000-01-01 00:00:00+00", "2026-11-30T18:08:39Z"],
+    ...["", "2026-11-30", "2026-11-30 18:08:39", "2026-13-01 00:00:00+00"],
+    ...["0000-01-01 00:00:00+00", "2026-11-30T18:08:39Z", "Infinity", "30/11/10026 18:08:39 UTC"],
     ...["0001-01-01 00:00:00+00:19:32", "2026-11-30 18:08:39 +00", " 2026-11-30 18:08:39+00"],
     ...[null, undefined, 0, 1_800_000_000_000, new Date(), {}],
   ])("%s is an error, never a date", (value) => {
     expect(() => readInstant(value)).toThrow("Set DateStyle to ISO");
   });
 
-  it.each(["", "NaN", "1e3", "0x10", "1.5", "253402300800000", "-62135596800001", " 1", null])(
-    "%s is no number of milliseconds",
-    (value) => {
-      expect(() => readEpochMs(value)).toThrow();
-    },
-  );
+  it.each([
+    "infinity",
+    "-infinity",
+    "10000-01-01 00:00:00+00",
+    "200000-01-01 00:00:00+00",
+    "0044-03-15 00:00:00+00 BC",
+  ])("%s, which no answer can carry, is a date that is none and so counts as over", (text) => {
+    expect(readInstant(text).getTime()).toBeNaN();
+    expect(isExpired({ expireTime: readInstant(text), retireTime: null }, new Date(0))).toBe(true);
+  });
+
+  it.each(["Infinity", "-Infinity", "253402300800000", "-62135596800001"])("%s ms is none as well", (text) => {
+    expect(readEpochMs(text).getTime()).toBeNaN();
+  });
+
+  it.each(["", "NaN", "1e3", "0x10", "1.5", " 1", "infinity", null])("%s is no number of milliseconds", (value) => {
+    expect(() => readEpochMs(value)).toThrow();
+  });
 });
 
 describe("an integer from the database", () => {

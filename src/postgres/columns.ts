@@ -42,13 +42,17 @@ export const bytea = customType<{ data: Buffer; driverData: Uint8Array }>({
 
 // What `DateStyle = ISO` writes for the years 1 to 9999, in any time zone with whole minutes.
 const ISO = /^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)([+-]\d{2})(?::?(\d{2}))?$/;
+// … and for all others, whatever the style is.
+const BEYOND = /^(-?infinity|\d{5,6}-\d\d-\d\d [\d:.]+[+-][\d:]+|\d{4,6}-\d\d-\d\d [\d:.]+[+-][\d:]+ BC)$/;
 
 /**
- * Reads what Postgres writes for a `timestamptz`.
+ * Reads what Postgres writes for a `timestamptz`. A moment that no answer can carry (`infinity`, years before 1 or after
+ * 9999) is a date that is none: it belongs to one row, which must not cost the others, and counts as over.
  *
- * @throws Error for any other style, `infinity`, years before 1 or after 9999.
+ * @throws Error for any other style: the session is wrong.
  */
 export function readInstant(value: unknown): Date {
+  if (typeof value === "string" && BEYOND.test(value)) return new Date(Number.NaN);
   const parts = typeof value === "string" ? ISO.exec(value) : null;
   if (parts === null) throw unreadable("time", value);
   const [, day = "", time = "", hours = "", minutes = "00"] = parts;
@@ -61,11 +65,11 @@ export function readInstant(value: unknown): Date {
 const FIRST_MS = Date.parse("0001-01-01T00:00:00Z");
 const LAST_MS = Date.parse("9999-12-31T23:59:59.999Z");
 
-/** Reads a moment that was asked for in milliseconds since 1970, which no setting of the session changes. */
+/** Reads a moment that was asked for in milliseconds since 1970, which no setting of the session changes. As `readInstant`. */
 export function readEpochMs(value: unknown): Date {
+  if (value === "Infinity" || value === "-Infinity") return new Date(Number.NaN);
   const ms = readInteger(value);
-  if (ms < FIRST_MS || ms > LAST_MS) throw unreadable("time", value);
-  return new Date(ms);
+  return new Date(ms < FIRST_MS || ms > LAST_MS ? Number.NaN : ms);
 }
 
 /** Reads an integer. */

@@ -12,7 +12,8 @@ export const databaseTime = sql<Date>`date_trunc('milliseconds', clock_timestamp
 
 /** The moment in a form that no setting of the session changes, for connections that cannot rely on any. */
 export function inEpochMs(moment: AnyColumn | SQL): SQL<Date> {
-  return sql<Date>`(extract(epoch from ${moment}) * 1000)::bigint`.mapWith(readEpochMs);
+  // As text: `infinity` of one row would fail the cast to a number, and with it the statement.
+  return sql<Date>`trunc(extract(epoch from ${moment}) * 1000)::text`.mapWith(readEpochMs);
 }
 
 /** Reads the database's clock. Call it after taking locks, since waiting for them takes time. */

@@ -15,6 +15,8 @@ export interface ReadyOptions {
 export function createReady({ clockRateError, describe }: ReadyOptions): (found: FoundSecret) => ReadySecret {
   return (found) => {
     const { key, secret, revision } = found;
+    if (!hasReadableEnd(secret))
+      throw new Error(`secret ${secret.version} of key ${key.id} has an end that is no date`);
     return {
       keyId: key.id,
       owner: key.owner,
@@ -28,6 +30,11 @@ export function createReady({ clockRateError, describe }: ReadyOptions): (found:
       lastsMs: isLive(secret, found.now) ? countedHere(msUntilEnd(found), clockRateError) : Number.POSITIVE_INFINITY,
     };
   };
+}
+
+/** A row that was changed by hand may have any. Nothing can be decided then, and only about this secret. */
+function hasReadableEnd({ expireTime, retireTime }: FoundSecret["secret"]): boolean {
+  return !Number.isNaN(expireTime.getTime()) && !Number.isNaN(retireTime?.getTime());
 }
 
 function msUntilEnd({ secret, now }: FoundSecret): number {

@@ -1,7 +1,7 @@
 import { connect as connectHttp2 } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { createClient, type Transport } from "@connectrpc/connect";
+import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -82,6 +82,23 @@ describe("a row of any content", () => {
       for (const { secret } of odd.values()) await verifier.verify({ secret }, { headers });
     }
     for (const { id } of odd.values()) expect((await keys.getKey({ keyId: id }, { headers })).key?.id).toBe(id);
+  });
+
+  it("with an end that is no date is not decided about, and costs no other in the same look-up", async () => {
+    const { admin, storage } = claviger;
+    const columns = ["expire_time", "retire_time"];
+    const made = await Promise.all(columns.map((column) => makeKey(admin, { owner: `rows-${column}` })));
+    for (const [at, column] of columns.entries()) {
+      const change = sql`update secret_version set ${sql.raw(column)} = 'infinity' where key_id = ${made[at]?.id}`;
+      await storage.read((database) => database.execute(change));
+    }
+    const fresh = await makeKey(admin, { owner: "rows-fresh" });
+    const asked = [...made, fresh].map(({ secret }) => admin.verifier.verify({ secret }).catch(ConnectError.from));
+    const [expires, retires, other] = await Promise.all(asked);
+    expect([expires, retires]).toMatchObject([{ code: Code.Internal }, { code: Code.Internal }]);
+    expect(other).toMatchObject({ verdict: Verdict.VALID });
+    const { keys } = await admin.keys.listKeys({ pageSize: 1000 });
+    expect(keys.map(({ id }) => id)).toEqual(expect.arrayContaining(made.map(({ id }) => id)));
   });
 
   it("leaves out metadata that clients could not read, and shows all else of the key", async () => {
