@@ -10,6 +10,8 @@ export interface OwnServerOptions {
   readonly mutations?: readonly Mutation[];
   /** Default `silent`. */
   readonly logLevel?: string;
+  /** As for `startServer`. */
+  readonly hasDefects?: boolean;
 }
 
 export interface OwnServer extends ServerProcess {
@@ -19,13 +21,14 @@ export interface OwnServer extends ServerProcess {
 
 /** Starts a server process on an embedded database of its own; both go with the test. */
 export async function startOwnServer(options: OwnServerOptions = {}): Promise<OwnServer> {
-  const { policy = {}, mutations = [], logLevel = "silent" } = options;
+  const { policy = {}, mutations = [], logLevel = "silent", hasDefects = false } = options;
   const folder = await mkdtemp(join(tmpdir(), "claviger-"));
   await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
   const settings = { CLAVIGER_DATA_DIR: folder, CLAVIGER_LOG_LEVEL: logLevel };
   const server = await startServer({
     env: { ...settings, CLAVIGER_POLICY: JSON.stringify(policy) },
     mutate: mutations,
+    hasDefects,
   });
   onTestFinished(async () => {
     await server.stop();
