@@ -29,9 +29,16 @@ export function dropBody(stream: ServerHttp2Stream, budget: BodyBudget): void {
 
 /**
  * Tells a client that has its whole answer, and has sent nothing for a second, to stop sending (RFC 9113, 8.1). At once
- * would be too soon: nghttp2 drops the frames of a stream that are still queued when its reset is submitted.
+ * would be too soon: nghttp2 drops the frames of a stream that are still queued when its reset is submitted. And a stream
+ * whose answer waits for its client must never be destroyed: when the client makes room, nghttp2 asks Node (26.10) for
+ * the rest, gets nothing, and makes empty frames for ever, in one turn, until the memory is full. `SessionGuard` resets
+ * such a stream when it has waited for too long.
  */
 export function stopSending(stream: ServerHttp2Stream): void {
+  if (!stream.writableFinished) {
+    stream.once("finish", () => stopSending(stream));
+    return;
+  }
   stream.setTimeout(1000, () => {
     stream.close(constants.NGHTTP2_NO_ERROR);
     // Node (26) would wait for the end of a body that was read in part, for good, and a drain for that.

@@ -1,4 +1,10 @@
-import type { Http2Session, IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import {
+  constants,
+  type Http2Session,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { ConnectError } from "@connectrpc/connect";
 import { parseTimeout } from "@connectrpc/connect/protocol-grpc";
 import { Call } from "../rpc/call.ts";
@@ -138,7 +144,7 @@ class FastExchange {
     } catch (again) {
       this.#options.onDefect(again);
       this.#finish();
-      this.#stream.destroy();
+      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     }
   }
 

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
@@ -166,7 +166,7 @@ class SyncExchange implements SyncPeer {
       else if (!this.#hasEnded) this.#refuse(internal);
     } catch (again) {
       this.#options.onDefect(again);
-      this.#stream.destroy();
+      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     }
   }
 
