@@ -77,6 +77,6 @@ it("control: does not, where each breach is taken for a flood and makes all of t
   ];
   const server = await startOwnServer({ mutations, policy: { returnMs: 2000 } });
   attack(server, WRONG_LENGTH, 50);
-  await new Promise((resolve) => setTimeout(resolve, 3 * EVERY_MS));
-  expect(await freshLooks(server, 5000)).toBe(0);
+  // A machine that is busy may leave gaps between the attacks at first.
+  await eventually(async () => expect(await freshLooks(server, 5000)).toBe(0), { withinMs: 45_000 });
 });
