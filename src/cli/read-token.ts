@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { shownPath } from "../keys/redact.ts";
 import { usageError } from "./cli-error.ts";
 
 /**
@@ -23,7 +24,7 @@ async function readTokenFile(file: string): Promise<string> {
     return await readFile(file, "utf8");
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : "unknown error";
-    throw usageError(`cannot read the file that CLAVIGER_TOKEN_FILE names (${code}): ${file}`);
+    throw usageError(`cannot read the file that CLAVIGER_TOKEN_FILE names (${code}): ${shownPath(file)}`);
   }
 }
 

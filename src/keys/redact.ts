@@ -9,3 +9,10 @@ export function redactSecrets(text: string): string {
 export function looksLikeSecret(text: string): boolean {
   return text.search(SECRET) !== -1;
 }
+
+/** A path as a message may show it: a secret that was put in its place is left out. */
+export function shownPath(path: string): string {
+  const isEncoded = /^[\w+/,=-]{40,}$/.test(path) && (/[+,=]/.test(path) || !/^[/~]/.test(path));
+  const isSecret = looksLikeSecret(path) || path.includes("://") || path.startsWith("eyJ") || isEncoded;
+  return isSecret ? "something that does not look like a path" : path;
+}

@@ -1,5 +1,6 @@
 import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, lt, notInArray, or, type SQL, sql } from "drizzle-orm";
 import type { AuditEvent, ChainHead, Signature } from "../keys/audit-event.ts";
+import { readInstant } from "./columns.ts";
 import { auditEvent, auditPending, auditSeal } from "./schema.ts";
 import type { Database } from "./storage.ts";
 
@@ -13,6 +14,23 @@ export interface SignedEvent {
 export interface SealedEvent extends ChainHead {
   readonly event: AuditEvent;
 }
+
+/**
+ * The columns of an event, read whatever they hold: a row that somebody else wrote must not hide the others. What is no
+ * time of Claviger's is an invalid `Date`, which no signature is over.
+ */
+const storedEvent = {
+  ...getTableColumns(auditEvent),
+  time: sql`${auditEvent.time}`.mapWith(readAnyTime),
+  actor: sql<AuditEvent["actor"]>`${auditEvent.actor}`,
+  details: sql<AuditEvent["details"]>`${auditEvent.details}`,
+};
+
+/** A place of the chain in the same way: no place of Claviger's is as high as what is read for one beyond numbers. */
+const storedSeal = {
+  ...getTableColumns(auditSeal),
+  sequence: sql`${auditSeal.sequence}`.mapWith(readAnySequence),
+};
 
 /** Any number that no other advisory lock of this database uses. */
 const SEALER_LOCK = 0x7365616c;
@@ -42,7 +60,7 @@ export interface PendingPage {
 
 export async function listPending(database: Database, { limit, roots, after }: PendingPage): Promise<SignedEvent[]> {
   const rows = await database
-    .select(getTableColumns(auditEvent))
+    .select(storedEvent)
     .from(auditPending)
     .innerJoin(auditEvent, eq(auditEvent.id, auditPending.eventId))
     .where(
@@ -98,7 +116,7 @@ export async function listEvents(
   page: { readonly below: number | undefined; readonly limit: number },
 ): Promise<SealedEvent[]> {
   const rows = await database
-    .select({ seal: auditSeal, row: auditEvent })
+    .select({ seal: storedSeal, row: storedEvent })
     .from(auditSeal)
     .innerJoin(auditEvent, eq(auditEvent.id, auditSeal.eventId))
     .where(and(matches(filter), page.below === undefined ? undefined : lt(auditSeal.sequence, page.below)))
@@ -116,7 +134,7 @@ export interface ChainRow extends ChainHead {
 /** Up to `limit` places after `after`, in order. */
 export async function walkChain(database: Database, after: number, limit: number): Promise<ChainRow[]> {
   const rows = await database
-    .select({ seal: auditSeal, row: auditEvent })
+    .select({ seal: storedSeal, row: storedEvent })
     .from(auditSeal)
     .leftJoin(auditEvent, eq(auditEvent.id, auditSeal.eventId))
     .where(gt(auditSeal.sequence, after))
@@ -151,6 +169,18 @@ function matches(filter: EventFilter): SQL | undefined {
 
 function actorIs(field: "subject" | "keyId", value: string): SQL {
   return sql`${auditEvent.actor} ->> ${sql.raw(`'${field}'`)} = ${value}`;
+}
+
+function readAnyTime(value: unknown): Date {
+  try {
+    return readInstant(value);
+  } catch {
+    return new Date(Number.NaN);
+  }
+}
+
+function readAnySequence(value: unknown): number {
+  return Math.max(Math.min(Number(value), Number.MAX_SAFE_INTEGER), Number.MIN_SAFE_INTEGER);
 }
 
 function toSigned(row: typeof auditEvent.$inferSelect): SignedEvent {

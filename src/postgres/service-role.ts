@@ -38,7 +38,7 @@ export async function grantServiceRole(database: Database): Promise<void> {
     if not exists (select from pg_roles where rolname = '${SERVICE_ROLE}') then
       create role ${SERVICE_ROLE} nologin;
     end if;
-    if not pg_has_role(current_user, '${SERVICE_ROLE}', 'member') then
+    if not pg_catalog.pg_has_role(current_user, '${SERVICE_ROLE}', 'member') then
       grant ${SERVICE_ROLE} to current_user;
     end if;
   exception
@@ -61,7 +61,7 @@ export async function grantServiceRole(database: Database): Promise<void> {
 /** Whether whoever is connected can become the role. */
 export async function canServeAsRole(database: Database): Promise<boolean> {
   const rows = await database
-    .select({ member: sql<boolean>`pg_has_role(current_user, r.rolname, 'member')` })
+    .select({ member: sql<boolean>`pg_catalog.pg_has_role(current_user, r.rolname, 'member')` })
     .from(sql`pg_roles r`)
     .where(sql`r.rolname = ${SERVICE_ROLE}`);
   return rows[0]?.member === true;

@@ -165,6 +165,20 @@ describe("a secret setting that is wrong stops the start, and the message does n
   });
 });
 
+describe("a secret in the place of the path of its file", () => {
+  it.each([
+    ["CLAVIGER_ROOT_SECRETS_FILE", ROOT],
+    ["CLAVIGER_ROOT_SECRETS_FILE", `${ROOT},${OTHER_ROOT}`],
+    ["CLAVIGER_ROOT_SECRETS_FILE", Buffer.alloc(33, 1).toString("base64url")],
+    ["DATABASE_URL_FILE", URL],
+    ["REDIS_URL_FILE", "redis://:hunter2@r"],
+  ])("is not shown by the message: %s=%s", async (variable, secret) => {
+    const { message } = await complaintAbout({ [variable]: secret });
+    expect(message).toContain(`${variable} names something that does not look like a path`);
+    expect(message).not.toContain(secret);
+  });
+});
+
 describe("Redis and leases", () => {
   it("are off, or at their defaults, where nothing is said", async () => {
     const { redis, onDatabaseLoss, policy, leaseDatabaseUrl } = await loadConfig({});
@@ -189,6 +203,8 @@ describe("Redis and leases", () => {
     ["CLAVIGER_LEASE_MS", { CLAVIGER_LEASE_MS: "3s" }],
     ["CLAVIGER_LEASE_MS", { CLAVIGER_LEASE_MS: "1" }],
     ["CLAVIGER_CANARY_MS", { CLAVIGER_CANARY_MS: "often" }],
+    // 30 days: a timer of Node would fire at once, again and again.
+    ["CLAVIGER_CANARY_MS", { CLAVIGER_CANARY_MS: "2592000000" }],
     ["CLAVIGER_LEASE_DATABASE_URL", { CLAVIGER_LEASE_DATABASE_URL: "mysql://x" }],
     ["CLAVIGER_ON_DATABASE_LOSS", { CLAVIGER_ON_DATABASE_LOSS: "revocation-set" }],
     ["CLAVIGER_ON_DATABASE_LOSS", { CLAVIGER_ON_DATABASE_LOSS: "revocation-set", REDIS_URL: "redis://a,redis://b" }],
@@ -213,6 +229,62 @@ describe("what the operator should know is a warning", () => {
 
   it.each(["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])("but not on loopback, %s", async (listen) => {
     expect((await loadConfig({ CLAVIGER_LISTEN: listen })).warnings).toEqual([]);
+  });
+});
+
+describe("a variable that begins with CLAVIGER_ and is not known", () => {
+  const warningsOf = async (environment: Readonly<Record<string, string>>) => (await loadConfig(environment)).warnings;
+
+  it.each([
+    ["CLAVIGER_VERIFY_ACCES", "CLAVIGER_VERIFY_ACCESS"],
+    ["CLAVIGER_ON_LIMITER_LOS", "CLAVIGER_ON_LIMITER_LOSS"],
+    ["CLAVIGER_LIMITER_LOSS", "CLAVIGER_ON_LIMITER_LOSS"],
+    ["CLAVIGER_ON_DATABSE_LOSS", "CLAVIGER_ON_DATABASE_LOSS"],
+    ["CLAVIGER_JWT_ISSUER", "CLAVIGER_JWT_ISSUERS"],
+    ["CLAVIGER_FLAG_FILE", "CLAVIGER_FLAGS_FILE"],
+    ["CLAVIGER_FLAGS", "CLAVIGER_FLAGS_FILE"],
+    ["CLAVIGER_POLICY_FILE", "CLAVIGER_POLICY"],
+    ["CLAVIGER_LOGLEVEL", "CLAVIGER_LOG_LEVEL"],
+    ["CLAVIGER_Verify_Access", "CLAVIGER_VERIFY_ACCESS"],
+    ["CLAVIGER_VERIFY", "CLAVIGER_VERIFY_ACCESS"],
+    ["CLAVIGER_DATABASE_URL", "DATABASE_URL"],
+    ["CLAVIGER_REDIS_URL", "REDIS_URL"],
+    ["CLAVIGER_ROOT_SECRET_FILE", "CLAVIGER_ROOT_SECRETS_FILE"],
+  ])("is reported with the one that was meant, and without its value: %s", async (variable, meant) => {
+    expect(await warningsOf({ [variable]: "hunter2" })).toEqual([
+      `${variable} is not a setting, and is ignored. Did you mean ${meant}?`,
+    ]);
+  });
+
+  it("is reported where nothing is like it", async () => {
+    for (const variable of ["CLAVIGER_", "CLAVIGER_X", "CLAVIGER_TLS_CERTIFICATE"]) {
+      expect(await warningsOf({ [variable]: "" })).toEqual([
+        `${variable} is not a setting, and is ignored. Correct its name, or unset it`,
+      ]);
+    }
+  });
+
+  it("is reported by one of several workers", async () => {
+    const settings = { ...onPostgres, CLAVIGER_WORKERS: "2", CLAVIGER_VERIFY_ACCES: "key" };
+    expect(await warningsOf({ ...settings, [WORKER_NUMBER]: "1" })).toHaveLength(1);
+    expect(await warningsOf({ ...settings, [WORKER_NUMBER]: "2" })).toEqual([]);
+  });
+
+  it("is none of the command line's, and none that Kubernetes sets for a service of that name", async () => {
+    const known = {
+      CLAVIGER_URL: "http://127.0.0.1:4640",
+      CLAVIGER_TOKEN: "t",
+      CLAVIGER_LEASE_DATABASE_URL_FILE: fileWith("lease-url", URL),
+      CLAVIGER_SERVICE_HOST: "10.0.0.1",
+      CLAVIGER_SERVICE_PORT: "4640",
+      CLAVIGER_SERVICE_PORT_GRPC: "4640",
+      CLAVIGER_PORT: "tcp://10.0.0.1:4640",
+      CLAVIGER_PORT_4640_TCP: "tcp://10.0.0.1:4640",
+      CLAVIGER_PORT_4640_TCP_ADDR: "10.0.0.1",
+      CLAVIGER_CANARY_SERVICE_HOST: "10.0.0.2",
+    };
+    expect(await warningsOf(known)).toEqual([]);
+    expect(await warningsOf({ CLAVIGER_PORT: "4640" })).toHaveLength(1);
   });
 });
 

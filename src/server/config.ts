@@ -2,14 +2,16 @@ import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { availableParallelism } from "node:os";
 import type { IssuerConfig } from "../access/issuer-config.ts";
+import { shownPath } from "../keys/redact.ts";
 import { MIN_ROOT_BYTES } from "../keys/root-secret.ts";
 import { Secret } from "../keys/secret.ts";
 import { parseRedisUrl, type RedisAddress } from "../redis/parse-redis-url.ts";
 import { ConfigError } from "./config-error.ts";
 import { parseIssuers } from "./parse-issuers.ts";
-import { parsePolicy } from "./parse-policy.ts";
+import { LONGEST_TIMER_MS, parsePolicy } from "./parse-policy.ts";
 import type { Policy } from "./policy.ts";
 import { SETTINGS } from "./settings.ts";
+import { warnOfUnknownSettings } from "./unknown-settings.ts";
 
 export { ConfigError };
 
@@ -91,7 +93,7 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
     issuers: parseIssuers(setting(environment, "CLAVIGER_JWT_ISSUERS")),
     flagsFile: setting(environment, "CLAVIGER_FLAGS_FILE"),
     described: describeSettings(environment),
-    warnings: exposure(listen.host),
+    warnings: number > 1 ? [] : [...exposure(listen.host), ...warnOfUnknownSettings(environment)],
   };
 }
 
@@ -132,7 +134,10 @@ async function readSecret(environment: Environment, variable: string): Promise<S
     return new Secret((await readFile(file, "utf8")).trim());
   } catch (error) {
     const reason = error instanceof Error && "code" in error ? String(error.code) : "an error";
-    throw new ConfigError(`${variable}_FILE`, `names ${file}, which cannot be read (${reason}). Correct the path`);
+    throw new ConfigError(
+      `${variable}_FILE`,
+      `names ${shownPath(file)}, which cannot be read (${reason}). Correct the path`,
+    );
   }
 }
 
@@ -196,10 +201,10 @@ const SHORTEST_CANARY_MS = 1000;
 function parseCanary(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const ms = Number(text);
-  if (Number.isSafeInteger(ms) && ms >= SHORTEST_CANARY_MS) return ms;
+  if (Number.isInteger(ms) && ms >= SHORTEST_CANARY_MS && ms <= LONGEST_TIMER_MS) return ms;
   throw new ConfigError(
     "CLAVIGER_CANARY_MS",
-    `is ${JSON.stringify(text)}. Give milliseconds from ${SHORTEST_CANARY_MS}, such as 60000`,
+    `is ${JSON.stringify(text)}. Give milliseconds from ${SHORTEST_CANARY_MS} to ${LONGEST_TIMER_MS}, such as 60000`,
   );
 }
 

@@ -2,7 +2,7 @@ import { closeSync, existsSync, openSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { accessOfOthers } from "./private-folder.ts";
+import { accessOfOthers, foreignOwner } from "./private-folder.ts";
 import { StartupError } from "./startup-error.ts";
 
 /** The folder of the embedded database, held by this process alone. */
@@ -57,6 +57,12 @@ export async function holdDataFolder(folder: string): Promise<DataFolder> {
 }
 
 async function closeToOthers(folder: string): Promise<void> {
+  const owner = await foreignOwner(folder);
+  if (owner !== undefined) {
+    throw new StartupError(
+      `the data folder ${folder} belongs to another user (uid ${owner}), who could put other secrets and keys into it. Run \`chown\` on it, or give another folder by CLAVIGER_DATA_DIR`,
+    );
+  }
   for (const file of [NAMES.rootSecrets, NAMES.adminKey, NAMES.lock, NAMES.holder].map((name) => join(folder, name))) {
     if (existsSync(file) && (await accessOfOthers(file)) !== "none") await chmod(file, 0o600);
   }

@@ -1,9 +1,10 @@
 import { fstatSync, writeSync } from "node:fs";
-import { destination, type Logger, levels, pino, stdTimeFunctions } from "pino";
+import { type Logger, levels, pino, stdTimeFunctions } from "pino";
 import { redactSecrets } from "../keys/redact.ts";
 import { systemTimers as timers } from "./clock.ts";
 import { LineBatch } from "./line-batch.ts";
 import { LineLimit } from "./line-limit.ts";
+import { LogOutput } from "./log-output.ts";
 
 const STDERR = 2;
 const BATCH_CHARACTERS = 64 * 1024;
@@ -13,6 +14,7 @@ const PIPE_BATCH_CHARACTERS = 4096 - 512;
 const MOST_ALIKE = 5;
 const ALIKE_MS = 60_000;
 const REPEATED = "a message was repeated, and the repetitions were left out";
+const LEFT_OUT = "a part of the log could not be written; see that its disk has space and that its reader reads";
 const WARN = levels.values.warn ?? 0;
 const FATAL = levels.values.fatal ?? Number.POSITIVE_INFINITY;
 
@@ -26,7 +28,10 @@ export interface ServerLog {
 
 /** `isShared`: other processes write there too. */
 export function openLog(level: string, { isShared = false } = {}): ServerLog {
-  const stderr = destination({ fd: STDERR, sync: false });
+  const stderr = new LogOutput({
+    fd: STDERR,
+    onLeftOut: (characters) => log.warn({ event: "log", characters }, LEFT_OUT),
+  });
   const size = isShared && !fstatSync(STDERR).isFile() ? PIPE_BATCH_CHARACTERS : BATCH_CHARACTERS;
   const lines = new LineBatch({ size, write: (text) => void stderr.write(text) });
   const limit = new LineLimit({

@@ -37,6 +37,14 @@ it.each([0, -1, 2.5, "20", null, true, [1], {}])("%j is no positive whole number
   );
 });
 
+it("a time is not longer than a timer, or a date, can hold: timers that are too long fire at once", () => {
+  for (const name of Object.keys(DEFAULT_POLICY).filter((each) => each.endsWith("Ms"))) {
+    expect(() => parsePolicy(`{"${name}": 9000000000000000}`), name).toThrow(/milliseconds, at most \d+$/);
+  }
+  expect(() => parsePolicy('{"forgetEveryMs": 2592000000}')).toThrow("at most 2073600000");
+  expect(parsePolicy('{"retentionMs": 2592000000}').retentionMs).toBe(2_592_000_000);
+});
+
 it.each(["", "a", "ACME", "ac_me", "acme1", "a".repeat(17), 7])("%j is no brand", (value) => {
   const text = JSON.stringify({ brand: value });
   expect(() => parsePolicy(text)).toThrow(/for brand\. Give 2 to 16 lower-case letters/);

@@ -16,6 +16,13 @@ const POSITIVE: Rule = {
   holds: (value) => Number.isSafeInteger(value) && Number(value) > 0,
 };
 
+/** Timers of Node fire at once, again and again, where they are set for longer than 24.8 days. */
+export const LONGEST_TIMER_MS = 24 * 86_400_000;
+/** A hundred years: added to an instant it stays within what a date can hold. */
+const LONGEST_SPAN_MS = 36_500 * 86_400_000;
+/** Times that no timer is set to. */
+const SPANS = new Set(["maxTtlMs", "defaultGraceMs", "maxGraceMs", "retentionMs", "usageMinutesMs", "usageHoursMs"]);
+
 /** For the values that are not simply numbers. */
 const RULES: Readonly<Record<string, Rule>> = {
   brand: {
@@ -38,12 +45,23 @@ export function parsePolicy(text: string | undefined): Policy {
   const changes = text === undefined ? {} : parseObject(text);
   for (const [name, value] of Object.entries(changes)) {
     if (!Object.hasOwn(DEFAULT_POLICY, name)) throw new ConfigError(VARIABLE, `has no ${name}. It takes ${known()}`);
-    const rule = RULES[name] ?? POSITIVE;
+    const rule = RULES[name] ?? (name.endsWith("Ms") ? upTo(longest(name)) : POSITIVE);
     if (!rule.holds(value)) {
       throw new ConfigError(VARIABLE, `has ${JSON.stringify(value)} for ${name}. Give ${rule.right}`);
     }
   }
   return { ...DEFAULT_POLICY, ...changes };
+}
+
+function longest(name: string): number {
+  return SPANS.has(name) ? LONGEST_SPAN_MS : LONGEST_TIMER_MS;
+}
+
+function upTo(most: number): Rule {
+  return {
+    right: `a positive whole number of milliseconds, at most ${most}`,
+    holds: (value) => POSITIVE.holds(value) && Number(value) <= most,
+  };
 }
 
 function isGrantableScope(scope: unknown): boolean {

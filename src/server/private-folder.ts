@@ -17,6 +17,13 @@ export async function accessOfOthers(folder: string): Promise<"none" | "enter" |
   return (mode & OTHERS) === 0 ? "none" : "enter";
 }
 
+/** The user that the folder belongs to, where that is not the user of this process. */
+export async function foreignOwner(folder: string): Promise<number | undefined> {
+  const { uid } = await stat(folder);
+  const own = process.geteuid?.() ?? uid;
+  return uid === own ? undefined : uid;
+}
+
 /**
  * Takes a database folder and everything in it away from the group and others. A umask would not do: PGlite sets the
  * modes of its files itself (0.5: 0666 for those that initdb makes, 0644 for a few at each start).

@@ -8,7 +8,7 @@ import { AuditSigner } from "../../src/audit/signer.ts";
 import { type ChainCheck, type KeptHead, signedHead, verifyChain } from "../../src/audit/verify-chain.ts";
 import type { AuditEvent } from "../../src/keys/audit-event.ts";
 import { deriveRootKeys } from "../../src/keys/root-secret.ts";
-import { findHead, walkChain } from "../../src/postgres/audit.ts";
+import { findHead, listEvents, walkChain } from "../../src/postgres/audit.ts";
 import type { Database } from "../../src/postgres/storage.ts";
 import { createLogger } from "../../src/server/logger.ts";
 import { startClaviger, TEST_ROOT_SECRET, type TestClaviger } from "../support/claviger.ts";
@@ -146,6 +146,55 @@ describeWithPostgres("the audit log against somebody who owns the database", () 
     expect(problem).toMatchObject({ place: forged.id, what: expect.stringMatching(/^inserted/) });
     expect(head.sequence).toBe(kept?.sequence);
   });
+
+  /** What Claviger cannot have written, and cannot even read: each as an assignment to the inserted event. */
+  const UNREADABLE: Readonly<Record<string, string>> = {
+    "a time after all others": "time = 'infinity'",
+    "a time before all others": "time = '-infinity'",
+    "a time in the year 200000": "time = '200000-01-01'",
+    "a time before Christ": "time = '0044-03-15 BC'",
+    "a number for its actor": "actor = '5'",
+    "nothing for its actor": "actor = 'null'",
+    "a text for its details": `details = '"text"'`,
+    "a list for its details": "details = '[1]'",
+    "a number that is none in JavaScript": `details = '{"a": 1e999}'`,
+    "details 3,000 levels deep": `details = '{"a": ${"[".repeat(3000)}${"]".repeat(3000)}}'`,
+    "no time and an unknown root": "root = 'unknown', time = 'infinity'",
+  };
+
+  it.each(Object.entries(UNREADABLE))("goes on, and names the event, when one with %s waits", async (_, assignment) => {
+    const { head, problem } = await checkAfter(async (database) => {
+      await database.execute(insertForged);
+      await database.execute(sql`update audit_event set ${sql.raw(assignment)} where id = ${forged.id}`);
+      await database.execute(sql`insert into audit_pending (event_id) values (${forged.id})`);
+      const storage = { transaction: (work: (transaction: Database) => Promise<unknown>) => work(database) };
+      await sealPending({ storage: storage as never, signer, log: createLogger("silent") });
+    });
+    expect(problem?.place).toBe(forged.id);
+    expect(head.sequence).toBe(kept?.sequence);
+  });
+
+  it.each(Object.entries(UNREADABLE))(
+    "lists the others when one with %s is sealed, and names it",
+    async (_, assignment) => {
+      await drizzle(superuser)
+        .transaction(async (transaction) => {
+          await transaction.execute(insertForged);
+          await transaction.execute(sql`update audit_event set ${sql.raw(assignment)} where id = ${forged.id}`);
+          await transaction.execute(
+            sql`insert into audit_seal (sequence, event_id, hash) values (9223372036854775807, ${forged.id}, sha256('x'))`,
+          );
+          const listed = await listEvents(transaction, {}, { below: undefined, limit: 1000 });
+          expect(listed).toHaveLength((kept?.sequence ?? 0) + 1);
+          const { problem } = await verifyChain({ read: (work) => work(transaction) }, signer, undefined);
+          expect(problem?.place).toContain(forged.id);
+          throw new RolledBack();
+        })
+        .catch((error: unknown) => {
+          if (!(error instanceof RolledBack)) throw error;
+        });
+    },
+  );
 
   it("names an event that was inserted with a correct hash at the end of the chain", async () => {
     const { problem } = await checkAfter(async (database) => {

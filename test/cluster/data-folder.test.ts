@@ -1,4 +1,4 @@
-import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
@@ -71,5 +71,15 @@ describeWithModes("the data folder of the embedded database", () => {
       expect((await stat(folder)).mode & 0o777).toBe(mode);
       expect(await readdir(folder)).toEqual(["holiday.jpg"]);
     }
+  });
+
+  // Others cannot even enter such a folder.
+  it.runIf(process.geteuid?.() === 0)("is refused where it belongs to another user, who can write to it", async () => {
+    await mkdir(folder, { mode: 0o700 });
+    await chown(folder, 12_345, 12_345);
+    const refused = serveOnce();
+    await expect(refused).rejects.toThrow(/ended with code 3/);
+    await expect(refused).rejects.toThrow(`the data folder ${folder} belongs to another user (uid 12345)`);
+    expect(await readdir(folder)).toEqual([]);
   });
 });

@@ -95,6 +95,27 @@ describe("a service that connects as a role of its own", () => {
     }
   });
 
+  it("gets no right of the owner where everybody may create functions, as in databases made with Postgres 14", async () => {
+    const admin = connectAs("postgres");
+    const service = connectAs("service");
+    const overloads = ["text, text", "text, text, text", "text, text, timestamptz", "text, text, text, timestamptz"];
+    try {
+      await admin`grant create on schema public to public`;
+      for (const types of overloads) {
+        await service.unsafe(`create function public.format(${types}) returns text language plpgsql as $$ begin
+          execute 'grant delete on audit_event to service'; return 'select 1'; end $$`);
+      }
+      await service`select claviger_drop_usage_partitions('100 years', '100 years')`;
+      await service`select claviger_make_usage_partitions()`;
+      await expect(service`delete from audit_event`).rejects.toMatchObject(DENIED);
+    } finally {
+      for (const types of overloads) await admin.unsafe(`drop function if exists public.format(${types})`);
+      await admin`revoke delete on audit_event from service`;
+      await admin`revoke create on schema public from public`;
+      await Promise.all([admin.end(), service.end()]);
+    }
+  });
+
   it("control: the owner of the schema can", async () => {
     const owner = connectAs("claviger_migrate");
     try {
