@@ -101,19 +101,33 @@ describe("connections that break every rule, at any byte,", () => {
 
   const PORT = "src/transport/port.ts";
 
-  it.each<[where: string, Mutation]>([
+  /** Has connections wait where any was broken, and not only after a flood: more is read then before they are served. */
+  const WAITS: readonly Mutation[] = [
+    {
+      file: PORT,
+      find: "isFlood = error.code === TOO_MANY_INVALID_FRAMES || error.errno === NGHTTP2_ERR_FLOODED;",
+      replace: "isFlood = true;",
+    },
+    {
+      file: "src/transport/slow-return.ts",
+      find: "return hasBehaving(remoteAddress) ? undefined : sleep(",
+      replace: "return sleep(",
+    },
+  ];
+
+  it.each<[where: string, readonly Mutation[]]>([
     [
       "what was read before goes on being handed to a session that has ended",
-      { file: PORT, find: "session.destroyed ? null : read(size)", replace: "read(size)" },
+      [{ file: PORT, find: "session.destroyed ? null : read(size)", replace: "read(size)" }, ...WAITS],
     ],
     [
       "nobody listens for errors of a request whose answer is closed",
-      { file: PORT, find: '    req.on("error", () => {});\n', replace: "" },
+      [{ file: PORT, find: '    req.on("error", () => {});\n', replace: "" }],
     ],
   ])(
     "control: end the server where %s",
-    async (_, mutation) => {
-      await start([mutation]);
+    async (_, mutations) => {
+      await start(mutations);
       const ended = server.exited.then(({ code }) => code);
       const lives = fc.asyncProperty(PLANS, async (plans) => {
         await Promise.all(plans.map(play));
