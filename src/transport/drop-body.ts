@@ -30,11 +30,18 @@ export function dropBody(stream: ServerHttp2Stream, budget: BodyBudget): void {
 /**
  * Tells a client that has its whole answer, and has sent nothing for a second, to stop sending (RFC 9113, 8.1). At once
  * would be too soon: nghttp2 drops the frames of a stream that are still queued when its reset is submitted.
+ *
+ * A client that has not taken its whole answer is left to `SessionGuard`. To destroy the stream then is fatal: Node (26)
+ * forgets the rest of the answer but not its length, and sends empty DATA frames without end once the client has room.
  */
 export function stopSending(stream: ServerHttp2Stream): void {
-  stream.setTimeout(1000, () => {
+  stream.setTimeout(1000);
+  stream.on("timeout", () => {
+    if (!stream.writableFinished) return;
     stream.close(constants.NGHTTP2_NO_ERROR);
     // Node (26) would wait for the end of a body that was read in part, for good, and a drain for that.
     setImmediate(() => stream.destroy());
   });
+  // Also where the timeout was over before that.
+  stream.once("finish", () => stream.setTimeout(1000));
 }
