@@ -13,6 +13,7 @@ import type { Gate } from "./gate.ts";
 import { askerOf } from "./key-verifier.ts";
 import { Outgoing } from "./outgoing.ts";
 import { type SyncParts, SyncSession } from "./sync-session.ts";
+import { SyncTurns } from "./sync-turns.ts";
 
 export interface SyncStreamsOptions extends SyncParts {
   readonly gate: Gate;
@@ -24,6 +25,8 @@ export interface SyncStreamsOptions extends SyncParts {
   readonly mostStreams: number;
   /** Messages of one stream that wait to be read; beyond it the stream is ended. */
   readonly mostWaiting: number;
+  /** Milliseconds of one turn of the event loop in which messages are handled; those beyond wait for a later turn. */
+  readonly mostTurnMs: number;
   /** Milliseconds that verifiers have to give their leases back when the server stops. */
   readonly closeMs: number;
 }
@@ -38,6 +41,8 @@ export interface SyncPeer {
 
 /** A stream that was taken in. */
 export interface OpenSync {
+  /** Whether a message may be handled now. If not, `work` is called once, when one may. */
+  turn(work: () => void): boolean;
   /** For each message, in order. */
   handle(request: SyncRequest): void;
   /** There are no more: once what was asked is answered, the stream is ended. */
@@ -61,10 +66,13 @@ export class SyncStreams {
   readonly #options: SyncStreamsOptions;
   /** By the key that was called with. */
   readonly #streams = new FairShares<Stream>();
+  readonly #turns: SyncTurns;
   #isClosing = false;
 
   constructor(options: SyncStreamsOptions) {
     this.#options = options;
+    const { clocks, mostTurnMs } = options;
+    this.#turns = new SyncTurns({ monotonicMs: () => clocks.monotonicMs(), mostTurnMs });
   }
 
   get size(): number {
@@ -98,6 +106,7 @@ export class SyncStreams {
     const stream = { session, peer };
     this.#streams.add(asker.callerId, stream);
     return {
+      turn: (work) => this.#turns.take(asker.callerId, work),
       handle: (request) => session.handle(request),
       finish: () => session.finish(),
       close: () => {
@@ -167,10 +176,16 @@ async function read(
   outgoing: Outgoing<SyncResponse>,
 ): Promise<void> {
   for await (const request of requests) {
+    await turnOf(stream);
     stream.handle(request);
     await outgoing.hasRoom();
   }
   stream.finish();
+}
+
+function turnOf(stream: OpenSync): Promise<void> | undefined {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return stream.turn(resolve) ? undefined : promise;
 }
 
 function agentOf({ caller }: Call): Agent {

@@ -127,6 +127,7 @@ export function compose(parts: Parts & Gates): {
     ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, reports: parts.reports },
     ...{ leftMs: (known) => revocation.cache.leftMs(known), attach: revocation.attach, closeMs: policy.syncCloseMs },
     ...{ mostStreams: policy.syncStreams, mostWaiting: policy.syncWaiting, mostAsks: policy.syncAsks },
+    mostTurnMs: policy.mostSyncTurnMs,
   });
   router.service(KeyVerifier, createKeyVerifier(verifier, sync.serve.bind(sync)), strict);
   health.routes(router);

@@ -208,7 +208,7 @@ function addUsage(registry: Registry, { verifier, recorder, flusher, folded, rep
   );
   counter(
     "claviger_usage_reports_put_off_total",
-    "Reports of agents that have to be sent again, since their calling key has begun too many epochs.",
+    "Reports of agents that have to be sent again: their calling key has begun too many epochs, or too many reports wait.",
     () => reports.counters.reportsPutOff,
   );
   counter(

@@ -56,7 +56,9 @@ export async function openUsage(parts: {
     onSent: () => sending.succeeded(),
   });
   const reports = new AgentReports({
-    ...{ proofs: new UsageProofs(opened.roots), ledger, clocks, entryMs: policy.cacheEntryMs },
+    ...{ proofs: new UsageProofs(opened.roots), ledger, clocks, timers, entryMs: policy.cacheEntryMs },
+    ...{ mostReports: policy.mostReports, mostWaitingReports: policy.mostWaitingReports },
+    reportWaitMs: policy.reportWaitMs,
     onRefused: ({ callerId, reason, rows }) =>
       log.warn(
         { event: "usage", callerId, reason, rows },

@@ -55,6 +55,13 @@ export const DEFAULT_POLICY = {
   /** Messages of one of them that wait to be read, and bytes of those: a full answer takes 10 KB. */
   syncWaiting: 2000,
   syncWaitingBytes: 1024 * 1024,
+  /** How long their messages are handled in one turn of the event loop; what comes beyond waits for a later turn. */
+  mostSyncTurnMs: 5,
+  /** Usage reports written at once, on as many connections to Postgres: management leaves two for such work. */
+  mostReports: 2,
+  /** Reports that wait for that, of about 100 KB each, and for how long: an agent gives up a stream after 15 s. */
+  mostWaitingReports: 512,
+  reportWaitMs: 2 * SECOND,
   /** How long they have to give their leases back when the process stops: a few round trips. */
   syncCloseMs: SECOND,
   /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */

@@ -4,16 +4,20 @@ import type { AddressInfo } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { expect, it, onTestFinished } from "vitest";
 import { SyncResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import { endOf, LEASE, openRaw } from "../../test/support/raw-sync.ts";
-import type { SyncPeer } from "../rpc/sync.ts";
+import { endOf, LEASE, openRaw, said } from "../../test/support/raw-sync.ts";
+import type { OpenSync, SyncPeer } from "../rpc/sync.ts";
 import { tooManyAtOnce } from "./router-errors.ts";
 import { createSyncLane } from "./sync-lane.ts";
 
 /** More than may wait before nothing is read any more. */
 const MUCH = create(SyncResponseSchema, { message: { case: "change", value: { keyIds: ["x".repeat(100_000)] } } });
 
+const answerMuch = (peer: SyncPeer): OpenSync => ({
+  ...{ turn: () => true, handle: () => peer.send(MUCH), finish: () => peer.end(), close: () => undefined },
+});
+
 /** A client's stream, the server's end of it once it is open, and the bytes that were allowed to its connection. */
-async function openOne(settings: Settings = {}) {
+async function openOne(settings: Settings = {}, open: (peer: SyncPeer) => OpenSync = answerMuch) {
   const opened = Promise.withResolvers<{ readonly stream: ServerHttp2Stream; readonly peer: SyncPeer }>();
   const credits: number[] = [];
   const server = createServer();
@@ -27,7 +31,7 @@ async function openOne(settings: Settings = {}) {
         ...{ unread: tooManyAtOnce, ended: () => undefined },
         open: (_call, _authorization, peer) => {
           opened.resolve({ stream, peer });
-          return { handle: () => peer.send(MUCH), finish: () => peer.end(), close: () => undefined };
+          return open(peer);
         },
       },
     });
@@ -59,4 +63,39 @@ it("what comes after the end is not allowed as a stream's own is: it would be a 
   raw.stream.end(Buffer.alloc(20_000));
   await expect.poll(() => stream.readableEnded).toBe(true);
   expect(credits).toEqual([LEASE.length]);
+});
+
+it("what comes beyond a turn waits for the next: in order, once, and before the end that came with it", async () => {
+  const nonces: bigint[] = [];
+  let asked = 0;
+  const later: (() => void)[] = [];
+  const { raw, stream } = await openOne({}, (peer) => ({
+    turn: (work) => {
+      asked += 1;
+      if (asked % 3 !== 0) return true;
+      later.push(work);
+      setImmediate(() => later.shift()?.());
+      return false;
+    },
+    handle: ({ message }) => void (message.case === "lease" && nonces.push(message.value.nonce)),
+    finish: () => peer.end(),
+    close: () => undefined,
+  }));
+  const leases = Array.from({ length: 1000 }, (_, at) => said({ case: "lease", value: { nonce: BigInt(at + 2) } }));
+  raw.stream.end(Buffer.concat(leases));
+  expect(await endOf(raw)).toMatchObject({ code: "OK" });
+  expect(nonces).toEqual(Array.from({ length: 1001 }, (_, at) => BigInt(at + 1)));
+  expect(asked).toBe(1001);
+  await expect.poll(() => stream.destroyed).toBe(true);
+});
+
+it("while messages wait for a turn, nothing more is read", async () => {
+  const { raw, stream } = await openOne({}, () => ({
+    turn: () => false,
+    handle: () => undefined,
+    finish: () => undefined,
+    close: () => undefined,
+  }));
+  await expect.poll(() => stream.isPaused()).toBe(true);
+  raw.session.destroy();
 });

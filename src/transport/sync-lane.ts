@@ -56,6 +56,13 @@ class SyncExchange implements SyncPeer {
   readonly #received = new ReceivedBytes();
   #head: OutgoingHttpHeaders = { ":status": 200, "content-type": CONTENT_TYPE };
   #hasEnded = false;
+  /** Whether what has come waits for a turn; nothing more is read meanwhile. */
+  #isWaiting = false;
+  #isFinished = false;
+  readonly #onTurn = this.#contain<void>(() => {
+    this.#isWaiting = false;
+    this.#goOn(true);
+  });
   #trailers: OutgoingHttpHeaders = { "grpc-status": "0" };
 
   constructor(stream: ServerHttp2Stream, options: SyncLaneOptions) {
@@ -99,7 +106,10 @@ class SyncExchange implements SyncPeer {
       "data",
       this.#contain((chunk: Buffer) => this.#read(chunk)),
     );
-    stream.on("drain", () => stream.resume());
+    stream.on(
+      "drain",
+      this.#contain(() => this.#goOn(false)),
+    );
     // Without a body it has come to its end while the caller was looked up, though nobody read.
     if (stream.readableEnded) this.#finish();
     else
@@ -171,27 +181,58 @@ class SyncExchange implements SyncPeer {
   }
 
   #read(chunk: Buffer): void {
-    const { budget, mostWaitingBytes } = this.#options;
+    const { budget } = this.#options;
     budget.credit(this.#connection, chunk.length);
     this.#received.add(chunk);
+    const messages = this.#isWaiting ? 0 : this.#work(false);
+    budget.piece(this.#connection, chunk.length, messages);
+    this.#pauseIfBusy();
+  }
+
+  /** It is this stream's turn, or what was sent to its client has left. */
+  #goOn(isTurn: boolean): void {
+    if (this.#hasEnded || this.#isWaiting) return;
+    const messages = this.#work(isTurn);
+    if (messages > 0) this.#options.budget.piece(this.#connection, 0, messages);
+    if (this.#isFinished) this.#finish();
+    if (!this.#pauseIfBusy() && !this.#hasEnded) this.#stream.resume();
+  }
+
+  /** Handles the messages that have come, as far as there is a turn for them; returns how many. `isTurn`: for the first. */
+  #work(isTurn: boolean): number {
     const all = this.#received.bytes;
     let at = 0;
     let messages = 0;
     for (let size = this.#sizeAt(all, at); !this.#hasEnded && at + size <= all.length; size = this.#sizeAt(all, at)) {
+      if (!(isTurn && messages === 0) && !this.#hasTurn()) break;
       this.#handle(all.subarray(at + PREFIX_BYTES, at + size));
       at += size;
       messages += 1;
     }
     if (this.#hasEnded) this.#received.restartWith(NOTHING);
     else if (at > 0) this.#received.restartWith(all.subarray(at));
-    budget.piece(this.#connection, chunk.length, messages);
+    return messages;
+  }
+
+  #hasTurn(): boolean {
+    this.#isWaiting = this.#open?.turn(this.#onTurn) === false;
+    return !this.#isWaiting;
+  }
+
+  /** Reads nothing while messages wait for a turn, or while the client takes too little of what is sent to it. */
+  #pauseIfBusy(): boolean {
     const { writableNeedDrain, writableLength } = this.#stream;
-    if (writableNeedDrain && writableLength > mostWaitingBytes / 2) this.#stream.pause();
+    const isUnread = writableNeedDrain && writableLength > this.#options.mostWaitingBytes / 2;
+    const isBusy = !this.#hasEnded && (this.#isWaiting || isUnread);
+    if (isBusy) this.#stream.pause();
+    return isBusy;
   }
 
   #finish(): void {
     // Node (26) also ends what its client has left.
     if (this.#stream.closed) return;
+    this.#isFinished = true;
+    if (this.#isWaiting) return;
     if (this.#received.size > 0) this.end(undecodable());
     else this.#open?.finish();
   }

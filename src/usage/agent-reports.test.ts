@@ -14,11 +14,14 @@ const rootOf = (byte: number) => deriveRootKeys(new Uint8Array(32).fill(byte));
 let clocks: FakeClocks;
 let appended: UsageBatch[];
 let answer: Appended;
+/** What the ledger waits for, if it does not answer at once. */
+let hold: Promise<void> | undefined;
 let refused: RefusedRows[];
 let reports: AgentReports;
 
 beforeEach(() => {
   [clocks, appended, answer, refused] = [new FakeClocks(), [], "taken", []];
+  hold = undefined;
   reports = reportsUnder(1);
 });
 
@@ -27,10 +30,12 @@ function reportsUnder(root: number): AgentReports {
     ledger: {
       async append(batch) {
         appended.push(batch);
+        await hold;
         return answer;
       },
     },
-    ...{ proofs: new UsageProofs([rootOf(root)]), clocks, entryMs: ENTRY_MS },
+    ...{ proofs: new UsageProofs([rootOf(root)]), clocks, timers: clocks, entryMs: ENTRY_MS },
+    ...{ mostReports: 2, mostWaitingReports: 4, reportWaitMs: 2000 },
     onRefused: (rows) => refused.push(rows),
   });
 }
@@ -122,6 +127,31 @@ describe("a report of an agent", () => {
     answer = "full";
     expect(await take([row()], 1, "full")).toBe("unavailable");
     expect(reports.counters).toEqual({ rowsRefused: 0, reportsPutOff: 2 });
+  });
+
+  it("of a caller that floods waits, and delays no other caller's for longer than one of its own takes", async () => {
+    const held = Promise.withResolvers<void>();
+    hold = held.promise;
+    const flood = Array.from({ length: 10 }, (_, at) => take([row()], 1, `e${at}`));
+    const other = reports.take("key_other", { epoch: "e", seq: 1, deltas: [] });
+    expect(await Promise.race([...flood, "all wait"])).toBe("all wait");
+    expect(appended.map(({ epoch }) => epoch)).toEqual([`${CALLER}/e0`, `${CALLER}/e1`]);
+    held.resolve();
+    expect(await other).toBe("taken");
+    const outcomes = await Promise.all(flood);
+    expect(outcomes.filter((outcome) => outcome === "taken").length).toBeGreaterThan(2);
+    expect(outcomes.filter((outcome) => outcome === "unavailable").length).toBeGreaterThan(3);
+    expect(appended.slice(2, 4).map(({ epoch }) => epoch)).toContain("key_other/e");
+    expect(refused).toMatchObject([{ callerId: CALLER, reason: "too many reports at once" }]);
+  });
+
+  it("that had no turn in time is to be sent again", async () => {
+    hold = new Promise(() => undefined);
+    for (let at = 0; at < 2; at++) void take([row()], 1, `e${at}`);
+    const waiting = take([row()], 1, "late");
+    await clocks.pass(2000);
+    expect(await waiting).toBe("unavailable");
+    expect(appended).toHaveLength(2);
   });
 
   it("that is refused is told of once per caller and minute", async () => {

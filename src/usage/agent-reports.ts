@@ -2,11 +2,18 @@ import { DAY_MS } from "../keys/limits.ts";
 import type { UsageBatch, UsageDelta } from "../keys/usage-delta.ts";
 import type { UsageProofs } from "../keys/usage-proof.ts";
 import type { Verdict } from "../keys/verdict.ts";
-import type { Clocks } from "../verify/clocks.ts";
+import type { Clocks, Timers } from "../verify/clocks.ts";
+import { Slots } from "../verify/slots.ts";
 import type { UsageLedger } from "./ledger.ts";
 
 /** Why rows of a report, or all of it for now, were not taken. */
-export type RefusalReason = "proof" | "proof too old" | "verdict" | "count or cost" | "too many epochs";
+export type RefusalReason =
+  | "proof"
+  | "proof too old"
+  | "verdict"
+  | "count or cost"
+  | "too many epochs"
+  | "too many reports at once";
 
 export interface RefusedRows {
   readonly callerId: string;
@@ -20,6 +27,15 @@ export interface AgentReportsOptions {
   readonly clocks: Pick<Clocks, "wallMs">;
   /** Milliseconds that an entry may be kept at most. */
   readonly entryMs: number;
+  readonly timers: Timers;
+  /**
+   * Reports written to the ledger at once. Each holds a connection to the database, and a revocation waits for a
+   * connection like everything else.
+   */
+  readonly mostReports: number;
+  /** Reports of all callers that wait for that, and how many milliseconds one may wait. The callers take turns. */
+  readonly mostWaitingReports: number;
+  readonly reportWaitMs: number;
   /** Told once per caller and minute. */
   readonly onRefused: (refused: RefusedRows) => void;
 }
@@ -48,9 +64,12 @@ export class AgentReports {
   readonly #options: AgentReportsOptions;
   readonly #begun: MinuteCounts;
   readonly #told: MinuteCounts;
+  readonly #slots: Slots;
 
   constructor(options: AgentReportsOptions) {
     this.#options = options;
+    const { mostReports: count, mostWaitingReports: mostWaiting, timers } = options;
+    this.#slots = new Slots({ count, mostWaiting, timers });
     this.#begun = new MinuteCounts(options.clocks);
     this.#told = new MinuteCounts(options.clocks);
   }
@@ -62,7 +81,21 @@ export class AgentReports {
 
   /** Rejects if it is not known what became of the report. `unavailable`: it is to be sent again as it is. */
   async take(callerId: string, report: UsageBatch): Promise<"taken" | "gap" | "unavailable"> {
-    if (report.seq === 1 && this.#begun.add(callerId) > MOST_NEW_EPOCHS) return this.#putOff(callerId, report);
+    if (report.seq === 1 && this.#begun.add(callerId) > MOST_NEW_EPOCHS) {
+      return this.#putOff("too many epochs", { callerId, report });
+    }
+    const turn = this.#slots.take(callerId, this.#options.reportWaitMs);
+    if (turn !== undefined && (await turn) !== "slot") {
+      return this.#putOff("too many reports at once", { callerId, report });
+    }
+    try {
+      return await this.#append(callerId, report);
+    } finally {
+      this.#slots.release();
+    }
+  }
+
+  async #append(callerId: string, report: UsageBatch): Promise<"taken" | "gap" | "unavailable"> {
     const now = this.#nowSecond();
     const taken: UsageDelta[] = [];
     for (const row of report.deltas) {
@@ -75,7 +108,7 @@ export class AgentReports {
     const appended = await this.#options.ledger.append({
       ...{ epoch: `${callerId}/${report.epoch}`, seq: report.seq, deltas: taken },
     });
-    if (appended === "full") return this.#putOff(callerId, report);
+    if (appended === "full") return this.#putOff("too many epochs", { callerId, report });
     return appended === "gap" ? "gap" : "taken";
   }
 
@@ -93,9 +126,12 @@ export class AgentReports {
     return { ...row, lastSecond, minute: Math.floor(lastSecond / 60) };
   }
 
-  #putOff(callerId: string, { deltas }: UsageBatch): "unavailable" {
+  #putOff(
+    reason: RefusalReason,
+    { callerId, report }: { readonly callerId: string; readonly report: UsageBatch },
+  ): "unavailable" {
     this.counters.reportsPutOff += 1;
-    this.#tell({ callerId, reason: "too many epochs", rows: deltas.length });
+    this.#tell({ callerId, reason, rows: report.deltas.length });
     return "unavailable";
   }
 

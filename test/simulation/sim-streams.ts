@@ -61,7 +61,7 @@ export class SimStreams {
       },
       leftMs: (known) => cache.leftMs(known),
       attach: (stream) => this.#attach(stream),
-      ...{ mostStreams: 100, mostWaiting: 8, mostAsks: 128, closeMs: 200 },
+      ...{ mostStreams: 100, mostWaiting: 8, mostAsks: 128, closeMs: 200, mostTurnMs: Number.POSITIVE_INFINITY },
     });
   }
 

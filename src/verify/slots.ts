@@ -1,4 +1,4 @@
-import type { Timers } from "../verify/clocks.ts";
+import type { Timers } from "./clocks.ts";
 
 export interface SlotsOptions {
   /** How many may be under way at once. */
