@@ -137,7 +137,10 @@ export const DEFAULT_POLICY = {
   idleBytesPerSecond: 64 * 1024,
   /** How long an answer may wait for its client to take it. */
   unreadAnswerMs: 15 * SECOND,
-  /** Calls that may be open on all connections before that is a tenth of a second: an answer that waits holds 45 KB. */
+  /**
+   * Calls that may stay open on all connections for longer than a tenth of a second: a call that waits, for its request
+   * or for its client to take the answer, holds 45 KB.
+   */
   mostOpenCalls: 20_000,
   /** Answers that may wait on a connection that takes next to nothing, and how long more may: who reads needs neither. */
   mostUnreadAnswers: 32,
