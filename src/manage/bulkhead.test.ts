@@ -12,6 +12,7 @@ interface Asked {
   readonly who: string;
   readonly about: string;
   readonly lane: Lane;
+  readonly isDenial?: boolean;
 }
 
 /** Work that goes on until it is ended by its place in `running`. */
@@ -22,7 +23,7 @@ function harness(connections: number) {
   const refused: Asked[] = [];
   const ask = (asked: Asked) =>
     bulkhead
-      .run({ caller: callerOf(asked.who), about: asked.about, lane: asked.lane }, async () => {
+      .run({ ...asked, caller: callerOf(asked.who) }, async () => {
         const { promise, resolve } = Promise.withResolvers<void>();
         const work = { ...asked, end: resolve };
         running.push(work);
@@ -50,6 +51,16 @@ describe("of 10 connections", () => {
     for (let turn = 0; turn < 50; turn++) void ask(urgent("admin"));
     await settle();
     expect(names(running).slice(5)).toEqual(["admin", "admin", "admin"]);
+  });
+
+  it("a caller with as many waiting calls as may be does not keep records of its denials out", async () => {
+    const { running, refused, ask, settle } = harness(10);
+    for (let turn = 0; turn < 200; turn++) void ask(ordinary("eve"));
+    await settle();
+    expect(refused).toHaveLength(200 - 128 - 3);
+    void ask({ ...ordinary("eve", "denial"), isDenial: true });
+    await settle();
+    expect(running.map(({ about }) => about)).toContain("denial");
   });
 
   it("work about one row uses 2, and does not hold up the caller's other work", async () => {

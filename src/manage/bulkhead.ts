@@ -11,6 +11,8 @@ export interface Errand {
   /** What is locked, such as `key:key_…`, or what else allows little at once; empty for neither. */
   readonly about: string;
   readonly lane: Lane;
+  /** Whether it is a record of what the caller was denied: calls that wait do not keep it out. Default: false. */
+  readonly isDenial?: boolean;
 }
 
 export interface BulkheadOptions {
@@ -43,7 +45,8 @@ const MOST_OVERTAKING = 3;
  * - Ordinary work uses at most half of the connections, urgent and ordinary work together all but two. Those two serve
  *   background work: the registry of leases, sealing, folding.
  * - One caller uses at most half of what ordinary work may use, in each lane; work about one row at most two.
- * - Callers take turns. A caller with too many waiting calls is refused at once, as `OVERLOADED`.
+ * - Callers take turns. A caller with too many waiting calls is refused at once, as `OVERLOADED`. Records of denials wait
+ *   apart: by filling its own queue, a caller could keep them out of the audit log otherwise.
  */
 export class Bulkhead {
   readonly #options: BulkheadOptions;
@@ -70,9 +73,9 @@ export class Bulkhead {
   }
 
   /** Does `work` in its turn. @throws ClavigerError `OVERLOADED`: nothing was done. */
-  async run<T>({ caller, about, lane }: Errand, work: () => Promise<T>): Promise<T> {
+  async run<T>({ caller, about, lane, isDenial = false }: Errand, work: () => Promise<T>): Promise<T> {
     const queue = this.#lanes[lane];
-    const place = { caller: callerId(caller), about };
+    const place = { caller: `${isDenial ? "denial:" : ""}${callerId(caller)}`, about };
     const turn = Promise.withResolvers<void>();
     const refuse = (error: ClavigerError) => turn.reject(error);
     queue.add({ ...place, start: turn.resolve, refuse, lateMs: this.#options.monotonicMs() + this.#options.waitMs });

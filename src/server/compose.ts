@@ -90,7 +90,8 @@ export function compose(parts: Parts & Gates): {
   const callLog = new CallLog({ logLine, clocks: systemClocks });
   const inTurn = createInTurn(deps, createBulkhead(config));
   const denials = new Denials({
-    write: (caller, denial) => recordDenial(inTurn({ caller, about: "", lane: "ordinary" }), caller, denial),
+    write: (caller, denial) =>
+      recordDenial(inTurn({ caller, about: "", lane: "ordinary", isDenial: true }), caller, denial),
     ...{ log, monotonicMs },
   });
   const calls = { log, callLog, recordDenial: denials.record };
