@@ -37,7 +37,21 @@ function harness(connections: number) {
 
 const ordinary = (who: string, about = ""): Asked => ({ who, about, lane: "ordinary" });
 const urgent = (who: string, about = ""): Asked => ({ who, about, lane: "urgent" });
+const report = (who: string): Asked => ({ who, about: "", lane: "report" });
 const names = (running: readonly Asked[]) => running.map(({ who }) => who);
+
+it("on one connection, reports and urgent work take turns", async () => {
+  const { running, ask, settle } = harness(1);
+  for (let turn = 0; turn < 9; turn++) void ask(report(`address-${turn}`));
+  for (let turn = 0; turn < 3; turn++) void ask(urgent("admin"));
+  const order: string[] = [];
+  for (let turn = 0; turn < 7; turn++) {
+    await settle();
+    order.push(...running.map(({ lane }) => lane));
+    for (const work of [...running]) work.end();
+  }
+  expect(order).toEqual(["report", "urgent", "report", "urgent", "report", "urgent", "report"]);
+});
 
 describe("of 10 connections", () => {
   it("one caller's ordinary work uses 3, everybody's 5, and urgent work has 3 more", async () => {
@@ -61,6 +75,16 @@ describe("of 10 connections", () => {
     void ask({ ...ordinary("eve", "denial"), isDenial: true });
     await settle();
     expect(running.map(({ about }) => about)).toContain("denial");
+  });
+
+  it("reports from however many addresses use 2, and urgent work does not wait for them", async () => {
+    const { running, ask, settle } = harness(10);
+    for (let turn = 0; turn < 500; turn++) void ask(report(`address-${turn}`));
+    await settle();
+    expect(running).toHaveLength(2);
+    void ask(urgent("admin"));
+    await settle();
+    expect(names(running).slice(2)).toEqual(["admin"]);
   });
 
   it("work about one row uses 2, and does not hold up the caller's other work", async () => {
