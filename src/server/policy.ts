@@ -131,7 +131,7 @@ export const DEFAULT_POLICY = {
   maxHeaderBytes: 16 * 1024,
   /** Header fields of a request. */
   maxHeaders: 100,
-  /** Calls under way at once on one HTTP/2 connection. */
+  /** Calls under way at once on one connection. */
   maxConcurrentStreams: 128,
   /** Bytes a second beside calls on one HTTP/2 connection: 3,800 PINGs. */
   idleBytesPerSecond: 64 * 1024,

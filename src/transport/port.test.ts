@@ -279,6 +279,28 @@ test("a slow client that takes its answers keeps them, however many wait", async
   expect(streams.some(({ closed }) => closed)).toBe(false);
 });
 
+test.each([
+  ["as many requests as may be open are answered", 128, false],
+  ["one more ends the connection", 129, true],
+])("of requests that an HTTP/1.1 client sends without waiting, %s", async (_, count, isCutOff) => {
+  const held: (() => void)[] = [];
+  const { port } = await serve({ handler: (_, res) => void held.push(() => res.end("late")) });
+  const socket = connectTcp(port);
+  let answers = 0;
+  socket.on("data", (piece) => {
+    answers += piece.toString("latin1").split("late").length - 1;
+  });
+  socket.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(count));
+  if (isCutOff) {
+    await new Promise<void>((resolve) => socket.once("end", () => resolve()).once("close", () => resolve()));
+    expect(held).toHaveLength(128);
+  } else {
+    await vi.waitFor(() => expect(held).toHaveLength(count), 5000);
+    for (const answer of held) answer();
+    await vi.waitFor(() => expect(answers).toBe(count), 5000);
+  }
+});
+
 const unsent = { ":path": "/", ":method": "POST" };
 
 /** Calls that send nothing after their head. */

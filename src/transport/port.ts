@@ -16,7 +16,10 @@ import { sniffHttp2 } from "./sniff-http2.ts";
 export interface PortLimits extends Partial<AbuseLimits> {
   /** Connections open at once. A further one takes the place of one that is idle: see `Connections`. */
   readonly maxConnections: number;
-  /** HTTP/2 streams open at once on one connection (SETTINGS_MAX_CONCURRENT_STREAMS). */
+  /**
+   * Calls open at once on one connection: HTTP/2 streams (SETTINGS_MAX_CONCURRENT_STREAMS), and HTTP/1.1 requests that
+   * are sent without waiting for answers, of which one too many ends the connection.
+   */
   readonly maxConcurrentStreams: number;
   /**
    * Bytes of one request's header list, on both HTTP versions. An HTTP/2 client that has not acknowledged the server's
@@ -213,6 +216,11 @@ class Http1Guard implements Activity {
   piece(bytes: number, messages: number): void {
     if (this.#pieces.isFlood(bytes, messages)) this.#onFlood();
   }
+
+  /** Ends the connection for what it did. */
+  cutOff(): void {
+    this.#onFlood();
+  }
 }
 
 function createHttp1({ limits, handler, onError, onFlood }: VersionOptions) {
@@ -230,8 +238,14 @@ function createHttp1({ limits, handler, onError, onFlood }: VersionOptions) {
   server.on("request", (req, res) => {
     // Connect (2.2) stops listening when the answer is closed; an error that is under way then would end the process.
     req.on("error", () => {});
-    inFlight.add(res);
+    // What came in the same piece as the call that ended the connection.
+    if (req.socket.destroyed) return;
     const guard = guardOf.get(req.socket);
+    if (guard !== undefined && guard.open >= limits.maxConcurrentStreams) {
+      guard.cutOff();
+      return;
+    }
+    inFlight.add(res);
     guard?.begin();
     if (draining) res.shouldKeepAlive = false;
     res.once("close", () => {
