@@ -12,6 +12,7 @@ interface Asked {
   readonly who: string;
   readonly about: string;
   readonly lane: Lane;
+  readonly isDenial?: boolean;
 }
 
 /** Work that goes on until it is ended by its place in `running`. */
@@ -22,7 +23,7 @@ function harness(connections: number) {
   const refused: Asked[] = [];
   const ask = (asked: Asked) =>
     bulkhead
-      .run({ caller: callerOf(asked.who), about: asked.about, lane: asked.lane }, async () => {
+      .run({ ...asked, caller: callerOf(asked.who) }, async () => {
         const { promise, resolve } = Promise.withResolvers<void>();
         const work = { ...asked, end: resolve };
         running.push(work);
@@ -36,7 +37,21 @@ function harness(connections: number) {
 
 const ordinary = (who: string, about = ""): Asked => ({ who, about, lane: "ordinary" });
 const urgent = (who: string, about = ""): Asked => ({ who, about, lane: "urgent" });
+const report = (who: string): Asked => ({ who, about: "", lane: "report" });
 const names = (running: readonly Asked[]) => running.map(({ who }) => who);
+
+it("on one connection, reports and urgent work take turns", async () => {
+  const { running, ask, settle } = harness(1);
+  for (let turn = 0; turn < 9; turn++) void ask(report(`address-${turn}`));
+  for (let turn = 0; turn < 3; turn++) void ask(urgent("admin"));
+  const order: string[] = [];
+  for (let turn = 0; turn < 7; turn++) {
+    await settle();
+    order.push(...running.map(({ lane }) => lane));
+    for (const work of [...running]) work.end();
+  }
+  expect(order).toEqual(["report", "urgent", "report", "urgent", "report", "urgent", "report"]);
+});
 
 describe("of 10 connections", () => {
   it("one caller's ordinary work uses 3, everybody's 5, and urgent work has 3 more", async () => {
@@ -50,6 +65,26 @@ describe("of 10 connections", () => {
     for (let turn = 0; turn < 50; turn++) void ask(urgent("admin"));
     await settle();
     expect(names(running).slice(5)).toEqual(["admin", "admin", "admin"]);
+  });
+
+  it("a caller with as many waiting calls as may be does not keep records of its denials out", async () => {
+    const { running, refused, ask, settle } = harness(10);
+    for (let turn = 0; turn < 200; turn++) void ask(ordinary("eve"));
+    await settle();
+    expect(refused).toHaveLength(200 - 128 - 3);
+    void ask({ ...ordinary("eve", "denial"), isDenial: true });
+    await settle();
+    expect(running.map(({ about }) => about)).toContain("denial");
+  });
+
+  it("reports from however many addresses use 2, and urgent work does not wait for them", async () => {
+    const { running, ask, settle } = harness(10);
+    for (let turn = 0; turn < 500; turn++) void ask(report(`address-${turn}`));
+    await settle();
+    expect(running).toHaveLength(2);
+    void ask(urgent("admin"));
+    await settle();
+    expect(names(running).slice(2)).toEqual(["admin"]);
   });
 
   it("work about one row uses 2, and does not hold up the caller's other work", async () => {

@@ -2,8 +2,11 @@ import { type Caller, callerId } from "../access/caller.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { ManageStorage } from "./deps.ts";
 
-/** `urgent` work ends keys. It has room of its own and goes first. */
-export type Lane = "urgent" | "ordinary";
+/**
+ * `urgent` work ends keys: it has room of its own and goes first. A `report` of a leaked secret ends a key too, takes
+ * turns with urgent work, and has little room: it needs no credential, and one client can have many addresses.
+ */
+export type Lane = "urgent" | "report" | "ordinary";
 
 /** For whom a piece of database work is done. */
 export interface Errand {
@@ -11,6 +14,8 @@ export interface Errand {
   /** What is locked, such as `key:key_…`, or what else allows little at once; empty for neither. */
   readonly about: string;
   readonly lane: Lane;
+  /** Whether it is a record of what the caller was denied: calls that wait do not keep it out. Default: false. */
+  readonly isDenial?: boolean;
 }
 
 export interface BulkheadOptions {
@@ -28,7 +33,7 @@ const MOST_ABOUT_ONE = 2;
  * Calls of one caller that may wait. Ordinary: as many as calls on one connection. Urgent: an operator that revokes a
  * thousand keys at once is served.
  */
-const MOST_WAITING_PER_CALLER: Readonly<Record<Lane, number>> = { urgent: 1024, ordinary: 128 };
+const MOST_WAITING_PER_CALLER: Readonly<Record<Lane, number>> = { urgent: 1024, report: 1024, ordinary: 128 };
 
 /** Calls of all callers that may wait in a lane: an open call holds about 45 KB. */
 const MOST_WAITING = 4096;
@@ -40,25 +45,33 @@ const MOST_OVERTAKING = 3;
  * Shares the connections to the database between the callers of management (the bulkhead pattern: M. Nygard, "Release
  * It!"). Work waits here, before it takes a connection:
  *
- * - Ordinary work uses at most half of the connections, urgent and ordinary work together all but two. Those two serve
- *   background work: the registry of leases, sealing, folding.
+ * - Ordinary work uses at most half of the connections, reports of leaked secrets a quarter, all work together all but
+ *   two. Those two serve background work: the registry of leases, sealing, folding.
  * - One caller uses at most half of what ordinary work may use, in each lane; work about one row at most two.
- * - Callers take turns. A caller with too many waiting calls is refused at once, as `OVERLOADED`.
+ * - Callers take turns. A caller with too many waiting calls is refused at once, as `OVERLOADED`. Records of denials wait
+ *   apart: by filling its own queue, a caller could keep them out of the audit log otherwise.
  */
 export class Bulkhead {
   readonly #options: BulkheadOptions;
   readonly #mostOrdinary: number;
+  readonly #mostReports: number;
   readonly #mostInAll: number;
   readonly #lanes: Readonly<Record<Lane, Queue>>;
   #overtaking = 0;
+  #isTurnOfReport = false;
 
   constructor(options: BulkheadOptions) {
     const { connections } = options;
     this.#options = options;
     this.#mostOrdinary = Math.max(1, Math.floor(connections / 2));
+    this.#mostReports = Math.max(1, Math.floor(connections / 4));
     this.#mostInAll = Math.max(Math.min(connections, this.#mostOrdinary + 1), connections - 2);
     const mostPerCaller = Math.ceil(this.#mostOrdinary / 2);
-    this.#lanes = { urgent: new Queue("urgent", mostPerCaller), ordinary: new Queue("ordinary", mostPerCaller) };
+    this.#lanes = {
+      urgent: new Queue("urgent", mostPerCaller),
+      report: new Queue("report", this.#mostReports),
+      ordinary: new Queue("ordinary", mostPerCaller),
+    };
   }
 
   /** `storage` for one errand: each read and transaction waits for its turn. Must not be nested. */
@@ -70,9 +83,9 @@ export class Bulkhead {
   }
 
   /** Does `work` in its turn. @throws ClavigerError `OVERLOADED`: nothing was done. */
-  async run<T>({ caller, about, lane }: Errand, work: () => Promise<T>): Promise<T> {
+  async run<T>({ caller, about, lane, isDenial = false }: Errand, work: () => Promise<T>): Promise<T> {
     const queue = this.#lanes[lane];
-    const place = { caller: callerId(caller), about };
+    const place = { caller: `${isDenial ? "denial:" : ""}${callerId(caller)}`, about };
     const turn = Promise.withResolvers<void>();
     const refuse = (error: ClavigerError) => turn.reject(error);
     queue.add({ ...place, start: turn.resolve, refuse, lateMs: this.#options.monotonicMs() + this.#options.waitMs });
@@ -95,8 +108,8 @@ export class Bulkhead {
   }
 
   #takeNext(): Waiting | undefined {
-    const { urgent, ordinary } = this.#lanes;
-    if (urgent.running + ordinary.running >= this.#mostInAll) return undefined;
+    const { urgent, report, ordinary } = this.#lanes;
+    if (urgent.running + report.running + ordinary.running >= this.#mostInAll) return undefined;
     const nowMs = this.#options.monotonicMs();
     const takeOrdinary = () => {
       const next = ordinary.running < this.#mostOrdinary ? ordinary.take(nowMs) : undefined;
@@ -106,10 +119,21 @@ export class Bulkhead {
     const isTurnOfOrdinary = this.#overtaking >= MOST_OVERTAKING;
     const first = isTurnOfOrdinary ? takeOrdinary() : undefined;
     if (first !== undefined) return first;
-    const next = urgent.take(nowMs);
+    const next = this.#takeUrgentOrReport(nowMs);
     if (next === undefined) return isTurnOfOrdinary ? undefined : takeOrdinary();
     this.#overtaking = ordinary.isEmpty ? 0 : this.#overtaking + 1;
     return next;
+  }
+
+  #takeUrgentOrReport(nowMs: number): Waiting | undefined {
+    const { urgent, report } = this.#lanes;
+    const takeReport = () => (report.running < this.#mostReports ? report.take(nowMs) : undefined);
+    const ofTurn = this.#isTurnOfReport ? takeReport() : urgent.take(nowMs);
+    if (ofTurn !== undefined) {
+      this.#isTurnOfReport = !this.#isTurnOfReport;
+      return ofTurn;
+    }
+    return this.#isTurnOfReport ? urgent.take(nowMs) : takeReport();
   }
 }
 

@@ -34,6 +34,9 @@ export interface Usage {
   readonly groupBy: readonly UsageDimension[];
 }
 
+/** Last millisecond of the year 9999: Postgres does not read how JavaScript writes later ones. */
+const LAST_MS = 253_402_300_799_999;
+
 const STEP_MS: Readonly<Record<UsageStep, number>> = { minute: 60_000, hour: 3_600_000, day: DAY_MS };
 
 /**
@@ -105,5 +108,5 @@ function floor(time: Date, step: UsageStep): Date {
 }
 
 function ceil(time: Date, step: UsageStep): Date {
-  return new Date(Math.ceil(time.getTime() / STEP_MS[step]) * STEP_MS[step]);
+  return new Date(Math.min(Math.ceil(time.getTime() / STEP_MS[step]) * STEP_MS[step], LAST_MS));
 }

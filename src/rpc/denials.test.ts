@@ -10,9 +10,11 @@ const MINUTE = 60_000;
 
 function harness() {
   const clock = { ms: 0 };
+  const storage = { isAway: false };
   const written: (Denial & { readonly by: string })[] = [];
   const denials = new Denials({
     write: async (caller, denial) => {
+      if (storage.isAway) throw new Error("storage is away");
       written.push({ by: "owner" in caller ? caller.owner : "", ...denial });
     },
     ...{ log: pino({ level: "silent" }), monotonicMs: () => clock.ms },
@@ -24,7 +26,7 @@ function harness() {
       error: new ClavigerError("PERMISSION_DENIED", "no. Ask"),
       about: keyId === undefined ? {} : { keyId },
     });
-  return { clock, written, denials, deny };
+  return { clock, storage, written, denials, deny };
 }
 
 const USER: Extract<Caller, { kind: "user" }> = {
@@ -44,6 +46,18 @@ it("the first denial is written at once, the rest of the minute as one event wit
   await denials.flush();
   const rest = { by: "ada", methods: ["GetKey", "ListKeys"], reason: "PERMISSION_DENIED", count: 500 };
   expect(written.slice(1)).toEqual([rest]);
+});
+
+it("a denial that could not be written is counted with the rest of the minute", async () => {
+  const { clock, storage, written, denials, deny } = harness();
+  storage.isAway = true;
+  await deny("ada", { keyId: "key_1" });
+  storage.isAway = false;
+  await deny("ada", { method: "ListKeys" });
+  expect(written).toEqual([]);
+  clock.ms = MINUTE;
+  await denials.flush();
+  expect(written).toEqual([{ by: "ada", methods: ["GetKey", "ListKeys"], reason: "PERMISSION_DENIED", count: 2 }]);
 });
 
 it("each key that is named has its denial, up to ten", async () => {

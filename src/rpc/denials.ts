@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { type Caller, callerId } from "../access/caller.ts";
+import { actorOf, type Caller, callerId } from "../access/caller.ts";
 import { ClavigerError, type Reason } from "../keys/errors.ts";
 import type { Denial } from "../manage/record-denial.ts";
 
@@ -80,7 +80,10 @@ export class Denials {
       return;
     }
     if (keyId !== "") span.keys.add(keyId);
-    await this.#write(caller, { methods: [name], reason, ...about });
+    if (await this.#write(caller, { methods: [name], reason, ...about })) return;
+    // What could not be written is counted with the further ones.
+    span.methods.add(name);
+    span.count += 1;
   };
 
   /** Writes the numbers of the spans that are over. */
@@ -118,11 +121,17 @@ export class Denials {
     );
   }
 
-  /** A denial that cannot be written is logged: it stands either way. */
-  async #write(caller: Caller, denial: Denial): Promise<void> {
+  /** Whether it was written. A denial that cannot be is logged: it stands either way. */
+  async #write(caller: Caller, denial: Denial): Promise<boolean> {
     const { write, log } = this.#options;
-    await write(caller, denial).catch((failure: unknown) =>
-      log.error({ requestId: caller.requestId, err: failure }, "a denial could not be written to the audit log"),
-    );
+    try {
+      await write(caller, denial);
+      return true;
+    } catch (err) {
+      const { requestId } = caller;
+      const about = { requestId, actor: actorOf(caller), ...denial, err };
+      log.error(about, "a denial could not be written to the audit log");
+      return false;
+    }
   }
 }

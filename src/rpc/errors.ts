@@ -10,6 +10,7 @@ import {
 } from "#gen/google/rpc/error_details_pb.js";
 import { ClavigerError, type Reason } from "../keys/errors.ts";
 import { redactSecrets } from "../keys/redact.ts";
+import { shortenDescription, shortenField, shortenText } from "./shorten.ts";
 
 const DOMAIN = "claviger";
 
@@ -50,13 +51,14 @@ const CODES: Readonly<Record<Reason, Code>> = {
 
 /**
  * The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. What was wrong in the request
- * may be quoted, and clients log errors: a secret that was pasted into the wrong field is redacted.
+ * may be quoted, and clients log errors: a secret that was pasted into the wrong field is redacted, and long texts are
+ * cut.
  */
 export function toConnectError(error: ClavigerError): ConnectError {
   const { reason, violations } = error;
-  const message = redactSecrets(error.message);
+  const message = shortenText(redactSecrets(error.message));
   const metadata = Object.fromEntries(
-    Object.entries(error.metadata).map(([name, value]) => [name, redactSecrets(value)]),
+    Object.entries(error.metadata).map(([name, value]) => [name, shortenText(redactSecrets(value))]),
   );
   const code = CODES[reason];
   const connectError = new ConnectError(message, code, undefined, [
@@ -64,8 +66,8 @@ export function toConnectError(error: ClavigerError): ConnectError {
   ]);
   if (violations.length > 0) {
     const fieldViolations = violations.map(({ field, description }) => ({
-      field: redactSecrets(field),
-      description: redactSecrets(description),
+      field: shortenField(redactSecrets(field)),
+      description: shortenDescription(redactSecrets(description)),
     }));
     connectError.details.push({ desc: BadRequestSchema, value: { fieldViolations } });
   }

@@ -10,6 +10,9 @@ import { displayNameProblem } from "../keys/owner.ts";
 
 const METADATA_BYTES = 4096;
 
+/** Last millisecond of the year 9999: Postgres does not read how JavaScript writes later ones. */
+const LAST_MS = 253_402_300_799_999;
+
 /** The name whose value is `value` in a table like `KEY_STATES`; undefined for unspecified. */
 export function nameOf<Name extends string>(table: Readonly<Record<Name, number>>, value: number): Name | undefined {
   return (Object.keys(table) as Name[]).find((name) => table[name] === value);
@@ -22,9 +25,9 @@ export function spanFromProto(span: Duration | undefined): number | undefined {
   return Number(span.seconds) * 1000 + Math.ceil(span.nanos / 1_000_000);
 }
 
-/** The instant, in whole milliseconds; undefined if the field is not set. */
+/** The instant, in whole milliseconds; undefined if the field is not set. Rounding does not leave the year 9999. */
 export function instantFromProto(instant: Timestamp | undefined): Date | undefined {
-  return instant && timestampDate(instant);
+  return instant && new Date(Math.min(timestampDate(instant).getTime(), LAST_MS));
 }
 
 /** The name of a key; `INVALID_FIELD` for one that cannot be told from another by looking at it. */

@@ -57,6 +57,7 @@ export function createKeyManagement({ inTurn, rates, log }: KeyManagementOptions
   };
   /** Ends keys. */
   const urgently = takeTurn("urgent");
+  const reporting = takeTurn("report");
   const ordinarily = takeTurn("ordinary");
   /** Costs CPU beside a connection: with 3 pages of a caller at once, a revocation took 11 times as long (`npm run bench fairness`). */
   const inPages = (context: HandlerContext) => ordinarily(context, `pages:${callerId(callerOf(context))}`);
@@ -147,7 +148,7 @@ export function createKeyManagement({ inTurn, rates, log }: KeyManagementOptions
     },
 
     async reportLeakedSecret({ secret, source }, context) {
-      const [deps, caller] = urgently(context, "");
+      const [deps, caller] = reporting(context, "");
       if (caller.kind !== "anonymous") throw new Error("a leaked secret is reported without a credential");
       await reportLeakedSecret(deps, caller, { secret, source });
       return {};

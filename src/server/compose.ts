@@ -31,6 +31,7 @@ import { Door } from "../transport/door.ts";
 import { createFastLane } from "../transport/fast-lane.ts";
 import { createHealth, type Health } from "../transport/health.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
+import { ConnectionAddresses } from "../transport/peer-address.ts";
 import { isPlainGrpc } from "../transport/plain-grpc.ts";
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
@@ -90,7 +91,8 @@ export function compose(parts: Parts & Gates): {
   const callLog = new CallLog({ logLine, clocks: systemClocks });
   const inTurn = createInTurn(deps, createBulkhead(config));
   const denials = new Denials({
-    write: (caller, denial) => recordDenial(inTurn({ caller, about: "", lane: "ordinary" }), caller, denial),
+    write: (caller, denial) =>
+      recordDenial(inTurn({ caller, about: "", lane: "ordinary", isDenial: true }), caller, denial),
     ...{ log, monotonicMs },
   });
   const calls = { log, callLog, recordDenial: denials.record };
@@ -134,7 +136,9 @@ export function compose(parts: Parts & Gates): {
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
-  const [calling, probing] = [new TurnWatch({ ...policy, monotonicMs }), new TurnWatch({ ...policy, monotonicMs })];
+  const addresses = new ConnectionAddresses();
+  const turns = { ...policy, monotonicMs, addressOf: (connection: object) => addresses.of(connection) };
+  const [calling, probing] = [new TurnWatch(turns), new TurnWatch(turns)];
   const budget: BodyBudget = {
     credit: (connection, bytes) => port.budget.credit(connection, bytes),
     piece: (connection, bytes, messages) => port.budget.piece(connection, bytes, messages),

@@ -138,13 +138,16 @@ export const DEFAULT_POLICY = {
   maxHeaderBytes: 16 * 1024,
   /** Header fields of a request. */
   maxHeaders: 100,
-  /** Calls under way at once on one HTTP/2 connection. */
+  /** Calls under way at once on one connection. */
   maxConcurrentStreams: 128,
   /** Bytes a second beside calls on one HTTP/2 connection: 3,800 PINGs. */
   idleBytesPerSecond: 64 * 1024,
   /** How long an answer may wait for its client to take it. */
   unreadAnswerMs: 15 * SECOND,
-  /** Calls that may be open on all connections before that is a tenth of a second: an answer that waits holds 45 KB. */
+  /**
+   * Calls that may stay open on all connections for longer than a tenth of a second: a call that waits, for its request
+   * or for its client to take the answer, holds 45 KB.
+   */
   mostOpenCalls: 20_000,
   /** Answers that may wait on a connection that takes next to nothing, and how long more may: who reads needs neither. */
   mostUnreadAnswers: 32,

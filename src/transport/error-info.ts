@@ -1,6 +1,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { type Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { shortenText } from "../rpc/shorten.ts";
 
 /** The `domain` of every ErrorInfo. */
 const errorDomain = "claviger";
@@ -18,11 +19,13 @@ export interface ExplainedErrorInit {
   readonly retryAfterMs?: number;
 }
 
+/** Texts that quote too much of a request are cut. */
 export function explainedError(init: ExplainedErrorInit): ConnectError {
-  const error = new ConnectError(init.message, init.code);
+  const error = new ConnectError(shortenText(init.message), init.code);
+  const texts = Object.entries(init.metadata ?? {}).map(([name, text]) => [name, shortenText(text)]);
   error.details.push({
     desc: ErrorInfoSchema,
-    value: { domain: errorDomain, reason: init.reason, metadata: { ...init.metadata } },
+    value: { domain: errorDomain, reason: init.reason, metadata: Object.fromEntries(texts) },
   });
   if (init.retryAfterMs !== undefined) {
     error.details.push({ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(init.retryAfterMs) } });

@@ -1,4 +1,5 @@
-import type { Http2Stream } from "node:http2";
+import type { Http2Session, Http2Stream } from "node:http2";
+import type { Socket } from "node:net";
 import type { HttpRequest } from "./http-messages.ts";
 
 /**
@@ -12,6 +13,20 @@ export function peerAddressOf(req: HttpRequest): string {
 /** The same, of an HTTP/2 stream. */
 export function peerAddressOfStream(stream: Http2Stream): string {
   return addressOf(stream.session?.socket);
+}
+
+/** The same, of an HTTP/2 session, or an HTTP/1.1 socket. Read once: Node hands a session's socket out behind a proxy. */
+export class ConnectionAddresses {
+  readonly #known = new WeakMap<object, string>();
+
+  of(connection: object): string {
+    const known = this.#known.get(connection);
+    if (known !== undefined) return known;
+    const { socket = connection as Socket } = connection as Partial<Http2Session>;
+    const address = addressOf(socket);
+    this.#known.set(connection, address);
+    return address;
+  }
 }
 
 function addressOf(socket: { readonly remoteAddress?: string | undefined } | undefined): string {

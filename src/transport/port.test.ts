@@ -5,7 +5,7 @@ import * as net from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { HttpHandler } from "./http-messages.ts";
-import { createPort, type PortLimits } from "./port.ts";
+import { createPort, type PortLimits, type PortOptions } from "./port.ts";
 
 const limits: PortLimits = {
   maxConnections: 100,
@@ -25,8 +25,14 @@ const answerVersion: HttpHandler = (req, res) => {
   res.end(`HTTP/${req.httpVersion}`);
 };
 
-async function serve({ handler = answerVersion, ...changed }: Partial<PortLimits> & { handler?: HttpHandler } = {}) {
-  const port = createPort({ host: "127.0.0.1", port: 0, handler, limits: { ...limits, drainMs: 0, ...changed } });
+interface Served extends Partial<PortLimits> {
+  readonly handler?: HttpHandler;
+  readonly streams?: NonNullable<PortOptions["streams"]>;
+}
+
+async function serve({ handler = answerVersion, streams, ...changed }: Served = {}) {
+  const served = streams === undefined ? { handler } : { handler, streams };
+  const port = createPort({ host: "127.0.0.1", port: 0, ...served, limits: { ...limits, drainMs: 0, ...changed } });
   const address = await port.listen();
   onTestFinished(() => port.drain());
   return { drain: () => port.drain(), ...address };
@@ -271,6 +277,79 @@ test("a slow client that takes its answers keeps them, however many wait", async
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   expect(streams.some(({ closed }) => closed)).toBe(false);
+});
+
+test.each([
+  ["as many requests as may be open are answered", 128, false],
+  ["one more ends the connection", 129, true],
+])("of requests that an HTTP/1.1 client sends without waiting, %s", async (_, count, isCutOff) => {
+  const held: (() => void)[] = [];
+  const { port } = await serve({ handler: (_, res) => void held.push(() => res.end("late")) });
+  const socket = connectTcp(port);
+  let answers = 0;
+  socket.on("data", (piece) => {
+    answers += piece.toString("latin1").split("late").length - 1;
+  });
+  socket.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(count));
+  if (isCutOff) {
+    await new Promise<void>((resolve) => socket.once("end", () => resolve()).once("close", () => resolve()));
+    expect(held).toHaveLength(128);
+  } else {
+    await vi.waitFor(() => expect(held).toHaveLength(count), 5000);
+    for (const answer of held) answer();
+    await vi.waitFor(() => expect(answers).toBe(count), 5000);
+  }
+});
+
+const unsent = { ":path": "/", ":method": "POST" };
+
+/** Calls that send nothing after their head. */
+function openUnsent(session: http2.ClientHttp2Session, count: number): http2.ClientHttp2Stream[] {
+  return Array.from({ length: count }, () => session.request(unsent).on("error", () => undefined));
+}
+
+/** Answers once it has the whole request. */
+const answerWhole: HttpHandler = (req, res) => void req.resume().once("end", () => res.end("done"));
+
+test("of more calls that stay open than may, each connection of an address keeps its share", async () => {
+  const { url } = await serve({ handler: answerWhole, mostOpenCalls: 20 });
+  const few = openUnsent(connectHttp2(url), 5);
+  const greedy = connectHttp2(url);
+  const many = openUnsent(greedy, 100);
+  const isOpen = ({ closed }: http2.ClientHttp2Stream) => !closed;
+  await vi.waitFor(() => expect(many.filter(isOpen).length).toBe(15), 5000);
+  for (const stream of few) stream.end();
+  expect(await Promise.all(few.map((stream) => text(stream)))).toEqual(few.map(() => "done"));
+  expect(greedy.closed).toBe(false);
+});
+
+test("while as many calls stay open as may, calls that are answered at once are answered", async () => {
+  const handler: HttpHandler = (req, res) => (req.url === "/now" ? void res.end("now") : answerWhole(req, res));
+  const { url } = await serve({ handler, mostOpenCalls: 20 });
+  const session = connectHttp2(url);
+  const many = openUnsent(session, 100);
+  await vi.waitFor(() => expect(many.filter(({ closed }) => !closed).length).toBe(20), 5000);
+  const short = Array.from({ length: 100 }, () => getHttp2(session, { ":path": "/now" }));
+  expect(new Set(await Promise.all(short))).toEqual(new Set(["now"]));
+});
+
+test("of many more calls at once than may stay open, those beyond are refused before anything is made of them", async () => {
+  const taken: http2.ServerHttp2Stream[] = [];
+  const { url } = await serve({
+    streams: (stream) => void taken.push(stream.on("error", () => {})),
+    mostOpenCalls: 20,
+  });
+  const many = openUnsent(connectHttp2(url), 100);
+  const refused = () => many.filter(({ rstCode }) => rstCode === http2.constants.NGHTTP2_REFUSED_STREAM);
+  await vi.waitFor(() => expect(refused().length).toBe(75), 5000);
+  expect(taken.length).toBe(25);
+});
+
+test("without the limit, all calls stay open", async () => {
+  const { url } = await serve({ handler: answerWhole });
+  const many = openUnsent(connectHttp2(url), 100);
+  for (let turn = 0; turn < 50; turn++) await getHttp2(connectHttp2(url));
+  expect(many.some(({ closed }) => closed)).toBe(false);
 });
 
 test("a connection whose calls all have the longest messages is not cut off", async () => {

@@ -5,6 +5,7 @@ import * as net from "node:net";
 import { type BodyBudget, PieceCount } from "./body-budget.ts";
 import { type Activity, type Connection, Connections } from "./connections.ts";
 import type { HttpHandler } from "./http-messages.ts";
+import { LastingCalls } from "./lasting-calls.ts";
 import { listenError } from "./listen-error.ts";
 import { hasSeveralHosts, joinAuthorization } from "./repeated-fields.ts";
 import { LOOK_MS, type OpenCalls, SessionGuard } from "./session-guard.ts";
@@ -15,7 +16,10 @@ import { sniffHttp2 } from "./sniff-http2.ts";
 export interface PortLimits extends Partial<AbuseLimits> {
   /** Connections open at once. A further one takes the place of one that is idle: see `Connections`. */
   readonly maxConnections: number;
-  /** HTTP/2 streams open at once on one connection (SETTINGS_MAX_CONCURRENT_STREAMS). */
+  /**
+   * Calls open at once on one connection: HTTP/2 streams (SETTINGS_MAX_CONCURRENT_STREAMS), and HTTP/1.1 requests that
+   * are sent without waiting for answers, of which one too many ends the connection.
+   */
   readonly maxConcurrentStreams: number;
   /**
    * Bytes of one request's header list, on both HTTP versions. An HTTP/2 client that has not acknowledged the server's
@@ -44,7 +48,10 @@ export interface AbuseLimits {
   readonly idleBytesPerSecond: number;
   /** Milliseconds that an answer may wait for its client to take it. */
   readonly unreadAnswerMs: number;
-  /** Calls open at once, on all connections, beyond which it may wait for a tenth of a second only. */
+  /**
+   * Calls that may stay open, on all connections. A further one is ended after a tenth of a second, or one of an address
+   * or a connection with more of them; and an answer may wait no longer. Where a quarter more are open, the next is refused at once.
+   */
   readonly mostOpenCalls: number;
   /** Answers that may wait on a connection that takes next to nothing; where there are more, they may for `deafMs` only. */
   readonly mostUnreadAnswers: number;
@@ -209,6 +216,11 @@ class Http1Guard implements Activity {
   piece(bytes: number, messages: number): void {
     if (this.#pieces.isFlood(bytes, messages)) this.#onFlood();
   }
+
+  /** Ends the connection for what it did. */
+  cutOff(): void {
+    this.#onFlood();
+  }
 }
 
 function createHttp1({ limits, handler, onError, onFlood }: VersionOptions) {
@@ -226,8 +238,14 @@ function createHttp1({ limits, handler, onError, onFlood }: VersionOptions) {
   server.on("request", (req, res) => {
     // Connect (2.2) stops listening when the answer is closed; an error that is under way then would end the process.
     req.on("error", () => {});
-    inFlight.add(res);
+    // What came in the same piece as the call that ended the connection.
+    if (req.socket.destroyed) return;
     const guard = guardOf.get(req.socket);
+    if (guard !== undefined && guard.open >= limits.maxConcurrentStreams) {
+      guard.cutOff();
+      return;
+    }
+    inFlight.add(res);
     guard?.begin();
     if (draining) res.shouldKeepAlive = false;
     res.once("close", () => {
@@ -277,7 +295,10 @@ function createHttp1({ limits, handler, onError, onFlood }: VersionOptions) {
 function createHttp2({ limits, handler, streams, onError, onFlood }: VersionOptions) {
   const guards = new Set<SessionGuard>();
   const guardOf = new WeakMap<object, SessionGuard>();
-  const calls: OpenCalls = { count: 0 };
+  const calls: OpenCalls = {
+    count: 0,
+    lasting: new LastingCalls(limits.mostOpenCalls ?? Number.POSITIVE_INFINITY),
+  };
   const { maxConcurrentStreams, headerListBytes, maxMessageBytes = Number.POSITIVE_INFINITY } = limits;
   const none = Number.POSITIVE_INFINITY;
   const unread = { unreadAnswerMs: none, mostOpenCalls: none, mostUnreadAnswers: none, deafMs: none };
@@ -289,6 +310,10 @@ function createHttp2({ limits, handler, streams, onError, onFlood }: VersionOpti
   );
   if (streams !== undefined) {
     server.on("stream", (stream: http2.ServerHttp2Stream, headers, _flags, rawHeaders: string[]) => {
+      if (calls.count >= MOST_AT_ONCE * guardLimits.mostOpenCalls) {
+        stream.on("error", () => {}).close(http2.constants.NGHTTP2_REFUSED_STREAM);
+        return;
+      }
       try {
         joinAuthorization(headers, rawHeaders);
         streams(stream, headers);
@@ -309,9 +334,9 @@ function createHttp2({ limits, handler, streams, onError, onFlood }: VersionOpti
   sweep.unref();
 
   function take(connection: Connection): void {
-    const { socket } = connection;
+    const { socket, address } = connection;
     server.once("session", (session: http2.ServerHttp2Session) => {
-      const guard = new SessionGuard(session, { socket, calls }, guardLimits);
+      const guard = new SessionGuard(session, { socket, address, calls }, guardLimits);
       guards.add(guard);
       readNothingOnceEnded(socket, session);
       guardOf.set(session, guard);
@@ -362,6 +387,9 @@ const NGHTTP2_ERR_FLOODED = -904;
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error("a handler threw what is no error", { cause: error });
 }
+
+/** Calls that may be open before connections are looked at, as a multiple of those that may stay open. */
+const MOST_AT_ONCE = 1.25;
 
 /** Frames' heads, and control frames about a call. */
 const CALL_OVERHEAD_BYTES = 4096;

@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import { PieceCount } from "./body-budget.ts";
+import type { LastingCalls } from "./lasting-calls.ts";
 
 /** What one HTTP/2 connection may take beside answers to its calls. */
 export interface GuardLimits {
@@ -22,9 +23,18 @@ export interface GuardLimits {
   readonly idleTimeoutMs: number;
 }
 
-/** How many calls are open. */
+/** The open calls of all connections together. */
 export interface OpenCalls {
   count: number;
+  /** Those that were open at a look. */
+  readonly lasting: LastingCalls;
+}
+
+/** One connection, for its guard. */
+export interface GuardedConnection {
+  readonly socket: GuardedSocket;
+  readonly address: string;
+  readonly calls: OpenCalls;
 }
 
 /** How often a connection is looked at, in milliseconds: for so long one that floods has its way. */
@@ -48,6 +58,7 @@ export class SessionGuard {
   readonly #socket: GuardedSocket;
   readonly #limits: GuardLimits;
   readonly #calls: OpenCalls;
+  readonly #address: string;
   /** The calls, each with the number of looks at which its answer was waiting. A quiet call is not an idle connection. */
   readonly #open = new Map<ServerHttp2Stream, number>();
   #idleLooks = 0;
@@ -64,22 +75,19 @@ export class SessionGuard {
   /** Looks until it is forgotten that answers were dropped for that. */
   #suspectLooks = 0;
 
-  /** `calls`: of all connections together. */
-  constructor(
-    session: ServerHttp2Session,
-    { socket, calls }: { readonly socket: GuardedSocket; readonly calls: OpenCalls },
-    limits: GuardLimits,
-  ) {
+  constructor(session: ServerHttp2Session, { socket, address, calls }: GuardedConnection, limits: GuardLimits) {
     this.session = session;
     this.#socket = socket;
     this.#limits = limits;
     this.#calls = calls;
+    this.#address = address;
     this.#credit = BURST_SECONDS * limits.idleBytesPerSecond;
     this.#pieces = new PieceCount(limits.mostTinyPieces);
     const open = this.#open;
     const onClosed = function (this: ServerHttp2Stream) {
       open.delete(this);
       calls.count -= 1;
+      calls.lasting.delete(this);
     };
     session.on("stream", (stream) => {
       this.#credit += limits.callBytes;
@@ -129,8 +137,10 @@ export class SessionGuard {
     this.#suspectLooks -= 1;
     if (this.#isCutOff || this.#isDisplaced) this.#socket.destroy();
     else if (this.#credit < 0) this.#cutOff();
-    else if (this.#open.size > 0) this.#dropUnread();
-    else this.#closeIdle();
+    else if (this.#open.size > 0) {
+      this.#noteLasting();
+      this.#dropUnread();
+    } else this.#closeIdle();
   }
 
   /** Instead of `look` while the server drains: Node (26) waits for clients to hang up, and frozen ones never do. */
@@ -147,6 +157,16 @@ export class SessionGuard {
     const earned = this.#credit + (idleBytesPerSecond * LOOK_MS) / 1000;
     this.#credit = Math.min(most, earned - (bytesRead - this.#bytesRead));
     this.#bytesRead = bytesRead;
+  }
+
+  /** Answers that wait for their client are for `#dropUnread`. */
+  #noteLasting(): void {
+    const { lasting } = this.#calls;
+    const from = { address: this.#address, connection: this };
+    for (const stream of this.#open.keys()) {
+      if (stream.writableEnded) lasting.delete(stream);
+      else lasting.note(stream, from);
+    }
   }
 
   /**

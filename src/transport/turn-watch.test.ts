@@ -15,7 +15,8 @@ const join = async () => {
 
 beforeEach(() => {
   nowMs = 0;
-  watch = new TurnWatch({ monotonicMs: () => nowMs, mostTurnMs: 100, burstCalls: 3, burstApartMs: 1000 });
+  const addressOf = (connection: { readonly address?: string }) => connection.address ?? "balancer";
+  watch = new TurnWatch({ monotonicMs: () => nowMs, addressOf, mostTurnMs: 100, burstCalls: 3, burstApartMs: 1000 });
 });
 
 it("what comes late in a turn that goes on bringing calls is let in as a burst, and beyond it refused", async () => {
@@ -94,4 +95,12 @@ it("what a connection brought in one turn is not held against it in the next", a
   nowMs += 101;
   expect(bring(4, flood)).toEqual([...times(3, false), true]);
   expect(bring(2, once)).toEqual([false, false]);
+});
+
+it("an address that brings no more than a fair share is not refused for the many connections of another", async () => {
+  const floodFrom = () => watch.isOver({ address: "flood" });
+  for (let call = 0; call < 4; call++) floodFrom();
+  nowMs += 101;
+  expect(Array.from({ length: 100 }, floodFrom)).toEqual([...times(3, false), ...times(97, true)]);
+  expect(bring(3, { address: "quiet" })).toEqual([false, false, true]);
 });

@@ -1,5 +1,7 @@
 export interface TurnWatchOptions {
   readonly monotonicMs: () => number;
+  /** The address that a connection comes from. */
+  readonly addressOf: (connection: object) => string;
   /** Milliseconds that a turn of the event loop may bring calls. */
   readonly mostTurnMs: number;
   /**
@@ -13,13 +15,15 @@ export interface TurnWatchOptions {
 /**
  * Tells that more calls came at once than are answered in time. Node reads every socket that has something before it
  * does anything else: a call that it comes to late in such a turn has waited as long, and with it everything behind.
- * A burst is let in, a queue that stands is not (as CoDel has it, RFC 8289). Who brought no more than a fair share of
- * what there was time for is not told so: another's flood must not refuse them. Nor is who is alone: only its own calls
- * wait, and no more than may be under way on one connection.
+ * A burst is let in, a queue that stands is not (as CoDel has it, RFC 8289). A connection, or an address, that brought no
+ * more than a fair share of what there was time for is not told so: another's flood must not refuse it. Of connections
+ * alone, a client that opens thousands would leave others no share; of addresses alone, a balancer's would be one. Nor is
+ * who is alone: only its own calls wait, and no more than may be under way on one connection.
  */
 export class TurnWatch {
   readonly #options: TurnWatchOptions;
   readonly #callsFrom = new Map<object, number>();
+  readonly #callsFromAddress = new Map<string, number>();
   #last: object | undefined;
   /** When a call last came on another connection than the one before. */
   #joinedMs = Number.NEGATIVE_INFINITY;
@@ -44,6 +48,9 @@ export class TurnWatch {
     }
     const own = (this.#callsFrom.get(connection) ?? 0) + 1;
     this.#callsFrom.set(connection, own);
+    const address = this.#options.addressOf(connection);
+    const ofAddress = (this.#callsFromAddress.get(address) ?? 0) + 1;
+    this.#callsFromAddress.set(address, ofAddress);
     if (nowMs - this.#beganMs <= mostTurnMs) {
       this.#inTime += 1;
       return false;
@@ -52,7 +59,8 @@ export class TurnWatch {
     this.#lastLateMs = nowMs;
     this.#late += 1;
     const isAlone = nowMs - this.#joinedMs > burstApartMs;
-    return !isAlone && this.#late > burstCalls && own > this.#inTime / this.#callsFrom.size;
+    if (isAlone || this.#late <= burstCalls) return false;
+    return own > this.#inTime / this.#callsFrom.size && ofAddress > this.#inTime / this.#callsFromAddress.size;
   }
 
   #begin(nowMs: number): void {
@@ -62,6 +70,7 @@ export class TurnWatch {
     setImmediate(() => {
       this.#isTurn = false;
       this.#callsFrom.clear();
+      this.#callsFromAddress.clear();
     });
   }
 }

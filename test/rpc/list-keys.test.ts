@@ -45,6 +45,12 @@ describeOnEachStorage("ListKeys", (claviger) => {
     expect(await idsOf({ owner: "list-owner-nobody" })).toEqual([]);
   });
 
+  it("takes the last instant that a timestamp can hold", async () => {
+    const last = { seconds: 253_402_300_799n, nanos: 999_999_999 };
+    const made = await makeKey(claviger().admin, { owner: "list-last" });
+    expect(await idsOf({ owner: "list-last", expiresBefore: last, unusedSince: last })).toEqual([made.id]);
+  });
+
   it("shows only keys in the state asked for", async () => {
     const { admin, storage } = claviger();
     const owner = "list-state";

@@ -151,6 +151,14 @@ describeOnEachStorage(
       });
     });
 
+    it("answers about the last hour that a timestamp can hold", async () => {
+      const endTime = { seconds: 253_402_300_799n, nanos: 999_999_999 };
+      const startTime = { seconds: endTime.seconds - 60n, nanos: 0 };
+      for (const step of [UsageStep.MINUTE, UsageStep.HOUR, UsageStep.DAY]) {
+        expect((await claviger().admin.keys.queryUsage({ startTime, endTime, step })).total).toBe(0n);
+      }
+    });
+
     it("is zero for a key that nobody has, as for one that nobody used", async () => {
       expect((await query({ keyId: UNKNOWN_KEY_ID })).total).toBe(0n);
     });
