@@ -1,4 +1,5 @@
 import type { Actor } from "../keys/key.ts";
+import { networkOf } from "../verify/network-of.ts";
 
 /** Where a call came from. */
 export interface CallOrigin {
@@ -50,7 +51,7 @@ export function callerId(caller: Caller): string {
     case "user":
       return `user:${caller.owner}`;
     case "anonymous":
-      return `anonymous:${caller.address}`;
+      return `anonymous:${networkOf(caller.address)}`;
     case "system":
       return caller.kind;
   }

@@ -8,6 +8,7 @@ import type { UsageRecorder } from "../usage/recorder.ts";
 import { type Clocks, countedHere, type Timers } from "../verify/clocks.ts";
 import { decide } from "../verify/decide.ts";
 import type { Lease } from "../verify/lease.ts";
+import { networkOf } from "../verify/network-of.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
 import { Slots } from "../verify/slots.ts";
 import { isUndecided } from "./any-server.ts";
@@ -103,7 +104,7 @@ export class InProcessVerifier implements Verifier {
     // The empty secret is asked about all the same: an answer shows that a server can be reached.
     if (secret !== "" && !forms.isSecret(secret)) return malformed();
     const endMs = clocks.monotonicMs() + timeoutMs;
-    const turn = this.#slots.take(request.clientIp, timeoutMs);
+    const turn = this.#slots.take(networkOf(request.clientIp), timeoutMs);
     if (turn !== undefined && (await turn) !== "slot") {
       throw undecided("OVERLOADED", "too many questions wait for the server. Retry in a moment");
     }

@@ -31,7 +31,7 @@ import { Door } from "../transport/door.ts";
 import { createFastLane } from "../transport/fast-lane.ts";
 import { createHealth, type Health } from "../transport/health.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
-import { ConnectionAddresses } from "../transport/peer-address.ts";
+import { ConnectionNetworks } from "../transport/peer-address.ts";
 import { isPlainGrpc } from "../transport/plain-grpc.ts";
 import { createPort, type Port } from "../transport/port.ts";
 import { createReflection } from "../transport/reflection.ts";
@@ -136,8 +136,8 @@ export function compose(parts: Parts & Gates): {
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
-  const addresses = new ConnectionAddresses();
-  const turns = { ...policy, monotonicMs, addressOf: (connection: object) => addresses.of(connection) };
+  const networks = new ConnectionNetworks();
+  const turns = { ...policy, monotonicMs, addressOf: (connection: object) => networks.of(connection) };
   const [calling, probing] = [new TurnWatch(turns), new TurnWatch(turns)];
   const budget: BodyBudget = {
     credit: (connection, bytes) => port.budget.credit(connection, bytes),

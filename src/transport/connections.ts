@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { FairShares } from "../rpc/fair-shares.ts";
+import { networkOf } from "../verify/network-of.ts";
 
 /** What goes on on a connection. */
 export interface Activity {
@@ -12,6 +13,7 @@ export interface Activity {
 /** One open connection. */
 export interface Connection {
   readonly socket: Socket;
+  /** The network that it comes from, as `networkOf` has it. */
   readonly address: string;
   /** Replaced once it is known which HTTP version is spoken. */
   activity: Activity;
@@ -47,7 +49,7 @@ export class Connections {
 
   /** Takes in a new connection; undefined if there is no room for it. */
   add(socket: Socket): Connection | undefined {
-    const { remoteAddress: address = "" } = socket;
+    const address = networkOf(socket.remoteAddress ?? "");
     if (this.#all.size >= this.#most) {
       const displaced = this.#victimFor(address);
       if (displaced === undefined) return undefined;

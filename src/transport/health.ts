@@ -6,6 +6,7 @@ import {
 } from "#gen/grpc/health/v1/health_pb.js";
 import { callOf } from "../rpc/call.ts";
 import { FairShares } from "../rpc/fair-shares.ts";
+import { networkOf } from "../verify/network-of.ts";
 import { explainedError } from "./error-info.ts";
 
 export interface HealthOptions {
@@ -48,7 +49,7 @@ export function createHealth(options: HealthOptions): Health {
   }
 
   async function* watch({ service }: HealthCheckRequest, { signal, values }: HandlerContext) {
-    const { address } = callOf(values).caller;
+    const address = networkOf(callOf(values).caller.address);
     makeRoomFor(address);
     const watcher: Watcher = { wake: () => {}, isDisplaced: false };
     watchers.add(address, watcher);

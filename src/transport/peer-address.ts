@@ -1,5 +1,6 @@
 import type { Http2Session, Http2Stream } from "node:http2";
 import type { Socket } from "node:net";
+import { networkOf } from "../verify/network-of.ts";
 import type { HttpRequest } from "./http-messages.ts";
 
 /**
@@ -15,17 +16,17 @@ export function peerAddressOfStream(stream: Http2Stream): string {
   return addressOf(stream.session?.socket);
 }
 
-/** The same, of an HTTP/2 session, or an HTTP/1.1 socket. Read once: Node hands a session's socket out behind a proxy. */
-export class ConnectionAddresses {
+/** The networks that HTTP/2 sessions and HTTP/1.1 sockets come from. Read once: Node hands a session's socket out behind a proxy. */
+export class ConnectionNetworks {
   readonly #known = new WeakMap<object, string>();
 
   of(connection: object): string {
     const known = this.#known.get(connection);
     if (known !== undefined) return known;
     const { socket = connection as Socket } = connection as Partial<Http2Session>;
-    const address = addressOf(socket);
-    this.#known.set(connection, address);
-    return address;
+    const network = networkOf(addressOf(socket));
+    this.#known.set(connection, network);
+    return network;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { networkOf } from "../verify/network-of.ts";
 
 export interface SlowReturnOptions {
   /** Milliseconds that a new connection waits, for as long after the flood; 0: none waits. */
@@ -33,7 +34,8 @@ export class SlowReturn {
   /** Node (26) reads 64 KiB of it meanwhile, and nothing looks at them. Undefined if it need not wait. */
   wait({ remoteAddress }: Socket): Promise<void> | undefined {
     const { waitMs, hasBehaving } = this.#options;
-    if (remoteAddress === undefined || !this.#addresses.has(remoteAddress)) return undefined;
-    return hasBehaving(remoteAddress) ? undefined : sleep(waitMs, undefined, { ref: false });
+    const address = networkOf(remoteAddress ?? "");
+    if (!this.#addresses.has(address)) return undefined;
+    return hasBehaving(address) ? undefined : sleep(waitMs, undefined, { ref: false });
   }
 }

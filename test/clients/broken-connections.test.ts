@@ -110,7 +110,7 @@ describe("connections that break every rule, at any byte,", () => {
     },
     {
       file: "src/transport/slow-return.ts",
-      find: "return hasBehaving(remoteAddress) ? undefined : sleep(",
+      find: "return hasBehaving(address) ? undefined : sleep(",
       replace: "return sleep(",
     },
   ];

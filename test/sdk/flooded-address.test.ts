@@ -71,7 +71,7 @@ it("control: does not, where each breach is taken for a flood and makes all of t
     },
     {
       file: "src/transport/slow-return.ts",
-      find: "return hasBehaving(remoteAddress) ? undefined : sleep(",
+      find: "return hasBehaving(address) ? undefined : sleep(",
       replace: "return sleep(",
     },
   ];
