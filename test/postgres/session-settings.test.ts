@@ -254,6 +254,11 @@ describeWithPostgres("Whatever the database, the role or the server is set to,",
       find: "return !(secret.expireTime > now);",
       replace: "return secret.expireTime <= now;",
     };
+    const READABLE = {
+      file: "src/verify/ready-secret.ts",
+      find: "if (!hasReadableEnd(secret))",
+      replace: "if (false)",
+    };
 
     /** The verdict on a secret that ended on 31 January 2020, by a server without these. */
     async function verdictWithout(mutations: readonly Mutation[]): Promise<string> {
@@ -282,14 +287,15 @@ describeWithPostgres("Whatever the database, the role or the server is set to,",
     }
 
     it("without any of its defences, a server calls an expired secret VALID", async () => {
-      expect(await verdictWithout([PIN, NUMBERS, STRICT, CLOSED])).toBe("VALID");
+      expect(await verdictWithout([PIN, NUMBERS, STRICT, CLOSED, READABLE])).toBe("VALID");
     });
 
     it.each([
-      ["the pin", [NUMBERS, STRICT, CLOSED], "EXPIRED"],
-      ["times as numbers", [PIN, STRICT, CLOSED], "EXPIRED"],
-      ["strict reading", [PIN, NUMBERS, CLOSED], "Internal"],
-      ["failing closed", [PIN, NUMBERS, STRICT], "EXPIRED"],
+      ["the pin", [NUMBERS, STRICT, CLOSED, READABLE], "EXPIRED"],
+      ["times as numbers", [PIN, STRICT, CLOSED, READABLE], "EXPIRED"],
+      ["strict reading", [PIN, NUMBERS, CLOSED, READABLE], "Internal"],
+      ["failing closed", [PIN, NUMBERS, STRICT, READABLE], "EXPIRED"],
+      ["no decision about an end that is no date", [PIN, NUMBERS, STRICT, CLOSED], "Internal"],
     ] as const)("each of them alone is enough: %s", async (_what, without, answer) => {
       expect(await verdictWithout(without)).toBe(answer);
     });
