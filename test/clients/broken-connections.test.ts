@@ -152,8 +152,14 @@ describe("connections that break every rule, at any byte,", () => {
       until: 1,
       isDeaf: false,
     } as const;
-    for (let count = 0; count < 10; count++) await play({ ...whole, steps: [goAway], ending: "RST" });
-    await sleep(500);
-    expect(await sockets()).toBeGreaterThan(before);
+    // On a machine that is busy the client may have hung up before the server looks.
+    await eventually(
+      async () => {
+        for (let count = 0; count < 10; count++) await play({ ...whole, steps: [goAway], ending: "RST" });
+        await sleep(500);
+        expect(await sockets()).toBeGreaterThan(before);
+      },
+      { withinMs: 45_000 },
+    );
   });
 });

@@ -13,7 +13,7 @@ import { Chance } from "../support/chance.ts";
 const SEED = 11;
 /** Commands that get through the handshake, so that they can be answered badly. */
 const COMMANDS = 200;
-const MOST_MS = 20_000;
+const MOST_MS = 120_000;
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
@@ -104,35 +104,44 @@ const KINDS: readonly (readonly [kind: string, address: (port: number) => RedisA
   ],
 ];
 
-it.each(KINDS)("no promise goes unheard, whatever %s may answer or not", async (_, addressOf) => {
-  const unheard: unknown[] = [];
-  const note = (reason: unknown) => unheard.push(reason);
-  for (const event of ["unhandledRejection", "uncaughtException"]) {
-    process.on(event, note);
-    closing.push(() => process.off(event, note));
-  }
-  const redis = await startHostileRedis();
-  const options = { address: addressOf(redis.port), clusterId: "c", commandTimeoutMs: 20 };
-  const bus = new RedisBus({
-    ...{ ...options, local: new InProcessBus(), keys: [Buffer.alloc(32, 1)], onWarning: () => undefined },
-  });
-  const set = new RedisRevocationSet(options);
-  const limiter = new RedisLimiter({ ...options, timers: systemTimers, timeoutMs: 20, readCharged: async () => 0 });
-  closing.push(() => Promise.all([bus.close(), set.close(), limiter.close()]));
-  const limits = { requestsPerSecond: 5, burst: 0, requestsPerDay: 100 };
-  const endMs = performance.now() + MOST_MS;
-  for (let revision = 1; redis.asked() < COMMANDS && performance.now() < endMs; revision++) {
-    bus.acknowledge({ epoch: "e", revision, identity: "db" });
-    await Promise.allSettled([
-      bus.push({ revision, identity: "db", keyIds: ["key_a"] }),
-      ...[set.readMarker(), set.initialise("m", 1), set.write("m", ["key_a"], revision), set.holds("m", ["key_a"], 1)],
-      ...[set.look("key_a"), set.trim("m", 1)],
-      limiter.charge({ keyId: `key_${revision % 9}`, limits, costs: [1] }),
-    ]);
-    await sleep(1);
-  }
-  // What is still on its way comes to its end.
-  await sleep(300);
-  expect(unheard).toEqual([]);
-  expect(redis.asked()).toBeGreaterThanOrEqual(COMMANDS);
-});
+it.each(KINDS)(
+  "no promise goes unheard, whatever %s may answer or not",
+  async (_, addressOf) => {
+    const unheard: unknown[] = [];
+    const note = (reason: unknown) => unheard.push(reason);
+    for (const event of ["unhandledRejection", "uncaughtException"]) {
+      process.on(event, note);
+      closing.push(() => process.off(event, note));
+    }
+    const redis = await startHostileRedis();
+    const options = { address: addressOf(redis.port), clusterId: "c", commandTimeoutMs: 20 };
+    const bus = new RedisBus({
+      ...{ ...options, local: new InProcessBus(), keys: [Buffer.alloc(32, 1)], onWarning: () => undefined },
+    });
+    const set = new RedisRevocationSet(options);
+    const limiter = new RedisLimiter({ ...options, timers: systemTimers, timeoutMs: 20, readCharged: async () => 0 });
+    closing.push(() => Promise.all([bus.close(), set.close(), limiter.close()]));
+    const limits = { requestsPerSecond: 5, burst: 0, requestsPerDay: 100 };
+    const endMs = performance.now() + MOST_MS;
+    for (let revision = 1; redis.asked() < COMMANDS && performance.now() < endMs; revision++) {
+      bus.acknowledge({ epoch: "e", revision, identity: "db" });
+      await Promise.allSettled([
+        bus.push({ revision, identity: "db", keyIds: ["key_a"] }),
+        ...[
+          set.readMarker(),
+          set.initialise("m", 1),
+          set.write("m", ["key_a"], revision),
+          set.holds("m", ["key_a"], 1),
+        ],
+        ...[set.look("key_a"), set.trim("m", 1)],
+        limiter.charge({ keyId: `key_${revision % 9}`, limits, costs: [1] }),
+      ]);
+      await sleep(1);
+    }
+    // What is still on its way comes to its end.
+    await sleep(300);
+    expect(unheard).toEqual([]);
+    expect(redis.asked()).toBeGreaterThanOrEqual(COMMANDS);
+  },
+  180_000,
+);
