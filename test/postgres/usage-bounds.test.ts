@@ -228,31 +228,30 @@ describe.each(["embedded", "postgres"] as const)("whatever a batch of usage hold
       expect(await append({ epoch: silent, seq: 2, deltas: [delta()] })).toBe("gap");
     });
 
-    it.runIf(kind === "postgres")(
-      "sets the one row aside that the database refuses for a reason of its own, and counts the others",
-      async () => {
-        await asOwner(claviger.databaseUrl ?? "", async (owner) => {
-          await owner.execute(sql`create function refuse() returns trigger language plpgsql
+    // The embedded database has one session, which may not make functions.
+    if (kind === "embedded") return;
+    it("sets the one row aside that the database refuses for a reason of its own, and counts the others", async () => {
+      await asOwner(claviger.databaseUrl ?? "", async (owner) => {
+        await owner.execute(sql`create function refuse() returns trigger language plpgsql
           as $$ begin if new.method = '/poison/X' then raise sqlstate '22999'; end if; return new; end $$`);
-          await owner.execute(
-            sql`create trigger refuse before insert on usage_hour_default for each row execute function refuse()`,
-          );
-          await owner.execute(sql`do $$ declare part text; begin
+        await owner.execute(
+          sql`create trigger refuse before insert on usage_hour_default for each row execute function refuse()`,
+        );
+        await owner.execute(sql`do $$ declare part text; begin
           for part in select inhrelid::regclass::text from pg_inherits where inhparent = 'usage_hour'::regclass loop
             execute format('create or replace trigger refuse before insert on %s for each row execute function refuse()', part);
           end loop; end $$`);
-        });
-        const rows = Array.from({ length: 50 }, (_, at) => delta({ method: `/a.B/${at}`, count: 2 }));
-        await appendRows(...rows.slice(0, 20), delta({ method: "/poison/X" }), ...rows.slice(20));
-        await appendRows(delta());
-        expect(await fold()).toBe(1);
-        expect(await total()).toBe(101);
-        const [rejected] = await storage.read((database) =>
-          database.select().from(usageRejected).where(sql`code = '22999'`),
-        );
-        expect(rejected?.deltas).toMatchObject([{ m: "/poison/X" }]);
-      },
-    );
+      });
+      const rows = Array.from({ length: 50 }, (_, at) => delta({ method: `/a.B/${at}`, count: 2 }));
+      await appendRows(...rows.slice(0, 20), delta({ method: "/poison/X" }), ...rows.slice(20));
+      await appendRows(delta());
+      expect(await fold()).toBe(1);
+      expect(await total()).toBe(101);
+      const [rejected] = await storage.read((database) =>
+        database.select().from(usageRejected).where(sql`code = '22999'`),
+      );
+      expect(rejected?.deltas).toMatchObject([{ m: "/poison/X" }]);
+    });
   });
 });
 

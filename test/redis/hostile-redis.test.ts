@@ -92,21 +92,23 @@ async function startHostileRedis(): Promise<{ readonly port: number; readonly as
   return { port: (server.address() as AddressInfo).port, asked: () => asked };
 }
 
-const KINDS: readonly (readonly [kind: string, address: (port: number) => RedisAddress])[] = [
-  ["one server", (port) => ({ kind: "standalone", url: `redis://127.0.0.1:${port}` })],
-  ["a cluster", (port) => ({ kind: "cluster", urls: [`redis://127.0.0.1:${port}`] })],
+const KINDS: readonly (readonly [kind: string, address: (port: number) => RedisAddress, commands: number])[] = [
+  ["one server", (port) => ({ kind: "standalone", url: `redis://127.0.0.1:${port}` }), COMMANDS],
+  ["a cluster", (port) => ({ kind: "cluster", urls: [`redis://127.0.0.1:${port}`] }), COMMANDS],
   [
     "sentinels",
     (port) => ({
       ...{ kind: "sentinel", sentinels: [{ host: "127.0.0.1", port }], name: "main", tls: false },
       ...{ username: undefined, password: undefined },
     }),
+    // Each answer that is bad has the sentinels asked again, which takes most of the time.
+    COMMANDS / 4,
   ],
 ];
 
 it.each(KINDS)(
   "no promise goes unheard, whatever %s may answer or not",
-  async (_, addressOf) => {
+  async (_, addressOf, commands) => {
     const unheard: unknown[] = [];
     const note = (reason: unknown) => unheard.push(reason);
     for (const event of ["unhandledRejection", "uncaughtException"]) {
@@ -123,7 +125,7 @@ it.each(KINDS)(
     closing.push(() => Promise.all([bus.close(), set.close(), limiter.close()]));
     const limits = { requestsPerSecond: 5, burst: 0, requestsPerDay: 100 };
     const endMs = performance.now() + MOST_MS;
-    for (let revision = 1; redis.asked() < COMMANDS && performance.now() < endMs; revision++) {
+    for (let revision = 1; redis.asked() < commands && performance.now() < endMs; revision++) {
       bus.acknowledge({ epoch: "e", revision, identity: "db" });
       await Promise.allSettled([
         bus.push({ revision, identity: "db", keyIds: ["key_a"] }),
@@ -141,7 +143,7 @@ it.each(KINDS)(
     // What is still on its way comes to its end.
     await sleep(300);
     expect(unheard).toEqual([]);
-    expect(redis.asked()).toBeGreaterThanOrEqual(COMMANDS);
+    expect(redis.asked()).toBeGreaterThanOrEqual(commands);
   },
   180_000,
 );
