@@ -50,5 +50,7 @@ export async function simulate(scenario: Scenario): Promise<Outcome> {
   for (const { link } of run.agents.all) run.counts.attachments += link.attachments;
   const { violation } = run.promises;
   if (violation !== undefined) run.world.note(violation);
+  // `SyncTurns` asks for an immediate per node. A schedule settles by microtasks alone, so they and the nodes would stay.
+  await new Promise((resolve) => setImmediate(resolve));
   return { violation, trace: run.world.trace, counts: run.counts };
 }
