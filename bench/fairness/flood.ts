@@ -9,12 +9,14 @@ import { type Clients, connect } from "../../test/support/connect.ts";
 import { FLOODS, type FloodName } from "./kinds.ts";
 
 const CONNECTIONS = 4;
+/** Another than the administrator's: the door is shared by address. */
+const ADDRESS = "127.0.0.2";
 /** What the server asks for. */
 const RETRY_MS = 1000;
 
 const [, , url = "", token = "", kind = "", keyId = ""] = process.argv;
 const { calls, send } = FLOODS[kind as FloodName];
-const clients = Array.from({ length: CONNECTIONS }, () => connect(url, token));
+const clients = Array.from({ length: CONNECTIONS }, () => connect(url, token, ADDRESS));
 const ends: Record<string, number> = {};
 
 async function goOn(client: Clients): Promise<never> {
