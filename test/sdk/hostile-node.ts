@@ -147,9 +147,13 @@ export async function startHostileNode(script: readonly Act[]): Promise<HostileN
     const isSync = String(headers[":path"]).endsWith("/Sync");
     stream.respond({ ":status": 200, "content-type": "application/grpc+proto" }, { waitForTrailers: true });
     stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+    // Also an answer to what was asked before: 1 is the first question of a stream.
+    const asked = new Map<bigint, string>();
     readFrames(stream, (message) => {
       const act = script[turn++ % script.length] as Act;
-      if (isSync) play(stream, act, heardOf(message));
+      const heard = heardOf(message);
+      if (heard.secret !== "") asked.set(heard.id, heard.secret);
+      if (isSync) play(stream, act, { ...heard, secret: asked.get(heard.id) ?? "" });
       else playCall(stream, act);
     });
   });
