@@ -151,10 +151,10 @@ export async function startHostileNode(script: readonly Act[]): Promise<HostileN
     const asked = new Map<bigint, string>();
     readFrames(stream, (message) => {
       const act = script[turn++ % script.length] as Act;
+      if (!isSync) return playCall(stream, act);
       const heard = heardOf(message);
       if (heard.secret !== "") asked.set(heard.id, heard.secret);
-      if (isSync) play(stream, act, { ...heard, secret: asked.get(heard.id) ?? "" });
-      else playCall(stream, act);
+      play(stream, act, { ...heard, secret: asked.get(heard.id) ?? "" });
     });
   });
 
