@@ -4,7 +4,7 @@ const FIRST_BYTES = 256;
 
 /**
  * The bytes of a body so far, in one piece. A body that comes in one chunk is not copied; each byte of another is
- * copied three times at most, however small the chunks are, since the room doubles.
+ * copied three times at most, however they are cut: the room becomes twice what is needed.
  */
 export class ReceivedBytes {
   #bytes: Buffer = NOTHING;
@@ -37,7 +37,7 @@ export class ReceivedBytes {
   }
 
   #grow(size: number): void {
-    const grown = Buffer.allocUnsafe(Math.max(size, 2 * this.#size, FIRST_BYTES));
+    const grown = Buffer.allocUnsafe(Math.max(2 * size, FIRST_BYTES));
     grown.set(this.bytes);
     this.#bytes = grown;
   }
