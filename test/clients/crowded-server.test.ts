@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
 import { connect as connectTcp, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { expect, it, onTestFinished } from "vitest";
@@ -14,6 +15,9 @@ import { type OwnServer, type OwnServerOptions, startOwnServer } from "./own-ser
 const NEIGHBOUR = "127.0.0.1";
 const OTHER = "127.0.0.2";
 const MOST = 20;
+/** Long enough for a server to see that a connection is idle. */
+const IDLE_MS = 1000;
+const REQUEST = "GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n";
 
 async function start(options: OwnServerOptions = {}): Promise<OwnServer> {
   return startOwnServer({ ...options, policy: { maxConnections: MOST, ...options.policy } });
@@ -26,6 +30,11 @@ async function idle({ port }: OwnServer, bytes: Buffer | string): Promise<Socket
   socket.on("error", () => undefined).resume();
   await once(socket, "connect");
   socket.write(bytes);
+  if (bytes === REQUEST) {
+    await new Promise((resolve) => socket.once("data", resolve).once("close", resolve));
+    // A connection is idle a tenth of a second after its last call.
+    await sleep(IDLE_MS);
+  }
   return socket;
 }
 
@@ -91,7 +100,7 @@ async function watch(session: ClientHttp2Session): Promise<Watched> {
 it.each([
   ["silent", ""],
   ["greeted", greeting()],
-  ["kept alive over HTTP/1.1", "GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n"],
+  ["kept alive over HTTP/1.1", REQUEST],
 ])("idle connections beyond the maximum, %s, keep out no caller and end no call", async (_, bytes) => {
   const server = await start();
   const watcher = await watch(connectFrom(server, NEIGHBOUR));
