@@ -14,16 +14,17 @@ const LIFE_MS = 4000;
 const ROUNDS = 4;
 const LOOKS = 10;
 
-/** One call whose body is not as long as it says: Node ends its connection. */
+/** One call whose body is longer than it says: nghttp2 ends its connection. (A shorter one only ends the call.) */
 const WRONG_LENGTH = Buffer.concat([
   greeting(),
   frame(
-    ...([TYPE.headers, FLAG.endHeaders | FLAG.endStream, 1] as const),
+    ...([TYPE.headers, FLAG.endHeaders, 1] as const),
     headerBlock({
       ...{ ":method": "POST", ":scheme": "http", ":authority": "x", ":path": PATHS.verify },
       ...{ "content-type": "application/grpc", "content-length": "9" },
     }),
   ),
+  frame(TYPE.data, FLAG.endStream, 1, Buffer.alloc(20)),
 ]);
 /** Empty frames: nghttp2 ends the connection for a flood. */
 const FLOOD = Buffer.concat([greeting(), ...Array.from({ length: 20_000 }, () => frame(TYPE.settings, FLAG.none, 0))]);
