@@ -55,7 +55,7 @@ export class AuditSigner {
   }
 }
 
-/** Undefined for a row of somebody else's, such as one with no time, with infinite numbers, or nested too deep. */
+/** Undefined for a row that Claviger did not write: one with no time, with infinite numbers, or nested too deep. */
 function canonicalBytesIfAny(event: AuditEvent): Buffer | undefined {
   try {
     return canonicalBytes(event);

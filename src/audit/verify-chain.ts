@@ -91,7 +91,7 @@ class Walk {
   /** An event that waits for a place. */
   wait({ event, signature }: SignedEvent): Finding | undefined {
     const check = this.#check(event.id, { event, signature });
-    return check === "bad" ? { place: event.id, what: "inserted by somebody else: its signature is wrong" } : undefined;
+    return check === "bad" ? { place: event.id, what: "not inserted by Claviger: its signature is wrong" } : undefined;
   }
 
   cutOff(): Finding | undefined {
@@ -103,8 +103,7 @@ class Walk {
   #problemOf(row: ChainRow, place: string): string | undefined {
     if (row.sequence !== this.head.sequence + 1) return "removed: the chain goes on after it";
     if (row.signed === undefined) return "removed: its place in the chain is left";
-    if (this.#check(place, row.signed) === "bad")
-      return "changed, or inserted by somebody else: its signature is wrong";
+    if (this.#check(place, row.signed) === "bad") return "changed, or not inserted by Claviger: its signature is wrong";
     if (!sealHash(this.head.hash, row.sequence, row.signed.event).equals(row.hash))
       return "changed or moved: it does not follow from what is before it";
     return undefined;

@@ -45,7 +45,7 @@ export function loosened(before: Restrictions, next: Restrictions): HeldField[] 
   return HELD_FIELDS.filter((field) => FIELDS[field].allowsMore(before, next));
 }
 
-/** What is held after somebody other than the owner has set the fields of `update`, which made the key `next`. */
+/** What is held after a caller other than the owner has set the fields of `update`, which made the key `next`. */
 export function heldAfter(
   before: readonly HeldField[],
   next: Restrictions,

@@ -16,8 +16,8 @@ export interface SealedEvent extends ChainHead {
 }
 
 /**
- * The columns of an event, read whatever they hold: a row that somebody else wrote must not hide the others. What is no
- * time of Claviger's is an invalid `Date`, which no signature is over.
+ * The columns of an event, read whatever they hold: a row that Claviger did not write must not hide the others. What is
+ * no time of Claviger's is an invalid `Date`, which no signature is over.
  */
 const storedEvent = {
   ...getTableColumns(auditEvent),

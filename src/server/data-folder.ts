@@ -72,7 +72,7 @@ async function closeToOthers(folder: string): Promise<void> {
     new StartupError(
       `other users can ${access === "write" ? "write to" : "enter"} the data folder ${folder}, and ${why}. Run \`chmod 700\` on it as its owner, or give another folder by CLAVIGER_DATA_DIR`,
     );
-  // Not what may be somebody's home, or the machine's: only a folder that holds nothing else.
+  // Not a user's home, or a folder of the machine: only a folder that holds nothing else.
   const foreign = (await readdir(folder)).find((name) => !OWN.has(name));
   if (foreign !== undefined) throw refuse(`it is not Claviger's alone: it holds ${foreign}`);
   try {

@@ -30,7 +30,7 @@ describeWithModes("the data folder of the embedded database", () => {
     await server.stop();
   }
 
-  it("is its owner's alone, with every file, when it was made by somebody else and others could enter it", async () => {
+  it("is its owner's alone, with every file, when another user made it and others could enter it", async () => {
     await mkdir(folder);
     await chmod(folder, 0o777);
     await serveOnce();
