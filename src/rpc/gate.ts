@@ -40,6 +40,8 @@ export interface GateOptions {
   readonly log: Logger;
   readonly callLog: CallLog;
   readonly recordDenial: DenialRecorder;
+  /** Told of each good credential, with the address that it came from. */
+  readonly onCredential: (address: string) => void;
   /** `open`: Verify and BatchVerify need no credential. */
   readonly verifyAccess: "key" | "open";
 }
@@ -96,6 +98,7 @@ export class Gate {
     if (found === undefined) return false;
     const { keyId, version, owner, scopes } = found;
     call.caller = { kind: "service", keyId, version, owner, scopes, address, requestId };
+    this.#options.onCredential(address);
     return true;
   }
 
@@ -150,6 +153,7 @@ export class Gate {
       origin: { address, requestId },
       check: (secret, clientIp) => verifier.verifyCaller({ secret, clientIp, requiredScopes: [] }, method),
     });
+    this.#options.onCredential(address);
     requirePermission(call.caller, permission);
   }
 

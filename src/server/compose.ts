@@ -30,6 +30,7 @@ import { deadlineInterceptor } from "../transport/deadline.ts";
 import { Door } from "../transport/door.ts";
 import { createFastLane } from "../transport/fast-lane.ts";
 import { createHealth, type Health } from "../transport/health.ts";
+import { KnownNetworks } from "../transport/known-networks.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
 import { ConnectionNetworks } from "../transport/peer-address.ts";
 import { isPlainGrpc } from "../transport/plain-grpc.ts";
@@ -98,8 +99,10 @@ export function compose(parts: Parts & Gates): {
   const calls = { log, callLog, recordDenial: denials.record };
   const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
 
+  const known = new KnownNetworks(monotonicMs);
   const gate = new Gate({
     ...calls,
+    onCredential: (address) => known.note(address),
     verifier,
     users,
     keyring: deps.keyring,
@@ -137,7 +140,12 @@ export function compose(parts: Parts & Gates): {
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const networks = new ConnectionNetworks();
-  const turns = { ...policy, monotonicMs, addressOf: (connection: object) => networks.of(connection) };
+  const turns = {
+    ...policy,
+    monotonicMs,
+    addressOf: (connection: object) => networks.of(connection),
+    isKnown: (network: string) => known.has(network),
+  };
   const [calling, probing] = [new TurnWatch(turns), new TurnWatch(turns)];
   const budget: BodyBudget = {
     credit: (connection, bytes) => port.budget.credit(connection, bytes),

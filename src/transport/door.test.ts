@@ -155,3 +155,11 @@ describe("of a request that is refused", () => {
     expect(await send(1_000_000)).toBeLessThan(100_000);
   });
 });
+
+it("a call of a path that no method has is refused as well", async () => {
+  const post = () => fetch(`${url}/no.such.Service/Method`, { method: "POST" });
+  expect((await post()).status).toBe(503);
+  expect(refused).toEqual(["unknown"]);
+  overloaded = false;
+  expect((await post()).status).toBe(404);
+});

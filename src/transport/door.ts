@@ -6,6 +6,7 @@ import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { Call } from "../rpc/call.ts";
 import { stopSending } from "./drop-body.ts";
 import type { HttpHandler } from "./http-messages.ts";
+import { METRICS_PATH } from "./metrics-handler.ts";
 import { tooManyAtOnce } from "./router-errors.ts";
 
 export interface DoorOptions {
@@ -25,6 +26,9 @@ export interface DoorOptions {
   /** Told of each call that was. */
   readonly onRefused: (method: string, call: Call) => void;
 }
+
+/** What calls of paths that no method has are called in logs and metrics. */
+const UNKNOWN_METHOD = "unknown";
 
 interface Method {
   /** `package.Service/Method`. */
@@ -92,8 +96,10 @@ export class Door {
 
   /** The method, if a call of it is refused now. */
   #refused(url: string | undefined, connection: object, isRouted: boolean): string | undefined {
-    const method = this.#methods.get(url?.split("?", 1)[0] ?? "");
-    return method?.isOver(connection, isRouted) ? method.name : undefined;
+    const path = url?.split("?", 1)[0] ?? "";
+    if (path === METRICS_PATH) return undefined;
+    const method = this.#methods.get(path) ?? { name: UNKNOWN_METHOD, isOver: this.#options.isOverloaded };
+    return method.isOver(connection, isRouted) ? method.name : undefined;
   }
 
   /** gRPC and gRPC-Web get it as Trailers-Only (by gRFC A6 a client retries only those), others as Connect's JSON. */

@@ -1,16 +1,19 @@
 import type { HttpHandler, HttpRequest, HttpResponse } from "./http-messages.ts";
+import { shareCollections } from "./shared-text.ts";
 
-const PATH = "/metrics";
+/** Where metrics are. */
+export const METRICS_PATH = "/metrics";
 
 export interface MetricsText {
   readonly contentType: string;
   text(): Promise<string>;
 }
 
-/** Serves `GET /metrics` on both HTTP versions; everything else is for `next`. */
-export function createMetricsHandler(metrics: MetricsText, next: HttpHandler): HttpHandler {
+/** Serves `GET /metrics` on both HTTP versions; everything else is for `next`. Collects at most ten times a second. */
+export function createMetricsHandler({ contentType, text }: MetricsText, next: HttpHandler): HttpHandler {
+  const metrics = { contentType, text: shareCollections(text) };
   return (req, res) => {
-    if (req.url?.split("?", 1)[0] === PATH) void answer(metrics, req, res);
+    if (req.url?.split("?", 1)[0] === METRICS_PATH) void answer(metrics, req, res);
     else next(req, res);
   };
 }

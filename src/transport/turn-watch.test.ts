@@ -3,6 +3,7 @@ import { TurnWatch } from "./turn-watch.ts";
 
 let nowMs: number;
 let watch: TurnWatch;
+let known: Set<string>;
 const one = {};
 const bring = (calls: number, from: object = one) => Array.from({ length: calls }, () => watch.isOver(from));
 const times = (count: number, isOver: boolean) => Array.from({ length: count }, () => isOver);
@@ -15,8 +16,11 @@ const join = async () => {
 
 beforeEach(() => {
   nowMs = 0;
+  known = new Set();
   const addressOf = (connection: { readonly address?: string }) => connection.address ?? "balancer";
-  watch = new TurnWatch({ monotonicMs: () => nowMs, addressOf, mostTurnMs: 100, burstCalls: 3, burstApartMs: 1000 });
+  const isKnown = (address: string) => known.has(address);
+  const limits = { mostTurnMs: 100, burstCalls: 3, burstApartMs: 1000 };
+  watch = new TurnWatch({ monotonicMs: () => nowMs, addressOf, isKnown, ...limits });
 });
 
 it("what comes late in a turn that goes on bringing calls is let in as a burst, and beyond it refused", async () => {
@@ -103,4 +107,28 @@ it("an address that brings no more than a fair share is not refused for the many
   nowMs += 101;
   expect(Array.from({ length: 100 }, floodFrom)).toEqual([...times(3, false), ...times(97, true)]);
   expect(bring(3, { address: "quiet" })).toEqual([false, false, true]);
+});
+
+it.each([true, false])(
+  "a flood from thousands of addresses does not refuse an address with a good credential (known: %s)",
+  (isKnown) => {
+    if (isKnown) known.add("caller");
+    const flood = (calls: number) =>
+      Array.from({ length: calls }, (_, at) => watch.isOver({ address: `flood-${nowMs}-${at}` }));
+    flood(400);
+    nowMs += 101;
+    expect(flood(4000)).toContain(true);
+    // Each on a connection of its own.
+    const calls = Array.from({ length: 100 }, () => watch.isOver({ address: "caller" }));
+    expect(calls).toEqual(times(100, !isKnown));
+  },
+);
+
+it("known addresses share what there was time for: one that floods is refused, and others are not", () => {
+  for (const address of ["flood", "quiet"]) known.add(address);
+  const from = (address: string) => watch.isOver({ address });
+  for (let call = 0; call < 20; call++) from("flood");
+  nowMs += 101;
+  expect(Array.from({ length: 100 }, () => from("flood"))).toContain(true);
+  expect(Array.from({ length: 10 }, () => from("quiet"))).toEqual(times(10, false));
 });

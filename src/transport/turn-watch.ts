@@ -2,6 +2,8 @@ export interface TurnWatchOptions {
   readonly monotonicMs: () => number;
   /** The address that a connection comes from. */
   readonly addressOf: (connection: object) => string;
+  /** Whether a good credential came from that address lately. */
+  readonly isKnown: (address: string) => boolean;
   /** Milliseconds that a turn of the event loop may bring calls. */
   readonly mostTurnMs: number;
   /**
@@ -19,11 +21,16 @@ export interface TurnWatchOptions {
  * more than a fair share of what there was time for is not told so: another's flood must not refuse it. Of connections
  * alone, a client that opens thousands would leave others no share; of addresses alone, a balancer's would be one. Nor is
  * who is alone: only its own calls wait, and no more than may be under way on one connection.
+ *
+ * Known addresses share among themselves, so that a flood from thousands of addresses without a good credential does not
+ * shrink their share. This at most doubles the calls of a turn.
  */
 export class TurnWatch {
   readonly #options: TurnWatchOptions;
   readonly #callsFrom = new Map<object, number>();
   readonly #callsFromAddress = new Map<string, number>();
+  /** Addresses of this turn that are known. */
+  #known = 0;
   #last: object | undefined;
   /** When a call last came on another connection than the one before. */
   #joinedMs = Number.NEGATIVE_INFINITY;
@@ -51,6 +58,7 @@ export class TurnWatch {
     const address = this.#options.addressOf(connection);
     const ofAddress = (this.#callsFromAddress.get(address) ?? 0) + 1;
     this.#callsFromAddress.set(address, ofAddress);
+    if (ofAddress === 1 && this.#options.isKnown(address)) this.#known += 1;
     if (nowMs - this.#beganMs <= mostTurnMs) {
       this.#inTime += 1;
       return false;
@@ -60,7 +68,9 @@ export class TurnWatch {
     this.#late += 1;
     const isAlone = nowMs - this.#joinedMs > burstApartMs;
     if (isAlone || this.#late <= burstCalls) return false;
-    return own > this.#inTime / this.#callsFrom.size && ofAddress > this.#inTime / this.#callsFromAddress.size;
+    if (own <= this.#inTime / this.#callsFrom.size) return false;
+    const sharers = this.#options.isKnown(address) ? Math.max(1, this.#known) : this.#callsFromAddress.size;
+    return ofAddress > this.#inTime / sharers;
   }
 
   #begin(nowMs: number): void {
@@ -71,6 +81,7 @@ export class TurnWatch {
       this.#isTurn = false;
       this.#callsFrom.clear();
       this.#callsFromAddress.clear();
+      this.#known = 0;
     });
   }
 }
