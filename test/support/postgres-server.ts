@@ -17,6 +17,10 @@ export interface PostgresServerOptions {
   readonly durable?: boolean;
   /** Further settings of postgresql.conf, such as `{ log_statement: "all" }`. They win over those of this file. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** The primary at this URL, which the new server copies and then follows. Default: an empty database of its own. */
+  readonly standbyOf?: string;
+  /** The port to listen on. Default: a free one. */
+  readonly port?: number;
   /** Where the server's log goes. Default `postgres.log` in its temporary folder, gone after `stop()`. */
   readonly logFile?: string;
 }
@@ -30,6 +34,8 @@ export interface PostgresServer {
   pid(): number;
   /** Signals the postmaster. After `SIGKILL` its backends end by themselves; `restart()` waits for that. */
   kill(signal: NodeJS.Signals): void;
+  /** Makes a standby the primary, on a new timeline; resolves once it takes writes. */
+  promote(): Promise<void>;
   /** Ends the server (`fast`: clients are cut off, `immediate`: as a crash) and starts it on the same port and folder. */
   restart(options?: { mode?: "fast" | "immediate" }): Promise<void>;
   /** Ends the server and removes its folder. Twice is fine. */
@@ -49,7 +55,7 @@ export async function startPostgresServer(options: PostgresServerOptions = {}): 
   const bin = reachableBinaries(found, folder, user !== undefined);
   if (user) chownSync(folder, user.uid, user.gid);
 
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
   const settings = {
     listen_addresses: "127.0.0.1",
@@ -108,9 +114,13 @@ export async function startPostgresServer(options: PostgresServerOptions = {}): 
 
   const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
   try {
-    const initdb = await run("initdb", ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
-    await endWithin(initdb, START_MS);
-    // Where initdb failed, postgres fails too, and the log shows both.
+    const { standbyOf } = options;
+    const making =
+      standbyOf === undefined
+        ? run("initdb", ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
+        : run("pg_basebackup", ["-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", namedAfter(port, standbyOf)]);
+    await endWithin(await making, START_MS);
+    // Where that failed, postgres fails too, and the log shows both.
     await start();
   } catch (error) {
     remove();
@@ -127,6 +137,14 @@ export async function startPostgresServer(options: PostgresServerOptions = {}): 
     logFile,
     pid: () => live().pid,
     kill: (signal) => void live().child.kill(signal),
+    promote: async () => {
+      const sql = postgres(url, { max: 1, onnotice: () => undefined });
+      try {
+        await sql`select pg_promote(wait_seconds => 30)`;
+      } finally {
+        await sql.end({ timeout: 1 });
+      }
+    },
     restart: async ({ mode } = {}) => {
       await end(mode);
       await start();
@@ -136,6 +154,17 @@ export async function startPostgresServer(options: PostgresServerOptions = {}): 
       remove();
     },
   };
+}
+
+/** The name that a standby gives itself at its primary, for `synchronous_standby_names`. */
+export function standbyName(port: number): string {
+  return `standby_${port}`;
+}
+
+function namedAfter(port: number, primaryUrl: string): string {
+  const url = new URL(primaryUrl);
+  url.searchParams.set("application_name", standbyName(port));
+  return url.href;
 }
 
 /** An unprivileged user may not be able to read root's checkout: the embedded binaries (60 MB) are copied for it. */
