@@ -13,7 +13,7 @@ import { SecretCache } from "../../src/verify/secret-cache.ts";
 
 const KEYS = Number(process.argv[2]);
 const BATCH = 1000;
-const options = { ...DEFAULT_POLICY, url: process.env.DATABASE_URL ?? "", role: undefined, isExpected: () => true };
+const options = { ...DEFAULT_POLICY, url: process.env.DATABASE_URL ?? "", role: undefined };
 const storage = new Storage({ connect: () => connectPostgres(options), timeoutMs: 60_000 });
 const lease = new Lease(systemClocks);
 lease.grant({ monotonicMs: systemClocks.monotonicMs(), wallMs: systemClocks.wallMs() }, 3_600_000);

@@ -1,14 +1,16 @@
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
-import pg from "pg";
+import type pg from "pg";
 import { isAway } from "./errors.ts";
+import { PrimaryPool } from "./primary-pool.ts";
 import { databaseIdentity } from "./revisions.ts";
-import { checkSession, type SessionLimits, splitUrl, startupOptions } from "./session.ts";
+import { Route } from "./route.ts";
+import { checkSession, type SessionLimits, startupOptions } from "./session.ts";
 import type { Connection } from "./storage.ts";
 
 export interface PostgresOptions extends SessionLimits {
-  /** `postgres://user:password@host:port/database`. */
+  /** As `parseAddress` reads it; of several hosts, the primary is used. */
   readonly url: string;
   /** Connections at most, and one more that only asks whether the database answers. */
   readonly poolSize: number;
@@ -26,8 +28,12 @@ export interface PostgresOptions extends SessionLimits {
   readonly role: string | undefined;
   /** Longest wait for a connection, new or from the pool, in milliseconds. */
   readonly storageTimeoutMs: number;
-  /** Whether that is the database that is worked with; a new connection to another one is refused (rule R19). */
-  readonly isExpected?: (identity: string) => boolean;
+  /** Why a new connection to the database of that identity is not to be used; undefined if it is (rule R19). */
+  readonly refusalOf?: (identity: string) => string | undefined;
+  /** Remembers which host worked last, also for the next pool. Default: a new one of `url`. */
+  readonly route?: Route;
+  /** 0 to 1, evenly: spreads the attempts of many nodes to connect. Default: always 1. */
+  readonly jitter?: () => number;
 }
 
 /** SQLSTATE: nobody knows whether the transaction was committed; the connection could not be made. */
@@ -45,29 +51,25 @@ const CLOSE_MS = 1000;
  */
 export function connectPostgres(options: PostgresOptions): Connection {
   const sockets = new Set<Socket>();
-  const config: pg.PoolConfig = {
-    ...sessionConfig(options),
-    application_name: "claviger",
-    connectionTimeoutMillis: options.storageTimeoutMs,
+  const { storageTimeoutMs, route = new Route(options.url), jitter = () => 1 } = options;
+  const config = {
+    ...sessionConfig(options, route),
+    ...{ route, sockets, jitter },
+    connectionTimeoutMillis: storageTimeoutMs,
     // A connection that is dead and does not say so would keep its place in the pool for ever.
-    query_timeout: options.storageTimeoutMs,
+    query_timeout: storageTimeoutMs,
     keepAlive: true,
     // What a transaction asks together goes in one round trip.
     pipeline: true,
-    stream: () => tracked(new Socket(), sockets),
-    verify: (client, done) => void checkConnection(client, options).then(() => done(), done),
+    check: (client: pg.ClientBase) => checkConnection(client, options),
   };
-  const pool = new pg.Pool({ ...config, max: options.poolSize });
+  const pool = new PrimaryPool({ ...config, max: options.poolSize });
   // Of its own: all others may be waiting for a lock, and that is no reason to cut them off.
-  const probing = new pg.Pool({ ...config, max: 1 });
+  const probing = new PrimaryPool({ ...config, max: 1 });
   const warned = new WeakSet<pg.ClientBase>();
   const cutOff = () => {
     for (const socket of sockets) socket.destroy();
   };
-  // A connection that is lost says so here too, beside failing its query: an event that nobody hears ends the process.
-  for (const each of [pool, probing]) {
-    each.on("error", () => undefined).on("connect", (client) => client.on("error", () => undefined));
-  }
   pool.on("connect", (client) => {
     client.on("notice", ({ severity }) => void (severity === "WARNING" && warned.add(client)));
   });
@@ -119,27 +121,21 @@ async function inTransaction<T>(client: pg.PoolClient, work: () => Promise<T>): 
   }
 }
 
-function sessionConfig(options: PostgresOptions): pg.PoolConfig {
-  if (options.isPooled) return { connectionString: options.url };
-  const { url, options: fromUrl } = splitUrl(options.url);
-  return { connectionString: url, options: startupOptions(options, { ...options, fromUrl }) };
+function sessionConfig(options: PostgresOptions, { address }: Route): pg.PoolConfig {
+  const fromUrl = address.parameters.get("options");
+  return options.isPooled ? {} : { options: startupOptions(options, { ...options, fromUrl }) };
 }
 
 /** In one round trip. */
-async function checkConnection(client: pg.ClientBase, { isExpected, isPooled }: PostgresOptions): Promise<void> {
-  await Promise.all([checkSession(client, { isPooled }), checkIdentity(client, isExpected)]);
+async function checkConnection(client: pg.ClientBase, { refusalOf, isPooled }: PostgresOptions): Promise<void> {
+  await Promise.all([checkSession(client, { isPooled }), checkIdentity(client, refusalOf)]);
 }
 
-async function checkIdentity(client: pg.ClientBase, isExpected: PostgresOptions["isExpected"]): Promise<void> {
-  if (isExpected === undefined) return;
+async function checkIdentity(client: pg.ClientBase, refusalOf: PostgresOptions["refusalOf"]): Promise<void> {
+  if (refusalOf === undefined) return;
   const [row] = await drizzle(client as pg.Client)
     .select({ identity: databaseIdentity })
     .from(sql`(select 1) as one`);
-  if (row !== undefined && isExpected(row.identity)) return;
-  throw Object.assign(new Error("another database than before, or one that is no primary"), { code: NOT_CONNECTED });
-}
-
-function tracked(socket: Socket, sockets: Set<Socket>): Socket {
-  sockets.add(socket);
-  return socket.once("close", () => sockets.delete(socket));
+  const refusal = row === undefined ? "the database does not say which one it is" : refusalOf(row.identity);
+  if (refusal !== undefined) throw Object.assign(new Error(refusal), { code: NOT_CONNECTED });
 }

@@ -29,6 +29,12 @@ export const lastRevision = sql<number>`(select ${revision.rev} from ${revision}
 export const databaseIdentity = sql<string>`(select ${revision.clusterId} || ':' || system_identifier || ':' ||
   substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from ${revision}, pg_control_system())`;
 
+/** Whether `identity` names an earlier timeline of the same server's data than `than`: the primary before a promotion. */
+export function isEarlierTimeline(identity: string, than: string): boolean {
+  const [one, other] = [identity, than].map((text) => /^(.*):([0-9A-F]{8})$/.exec(text) ?? []);
+  return one?.[1] !== undefined && one[1] === other?.[1] && Number(`0x${one[2]}`) < Number(`0x${other[2]}`);
+}
+
 /** The name of this database between all that share a Redis; made by the first migration. */
 export async function readClusterId(database: Database): Promise<string> {
   const [row] = await database.select({ id: revision.clusterId }).from(revision);

@@ -51,7 +51,7 @@ const MARK = "claviger.session";
 /** The start-up options of a connection that is made to Postgres itself, after those that its URL asks for. */
 export function startupOptions(
   limits: SessionLimits,
-  others: { readonly role?: string | undefined; readonly keepsPlans?: boolean; readonly fromUrl?: string },
+  others: { readonly role?: string | undefined; readonly keepsPlans?: boolean; readonly fromUrl?: string | undefined },
 ): string {
   const settings: readonly (readonly [string, string])[] = [
     ...ANSWERS,
@@ -72,19 +72,8 @@ export function sessionStatements(): string {
   return settings.map(([name, value]) => `set ${name} = ${name === "search_path" ? value : `'${value}'`};`).join("\n");
 }
 
-/** What a URL can set in place of the options above, by name. */
-const SESSION_PARAMETERS = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
-
-/** Takes out of a URL what node-postgres would send instead of `startupOptions`. */
-export function splitUrl(url: string): { readonly url: string; readonly options: string } {
-  const address = new URL(url);
-  const options = address.searchParams.get("options") ?? "";
-  const taken = ["options", ...SESSION_PARAMETERS].filter((name) => address.searchParams.has(name));
-  for (const name of taken) address.searchParams.delete(name);
-  return { url: taken.length === 0 ? url : address.href, options };
-}
-
-const CHECK = `select current_setting('server_encoding') as encoding,
+const CHECK = `select pg_is_in_recovery() as standby,
+  current_setting('server_encoding') as encoding,
   current_setting('session_replication_role') as replication,
   current_setting('${MARK}', true) as mark,
   to_regclass('api_key') is not distinct from to_regclass('public.api_key') as resolves,
@@ -106,6 +95,9 @@ export async function checkSession(
 }
 
 function problemOf(row: Readonly<Record<string, unknown>>, isPooled: boolean): string | undefined {
+  if (row.standby === true) {
+    return "the server is a standby, and Claviger needs the primary. Promote it, or name every host: postgres://user@host1,host2/database";
+  }
   if (row.encoding !== "UTF8") {
     return `the encoding of the database is ${row.encoding}, and Claviger needs UTF8. Make one with \`create database … encoding 'UTF8' template template0\``;
   }

@@ -5,6 +5,8 @@ import type { IssuerConfig } from "../access/issuer-config.ts";
 import { shownPath } from "../keys/redact.ts";
 import { MIN_ROOT_BYTES } from "../keys/root-secret.ts";
 import { Secret } from "../keys/secret.ts";
+import { parseAddress } from "../postgres/address.ts";
+import { parseTls, TLS_VARIABLES } from "../postgres/tls.ts";
 import { parseRedisUrl, type RedisAddress } from "../redis/parse-redis-url.ts";
 import { ConfigError } from "./config-error.ts";
 import { parseIssuers } from "./parse-issuers.ts";
@@ -164,14 +166,23 @@ function parseListen(text: string): ServerConfig["listen"] {
   return { host, port };
 }
 
+/** The URL, completed by what the environment says of TLS. */
 async function readDatabaseUrl(environment: Environment, variable: string): Promise<Secret | undefined> {
-  const url = await readSecret(environment, variable);
-  if (url === undefined) return undefined;
-  const text = url.reveal();
-  if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) {
-    throw new ConfigError(variable, "is not a Postgres address. Give postgres://user:password@host:5432/database");
+  const given = (await readSecret(environment, variable))?.reveal();
+  if (given === undefined) return undefined;
+  try {
+    const { parameters } = parseAddress(given);
+    const added = TLS_VARIABLES.flatMap(([name, ...inUrl]) => {
+      const value = setting(environment, name);
+      const isMissing = value !== undefined && !inUrl.some((parameter) => parameters.has(parameter));
+      return isMissing ? [`${inUrl[0]}=${encodeURIComponent(value)}`] : [];
+    });
+    const url = added.length === 0 ? given : `${given}${given.includes("?") ? "&" : "?"}${added.join("&")}`;
+    parseTls(parseAddress(url).parameters);
+    return new Secret(url);
+  } catch (error) {
+    throw new ConfigError(variable, error instanceof Error ? error.message : String(error));
   }
-  return url;
 }
 
 function parseRedis(url: Secret | undefined): RedisAddress | undefined {

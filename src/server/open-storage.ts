@@ -3,9 +3,10 @@ import { type KeptRoots, keepAuditRoots } from "../audit/kept-roots.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
 import type { Secret } from "../keys/secret.ts";
+import { describeAddress, parseAddress } from "../postgres/address.ts";
 import { describeOutage } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/postgres-connection.ts";
-import { readRevision } from "../postgres/revisions.ts";
+import { isEarlierTimeline, readRevision } from "../postgres/revisions.ts";
 import { verifier } from "../postgres/schema.ts";
 import { countLiveUnderOtherRoots } from "../postgres/secrets.ts";
 import { SERVICE_ROLE } from "../postgres/service-role.ts";
@@ -72,9 +73,10 @@ async function openPostgres(
   const { policy, rootSecrets, leaseDatabaseUrl } = config;
   if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
   // What the other kind of storage is made of is not loaded: a start is mostly loading.
-  const [{ migrate }, { connectPostgres }] = await Promise.all([
+  const [{ migrate }, { connectPostgres }, { Route }] = await Promise.all([
     import("../postgres/migrate.ts"),
     import("../postgres/postgres-connection.ts"),
+    import("../postgres/route.ts"),
   ]);
   const direct: Address = leaseDatabaseUrl
     ? { setting: "CLAVIGER_LEASE_DATABASE_URL", url: leaseDatabaseUrl }
@@ -86,19 +88,24 @@ async function openPostgres(
   const [migrated] = await Promise.all([migrating, meanwhile()]);
   const role = migrated.canServeAsRole ? SERVICE_ROLE : undefined;
   let expected: string | undefined;
-  const isExpected = (identity: string) => expected === undefined || identity === expected;
+  const refusalOf = (identity: string) =>
+    expected === undefined || identity === expected ? undefined : ANOTHER_DATABASE;
+  // A registration leads to the new primary after a failover, so that the lease is not bound to the old one.
+  const refusalOfLease = (identity: string) =>
+    expected !== undefined && isEarlierTimeline(identity, expected) ? EARLIER_TIMELINE : undefined;
   const report = logOutages(config.logLevel);
   // While nothing is expected, nothing is served yet: then the command itself fails and says why.
   const onAway = (reason: string) => void (expected !== undefined && report(reason));
   const open = (to: Secret, numbers: Partial<PostgresOptions>) => {
-    const options = { url: to.reveal(), role, isExpected, ...policy, ...numbers };
+    const route = new Route(to.reveal());
+    const options = { url: to.reveal(), route, role, refusalOf, jitter, ...policy, ...numbers };
     return new Storage({ connect: () => connectPostgres(options), timeoutMs: options.storageTimeoutMs, onAway });
   };
   const isPooled = leaseDatabaseUrl !== undefined;
   const missesKeepPlans = !isPooled;
   const storage = open(direct.url, {});
   const misses = open(url, { isPooled, keepsPlans: missesKeepPlans, storageTimeoutMs: policy.missTimeoutMs });
-  const leases = open(direct.url, { poolSize: 1, storageTimeoutMs: policy.leaseMs });
+  const leases = open(direct.url, { poolSize: 1, storageTimeoutMs: policy.leaseMs, refusalOf: refusalOfLease });
   const close = async () => void (await Promise.all([storage, misses, leases].map((each) => each.close())));
   try {
     await answers(storage).catch((error: unknown) => {
@@ -119,6 +126,13 @@ async function openPostgres(
     close,
   };
 }
+
+const ANOTHER_DATABASE = "another database, or another timeline of it, than the one of this node's lease";
+const EARLIER_TIMELINE =
+  "an earlier timeline of the database than before: an old primary that was not fenced. Stop it; after a restore from a backup, restart Claviger";
+
+/** 0 to 1, evenly. */
+const jitter = () => (systemRandom(1)[0] ?? 0) / 255;
 
 async function answers(storage: Storage): Promise<void> {
   await storage.read(readRevision);
@@ -199,8 +213,7 @@ interface Address {
 }
 
 function unreachable({ setting, url }: Address, error: unknown): StartupError {
-  const { hostname, port, pathname } = new URL(url.reveal());
-  const place = `${hostname}:${port || "5432"}${pathname}`;
+  const place = describeAddress(parseAddress(url.reveal()));
   const cause = error instanceof ClavigerError ? error.cause : error;
   const reason = describeOutage(error).replace(/\.$/, "");
   if (cause instanceof UnfitSession) return new StartupError(`cannot use Postgres at ${place}: ${reason}`);

@@ -23,8 +23,8 @@ describeWithPostgres("the registry of leases in Postgres", () => {
   function open(options: { readonly expected?: string } = {}): Storage {
     const url = new URL(claviger.databaseUrl ?? "");
     const { expected } = options;
-    const isExpected = (seen: string) => expected === undefined || seen === expected;
-    const connect = () => connectPostgres({ url: url.href, role: "claviger_app", ...DEFAULT_POLICY, isExpected });
+    const refusalOf = (seen: string) => (expected === undefined || seen === expected ? undefined : "another database");
+    const connect = () => connectPostgres({ url: url.href, role: "claviger_app", ...DEFAULT_POLICY, refusalOf });
     return new Storage({ connect, timeoutMs: 3000 });
   }
   const change = (id: string, narrows = true) =>
