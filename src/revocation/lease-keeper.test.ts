@@ -16,6 +16,7 @@ let applied: (readonly string[] | "all")[];
 let feed: Feed;
 let keeper: LeaseKeeper;
 let databases: string[];
+let lost: object[];
 
 beforeEach(async () => {
   clocks = new FakeClocks();
@@ -24,6 +25,7 @@ beforeEach(async () => {
   lease = new Lease(clocks);
   applied = [];
   databases = [];
+  lost = [];
   const cache = {
     apply: (keyIds: readonly string[] | "all") => void applied.push(keyIds),
     clear: () => void applied.push("all"),
@@ -33,6 +35,7 @@ beforeEach(async () => {
     ...{ epoch: "me", termMs: TERM_MS, usesRevocationSet: false, registry, lease, feed, clocks, timers: clocks },
     jitter: () => 1,
     onDatabase: (identity) => databases.push(identity),
+    onLost: (revisions) => lost.push(revisions),
   });
   await keeper.start();
 });
@@ -111,6 +114,28 @@ describe("a lease keeper", () => {
     await clocks.pass(751);
     expect(keeper.registrations).toBe(2);
     expect(feed.appliedRevision).toBe(0);
+  });
+
+  it("says which changes a failover lost", async () => {
+    for (const keyId of ["key_a", "key_b", "key_c"]) registry.change(keyId);
+    await clocks.pass(760);
+    Object.assign(registry, { identity: "promoted", revision: 1 });
+    await clocks.pass(751);
+    expect(lost).toEqual([{ appliedRevision: 3, foundRevision: 1 }]);
+    expect(keeper.lostRevisions).toBe(2);
+  });
+
+  it("calls nothing lost that is pushed while it registers again", async () => {
+    registry.change("key_a");
+    await clocks.pass(760);
+    registry.rows.delete("me");
+    const gate = Promise.withResolvers<void>();
+    registry.before = () => (registry.calls.at(-1) === "register" ? gate.promise : Promise.resolve());
+    await clocks.pass(751);
+    await bus.push({ revision: 2, identity: "db", keyIds: ["key_b"] });
+    gate.resolve();
+    await clocks.pass(1);
+    expect([keeper.registrations, lost]).toEqual([2, []]);
   });
 
   it("grants itself nothing once it closes, though an answer is on its way", async () => {

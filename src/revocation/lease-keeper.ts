@@ -27,6 +27,8 @@ export interface LeaseKeeperOptions extends Registrant {
   readonly onGranted?: (seen: Registered, since: Moment) => void;
   /** Told at each registration which database it is, before anything of it is used. */
   readonly onDatabase?: (identity: string) => void;
+  /** Told when a registration finds fewer revisions than this verifier had applied: changes are lost. */
+  readonly onLost?: (lost: { readonly appliedRevision: number; readonly foundRevision: number }) => void;
   /** Told of every attempt that failed. */
   readonly onFailure?: (error: unknown) => void;
 }
@@ -45,6 +47,7 @@ export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
   #phase: "registering" | "registered" | "collected" | "closing" = "registering";
   #registrations = 0;
+  #lostRevisions = 0;
   #failures = 0;
   #attempt = 0;
   #identity = "";
@@ -61,6 +64,11 @@ export class LeaseKeeper {
 
   get registrations(): number {
     return this.#registrations;
+  }
+
+  /** Revisions that were applied here and that the database did not have any more, at all registrations together. */
+  get lostRevisions(): number {
+    return this.#lostRevisions;
   }
 
   /** Whether the last attempts to reach the registry have failed. */
@@ -119,8 +127,14 @@ export class LeaseKeeper {
 
   async #register(attempt: number, since: Moment): Promise<void> {
     const { registry, feed, epoch, termMs, usesRevocationSet } = this.#options;
+    // Before the registration: a push that comes meanwhile may be beyond its snapshot.
+    const { appliedRevision } = feed;
     const seen = await registry.register({ epoch, termMs, usesRevocationSet });
     if (attempt !== this.#attempt) return;
+    if (seen.revision < appliedRevision) {
+      this.#lostRevisions += appliedRevision - seen.revision;
+      this.#options.onLost?.({ appliedRevision, foundRevision: seen.revision });
+    }
     this.#options.onDatabase?.(seen.identity);
     this.#identity = seen.identity;
     feed.restart(seen);

@@ -4,7 +4,7 @@ import { createMetrics } from "./metrics.ts";
 const counters = { hits: 3, misses: 2, discardedFills: 1 };
 const sources = {
   cache: { counters, size: 5 },
-  lease: { state: "leased" as const, registrations: 2 },
+  lease: { state: "leased" as const, registrations: 2, lostRevisions: 5 },
   feed: { appliedRevision: 7, newestRevision: 9, tree: { size: 3, waitedOut: 0 } },
   usage: {
     verifier: {
@@ -33,6 +33,7 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
     "claviger_cache_hits_total 4",
     "claviger_fills_discarded_total 1",
     "claviger_cache_entries 5",
+    "claviger_lost_revisions_total 5",
     "claviger_feed_lag_revisions 2",
     "claviger_attached_verifiers 3",
     'claviger_lease_state{state="leased"} 1',

@@ -13,7 +13,7 @@ export interface MetricSources {
     readonly counters: { readonly hits: number; readonly misses: number; readonly discardedFills: number };
     readonly size: number;
   };
-  readonly lease: { readonly state: LeaseState; readonly registrations: number };
+  readonly lease: { readonly state: LeaseState; readonly registrations: number; readonly lostRevisions: number };
   readonly feed: {
     readonly appliedRevision: number;
     readonly newestRevision: number;
@@ -85,6 +85,11 @@ export function createMetrics({ cache, lease, feed, usage, canary }: MetricSourc
   );
   gauge("claviger_cache_entries", "Secrets kept in memory.", () => cache.size);
   counter("claviger_registrations_total", "Times that this process registered for a lease.", () => lease.registrations);
+  counter(
+    "claviger_lost_revisions_total",
+    "Changes that this process had applied and a failover lost. Anything but 0 is a loss.",
+    () => lease.lostRevisions,
+  );
   gauge("claviger_feed_applied_revision", "Every change up to here is obeyed.", () => feed.appliedRevision, "min");
   gauge(
     "claviger_feed_lag_revisions",

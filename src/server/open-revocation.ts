@@ -99,6 +99,11 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
       onLoss?.onGranted(seen, since);
     },
     onDatabase: (identity) => opened.expect(identity),
+    onLost: (lost) =>
+      log.error(
+        { event: "revisions lost", ...lost },
+        "the database lost changes that this node had applied, revocations perhaps among them. Revoke again what was revoked last, and let commits wait for the standby (synchronous_standby_names)",
+      ),
     onFailure: (error) => renewing.failed(error),
   });
   const collector = new Collector({
