@@ -3,6 +3,9 @@ import pg from "pg";
 import { BackOff } from "./back-off.ts";
 import type { Route, Way } from "./route.ts";
 
+/** Longest wait for a connection where there are other ways, in milliseconds. */
+const OTHERS_WAIT_MS = 3000;
+
 export interface PrimaryPoolOptions extends pg.PoolConfig {
   readonly route: Route;
   /** Longest wait for a connection, new or from the pool, in milliseconds. The ways of the route share it. */
@@ -57,7 +60,9 @@ export class PrimaryPool extends pg.Pool {
 
 /** The class of clients that take the current way of a route. */
 function createClient({ route, check, sockets, jitter, connectionTimeoutMillis }: PrimaryPoolOptions) {
-  const backOff = new BackOff<Way>({ ways: route.ways.length, jitter });
+  const ways = route.ways.length;
+  const connectMs = ways === 1 ? connectionTimeoutMillis : Math.min(connectionTimeoutMillis / ways, OTHERS_WAIT_MS);
+  const backOff = new BackOff<Way>({ ways, jitter });
   return class PrimaryClient extends pg.Client {
     readonly #way: Way;
     readonly #socket: Socket;
@@ -72,7 +77,7 @@ function createClient({ route, check, sockets, jitter, connectionTimeoutMillis }
         ...config,
         ...found,
         options: config?.options ?? found.options,
-        connectionTimeoutMillis: Math.ceil(connectionTimeoutMillis / route.ways.length),
+        connectionTimeoutMillis: Math.ceil(connectMs),
         stream: () => socket,
       });
       this.#way = way;

@@ -6,6 +6,8 @@ import { type PostgresServer, standbyName, startPostgresServer } from "./postgre
 export interface PostgresPairOptions {
   /** Whether a commit waits until the standby has it. Default true. */
   readonly isSynchronous?: boolean;
+  /** Further settings of both servers. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** A primary and its streaming standby, which can change roles. Needs `pg_basebackup`. */
@@ -16,6 +18,8 @@ export interface PostgresPair {
   readonly primary: PostgresServer;
   /** The server that follows it; undefined between `promote` and `rejoin`. */
   readonly standby: PostgresServer | undefined;
+  /** Has the standby receive nothing more, as one that lags; what the primary commits from now on, it will not have. */
+  cutOffStandby(): Promise<void>;
   /** Ends the primary as a crash of its machine does (SIGKILL); resolves once its port is closed. */
   killPrimary(): Promise<void>;
   /** Makes the standby the primary, which waits for no standby until `rejoin`; returns the old primary, which is not stopped. */
@@ -28,12 +32,13 @@ export interface PostgresPair {
 }
 
 /** Two servers of the caller's own on 127.0.0.1, the second a copy of the first that follows it. */
-export async function startPostgresPair({ isSynchronous = true }: PostgresPairOptions = {}): Promise<PostgresPair> {
+export async function startPostgresPair(options: PostgresPairOptions = {}): Promise<PostgresPair> {
+  const { isSynchronous = true } = options;
   const ports: [number, number] = [await freePort(), await freePort()];
-  const settings = { hot_standby: "on", wal_level: "replica", wal_keep_size: "256MB" };
+  const settings = { hot_standby: "on", wal_level: "replica", wal_keep_size: "256MB", ...options.settings };
   const servers = new Set<PostgresServer>();
-  const start = async (options: Parameters<typeof startPostgresServer>[0]) => {
-    const server = await startPostgresServer({ settings, ...options });
+  const start = async (place: { readonly port: number; readonly standbyOf?: string }) => {
+    const server = await startPostgresServer({ settings, ...place });
     servers.add(server);
     return server;
   };
@@ -62,6 +67,15 @@ export async function startPostgresPair({ isSynchronous = true }: PostgresPairOp
     },
     get standby() {
       return standby;
+    },
+    async cutOffStandby() {
+      if (standby === undefined) throw new Error("there is no standby; call rejoin() first");
+      await administer(standby, (sql) => sql`alter system set primary_conninfo = ''`);
+      await administer(standby, (sql) => sql`select pg_reload_conf()`);
+      await eventually(async () => {
+        const rows = await administer(primary, (sql) => sql`select from pg_stat_replication`);
+        if (rows.length > 0) throw new Error("the standby still receives");
+      });
     },
     async killPrimary() {
       const { url } = primary;

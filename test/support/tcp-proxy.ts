@@ -15,6 +15,8 @@ export interface TcpProxyOptions {
 export interface TcpProxy {
   /** The proxy's own port on 127.0.0.1; it stays the same through `refuse()` and `resume()`. */
   readonly port: number;
+  /** From now on new connections lead to the server on that port. */
+  lead(port: number): void;
   /** How many clients are connected now. */
   connectionCount(): number;
   /** Bytes are held in both directions, and new connections are taken but get no answer, until `resume()`. */
@@ -47,9 +49,10 @@ export async function createTcpProxy(target: TcpProxyOptions): Promise<TcpProxy>
   let hanging = false;
   let swallowing = false;
   let delayMs = 0;
+  let serverPort = target.port;
 
   const listener = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
-    const server = connect({ host: target.host ?? "127.0.0.1", port: target.port, allowHalfOpen: true });
+    const server = connect({ host: target.host ?? "127.0.0.1", port: serverPort, allowHalfOpen: true });
     const pair = { client, server };
     pairs.add(pair);
     for (const [from, to] of [
@@ -86,6 +89,9 @@ export async function createTcpProxy(target: TcpProxyOptions): Promise<TcpProxy>
   await listen();
   return {
     port,
+    lead: (to) => {
+      serverPort = to;
+    },
     connectionCount: () => pairs.size,
     hang: () => {
       hanging = true;
