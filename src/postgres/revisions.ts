@@ -27,7 +27,7 @@ export const lastRevision = sql<number>`(select ${revision.rev} from ${revision}
  * a standby this fails, and with it the statement.
  */
 export const databaseIdentity = sql<string>`(select ${revision.clusterId} || ':' || system_identifier || ':' ||
-  substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from ${revision}, pg_control_system())`;
+  substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from ${revision}, pg_control_system() where ${revision.id} = 1)`;
 
 /** Whether `identity` names an earlier timeline of the same server's data than `than`: the primary before a promotion. */
 export function isEarlierTimeline(identity: string, than: string): boolean {

@@ -25,6 +25,12 @@ const RIGHTS: Readonly<Record<string, string>> = {
   key_last_used: "select, insert, update, delete",
 };
 
+/**
+ * What `pg_has_role` calls the right to become a role. From Postgres 16 on being a member is not enough: who makes a role
+ * is a member of it and still may not become it (https://www.postgresql.org/docs/16/release-16.html).
+ */
+const MAY_BECOME = `case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end`;
+
 /** The names of the tables. */
 export const CLAVIGER_TABLES: readonly string[] = Object.keys(RIGHTS);
 
@@ -38,7 +44,7 @@ export async function grantServiceRole(database: Database): Promise<void> {
     if not exists (select from pg_roles where rolname = '${SERVICE_ROLE}') then
       create role ${SERVICE_ROLE} nologin;
     end if;
-    if not pg_catalog.pg_has_role(current_user, '${SERVICE_ROLE}', 'member') then
+    if not pg_catalog.pg_has_role(current_user, '${SERVICE_ROLE}', ${MAY_BECOME}) then
       grant ${SERVICE_ROLE} to current_user;
     end if;
   exception
@@ -61,10 +67,10 @@ export async function grantServiceRole(database: Database): Promise<void> {
 /** Whether whoever is connected can become the role. */
 export async function canServeAsRole(database: Database): Promise<boolean> {
   const rows = await database
-    .select({ member: sql<boolean>`pg_catalog.pg_has_role(current_user, r.rolname, 'member')` })
+    .select({ able: sql<boolean>`pg_catalog.pg_has_role(current_user, r.rolname, ${sql.raw(MAY_BECOME)})` })
     .from(sql`pg_roles r`)
     .where(sql`r.rolname = ${SERVICE_ROLE}`);
-  return rows[0]?.member === true;
+  return rows[0]?.able === true;
 }
 
 async function roleExists(database: Database): Promise<boolean> {

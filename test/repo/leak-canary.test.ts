@@ -11,7 +11,7 @@ import { loadConfig } from "../../src/server/config.ts";
 import { type Clients, connect } from "../support/connect.ts";
 import { eventually } from "../support/eventually.ts";
 import type { Mutation } from "../support/mutation.ts";
-import { findEmbeddedPostgres, findSystemPostgres } from "../support/postgres-binaries.ts";
+import { findPostgresBinaries } from "../support/postgres-binaries.ts";
 import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
@@ -263,7 +263,7 @@ function contentOf(file: string): Buffer {
 
 /** By the `pg_dump` that came with the server; the binaries of npm have none. */
 function dump(url: string): Place[] {
-  const binaries = findSystemPostgres() ?? findEmbeddedPostgres() ?? "";
+  const binaries = findPostgresBinaries() ?? "";
   const program = join(binaries, "pg_dump");
   if (!existsSync(program)) return [];
   const content = execFileSync(program, ["--dbname", url], { maxBuffer: 1 << 28 });

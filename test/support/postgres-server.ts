@@ -5,7 +5,7 @@ import postgres from "postgres";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
 import { endWithin, type GuardedProcess, spawnGuarded } from "./guarded-process.ts";
-import { findEmbeddedPostgres, findSystemPostgres, unprivilegedUser } from "./postgres-binaries.ts";
+import { findPostgresBinaries, unprivilegedUser } from "./postgres-binaries.ts";
 
 const START_MS = 30_000;
 const STOP_MS = 10_000;
@@ -44,7 +44,7 @@ export interface PostgresServer {
 
 /** A Postgres of the caller's own on a free port of 127.0.0.1, in a fresh temporary folder. It ends with this process. */
 export async function startPostgresServer(options: PostgresServerOptions = {}): Promise<PostgresServer> {
-  const found = options.binaries ?? findSystemPostgres() ?? findEmbeddedPostgres();
+  const found = options.binaries ?? findPostgresBinaries();
   if (found === undefined)
     throw new Error("no Postgres binaries on this machine; install PostgreSQL, or run npm install");
 
