@@ -138,6 +138,8 @@ describe("a secret setting that is wrong stops the start, and the message does n
   it.each([
     ["DATABASE_URL", { DATABASE_URL: `mysql://root:${secretText}@h/d` }, "postgres://user:password@host"],
     ["DATABASE_URL", { DATABASE_URL: `postgres://root:${secretText}@[h/d` }, "postgres://user:password@host"],
+    ["DATABASE_URL", { DATABASE_URL: `postgres://root:${secretText}/x@h/d` }, "Percent-encode"],
+    ["DATABASE_URL", { DATABASE_URL: `postgres://root:${secretText}@h/d`, PGSSLMODE: "requir" }, "verify-full"],
     ["CLAVIGER_ROOT_SECRETS", { CLAVIGER_ROOT_SECRETS: secretText }, "openssl rand -base64 32"],
     ["CLAVIGER_ROOT_SECRETS", { CLAVIGER_ROOT_SECRETS: `${ROOT},${secretText}` }, "number 2"],
     ["CLAVIGER_ROOT_SECRETS", { CLAVIGER_ROOT_SECRETS: `${secretText}!${ROOT}` }, "number 1"],
@@ -176,6 +178,23 @@ describe("a secret in the place of the path of its file", () => {
     const { message } = await complaintAbout({ [variable]: secret });
     expect(message).toContain(`${variable} names something that does not look like a path`);
     expect(message).not.toContain(secret);
+  });
+});
+
+describe("TLS to Postgres", () => {
+  const TLS = { PGSSLMODE: "verify-full", PGSSLROOTCERT: "/ca s.crt" };
+  const HOST = "postgres://u:hunter2@h/d";
+  it.each([
+    [HOST, {}, HOST],
+    [HOST, TLS, `${HOST}?sslmode=verify-full&sslrootcert=%2Fca%20s.crt`],
+    [`${HOST}?sslmode=disable`, TLS, `${HOST}?sslmode=disable&sslrootcert=%2Fca%20s.crt`],
+    [`${HOST}?ssl=no-verify`, { PGSSLMODE: "verify-full" }, `${HOST}?ssl=no-verify`],
+  ])("is what the URL says, and else the environment: %s, %j", async (url, environment, read) => {
+    const { storage, leaseDatabaseUrl } = await loadConfig({
+      ...{ ...environment, DATABASE_URL: url, CLAVIGER_LEASE_DATABASE_URL: url, CLAVIGER_ROOT_SECRETS: ROOT },
+    });
+    expect(storage.kind === "postgres" && storage.url.reveal()).toBe(read);
+    expect(leaseDatabaseUrl?.reveal()).toBe(read);
   });
 });
 
