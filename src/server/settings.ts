@@ -26,7 +26,7 @@ export const SETTINGS = [
     variable: "DATABASE_URL",
     flag: "--database-url <url>",
     description:
-      "Postgres, such as postgres://user@host/claviger (default: embedded); a password belongs into the variable",
+      "Postgres, such as postgres://user@host/claviger, several hosts with commas (default: embedded); a password belongs into the variable",
     secret: true,
   },
   {
