@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take a minute or more: begun last, one of them would run alone at the end. */
-const LONG = /test\/(cluster\/(chaos|agents|agent-usage|usage-accounting|limits)|simulation\/|repo\/)/;
+const LONG = /test\/(ha\/|cluster\/(chaos|agents|agent-usage|usage-accounting|limits)|simulation\/|repo\/)/;
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

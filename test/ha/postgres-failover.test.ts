@@ -7,10 +7,10 @@ import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
 import { loadConfig } from "../../src/server/config.ts";
 import { History, type KnownSecret } from "../chaos/history.ts";
 import { hostMs } from "../chaos/host-clock.ts";
-import { makeKey } from "../rpc/make-key.ts";
+import { type MadeKey, makeKey } from "../rpc/make-key.ts";
 import { verdictOf } from "../rpc/verdict-of.ts";
 import { type Clients, connect, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
+import { describeWithStandby } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
 import type { Mutation } from "../support/mutation.ts";
 import { type PostgresPair, type PostgresPairOptions, startPostgresPair } from "../support/postgres-pair.ts";
@@ -34,7 +34,7 @@ interface Node {
   readonly agent: ReturnType<typeof createVerifier>;
 }
 
-describeWithPostgres("a failover of Postgres", () => {
+describeWithStandby("a failover of Postgres", () => {
   const cleanUps: (() => Promise<unknown>)[] = [];
   afterEach(async () => {
     for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
@@ -187,10 +187,10 @@ describeWithPostgres("a failover of Postgres", () => {
     expect(history.violations).toEqual([]);
     expect(history.counts.valid).toBeGreaterThan(0);
     for (const node of nodes) {
-      const dead = known.filter(({ deadFrom }) => deadFrom !== undefined);
-      const verdicts = await Promise.all(dead.map(({ secret }) => verdictOf(node.clients, secret)));
-      expect(new Set(verdicts)).toEqual(new Set(["REVOKED"]));
-      expect(await metric(node, "claviger_registrations_total")).toBe(2);
+      for (const { secret } of known.filter(({ deadFrom }) => deadFrom !== undefined)) {
+        expect(await eventually(() => verdictOf(node.clients, secret))).toBe("REVOKED");
+      }
+      expect(await metric(node, "claviger_registrations_total")).toBeGreaterThanOrEqual(2);
       expect(await metric(node, "claviger_lost_revisions_total")).toBe(0);
     }
   }, 150_000);
@@ -198,7 +198,7 @@ describeWithPostgres("a failover of Postgres", () => {
   it("to a standby that lags says in the log and in a metric which changes are lost", async () => {
     const { pair, proxy, nodes } = await start({ isSynchronous: false });
     await pair.caughtUp();
-    const keys = [];
+    const keys: MadeKey[] = [];
     for (let i = 0; i < 5; i++) keys.push(await makeKey(nodes[0].clients, { owner: `lost-${i}` }));
     await pair.caughtUp();
     await pair.cutOffStandby();
@@ -207,7 +207,7 @@ describeWithPostgres("a failover of Postgres", () => {
     await pair.promote();
     lead(proxy, pair);
     await eventually(async () => {
-      for (const node of nodes) expect(await metric(node, "claviger_registrations_total")).toBe(2);
+      for (const node of nodes) expect(await metric(node, "claviger_registrations_total")).toBeGreaterThanOrEqual(2);
     }, PATIENCE);
     for (const node of nodes) {
       expect(await metric(node, "claviger_lost_revisions_total")).toBe(keys.length);
@@ -219,7 +219,7 @@ describeWithPostgres("a failover of Postgres", () => {
         ...{ level: "error", appliedRevision: expect.any(Number), foundRevision: expect.any(Number) },
         msg: expect.stringContaining("Revoke again"),
       });
-      expect(await verdictOf(node.clients, keys[0]?.secret ?? "")).toBe("VALID");
+      expect(await eventually(() => verdictOf(node.clients, keys[0]?.secret ?? ""))).toBe("VALID");
     }
   }, 120_000);
 

@@ -14,6 +14,11 @@ export function describeWithPostgres(name: string, body: () => void): void {
   describeWith("postgres", name, body);
 }
 
+/** A suite on a Postgres of its own that has a standby; where that cannot be made, `npm test` names it as not run. */
+export function describeWithStandby(name: string, body: () => void): void {
+  describeWith("standby", name, body);
+}
+
 /** A suite that needs Redis; where there is none, `npm test` names it as not run. */
 export function describeWithRedis(name: string, body: () => void): void {
   describeWith("redis", name, body);

@@ -7,6 +7,7 @@ import { ensureDatabase } from "../../src/server/create-database.ts";
 import { createDatabase } from "./database.ts";
 import { findPostgres, findRedis } from "./find-services.ts";
 import { findGo, findNodes, findPgBouncer, findPython } from "./find-tools.ts";
+import { findBaseBackup } from "./postgres-binaries.ts";
 
 /** Vitest's global set-up: finds the shared services and the tools, migrates the template database, and hands both to the tests. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
@@ -16,6 +17,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     const template = server && (await createTemplate(server.url));
     project.provide("postgres", server && template && { adminUrl: server.url, template: template.name });
     project.provide("embedded", { template: embedded.folder });
+    project.provide("standby", findBaseBackup());
     project.provide("redis", redis && { url: redis.url });
     project.provide("pgbouncer", findPgBouncer());
     project.provide("python", findPython());

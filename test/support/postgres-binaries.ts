@@ -29,6 +29,12 @@ export function findPostgresBinaries(): string | undefined {
     : (findSystemPostgres() ?? findEmbeddedPostgres());
 }
 
+/** The program that copies a running server, beside the binaries that tests run; they may lack it. */
+export function findBaseBackup(): string | undefined {
+  const program = join(findPostgresBinaries() ?? "", "pg_basebackup");
+  return existsSync(program) ? program : undefined;
+}
+
 /** The folder with this machine's own `initdb` and `postgres`, if it has them: PATH first, then where packages put them. */
 function findSystemPostgres(): string | undefined {
   const onPath = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "" && hasServer(folder));

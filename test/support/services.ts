@@ -3,6 +3,7 @@ import type { GoTool, NodeTool, PythonTool } from "./find-tools.ts";
 /** What each outside service or tool needs on a machine which has none, as the end of a sentence. */
 export const INSTALL_HINT = {
   postgres: "install PostgreSQL (apt-get install postgresql, brew install postgresql) or set TEST_DATABASE_URL",
+  standby: "install PostgreSQL with pg_basebackup (apt-get install postgresql, brew install postgresql)",
   redis: "install Redis (apt-get install redis-server, brew install redis) or set TEST_REDIS_URL",
   pgbouncer: "install PgBouncer (apt-get install pgbouncer, brew install pgbouncer)",
   python: "bring a Python with gRPC (bash .ci/bring-tools, or pip install grpcio grpcio-tools)",
@@ -25,6 +26,8 @@ declare module "vitest" {
   interface ProvidedContext {
     /** The shared Postgres, or `undefined` where none is to be had. */
     postgres: { readonly adminUrl: string; readonly template: string } | undefined;
+    /** The program `pg_basebackup`, which makes standbys, or `undefined`. */
+    standby: string | undefined;
     /** The folder of a migrated embedded database, to be copied. */
     embedded: { readonly template: string };
     /** The shared Redis, or `undefined` where none is to be had. */
