@@ -1,5 +1,6 @@
-/** Longest pause between two rounds of attempts, in milliseconds; the first pause is this long, and each next one twice as long. */
+/** Pause after the first round of attempts that failed, in milliseconds. Each next one is twice as long. */
 const FIRST_PAUSE_MS = 10;
+/** … up to this: a database that is back is found within a second. */
 const LONGEST_PAUSE_MS = 500;
 
 export interface BackOffOptions {
@@ -11,7 +12,7 @@ export interface BackOffOptions {
 
 /**
  * Bounds the attempts to connect to a database that refuses: after a round that failed, none for a pause that grows, then
- * one at a time. Who comes meanwhile fails at once with the last failure.
+ * one at a time. Attempts that are not let through fail at once with the last failure.
  */
 export class BackOff<Way> {
   readonly #options: BackOffOptions;

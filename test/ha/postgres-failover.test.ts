@@ -28,6 +28,12 @@ const KNOCKING_MS = 3000;
  */
 const MOST_ATTEMPTS = 2 * (10 + 10 + 2 + 4 * 4 * (KNOCKING_MS / 1000));
 
+interface StartOptions extends PostgresPairOptions {
+  readonly mutate?: readonly Mutation[];
+  /** Whether both nodes know both servers, the first of them by its proxy. */
+  readonly isFirstBehindProxy?: boolean;
+}
+
 interface Node {
   readonly server: ServerProcess;
   readonly clients: Clients;
@@ -41,7 +47,7 @@ describeWithStandby("a failover of Postgres", () => {
   }, 60_000);
 
   /** A pair, and two nodes: one reaches it by one address, the other by those of both servers. */
-  async function start(options: PostgresPairOptions & { readonly mutate?: readonly Mutation[] } = {}) {
+  async function start(options: StartOptions = {}) {
     const pair = await startPostgresPair(options);
     cleanUps.push(() => pair.stop());
     const proxy = await createTcpProxy({ port: pair.primary.port });
@@ -50,7 +56,9 @@ describeWithStandby("a failover of Postgres", () => {
       await loadConfig({ CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, DATABASE_URL: pair.primary.url }),
     );
     const token = secret.reveal();
-    const places = [`127.0.0.1:${proxy.port}`, pair.ports.map((port) => `127.0.0.1:${port}`).join(",")];
+    const hosts = (ports: readonly number[]) => ports.map((port) => `127.0.0.1:${port}`).join(",");
+    const both = hosts([proxy.port, pair.ports[1]]);
+    const places = options.isFirstBehindProxy ? [both, both] : [hosts([proxy.port]), hosts(pair.ports)];
     const nodes = await Promise.all(places.map((place) => startNode(place, token, options.mutate ?? [])));
     return { pair, proxy, nodes: nodes as [Node, Node] };
   }
@@ -194,6 +202,19 @@ describeWithStandby("a failover of Postgres", () => {
       expect(await metric(node, "claviger_lost_revisions_total")).toBe(0);
     }
   }, 150_000);
+
+  it("is followed where the primary is silent, and no connection to it ends", async () => {
+    const { pair, proxy, nodes } = await start({ isFirstBehindProxy: true });
+    const { history, revokedAfter, end } = traffic(nodes);
+    await revokedAfter(hostMs());
+    proxy.hang();
+    await pair.promote();
+    const promoted = hostMs();
+    const back = await revokedAfter(promoted);
+    await end();
+    console.log(JSON.stringify({ afterSilenceMs: Math.round(back - promoted), counts: history.counts }));
+    expect(history.violations).toEqual([]);
+  }, 120_000);
 
   it("to a standby that lags says in the log and in a metric which changes are lost", async () => {
     const { pair, proxy, nodes } = await start({ isSynchronous: false });
