@@ -7,7 +7,8 @@ export type Database = PgDatabase<PgQueryResultHKT>;
 
 /** An open connection pool, or the one embedded connection. */
 export interface Connection {
-  readonly database: Database;
+  /** Statements on their own, or together in one transaction, as the connection needs it. */
+  read<T>(work: (database: Database) => Promise<T>): Promise<T>;
   transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T>;
   /** One statement that writes. Like a transaction it fails when its commit came with a warning: nobody knows then. */
   write<T>(work: (database: Database) => Promise<T>): Promise<T>;
@@ -48,7 +49,7 @@ export class Storage {
 
   /** Runs one or more statements, each on its own. */
   read<T>(work: (database: Database) => Promise<T>): Promise<T> {
-    return this.#bounded(work(this.#connection.database));
+    return this.#bounded(this.#connection.read(work));
   }
 
   /**

@@ -1,6 +1,5 @@
 import type { Logger } from "pino";
 import { monotonicMs } from "./clock.ts";
-import { createLogger } from "./logger.ts";
 
 /** How long the same reason is not repeated, in milliseconds. */
 const QUIET_MS = 60_000;
@@ -8,15 +7,13 @@ const QUIET_MS = 60_000;
 const MOST_REASONS = 100;
 
 /** Logs why Postgres could not be asked, each reason once a minute: the calls themselves say only that it could not. */
-export function logOutages(level: string): (reason: string) => void {
+export function logOutages(log: Logger): (reason: string) => void {
   const quietUntil = new Map<string, number>();
-  let log: Logger | undefined;
   return (reason) => {
     const now = monotonicMs();
     if (now < (quietUntil.get(reason) ?? 0)) return;
     if (quietUntil.size >= MOST_REASONS) quietUntil.clear();
     quietUntil.set(reason, now + QUIET_MS);
-    log ??= createLogger(level);
     log.warn({ event: "storage.away", reason }, "Postgres could not be asked");
   };
 }

@@ -16,6 +16,7 @@ import { ensureDatabase } from "./create-database.ts";
 import { holdDataFolder } from "./data-folder.ts";
 import { adopt } from "./database-template.ts";
 import { logOutages } from "./log-outages.ts";
+import { createLogger } from "./logger.ts";
 import { makePrivate } from "./private-folder.ts";
 import { systemRandom } from "./random.ts";
 import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
@@ -79,32 +80,35 @@ async function openPostgres(
   const direct: Address = leaseDatabaseUrl
     ? { setting: "CLAVIGER_LEASE_DATABASE_URL", url: leaseDatabaseUrl }
     : { setting: "DATABASE_URL", url };
-  // Not past a transaction pooler: its lock is the session's.
-  const migrating = migrate({ databaseUrl: direct.url.reveal() }).catch((error: unknown) => {
+  const log = createLogger(config.logLevel);
+  const onWait = (problem: string) => log.warn({ event: "migration" }, problem);
+  const migrating = migrate({ databaseUrl: direct.url.reveal(), onWait }).catch((error: unknown) => {
     throw unreachable(direct, error);
   });
   const [migrated] = await Promise.all([migrating, meanwhile()]);
   const role = migrated.canServeAsRole ? SERVICE_ROLE : undefined;
   let expected: string | undefined;
   const isExpected = (identity: string) => expected === undefined || identity === expected;
-  const report = logOutages(config.logLevel);
+  if (migrated.isPooled) log.warn({ event: "pooler" }, pooledLeases(direct));
+  const report = logOutages(log);
   // While nothing is expected, nothing is served yet: then the command itself fails and says why.
   const onAway = (reason: string) => void (expected !== undefined && report(reason));
   const open = (to: Secret, numbers: Partial<PostgresOptions>) => {
     const options = { url: to.reveal(), role, isExpected, ...policy, ...numbers };
     return new Storage({ connect: () => connectPostgres(options), timeoutMs: options.storageTimeoutMs, onAway });
   };
-  const isPooled = leaseDatabaseUrl !== undefined;
-  const missesKeepPlans = !isPooled;
-  const storage = open(direct.url, {});
-  const misses = open(url, { isPooled, keepsPlans: missesKeepPlans, storageTimeoutMs: policy.missTimeoutMs });
-  const leases = open(direct.url, { poolSize: 1, storageTimeoutMs: policy.leaseMs });
+  const settings = migrated.isPooled ? "transaction" : "session";
+  const missesKeepPlans = leaseDatabaseUrl === undefined && !migrated.isPooled;
+  const forMisses = { keepsPlans: missesKeepPlans, settings: missesKeepPlans ? "session" : "none" } as const;
+  const storage = open(direct.url, { settings });
+  const misses = open(url, { ...forMisses, storageTimeoutMs: policy.missTimeoutMs });
+  const leases = open(direct.url, { settings, poolSize: 1, storageTimeoutMs: policy.leaseMs });
   const close = async () => void (await Promise.all([storage, misses, leases].map((each) => each.close())));
   try {
     await answers(storage).catch((error: unknown) => {
       throw unreachable(direct, error);
     });
-    if (isPooled) await tryPooler(open(url, { isPooled, poolSize: 1 }), url);
+    if (leaseDatabaseUrl !== undefined) await tryPooler(open(url, { ...forMisses, poolSize: 1 }), url);
   } catch (error) {
     await close();
     throw error;
@@ -196,6 +200,10 @@ const INSUFFICIENT_PRIVILEGE = "42501";
 interface Address {
   readonly setting: "DATABASE_URL" | "CLAVIGER_LEASE_DATABASE_URL";
   readonly url: Secret;
+}
+
+function pooledLeases({ setting }: Address): string {
+  return `${setting} leads to a connection pooler, so that leases wait for its connections together with all other work. Set CLAVIGER_LEASE_DATABASE_URL to a direct connection`;
 }
 
 function unreachable({ setting, url }: Address, error: unknown): StartupError {

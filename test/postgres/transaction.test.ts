@@ -13,7 +13,7 @@ describeWithPostgres("a transaction", () => {
   beforeAll(async () => {
     database = await createTestDatabase();
     connection = connectPostgres({ url: database.url, role: undefined, ...DEFAULT_POLICY });
-    await connection.database.execute(sql`create table counted (n integer)`);
+    await connection.read((database) => database.execute(sql`create table counted (n integer)`));
   });
   afterAll(async () => {
     await connection?.close();
@@ -21,7 +21,9 @@ describeWithPostgres("a transaction", () => {
   });
 
   const count = async () => {
-    const { rows } = (await connection.database.execute(sql`select count(*)::int as n from counted`)) as unknown as {
+    const { rows } = (await connection.read((database) =>
+      database.execute(sql`select count(*)::int as n from counted`),
+    )) as unknown as {
       rows: { n: number }[];
     };
     return rows[0]?.n;
