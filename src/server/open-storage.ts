@@ -99,7 +99,10 @@ async function openPostgres(
   };
   const settings = migrated.isPooled ? "transaction" : "session";
   const missesKeepPlans = leaseDatabaseUrl === undefined && !migrated.isPooled;
-  const forMisses = { keepsPlans: missesKeepPlans, settings: missesKeepPlans ? "session" : "none" } as const;
+  const forMisses = {
+    keepsPlans: missesKeepPlans,
+    settings: leaseDatabaseUrl === undefined ? settings : "none",
+  } as const;
   const storage = open(direct.url, { settings });
   const misses = open(url, { ...forMisses, storageTimeoutMs: policy.missTimeoutMs });
   const leases = open(direct.url, { settings, poolSize: 1, storageTimeoutMs: policy.leaseMs });

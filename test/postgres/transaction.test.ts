@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
-import type { Connection } from "../../src/postgres/storage.ts";
+import { type Connection, type Database, Storage } from "../../src/postgres/storage.ts";
 import { DEFAULT_POLICY } from "../../src/server/policy.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
@@ -36,6 +36,46 @@ describeWithPostgres("a transaction", () => {
     });
     await expect(broken).rejects.toThrow(/undone/);
     expect(await count()).toBe(0);
+  });
+
+  const fail = (code: string) => sql.raw(`do $$ begin raise exception using errcode = '${code}'; end $$`);
+  /** Asks two statements together, and hears the second one first. */
+  const heardLate = (code: string) =>
+    connection.transaction(async (transaction) => {
+      const first = transaction.execute(fail(code));
+      first.catch(() => undefined);
+      await transaction.execute(sql`insert into counted values (1)`);
+      await first;
+    });
+
+  it("rejects with the error that broke it, not with that of a later statement, which says only that it is broken", async () => {
+    await expect(heardLate("53100")).rejects.toMatchObject({ code: "53100" });
+    await expect(heardLate("23505")).rejects.toMatchObject({ code: "23505" });
+  });
+
+  it("that a full disk has broken is STORAGE_UNAVAILABLE, whichever statement is heard, and if none is", async () => {
+    const storage = new Storage({ connect: () => connection, timeoutMs: 10_000 });
+    const unheard = async (transaction: Database) =>
+      void (await transaction.execute(fail("53100")).catch(() => "unheard"));
+    await expect(storage.transaction(unheard)).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
+    await expect(storage.transaction(() => heardLate("53100"))).rejects.toMatchObject({
+      reason: "STORAGE_UNAVAILABLE",
+    });
+    expect(await count()).toBe(0);
+  });
+
+  it("is run again when a deadlock broke it, whichever statement is heard", async () => {
+    const storage = new Storage({ connect: () => connection, timeoutMs: 10_000 });
+    let attempts = 0;
+    const outcome = await storage.transaction(async (transaction) => {
+      attempts += 1;
+      if (attempts > 1) return "made";
+      const first = transaction.execute(fail("40P01"));
+      first.catch(() => undefined);
+      await transaction.execute(sql`select 1`);
+      return first;
+    });
+    expect([outcome, attempts]).toEqual(["made", 2]);
   });
 
   it("leaves its connection as it found it, whether it was made or not", async () => {
