@@ -128,8 +128,12 @@ async function inTransaction<T>(
     if (isAway(firstError())) throw firstError();
     throw new Error("a statement failed, and nobody heard: the transaction was undone", { cause: firstError() });
   } catch (error) {
-    await client.query("rollback");
-    throw explainAborted(error, firstError());
+    const cause = explainAborted(error, firstError());
+    await client.query("rollback").catch((failed: unknown) => {
+      // A connection that is lost cannot roll back, and the reason of the loss says more.
+      if (!isAway(cause)) throw failed;
+    });
+    throw cause;
   }
 }
 

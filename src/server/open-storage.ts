@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import type { Logger } from "pino";
 import { type KeptRoots, keepAuditRoots } from "../audit/kept-roots.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
@@ -15,8 +16,8 @@ import { parseRootSecrets, type ServerConfig } from "./config.ts";
 import { ensureDatabase } from "./create-database.ts";
 import { holdDataFolder } from "./data-folder.ts";
 import { adopt } from "./database-template.ts";
-import { logOutages } from "./log-outages.ts";
 import { createLogger } from "./logger.ts";
+import { Outage } from "./outage.ts";
 import { makePrivate } from "./private-folder.ts";
 import { systemRandom } from "./random.ts";
 import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
@@ -90,12 +91,18 @@ async function openPostgres(
   let expected: string | undefined;
   const isExpected = (identity: string) => expected === undefined || identity === expected;
   if (migrated.isPooled) log.warn({ event: "pooler" }, pooledLeases(direct));
-  const report = logOutages(log);
+  const outage = storageOutage(log);
   // While nothing is expected, nothing is served yet: then the command itself fails and says why.
-  const onAway = (reason: string) => void (expected !== undefined && report(reason));
+  const onAway = (reason: string) => void (expected !== undefined && outage.failed(reason));
+  const onAnswer = () => outage.succeeded();
   const open = (to: Secret, numbers: Partial<PostgresOptions>) => {
     const options = { url: to.reveal(), role, isExpected, ...policy, ...numbers };
-    return new Storage({ connect: () => connectPostgres(options), timeoutMs: options.storageTimeoutMs, onAway });
+    return new Storage({
+      connect: () => connectPostgres(options),
+      timeoutMs: options.storageTimeoutMs,
+      onAway,
+      onAnswer,
+    });
   };
   const settings = migrated.isPooled ? "transaction" : "session";
   const missesKeepPlans = leaseDatabaseUrl === undefined && !migrated.isPooled;
@@ -165,7 +172,12 @@ async function openEmbedded(
     await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
     // The folder's lock says that nobody else runs: what a killed process has left would only be waited for.
     await connection.database.delete(verifier);
-    const storage = new Storage({ connect: () => connection, timeoutMs: config.policy.storageTimeoutMs });
+    const outage = storageOutage(createLogger(config.logLevel));
+    const storage = new Storage({
+      ...{ connect: () => connection, timeoutMs: config.policy.storageTimeoutMs },
+      onAway: (reason) => outage.failed(reason),
+      onAnswer: () => outage.succeeded(),
+    });
     const close = async () => {
       await storage.close();
       folder.release();
@@ -203,6 +215,15 @@ const INSUFFICIENT_PRIVILEGE = "42501";
 interface Address {
   readonly setting: "DATABASE_URL" | "CLAVIGER_LEASE_DATABASE_URL";
   readonly url: Secret;
+}
+
+/** Of all pools: they lead to one database. The calls themselves say only that it could not be asked. */
+function storageOutage(log: Logger): Outage {
+  return new Outage({
+    ...{ log, event: "storage.away" },
+    failing: "the database could not be asked; calls end as UNAVAILABLE until it answers",
+    well: "the database answers again",
+  });
 }
 
 function pooledLeases({ setting }: Address): string {
