@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { createFakeIssuer } from "../../src/access/fake-issuer.ts";
 import { redisNames } from "../../src/redis/names.ts";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
 import { loadConfig } from "../../src/server/config.ts";
@@ -10,6 +11,7 @@ import { connect } from "../support/connect.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
@@ -27,7 +29,7 @@ interface Line {
 }
 
 describeWithPostgres("the log of a server", () => {
-  describeWithRedis("that garbage reaches, or whose Postgres goes away,", () => {
+  describeWithRedis("that garbage reaches, or whose Postgres and issuer are away,", () => {
     let database: TestDatabase;
     let redis: RedisServer;
     let link: TcpProxy;
@@ -42,8 +44,13 @@ describeWithPostgres("the log of a server", () => {
       url.host = `127.0.0.1:${link.port}`;
       const env = { DATABASE_URL: url.href, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, REDIS_URL: redis.url };
       token = (await bootstrapAdmin(await loadConfig({ ...env, CLAVIGER_LOG_LEVEL: "silent" }))).secret.reveal();
+      const users = { issuer: "https://login.test", audience: "claviger", algorithms: ["ES256"] };
+      const nobody = `http://127.0.0.1:${await freePort()}/keys`;
+      const issuers = JSON.stringify([{ ...users, jwks_url: nobody }]);
       const policy = JSON.stringify({ sealEveryMs: 50, foldUsageMs: 50 });
-      server = await startServer({ env: { ...env, CLAVIGER_LEASE_MS: "1000", CLAVIGER_POLICY: policy } });
+      server = await startServer({
+        env: { ...env, CLAVIGER_LEASE_MS: "1000", CLAVIGER_POLICY: policy, CLAVIGER_JWT_ISSUERS: issuers },
+      });
     }, 60_000);
     afterAll(async () => {
       await server?.stop();
@@ -76,10 +83,15 @@ describeWithPostgres("the log of a server", () => {
       const { secret } = await makeKey(clients, { owner: "outage" });
       let isAway = true;
       const failures: string[] = [];
+      const user = connect(server.url, createFakeIssuer().token()).keys;
       const callers = Array.from({ length: 4 }, async () => {
         while (isAway) {
-          const calls = [clients.verifier.verify({ secret }), clients.keys.createKey({ displayName: "k" })];
-          for (const call of calls) await call.catch((error: unknown) => failures.push(String(error)));
+          const calls = [
+            clients.verifier.verify({ secret }),
+            clients.keys.createKey({ displayName: "k" }),
+            user.listKeys({}),
+          ];
+          await Promise.all(calls.map((call) => call.catch((error: unknown) => failures.push(String(error)))));
           await sleep(10);
         }
       });
@@ -96,6 +108,7 @@ describeWithPostgres("the log of a server", () => {
       expect(failures.length).toBeGreaterThan(50);
       expect(inLong.map(({ msg }) => msg)).toContain(AWAY);
       expect(inLong.map(({ msg }) => msg)).toContain("the lease could not be renewed; the server tries again");
+      expect(count("an issuer has a problem")).toBe(1);
       expect(inLong.length, JSON.stringify(inLong, null, 1)).toBeLessThanOrEqual(6);
       expect(inLong.length).toBeLessThanOrEqual(inShort.length + 1);
       const well = ["the database answers again", "the lease is renewed again"];
