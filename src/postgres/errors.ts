@@ -90,6 +90,12 @@ export function explainAborted(error: unknown, first: unknown): unknown {
   return codeOf(error) === ABORTED && first !== undefined ? first : error;
 }
 
+/** Of a transaction that was undone because of a statement whose error its work did not let through. */
+export function unheard(first: unknown): Error {
+  if (first instanceof Error && isAway(first)) return first;
+  return new Error("a statement failed, and nobody heard: the transaction was undone", { cause: first });
+}
+
 /** What a row meets whose partition is attached while it waits: not the row's fault. */
 const WRONG_PARTITION = "23514";
 

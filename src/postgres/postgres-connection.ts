@@ -2,7 +2,8 @@ import { Socket } from "node:net";
 import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
-import { explainAborted, isAway } from "./errors.ts";
+import { explainAborted, isAway, unheard } from "./errors.ts";
+import { observeErrors } from "./first-error.ts";
 import { databaseIdentity } from "./revisions.ts";
 import { beginWithSettings, checkSession, type SessionLimits, splitUrl, startupOptions } from "./session.ts";
 import type { Connection } from "./storage.ts";
@@ -119,14 +120,13 @@ async function inTransaction<T>(
   options: PostgresOptions,
   work: (client: pg.PoolClient) => Promise<T>,
 ): Promise<T> {
-  const { observed, firstError } = observe(client as pg.PoolClient);
+  const { observed, firstError } = observeErrors(client as pg.PoolClient);
   try {
     await begin(observed, options);
     const result = await work(observed);
     const { command } = await client.query("commit");
     if (command === "COMMIT") return result;
-    if (isAway(firstError())) throw firstError();
-    throw new Error("a statement failed, and nobody heard: the transaction was undone", { cause: firstError() });
+    throw unheard(firstError());
   } catch (error) {
     const cause = explainAborted(error, firstError());
     await client.query("rollback").catch((failed: unknown) => {
@@ -140,24 +140,6 @@ async function inTransaction<T>(
 async function begin(client: pg.ClientBase, options: PostgresOptions): Promise<void> {
   if (options.settings !== "transaction") await client.query("begin");
   else await Promise.all([client.query(beginWithSettings(options)), checkIdentity(client, options.isExpected)]);
-}
-
-/** The same client, which remembers the first error of a statement. */
-function observe(client: pg.PoolClient): {
-  readonly observed: pg.PoolClient;
-  readonly firstError: () => unknown;
-} {
-  let first: unknown;
-  const query = (...args: readonly unknown[]) => {
-    const answer: Promise<unknown> = Reflect.apply(client.query, client, args);
-    answer.catch((error: unknown) => {
-      first ??= error;
-    });
-    return answer;
-  };
-  const get = (target: pg.PoolClient, name: string | symbol) =>
-    name === "query" ? query : Reflect.get(target, name, target);
-  return { observed: new Proxy(client, { get }), firstError: () => first };
 }
 
 function sessionConfig(options: PostgresOptions): pg.PoolConfig {
