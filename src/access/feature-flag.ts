@@ -24,6 +24,8 @@ export interface FeatureFlagOptions {
   readonly client: Pick<Client, "getBooleanDetails">;
   /** Told why the flag could not be evaluated; the message is complete. */
   readonly onError: (error: Error) => void;
+  /** Told of each evaluation. Default: told nothing. */
+  readonly onEvaluated?: () => void;
   /** Milliseconds that the provider may take. Default 500: a call can bear it, and providers answer from memory. */
   readonly timeoutMs?: number;
 }
@@ -36,10 +38,12 @@ export interface FeatureFlagOptions {
  * affordable because verification, reads and revocation never ask.
  */
 export function createFeatureFlag(options: FeatureFlagOptions): FeatureFlag {
-  const { onError, timeoutMs = 500 } = options;
+  const { onError, onEvaluated = () => undefined, timeoutMs = 500 } = options;
   return flagFrom(async (owner, caller) => {
     try {
-      return await within(timeoutMs, evaluate(options.client, { owner, caller }));
+      const isOn = await within(timeoutMs, evaluate(options.client, { owner, caller }));
+      onEvaluated();
+      return isOn;
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       const message = `${KEY_MANAGEMENT_FLAG} is off for ${owner}, since it could not be evaluated: ${why}`;

@@ -41,8 +41,13 @@ export interface UserAuthenticatorOptions {
   /** Default `globalThis.fetch`. */
   readonly fetch?: Fetch;
   readonly limits?: Partial<UserAuthenticatorLimits>;
-  /** An issuer's keys could not be loaded, and why. At most once in `retryMs` for an issuer. Never about a token. */
+  /**
+   * An issuer's keys could not be loaded, at most once in `retryMs` for an issuer, or one of them cannot be used; and
+   * why. Never about a token.
+   */
   readonly onWarning: (problem: string, issuer: string) => void;
+  /** An issuer's keys have been loaded. Default: told nothing. */
+  readonly onLoaded?: (issuer: string) => void;
 }
 
 export interface UserAuthenticator {
@@ -60,6 +65,8 @@ export interface UserAuthenticator {
 interface Issuer {
   readonly config: IssuerConfig;
   readonly keys: KeySet;
+  /** Told why a key that was loaded cannot be used. */
+  readonly onUnusable: (error: unknown) => void;
 }
 
 interface VerifiedToken {
@@ -112,7 +119,7 @@ export function createUserAuthenticator(options: UserAuthenticatorOptions): User
 
 function openIssuer(
   config: IssuerConfig,
-  { clock, fetch = globalThis.fetch, onWarning }: UserAuthenticatorOptions,
+  { clock, fetch = globalThis.fetch, onWarning, onLoaded = () => undefined }: UserAuthenticatorOptions,
   { limits, closing }: { readonly limits: UserAuthenticatorLimits; readonly closing: AbortSignal },
 ): Issuer {
   const keys = new KeySet({
@@ -120,11 +127,13 @@ function openIssuer(
     clock,
     ...limits,
     load: () => loadKeys(config, fetch, AbortSignal.any([closing, AbortSignal.timeout(limits.fetchTimeoutMs)])),
+    onLoaded: () => onLoaded(config.issuer),
     onFailure: (error) => {
       if (!closing.aborted) onWarning(`its keys could not be loaded: ${describe(error)}`, config.issuer);
     },
   });
-  return { config, keys };
+  const onUnusable = (error: unknown) => onWarning(`one of its keys cannot be used: ${describe(error)}`, config.issuer);
+  return { config, keys, onUnusable };
 }
 
 /** The issuer that the token, of which nothing is believed yet, says it is from. */
@@ -162,7 +171,7 @@ async function verify(token: string, issuer: Issuer, now: number): Promise<Verif
       requiredClaims: ["exp", "sub"],
     },
   ).catch((error: unknown) => {
-    throw refuse(error, config.issuer);
+    throw refuse(error, issuer);
   });
   // jose looks at `iat` only where tokens have a maximum age.
   if (payload.iat !== undefined && payload.iat * 1000 > now + config.clockToleranceSeconds * 1000) {
@@ -174,11 +183,13 @@ async function verify(token: string, issuer: Issuer, now: number): Promise<Verif
   return { user, issuer, generation, expireTime: (payload.exp ?? 0) * 1000 };
 }
 
-function refuse(error: unknown, issuer: string): ClavigerError {
+function refuse(error: unknown, { config, onUnusable }: Issuer): ClavigerError {
   if (error instanceof ClavigerError) return error;
   const refusal = refusalOf(error);
+  if (refusal !== undefined) return tokenRefused(refusal);
   // What is left is about the key, such as one that is too short: the issuer's fault, and nothing is known of the token.
-  return refusal === undefined ? issuerUnavailable(issuer, error) : tokenRefused(refusal);
+  onUnusable(error);
+  return issuerUnavailable(config.issuer, error);
 }
 
 /** `fetch failed` alone says nothing: its cause does. */

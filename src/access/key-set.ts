@@ -13,6 +13,8 @@ export interface KeySetOptions {
   readonly refreshMs: number;
   /** Milliseconds between loads while there are no keys at all. */
   readonly retryMs: number;
+  /** Told of each load that succeeded. */
+  readonly onLoaded: () => void;
   /** Told once for each load that failed. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -91,7 +93,7 @@ export class KeySet {
   }
 
   async #replace(): Promise<void> {
-    const { clock, load, onFailure } = this.#options;
+    const { clock, load, onLoaded, onFailure } = this.#options;
     const attempt = { time: clock.now(), failed: false };
     this.#attempt = attempt;
     try {
@@ -100,6 +102,7 @@ export class KeySet {
         this.#loaded = { text, find: createLocalJWKSet(JSON.parse(text)), generation: this.generation + 1 };
       }
       this.#loadTime = clock.now();
+      onLoaded();
     } catch (error) {
       attempt.failed = true;
       onFailure(error);

@@ -1,4 +1,5 @@
 import type { Change } from "../keys/change.ts";
+import { ClavigerError } from "../keys/errors.ts";
 import type { KeyRecord } from "../keys/key.ts";
 import { settleKeys } from "../postgres/keys.ts";
 import type { DatabaseMoment } from "../postgres/time.ts";
@@ -35,5 +36,9 @@ export async function settle(deps: ManageDeps, { key, now, identity, changed, se
 export function remember({ storage, log }: ManageDeps, change: Change & { keyIds: readonly string[] }): void {
   storage
     .read((database) => settleKeys(database, change))
-    .catch((error: unknown) => log.warn({ err: error }, "a revocation is effective, and that could not be remembered"));
+    .catch((error: unknown) => {
+      // The log has an outage of storage once, and not for each revocation.
+      const isAway = error instanceof ClavigerError && error.reason === "STORAGE_UNAVAILABLE";
+      log[isAway ? "debug" : "warn"]({ err: error }, "a revocation is effective, and that could not be remembered");
+    });
 }

@@ -1,5 +1,8 @@
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { DrizzleQueryError } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
+import { findEmbeddedPostgres, findSystemPostgres } from "../../test/support/postgres-binaries.ts";
 import { describeOutage, isAway, translateError } from "./errors.ts";
 import { UnfitSession } from "./unfit-session.ts";
 
@@ -17,6 +20,7 @@ const APPENDIX: readonly (readonly [outcome: "away" | "refused", codes: string])
   ["refused", "0L: 000 P01"],
   ["refused", "0P: 000"],
   ["refused", "0Z: 000 002"],
+  ["refused", "10: 608"],
   ["refused", "20: 000"],
   ["refused", "21: 000"],
   [
@@ -48,12 +52,12 @@ const APPENDIX: readonly (readonly [outcome: "away" | "refused", codes: string])
   ["refused", "54: 000 001 011 023"],
   ["away", "55: 000 006 P02 P03 P04"],
   ["away", "57: 000 014 P01 P02 P03 P04 P05"],
-  ["away", "58: 000 030 P01 P02"],
+  ["away", "58: 000 030 P01 P02 P03"],
   ["away", "72: 000"],
   ["away", "F0: 000 001"],
   [
     "refused",
-    "HV: 000 001 002 004 005 006 007 008 009 00A 00B 00C 00D 00J 00K 00L 00M 00N 00P 00Q 00R 010 014 021 024",
+    "HV: 000 001 002 004 005 006 007 008 009 00A 00B 00C 00D 00J 00K 00L 00M 00N 00P 00Q 00R 010 014 021 024 090 091",
   ],
   ["refused", "P0: 000 001 002 003 004"],
   ["away", "XX: 000 001 002"],
@@ -79,6 +83,20 @@ describe("an error of Postgres", () => {
           outcomeOf(postgresError(letters + code.replace("!", ""))) !== (code.startsWith("!") ? other : outcome),
       );
     expect(wrong).toEqual([]);
+  });
+
+  const installed = globSync(join(dirname(findEmbeddedPostgres() ?? findSystemPostgres() ?? ""), "**/errcodes.txt"));
+  it.skipIf(installed.length === 0)("is decided here for each code that the installed Postgres has", () => {
+    const text = readFileSync(installed[0] ?? "", "utf8");
+    const codes = text.split("\n").flatMap((line) => /^(\w{5})\s+E\s/.exec(line)?.[1] ?? []);
+    const decided = new Set(
+      APPENDIX.flatMap(([, list]) => {
+        const [letters = "", rest = ""] = list.split(": ");
+        return rest.split(" ").map((code) => letters + code.replace("!", ""));
+      }),
+    );
+    expect(codes.length).toBeGreaterThan(200);
+    expect(codes.filter((code) => !decided.has(code))).toEqual([]);
   });
 
   it("that ends the session is away, whatever its code: the connection was refused", () => {

@@ -69,6 +69,33 @@ export function describeOutage(error: unknown): string {
   return isPooler ? `${text}. ${POOLER_HINT}` : text;
 }
 
+/** How a pooler refuses start-up options: a protocol violation, or a feature that it does not support. */
+const OPTIONS_REFUSED = new Set(["08P01", "0A000"]);
+
+/** Whether a connection may be taken by what is in between if it asks for no start-up options. */
+export function refusesOptions(error: unknown): boolean {
+  return OPTIONS_REFUSED.has(codeOf(error) ?? "") || (error instanceof Error && POOLER_MESSAGE.test(error.message));
+}
+
+/** Whether Postgres says that code (SQLSTATE). */
+export function hasCode(error: unknown, code: string): boolean {
+  return codeOf(error) === code;
+}
+
+/** SQLSTATE: an earlier statement has broken the transaction. */
+const ABORTED = "25P02";
+
+/** The error of the statement that broke the transaction, in place of one that says only that it is broken. */
+export function explainAborted(error: unknown, first: unknown): unknown {
+  return codeOf(error) === ABORTED && first !== undefined ? first : error;
+}
+
+/** Of a transaction that was undone because of a statement whose error its work did not let through. */
+export function unheard(first: unknown): Error {
+  if (first instanceof Error && isAway(first)) return first;
+  return new Error("a statement failed, and nobody heard: the transaction was undone", { cause: first });
+}
+
 /** What a row meets whose partition is attached while it waits: not the row's fault. */
 const WRONG_PARTITION = "23514";
 

@@ -16,7 +16,30 @@ export async function isCurrent(database: Database): Promise<boolean> {
   const table = sql`to_regclass('drizzle.__drizzle_migrations')`;
   const [known] = await database.select({ exists: sql<boolean>`t is not null` }).from(sql`${table} as t`);
   if (known?.exists !== true) return false;
-  const done = await database.select({ time: sql<string>`created_at::text` }).from(sql`drizzle.__drizzle_migrations`);
   const newest = Math.max(0, ...readMigrationFiles(FOLDER).map((migration) => migration.folderMillis));
-  return done.some(({ time }) => Number(time) >= newest);
+  return (await newestMigration(database)) >= newest;
+}
+
+/** Makes what is missing; for a transaction that no other process makes at the same time. */
+export async function applyMigrations(transaction: Database): Promise<void> {
+  await transaction.execute(sql`create schema if not exists drizzle`);
+  await transaction.execute(
+    sql`create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)`,
+  );
+  const newest = await newestMigration(transaction);
+  for (const { sql: statements, hash, folderMillis } of readMigrationFiles(FOLDER)) {
+    if (folderMillis <= newest) continue;
+    for (const statement of statements) await transaction.execute(sql.raw(statement));
+    await transaction.execute(
+      sql`insert into drizzle.__drizzle_migrations (hash, created_at) values (${hash}, ${folderMillis})`,
+    );
+  }
+}
+
+/** When the newest migration that the schema has was written, in milliseconds since the epoch; 0 before any. */
+async function newestMigration(database: Database): Promise<number> {
+  const [row] = await database
+    .select({ time: sql<string | null>`max(created_at)::text` })
+    .from(sql`drizzle.__drizzle_migrations`);
+  return Number(row?.time ?? 0);
 }

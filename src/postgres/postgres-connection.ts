@@ -2,11 +2,12 @@ import type { Socket } from "node:net";
 import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import type pg from "pg";
-import { isAway } from "./errors.ts";
+import { explainAborted, isAway, unheard } from "./errors.ts";
+import { observeErrors } from "./first-error.ts";
 import { PrimaryPool } from "./primary-pool.ts";
 import { databaseIdentity } from "./revisions.ts";
 import { Route } from "./route.ts";
-import { checkSession, type SessionLimits, startupOptions } from "./session.ts";
+import { beginWithSettings, checkSession, type SessionLimits, startupOptions } from "./session.ts";
 import type { Connection } from "./storage.ts";
 
 export interface PostgresOptions extends SessionLimits {
@@ -15,10 +16,12 @@ export interface PostgresOptions extends SessionLimits {
   /** Connections at most, and one more that only asks whether the database answers. */
   readonly poolSize: number;
   /**
-   * Whether a transaction pooler may be in between. Then nothing is set for the session, which the next transaction may
-   * not have, so that it is for what does not depend on it: `createFindByDigests`. Its only time limit is this client's.
+   * What the settings of session.ts hold for. `session`, the default, is for a direct connection: they are start-up
+   * options. `transaction` is for a connection pooler, of which another client may have the session a moment later:
+   * each transaction makes them anew, and looks whether the database is the expected one. `none` is for statements that
+   * need no settings (`createFindByDigests`), past a pooler in one round trip; their only time limit is this client's.
    */
-  readonly isPooled?: boolean;
+  readonly settings?: "session" | "transaction" | "none";
   /**
    * Whether it has Postgres keep statements and their plans. Then no plan reads a table from end to end if an index will
    * do: one that was made while a table was small is kept while it grows, until Postgres' statistics say so.
@@ -89,11 +92,14 @@ export function connectPostgres(options: PostgresOptions): Connection {
       client.release(lost);
     }
   }
+  const transaction: Connection["transaction"] = (work) =>
+    confirmed((client) => inTransaction(client, options, (observed) => work(drizzle(observed))));
+  const isDirect = options.settings !== "transaction";
   return {
-    database: drizzle(pool),
+    read: (work) => (isDirect ? work(drizzle(pool)) : transaction(work)),
     // Not Drizzle's own: on a pool, that keeps the client for ever when `begin` fails.
-    transaction: (work) => confirmed((client) => inTransaction(client, () => work(drizzle(client)))),
-    write: (work) => confirmed((client) => work(drizzle(client))),
+    transaction,
+    write: (work) => (isDirect ? confirmed((client) => work(drizzle(client))) : transaction(work)),
     probe: () => probing.query("select 1"),
     async close() {
       const patience = setTimeout(cutOff, CLOSE_MS);
@@ -107,28 +113,50 @@ export function connectPostgres(options: PostgresOptions): Connection {
   };
 }
 
-/** A statement that failed and that nobody heard, asked together with others, makes Postgres answer COMMIT with ROLLBACK. */
-async function inTransaction<T>(client: pg.PoolClient, work: () => Promise<T>): Promise<T> {
-  await client.query("begin");
+/**
+ * Rejects with what broke the transaction. The statements after the one that failed say only that it is broken; and
+ * where no caller heard that one, Postgres answers COMMIT with ROLLBACK.
+ */
+async function inTransaction<T>(
+  client: pg.ClientBase,
+  options: PostgresOptions,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  const { observed, firstError } = observeErrors(client as pg.PoolClient);
   try {
-    const result = await work();
+    await begin(observed, options);
+    const result = await work(observed);
     const { command } = await client.query("commit");
-    if (command !== "COMMIT") throw new Error("a statement failed, and nobody heard: the transaction was undone");
-    return result;
+    if (command === "COMMIT") return result;
+    throw unheard(firstError());
   } catch (error) {
-    await client.query("rollback");
-    throw error;
+    const cause = explainAborted(error, firstError());
+    await client.query("rollback").catch((failed: unknown) => {
+      // A connection that is lost cannot roll back, and the reason of the loss says more.
+      if (!isAway(cause)) throw failed;
+    });
+    throw cause;
   }
 }
 
-function sessionConfig(options: PostgresOptions, { address }: Route): pg.PoolConfig {
-  const fromUrl = address.parameters.get("options");
-  return options.isPooled ? {} : { options: startupOptions(options, { ...options, fromUrl }) };
+async function begin(client: pg.ClientBase, options: PostgresOptions): Promise<void> {
+  if (options.settings !== "transaction") await client.query("begin");
+  else await Promise.all([client.query(beginWithSettings(options)), checkIdentity(client, options.refusalOf)]);
 }
 
-/** In one round trip. */
-async function checkConnection(client: pg.ClientBase, { refusalOf, isPooled }: PostgresOptions): Promise<void> {
-  await Promise.all([checkSession(client, { isPooled }), checkIdentity(client, refusalOf)]);
+function sessionConfig(options: PostgresOptions, { address }: Route): pg.PoolConfig {
+  if (options.settings === "transaction") return { options: "" };
+  if (options.settings === "none") return {};
+  return { options: startupOptions(options, { fromUrl: address.parameters.get("options") }) };
+}
+
+async function checkConnection(client: pg.ClientBase, options: PostgresOptions): Promise<void> {
+  if (options.settings === "transaction") return inTransaction(client, options, (observed) => checkSession(observed));
+  // In one round trip.
+  await Promise.all([
+    checkSession(client, { hasSettings: options.settings !== "none" }),
+    checkIdentity(client, options.refusalOf),
+  ]);
 }
 
 async function checkIdentity(client: pg.ClientBase, refusalOf: PostgresOptions["refusalOf"]): Promise<void> {

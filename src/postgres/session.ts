@@ -48,28 +48,60 @@ export const ANSWERS: readonly (readonly [name: string, value: string])[] = [
 /** Set with the others and looked for afterwards: without it, something in between has dropped them all. */
 const MARK = "claviger.session";
 
+/** What a connection sets beside `ANSWERS`. */
+export interface SessionOptions extends SessionLimits {
+  readonly role?: string | undefined;
+  readonly keepsPlans?: boolean;
+}
+
+type Settings = readonly (readonly [name: string, value: string])[];
+
 /** The start-up options of a connection that is made to Postgres itself, after those that its URL asks for. */
 export function startupOptions(
-  limits: SessionLimits,
-  others: { readonly role?: string | undefined; readonly keepsPlans?: boolean; readonly fromUrl?: string | undefined },
+  options: SessionOptions,
+  { fromUrl = "" }: { readonly fromUrl?: string | undefined } = {},
 ): string {
-  const settings: readonly (readonly [string, string])[] = [
-    ...ANSWERS,
-    ["statement_timeout", String(limits.statementTimeoutMs)],
-    ["lock_timeout", String(limits.lockTimeoutMs)],
-    ["idle_in_transaction_session_timeout", String(limits.idleInTransactionTimeoutMs)],
-    ...(others.keepsPlans ? [["enable_seqscan", "off"] as const] : []),
-    ...(others.role === undefined ? [] : [["role", others.role] as const]),
-    [MARK, "on"],
-  ];
-  const ours = settings.map(([name, value]) => `-c ${name}=${value.replace(/[\\ ]/g, "\\$&")}`);
-  return [others.fromUrl ?? "", ...ours].join(" ").trim();
+  const ours = settingsOf(options).map(([name, value]) => `-c ${name}=${value.replace(/[\\ ]/g, "\\$&")}`);
+  return [fromUrl, ...ours].join(" ").trim();
+}
+
+/**
+ * Begins a transaction with the same settings, in one round trip: for a connection pooler, which refuses or ignores
+ * start-up options. They end with the transaction, so that no other client of the pooler meets them.
+ */
+export function beginWithSettings(options: SessionOptions): string {
+  // The defaults that `ANSWERS` names would come too late for this transaction.
+  const begin = "begin isolation level read committed, read write, not deferrable;";
+  return `${begin}\n${statements("set local", settingsOf(options))}`;
 }
 
 /** The same as statements, for the embedded Postgres, whose only session is a superuser's. */
 export function sessionStatements(): string {
-  const settings = [...ANSWERS, ["session_replication_role", "origin"] as const];
-  return settings.map(([name, value]) => `set ${name} = ${name === "search_path" ? value : `'${value}'`};`).join("\n");
+  return statements("set", [...ANSWERS, ["session_replication_role", "origin"]]);
+}
+
+/** Whether a connection has the start-up options that it asked for: a pooler may have dropped them. */
+export async function hasStartupOptions(client: Pick<ClientBase, "query">): Promise<boolean> {
+  const { rows } = await client.query("select current_setting($1, true) as mark", [MARK]);
+  return rows[0].mark === "on";
+}
+
+function settingsOf(options: SessionOptions): Settings {
+  return [
+    ...ANSWERS,
+    ["statement_timeout", String(options.statementTimeoutMs)],
+    ["lock_timeout", String(options.lockTimeoutMs)],
+    ["idle_in_transaction_session_timeout", String(options.idleInTransactionTimeoutMs)],
+    ...(options.keepsPlans ? [["enable_seqscan", "off"] as const] : []),
+    ...(options.role === undefined ? [] : [["role", options.role] as const]),
+    [MARK, "on"],
+  ];
+}
+
+function statements(set: "set" | "set local", settings: Settings): string {
+  // A list of names in quotes would be one name.
+  const written = ([name, value]: Settings[number]) => (name === "search_path" ? value : `'${value}'`);
+  return settings.map((setting) => `${set} ${setting[0]} = ${written(setting)};`).join("\n");
 }
 
 const CHECK = `select pg_is_in_recovery() as standby,
@@ -87,14 +119,14 @@ const CHECK = `select pg_is_in_recovery() as standby,
  */
 export async function checkSession(
   client: Pick<ClientBase, "query">,
-  { isPooled = false }: { readonly isPooled?: boolean | undefined } = {},
+  { hasSettings = true }: { readonly hasSettings?: boolean } = {},
 ): Promise<void> {
   const { rows } = await client.query(CHECK, [CLAVIGER_TABLES]);
-  const problem = problemOf(rows[0], isPooled);
+  const problem = problemOf(rows[0], hasSettings);
   if (problem !== undefined) throw new UnfitSession(problem);
 }
 
-function problemOf(row: Readonly<Record<string, unknown>>, isPooled: boolean): string | undefined {
+function problemOf(row: Readonly<Record<string, unknown>>, hasSettings: boolean): string | undefined {
   if (row.standby === true) {
     return "the server is a standby, and Claviger needs the primary. Promote it, or name every host: postgres://user@host1,host2/database";
   }
@@ -107,7 +139,7 @@ function problemOf(row: Readonly<Record<string, unknown>>, isPooled: boolean): s
   if (row.hidden !== null) {
     return `a row-level security policy may hide rows of table ${row.hidden}. Disable row-level security for it, or give the role BYPASSRLS`;
   }
-  if (!isPooled && row.mark !== "on") {
+  if (hasSettings && row.mark !== "on") {
     return `a connection pooler drops the session settings. ${POOLER_HINT}`;
   }
   if (row.resolves !== true) {

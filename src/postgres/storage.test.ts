@@ -7,7 +7,11 @@ it("ends what waits on a connection that is given up, at once, and serves on ano
   const opened: string[] = [];
   const connect = () => {
     opened.push("connection");
-    return { abandon: () => opened.push("abandoned"), transaction: () => never } as unknown as Connection;
+    return {
+      abandon: () => opened.push("abandoned"),
+      read: (work: () => unknown) => work(),
+      transaction: () => never,
+    } as unknown as Connection;
   };
   const storage = new Storage({ connect, timeoutMs: 1_000_000 });
   const waiting = [storage.read(() => never), storage.transaction(() => never)];

@@ -7,7 +7,8 @@ export type Database = PgDatabase<PgQueryResultHKT>;
 
 /** An open connection pool, or the one embedded connection. */
 export interface Connection {
-  readonly database: Database;
+  /** Statements on their own, or together in one transaction, as the connection needs it. */
+  read<T>(work: (database: Database) => Promise<T>): Promise<T>;
   transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T>;
   /** One statement that writes. Like a transaction it fails when its commit came with a warning: nobody knows then. */
   write<T>(work: (database: Database) => Promise<T>): Promise<T>;
@@ -27,8 +28,10 @@ export interface StorageOptions {
    * frozen or cut off.
    */
   readonly timeoutMs: number;
-  /** Told why the database could not be asked, each time; a line for the log of the operator. Default: told nothing. */
+  /** Told why the database could not be asked, each time; for the log of the operator. Default: told nothing. */
   readonly onAway?: (reason: string) => void;
+  /** Told of each answer of the database. Default: told nothing. */
+  readonly onAnswer?: () => void;
 }
 
 /** Attempts at a transaction that keeps losing to others. */
@@ -48,7 +51,7 @@ export class Storage {
 
   /** Runs one or more statements, each on its own. */
   read<T>(work: (database: Database) => Promise<T>): Promise<T> {
-    return this.#bounded(work(this.#connection.database));
+    return this.#bounded(this.#connection.read(work));
   }
 
   /**
@@ -66,8 +69,12 @@ export class Storage {
   }
 
   /** Resolves if the database answers, however much there is to do. */
-  probe(): Promise<unknown> {
-    return this.#connection.probe();
+  async probe(): Promise<unknown> {
+    const answer = await this.#connection.probe().catch((error: unknown) => {
+      throw this.#noteAway(error);
+    });
+    this.#options.onAnswer?.();
+    return answer;
   }
 
   /** Gives up the connection and everything that waits on it, and opens another: for when the database has hung. */
@@ -91,19 +98,25 @@ export class Storage {
     }
   }
 
+  #noteAway(error: unknown): Error {
+    const translated = translateError(error);
+    if (translated instanceof ClavigerError && translated.reason === "STORAGE_UNAVAILABLE") {
+      this.#options.onAway?.(describeOutage(translated));
+    }
+    return translated;
+  }
+
   async #bounded<T>(work: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
     const giveUp = (cause: Error) => late.reject(storageUnavailable(cause));
     const timer = setTimeout(giveUp, this.#options.timeoutMs, new Error("timed out"));
     this.#giveUps.add(giveUp);
     try {
-      return await Promise.race([work, late.promise]);
+      const result = await Promise.race([work, late.promise]);
+      this.#options.onAnswer?.();
+      return result;
     } catch (error) {
-      const translated = translateError(error);
-      if (translated instanceof ClavigerError && translated.reason === "STORAGE_UNAVAILABLE") {
-        this.#options.onAway?.(describeOutage(translated));
-      }
-      throw translated;
+      throw this.#noteAway(error);
     } finally {
       clearTimeout(timer);
       this.#giveUps.delete(giveUp);

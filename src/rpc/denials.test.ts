@@ -18,6 +18,7 @@ function harness() {
       written.push({ by: "owner" in caller ? caller.owner : "", ...denial });
     },
     ...{ log: pino({ level: "silent" }), monotonicMs: () => clock.ms },
+    ...{ onFailure: () => undefined, onWritten: () => undefined },
   });
   const deny = (owner: string, { keyId, method = "GetKey" }: { keyId?: string; method?: string } = {}) =>
     denials.record({

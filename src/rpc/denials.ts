@@ -36,6 +36,9 @@ export type DenialRecorder = (call: RefusedCall) => Promise<void>;
 export interface DenialsOptions {
   readonly write: (caller: Caller, denial: Denial) => Promise<void>;
   readonly log: Logger;
+  /** Told of each denial that could not be written, and of each that was. */
+  readonly onFailure: (error: unknown) => void;
+  readonly onWritten: () => void;
   readonly monotonicMs: () => number;
 }
 
@@ -121,16 +124,18 @@ export class Denials {
     );
   }
 
-  /** Whether it was written. A denial that cannot be is logged: it stands either way. */
+  /** Whether it was written. A denial that cannot be is logged as a call is: it stands either way. */
   async #write(caller: Caller, denial: Denial): Promise<boolean> {
-    const { write, log } = this.#options;
+    const { write, log, onFailure, onWritten } = this.#options;
     try {
       await write(caller, denial);
+      onWritten();
       return true;
     } catch (err) {
       const { requestId } = caller;
+      onFailure(err);
       const about = { requestId, actor: actorOf(caller), ...denial, err };
-      log.error(about, "a denial could not be written to the audit log");
+      log.info(about, "a denial could not be written to the audit log");
       return false;
     }
   }

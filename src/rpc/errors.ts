@@ -49,6 +49,9 @@ const CODES: Readonly<Record<Reason, Code>> = {
   STREAM_UNREAD: Code.ResourceExhausted,
 };
 
+/** Refusals whose cause the log has once for each outage, and not for each call. */
+const LOGGED_AS_OUTAGES: ReadonlySet<Reason> = new Set(["STORAGE_UNAVAILABLE", "ISSUER_UNAVAILABLE"]);
+
 /**
  * The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. What was wrong in the request
  * may be quoted, and clients log errors: a secret that was pasted into the wrong field is redacted, and long texts are
@@ -86,7 +89,10 @@ export function toConnectError(error: ClavigerError): ConnectError {
 export function presentError(error: unknown, log: Logger, requestId: string): ConnectError {
   if (error instanceof ConnectError) return error;
   if (error instanceof ClavigerError) {
-    if (error.cause !== undefined) log.warn({ requestId, reason: error.reason, err: error.cause }, "could not decide");
+    if (error.cause !== undefined) {
+      const level = LOGGED_AS_OUTAGES.has(error.reason) ? "debug" : "warn";
+      log[level]({ requestId, reason: error.reason, err: error.cause }, "could not decide");
+    }
     return toConnectError(error);
   }
   log.error({ requestId, err: error }, "internal error");

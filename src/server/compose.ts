@@ -47,6 +47,7 @@ import type { ServerConfig } from "./config.ts";
 import type { ServerLog } from "./logger.ts";
 import type { OpenRevocation } from "./open-revocation.ts";
 import type { OpenStorage } from "./open-storage.ts";
+import { Outage } from "./outage.ts";
 import { systemRandom } from "./random.ts";
 
 /** What everything is built from. */
@@ -91,10 +92,17 @@ export function compose(parts: Parts & Gates): {
   const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
   const callLog = new CallLog({ logLine, clocks: systemClocks });
   const inTurn = createInTurn(deps, createBulkhead(config));
+  const auditing = new Outage({
+    ...{ log, event: "audit" },
+    failing: "denials could not be written to the audit log; each is logged instead",
+    well: "denials are written to the audit log again",
+  });
   const denials = new Denials({
     write: (caller, denial) =>
       recordDenial(inTurn({ caller, about: "", lane: "ordinary", isDenial: true }), caller, denial),
     ...{ log, monotonicMs },
+    onFailure: (error) => auditing.failed(error),
+    onWritten: () => auditing.succeeded(),
   });
   const calls = { log, callLog, recordDenial: denials.record };
   const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });

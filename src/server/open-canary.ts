@@ -6,6 +6,7 @@ import { revokeKey } from "../manage/revoke-key.ts";
 import { listVerifiers } from "../postgres/verifier-list.ts";
 import { Canary } from "./canary.ts";
 import { monotonicMs } from "./clock.ts";
+import { Outage } from "./outage.ts";
 import { acceptsAt, nameProcesses } from "./process-name.ts";
 
 const SELF: SystemCaller = { kind: "system", address: "", requestId: "canary" };
@@ -42,6 +43,11 @@ export function openCanary(deps: ManageDeps): OpenCanary {
     return credential.secret.reveal();
   }
 
+  const outage = new Outage({
+    ...{ log: deps.log, event: "canary" },
+    failing: "the canary could not ask every node",
+    well: "the canary asks every node again",
+  });
   const canary = new Canary({
     async create() {
       const { view, secret } = await mint("canary", []);
@@ -61,10 +67,11 @@ export function openCanary(deps: ManageDeps): OpenCanary {
         const { stillAccepting, undecided, revokeMs, failures } = await canary.round(nodes);
         const found = { event: "canary", revokeMs: Math.round(revokeMs), stillAccepting, undecided };
         if (stillAccepting.length > 0) deps.log.error(found, "a node accepts a key that was revoked");
-        else if (undecided.length > 0) deps.log.warn({ ...found, why: [...failures.values()].map(String) }, "canary");
         else deps.log.info(found, "canary");
+        if (undecided.length === 0) outage.succeeded();
+        else outage.failed(`not decided by ${[...failures].map(([node, why]) => `${node}: ${why}`).join(", ")}`);
       } catch (error) {
-        deps.log.warn({ event: "canary", err: error }, "the canary could not make its round");
+        outage.failed(error);
       }
     },
   };

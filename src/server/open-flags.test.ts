@@ -83,6 +83,7 @@ describe("a file of flags", () => {
     const file = await put("flags.json", '{"enable-api-key-managment": "on"}');
     const { isOn } = await open(file);
     expect(await isOn("u1")).toBe(false);
+    for (let at = 0; at < 100; at++) expect(await isOn(`u${at}`)).toBe(false);
     expect(lines).toEqual([expect.stringContaining(`${file} has no flag enable-api-key-management (FLAG_NOT_FOUND)`)]);
   });
 

@@ -5,6 +5,7 @@ import { FlagsFileProvider } from "../access/flags-file-provider.ts";
 import { within } from "../access/within.ts";
 import { every } from "./every.ts";
 import { loadFlagProvider } from "./load-flag-provider.ts";
+import { Outage } from "./outage.ts";
 import { systemRandom } from "./random.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -76,7 +77,16 @@ function bind(provider: Provider, log: Logger): { readonly flags: OpenFlags; rea
   const started = OpenFeature.setProviderAndWait(domain, provider);
   const client = OpenFeature.getClient(domain).setLogger(log);
   client.addHandler(ProviderEvents.ConfigurationChanged, () => log.info({ event: "flags" }, "feature flags changed"));
-  const flag = createFeatureFlag({ client, onError: (error) => log.warn({ event: "flags" }, error.message) });
+  const outage = new Outage({
+    ...{ log, event: "flags" },
+    failing: "a feature flag could not be evaluated, and is off. Check what CLAVIGER_FLAGS_FILE names",
+    well: "feature flags can be evaluated again",
+  });
+  const flag = createFeatureFlag({
+    client,
+    onError: (error) => outage.failed(error),
+    onEvaluated: () => outage.succeeded(),
+  });
   const close = async () => {
     // The SDK closes a provider once no domain is left that it is bound to.
     await OpenFeature.setProviderAndWait(domain, NOOP_PROVIDER).catch((error: unknown) =>

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Keyring } from "../keys/keyring.ts";
+import { describeOutage } from "../postgres/errors.ts";
 import { readSetMarker, replaceSetMarker, trimFeed } from "../postgres/feed.ts";
 import { createLeaseRegistry } from "../postgres/lease-registry.ts";
 import { createFindByDigests } from "../postgres/secrets.ts";
@@ -90,6 +91,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     ...{ log, event: "lease" },
     failing: "the lease could not be renewed; the server tries again",
     well: "the lease is renewed again",
+    mostReasons: 1,
   });
   const keeper = new LeaseKeeper({
     ...{ epoch, termMs, usesRevocationSet, registry, lease, feed, clocks, timers },
@@ -104,7 +106,8 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
         { event: "revisions lost", ...lost },
         "the database lost changes that this node had applied, revocations perhaps among them. Revoke again what was revoked last, and let commits wait for the standby (synchronous_standby_names)",
       ),
-    onFailure: (error) => renewing.failed(error),
+    // In words of its own: an outage of storage alone says nothing of the lease.
+    onFailure: (error) => renewing.failed(error instanceof Error ? describeOutage(error) : error),
   });
   const collector = new Collector({
     ...{ registry, clocks, timers, clockRateError, termMs },

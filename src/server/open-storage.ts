@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import type { Logger } from "pino";
 import { type KeptRoots, keepAuditRoots } from "../audit/kept-roots.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
@@ -16,7 +17,8 @@ import { parseRootSecrets, type ServerConfig } from "./config.ts";
 import { ensureDatabase } from "./create-database.ts";
 import { holdDataFolder } from "./data-folder.ts";
 import { adopt } from "./database-template.ts";
-import { logOutages } from "./log-outages.ts";
+import { createLogger } from "./logger.ts";
+import { Outage } from "./outage.ts";
 import { makePrivate } from "./private-folder.ts";
 import { systemRandom } from "./random.ts";
 import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
@@ -81,8 +83,9 @@ async function openPostgres(
   const direct: Address = leaseDatabaseUrl
     ? { setting: "CLAVIGER_LEASE_DATABASE_URL", url: leaseDatabaseUrl }
     : { setting: "DATABASE_URL", url };
-  // Not past a transaction pooler: its lock is the session's.
-  const migrating = migrate({ databaseUrl: direct.url.reveal() }).catch((error: unknown) => {
+  const log = createLogger(config.logLevel);
+  const onWait = (problem: string) => log.warn({ event: "migration" }, problem);
+  const migrating = migrate({ databaseUrl: direct.url.reveal(), onWait }).catch((error: unknown) => {
     throw unreachable(direct, error);
   });
   const [migrated] = await Promise.all([migrating, meanwhile()]);
@@ -93,25 +96,37 @@ async function openPostgres(
   // A registration leads to the new primary after a failover, so that the lease is not bound to the old one.
   const refusalOfLease = (identity: string) =>
     expected !== undefined && isEarlierTimeline(identity, expected) ? EARLIER_TIMELINE : undefined;
-  const report = logOutages(config.logLevel);
+  if (migrated.isPooled) log.warn({ event: "pooler" }, pooledLeases(direct));
+  const outage = storageOutage(log);
   // While nothing is expected, nothing is served yet: then the command itself fails and says why.
-  const onAway = (reason: string) => void (expected !== undefined && report(reason));
+  const onAway = (reason: string) => void (expected !== undefined && outage.failed(reason));
+  const onAnswer = () => outage.succeeded();
   const open = (to: Secret, numbers: Partial<PostgresOptions>) => {
     const route = new Route(to.reveal());
     const options = { url: to.reveal(), route, role, refusalOf, jitter, ...policy, ...numbers };
-    return new Storage({ connect: () => connectPostgres(options), timeoutMs: options.storageTimeoutMs, onAway });
+    return new Storage({
+      connect: () => connectPostgres(options),
+      timeoutMs: options.storageTimeoutMs,
+      onAway,
+      onAnswer,
+    });
   };
-  const isPooled = leaseDatabaseUrl !== undefined;
-  const missesKeepPlans = !isPooled;
-  const storage = open(direct.url, {});
-  const misses = open(url, { isPooled, keepsPlans: missesKeepPlans, storageTimeoutMs: policy.missTimeoutMs });
-  const leases = open(direct.url, { poolSize: 1, storageTimeoutMs: policy.leaseMs, refusalOf: refusalOfLease });
+  const settings = migrated.isPooled ? "transaction" : "session";
+  const missesKeepPlans = leaseDatabaseUrl === undefined && !migrated.isPooled;
+  const forMisses = {
+    keepsPlans: missesKeepPlans,
+    settings: leaseDatabaseUrl === undefined ? settings : "none",
+  } as const;
+  const forLeases = { settings, poolSize: 1, storageTimeoutMs: policy.leaseMs, refusalOf: refusalOfLease } as const;
+  const storage = open(direct.url, { settings });
+  const misses = open(url, { ...forMisses, storageTimeoutMs: policy.missTimeoutMs });
+  const leases = open(direct.url, forLeases);
   const close = async () => void (await Promise.all([storage, misses, leases].map((each) => each.close())));
   try {
     await answers(storage).catch((error: unknown) => {
       throw unreachable(direct, error);
     });
-    if (isPooled) await tryPooler(open(url, { isPooled, poolSize: 1 }), url);
+    if (leaseDatabaseUrl !== undefined) await tryPooler(open(url, { ...forMisses, poolSize: 1 }), url);
   } catch (error) {
     await close();
     throw error;
@@ -172,7 +187,12 @@ async function openEmbedded(
     await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
     // The folder's lock says that nobody else runs: what a killed process has left would only be waited for.
     await connection.database.delete(verifier);
-    const storage = new Storage({ connect: () => connection, timeoutMs: config.policy.storageTimeoutMs });
+    const outage = storageOutage(createLogger(config.logLevel));
+    const storage = new Storage({
+      ...{ connect: () => connection, timeoutMs: config.policy.storageTimeoutMs },
+      onAway: (reason) => outage.failed(reason),
+      onAnswer: () => outage.succeeded(),
+    });
     const close = async () => {
       await storage.close();
       folder.release();
@@ -210,6 +230,19 @@ const INSUFFICIENT_PRIVILEGE = "42501";
 interface Address {
   readonly setting: "DATABASE_URL" | "CLAVIGER_LEASE_DATABASE_URL";
   readonly url: Secret;
+}
+
+/** Of all pools: they lead to one database. The calls themselves say only that it could not be asked. */
+function storageOutage(log: Logger): Outage {
+  return new Outage({
+    ...{ log, event: "storage.away" },
+    failing: "the database could not be asked; calls end as UNAVAILABLE until it answers",
+    well: "the database answers again",
+  });
+}
+
+function pooledLeases({ setting }: Address): string {
+  return `${setting} leads to a connection pooler, so that leases wait for its connections together with all other work. Set CLAVIGER_LEASE_DATABASE_URL to a direct connection`;
 }
 
 function unreachable({ setting, url }: Address, error: unknown): StartupError {

@@ -16,7 +16,7 @@ function watch(...probes: readonly (() => Promise<unknown>)[]): ("ready" | "not 
       probe: () => probes[Math.min(asked++, probes.length - 1)]?.() ?? never(),
       reconnect: () => void told.push("given up"),
     },
-    ...{ log: pino({ level: "silent" }), probeEveryMs: 1, probeTimeoutMs: TIMEOUT_MS },
+    ...{ log: pino({ level: "silent" }), service: "tested", probeEveryMs: 1, probeTimeoutMs: TIMEOUT_MS },
     onChange: (ready) => told.push(ready ? "ready" : "not ready"),
   });
   onTestFinished(() => watching.stop());

@@ -5,6 +5,8 @@ import { every } from "./every.ts";
 export interface ReadinessOptions {
   readonly storage: Pick<Storage, "probe" | "reconnect">;
   readonly log: Logger;
+  /** Whose health it is, for the log. */
+  readonly service: string;
   readonly probeEveryMs: number;
   readonly probeTimeoutMs: number;
   /** Told at the first answer, and whenever the answer changes. */
@@ -19,7 +21,7 @@ type Answer = "ready" | "refuses" | "hangs";
  * up would leave none.
  */
 export function watchStorage(options: ReadinessOptions): { stop(): void } {
-  const { storage, log } = options;
+  const { storage, log, service } = options;
   let ready: boolean | undefined;
   let hasAnswered = false;
   let probing: Promise<Answer> | undefined;
@@ -31,7 +33,8 @@ export function watchStorage(options: ReadinessOptions): { stop(): void } {
     hasAnswered = answer === "ready";
     if (ready === hasAnswered) return;
     ready = hasAnswered;
-    log[ready ? "info" : "error"]({ event: "storage", answer }, ready ? "storage answers" : "storage does not answer");
+    // Why it does not is in the log of outages.
+    log.info({ event: "storage", service, answer }, ready ? "storage answers" : "storage does not answer");
     options.onChange(ready);
   });
 }

@@ -82,7 +82,13 @@ async function listen(
   }
   const watch = ({ typeName }: { readonly typeName: string }, storage: Storage) => {
     health.set(typeName, true);
-    return watchStorage({ storage, log, ...config.policy, onChange: (ready) => health.set(typeName, ready) });
+    return watchStorage({
+      storage,
+      log,
+      service: typeName,
+      ...config.policy,
+      onChange: (ready) => health.set(typeName, ready),
+    });
   };
   const reportUnsealable = createUnsealableReport(deps);
   if (opened.keptRoots.unreadable > 0) {
@@ -170,11 +176,17 @@ async function openGates({ config, log }: Parts) {
 
 async function openUsers({ config, log }: Pick<Parts, "config" | "log">) {
   const { createUserAuthenticator } = await import("../access/jwt-issuers.ts");
+  const outages = new Map<string, Outage>();
+  for (const { issuer } of config.issuers) {
+    const lines = { failing: "an issuer has a problem", well: "an issuer has no problem any more" };
+    outages.set(issuer, new Outage({ log, event: "issuer", ...lines, about: { issuer } }));
+  }
   return createUserAuthenticator({
     issuers: config.issuers,
     grantableScopes: config.policy.userGrantableScopes,
     clock: systemClock,
-    onWarning: (problem, issuer) => log.warn({ event: "issuer", issuer, problem }, "an issuer has a problem"),
+    onWarning: (problem, issuer) => outages.get(issuer)?.failed(problem),
+    onLoaded: (issuer) => outages.get(issuer)?.succeeded(),
   });
 }
 

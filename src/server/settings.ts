@@ -80,7 +80,7 @@ export const SETTINGS = [
   {
     variable: "CLAVIGER_LEASE_DATABASE_URL",
     flag: "--lease-database-url <url>",
-    description: "direct connection for leases and changes, where DATABASE_URL is a transaction pooler",
+    description: "direct connection for leases and changes, where DATABASE_URL leads to a connection pooler",
     secret: true,
   },
   {

@@ -106,8 +106,7 @@ describeWithPostgres("a grpc-js client with a retryPolicy, when the database is 
     const client = createGrpcJsClient({ ...server, channel: { "grpc.service_config": RETRIES } });
     try {
       await loseDatabase();
-      // Of calls: what else the server does without its database is logged too.
-      const refused = '"msg":"could not decide"';
+      const refused = '"reason":"STORAGE_UNAVAILABLE"';
       const refusals = () => server.process.stderr().split(refused).length - 1;
       const before = refusals();
       const call = client.call("KeyVerifier/Verify", { secret: server.token });

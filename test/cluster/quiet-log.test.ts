@@ -1,10 +1,17 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { createFakeIssuer } from "../../src/access/fake-issuer.ts";
 import { redisNames } from "../../src/redis/names.ts";
+import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
+import { loadConfig } from "../../src/server/config.ts";
+import { makeKey } from "../rpc/make-key.ts";
 import { TEST_ROOT_SECRET } from "../support/claviger.ts";
+import { connect } from "../support/connect.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
@@ -12,13 +19,22 @@ import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 /** Warnings and errors of one message that are written per minute. */
 const MOST = 5;
 const BUS = "the change bus has a problem";
+const AWAY = "the database could not be asked; calls end as UNAVAILABLE until it answers";
+
+interface Line {
+  readonly level: string;
+  readonly msg: string;
+  readonly failures?: number;
+  readonly forMs?: number;
+}
 
 describeWithPostgres("the log of a server", () => {
-  describeWithRedis("that garbage reaches, or whose Postgres goes away,", () => {
+  describeWithRedis("that garbage reaches, or whose Postgres and issuer are away,", () => {
     let database: TestDatabase;
     let redis: RedisServer;
     let link: TcpProxy;
     let server: ServerProcess;
+    let token: string;
 
     beforeAll(async () => {
       database = await createTestDatabase();
@@ -27,8 +43,14 @@ describeWithPostgres("the log of a server", () => {
       link = await createTcpProxy({ host: url.hostname, port: Number(url.port || 5432) });
       url.host = `127.0.0.1:${link.port}`;
       const env = { DATABASE_URL: url.href, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, REDIS_URL: redis.url };
+      token = (await bootstrapAdmin(await loadConfig({ ...env, CLAVIGER_LOG_LEVEL: "silent" }))).secret.reveal();
+      const users = { issuer: "https://login.test", audience: "claviger", algorithms: ["ES256"] };
+      const nobody = `http://127.0.0.1:${await freePort()}/keys`;
+      const issuers = JSON.stringify([{ ...users, jwks_url: nobody }]);
       const policy = JSON.stringify({ sealEveryMs: 50, foldUsageMs: 50 });
-      server = await startServer({ env: { ...env, CLAVIGER_LEASE_MS: "400", CLAVIGER_POLICY: policy } });
+      server = await startServer({
+        env: { ...env, CLAVIGER_LEASE_MS: "1000", CLAVIGER_POLICY: policy, CLAVIGER_JWT_ISSUERS: issuers },
+      });
     }, 60_000);
     afterAll(async () => {
       await server?.stop();
@@ -37,13 +59,14 @@ describeWithPostgres("the log of a server", () => {
       await database?.drop();
     });
 
-    const messages = () =>
+    const lines = () =>
       server
         .stderr()
         .split("\n")
         .filter((line) => line.startsWith("{"))
-        .map((line) => JSON.parse(line).msg);
-    const count = (message: string) => messages().filter((each) => each === message).length;
+        .map((line) => JSON.parse(line) as Line);
+    const count = (message: string) => lines().filter(({ msg }) => msg === message).length;
+    const loud = () => lines().filter(({ level, msg }) => ["warn", "error", "fatal"].includes(level) && msg !== BUS);
 
     it("has a few lines of 5,000 messages of garbage on the bus", async () => {
       const client = new Redis(redis.url);
@@ -55,19 +78,45 @@ describeWithPostgres("the log of a server", () => {
       await eventually(() => expect(count(BUS)).toBe(MOST));
     });
 
-    it("has a few lines of each failure of an outage, and one of each that is well again", async () => {
+    it("has as few lines of a long outage as of a short one, and one when it is over", async () => {
+      const clients = connect(server.url, token);
+      const { secret } = await makeKey(clients, { owner: "outage" });
+      let isAway = true;
+      const failures: string[] = [];
+      const user = connect(server.url, createFakeIssuer().token()).keys;
+      const callers = Array.from({ length: 4 }, async () => {
+        while (isAway) {
+          const calls = [
+            clients.verifier.verify({ secret }),
+            clients.keys.createKey({ displayName: "k" }),
+            user.listKeys({}),
+          ];
+          await Promise.all(calls.map((call) => call.catch((error: unknown) => failures.push(String(error)))));
+          await sleep(10);
+        }
+      });
       await link.refuse();
       link.reset();
-      const failing = [
-        "the lease could not be renewed; the server tries again",
-        "folding counts failed; the server tries again",
-      ];
-      await eventually(() => expect(failing.map(count)).toEqual([MOST, MOST]), { withinMs: 20_000 });
+      // Many turns of each chore, many calls, and each reason that there is.
+      await sleep(2500);
+      const inShort = loud();
+      await sleep(5000);
+      const inLong = loud();
       await link.resume();
-      const well = ["the lease is renewed again", "folding counts works again", "sealing audit events works again"];
-      await eventually(() => expect(well.map(count)).toEqual([1, 1, 1]), { withinMs: 20_000 });
-      for (const message of new Set(messages())) expect([message, count(message) > MOST + 1]).toEqual([message, false]);
-      expect(count(BUS)).toBe(MOST);
-    });
+      isAway = false;
+      await Promise.all(callers);
+      expect(failures.length).toBeGreaterThan(50);
+      expect(inLong.map(({ msg }) => msg)).toContain(AWAY);
+      expect(inLong.map(({ msg }) => msg)).toContain("the lease could not be renewed; the server tries again");
+      expect(count("an issuer has a problem")).toBe(1);
+      expect(inLong.length, JSON.stringify(inLong, null, 1)).toBeLessThanOrEqual(6);
+      expect(inLong.length).toBeLessThanOrEqual(inShort.length + 1);
+      const well = ["the database answers again", "the lease is renewed again"];
+      await eventually(() => expect(Math.min(...well.map(count))).toBeGreaterThan(0), { withinMs: 30_000 });
+      const over = lines().findLast(({ msg }) => msg === well[0]);
+      expect(over?.failures).toBeGreaterThan(50);
+      expect(over?.forMs).toBeGreaterThan(7000);
+      expect(loud().slice(inLong.length)).toEqual([]);
+    }, 60_000);
   });
 });

@@ -1,19 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/node-postgres";
+import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
 import { apiKey, keyOwner, revision, secretVersion, verifier } from "../../src/postgres/schema.ts";
-import type { Connection, Database } from "../../src/postgres/storage.ts";
+import type { Database } from "../../src/postgres/storage.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { describeWithPostgres } from "../support/describe-with.ts";
-
-const TIMEOUTS = {
-  role: undefined,
-  storageTimeoutMs: 30_000,
-  statementTimeoutMs: 30_000,
-  lockTimeoutMs: 5000,
-  idleInTransactionTimeoutMs: 5000,
-};
 
 type NewKey = typeof apiKey.$inferInsert;
 type NewSecret = typeof secretVersion.$inferInsert;
@@ -58,22 +51,22 @@ const secretOf = (id: string): NewSecret => ({
 
 describeWithPostgres("The database itself refuses", () => {
   let database: TestDatabase | undefined;
-  let connection: Connection | undefined;
+  let pool: pg.Pool | undefined;
   let used = 0;
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    connection = connectPostgres({ url: database.url, poolSize: 2, ...TIMEOUTS });
-    await connection.database.insert(keyOwner).values({ id: OWNER, createTime: now });
+    pool = new pg.Pool({ connectionString: database.url, max: 2 });
+    await db().insert(keyOwner).values({ id: OWNER, createTime: now });
   });
   afterAll(async () => {
-    await connection?.close();
+    await pool?.end();
     await database?.drop();
   });
 
   function db(): Database {
-    if (connection === undefined) throw new Error("no database");
-    return connection.database;
+    if (pool === undefined) throw new Error("no database");
+    return drizzle(pool);
   }
 
   /** Inserts a key with its secret, each with changes. */

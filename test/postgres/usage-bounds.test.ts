@@ -262,7 +262,7 @@ function nowSeconds(): bigint {
 async function asOwner(url: string, work: (owner: Database) => Promise<void>): Promise<void> {
   const connection = connectPostgres({ url, role: undefined, ...DEFAULT_POLICY });
   try {
-    await work(connection.database);
+    await connection.read(work);
   } finally {
     await connection.close();
   }

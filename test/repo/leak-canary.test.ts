@@ -150,7 +150,7 @@ describe("no secret is anywhere but in the answer that minted it (Postgres)", ()
     const places = [...ofServer(server), ...ofClient(life), ...(await ofDatabase())];
     expect(search([...life.canaries, ...configured], places)).toEqual([]);
     expect(server.stderr()).toContain("internal error");
-    expect(server.stderr()).toContain("could not decide");
+    expect(server.stderr()).toContain("the database could not be asked");
     expect([...life.codes]).toEqual(expect.arrayContaining(["Internal", "Unavailable", "InvalidArgument", "NotFound"]));
   });
 

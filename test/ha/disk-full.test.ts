@@ -1,0 +1,91 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import postgres from "postgres";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { makeKey } from "../rpc/make-key.ts";
+import { startClaviger, type TestClaviger } from "../support/claviger.ts";
+import { eventually } from "../support/eventually.ts";
+import { unprivilegedUser } from "../support/postgres-binaries.ts";
+import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
+import { type Refusal, refusalOf } from "../support/refusal.ts";
+
+const MIB = 1024 * 1024;
+const TABLES = ["api_key", "secret_version", "audit_event", "audit_pending", "invalidation", "done_request"];
+
+/** A file system of that size, which only root can make; undefined where it cannot be made. */
+function mountSmall(mib: number): string | undefined {
+  const folder = mkdtempSync(join(tmpdir(), "claviger-small-"));
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${mib}m`, "tmpfs", folder], { stdio: "pipe" });
+  } catch {
+    rmSync(folder, { recursive: true });
+    return undefined;
+  }
+  chmodSync(folder, 0o755);
+  return folder;
+}
+
+const small = mountSmall(16);
+const name = small === undefined ? "a full disk (not run: it needs root, to mount a small one)" : "a full disk";
+
+describe.skipIf(small === undefined)(name, () => {
+  const folder = small ?? "";
+  let server: PostgresServer;
+  let claviger: TestClaviger;
+
+  beforeAll(async () => {
+    const space = join(folder, "space");
+    const user = unprivilegedUser();
+    execFileSync("install", ["-d", ...(user ? ["-o", String(user.uid), "-g", String(user.gid)] : []), space]);
+    server = await startPostgresServer();
+    claviger = await startClaviger("postgres", { DATABASE_URL: server.url });
+    const sql = postgres(server.url, { max: 1 });
+    await sql.unsafe(`create tablespace small location '${space}'`);
+    for (const table of TABLES) await sql.unsafe(`alter table ${table} set tablespace small`);
+    await sql.end();
+  }, 60_000);
+  afterAll(async () => {
+    await claviger?.close();
+    await server?.stop();
+    if (folder !== "") execFileSync("umount", ["-l", folder]);
+    if (folder !== "") rmSync(folder, { recursive: true, force: true });
+  });
+
+  function fill(): void {
+    for (let size = 16 * MIB; size >= 4096; size = size / 2) {
+      try {
+        for (let part = 0; ; part++) writeFileSync(join(folder, `filler-${size}-${part}`), Buffer.alloc(size));
+      } catch {
+        // Full for that size.
+      }
+    }
+  }
+
+  it("makes changes UNAVAILABLE with RetryInfo, never INTERNAL, and all is well once there is space", async () => {
+    const { keys, verifier } = claviger.admin;
+    const metadata = { text: "x".repeat(3000) };
+    const made = [];
+    for (let at = 0; at < 60; at++) made.push(await makeKey(claviger.admin, { owner: `full-${at % 10}`, metadata }));
+    fill();
+    const refusals: Refusal[] = [];
+    for (const { id } of made) {
+      const calls = [
+        keys.revokeKey({ keyId: id, note: "y".repeat(500) }),
+        keys.createKey({ owner: "more", displayName: "k", metadata }),
+      ];
+      await Promise.all(calls.map((call) => call.catch(async () => refusals.push(await refusalOf(call)))));
+    }
+    expect(refusals.length).toBeGreaterThan(20);
+    for (const refusal of refusals) {
+      expect(refusal).toMatchObject({ code: "Unavailable", reason: "STORAGE_UNAVAILABLE", hasRetryInfo: true });
+    }
+    const [first] = made;
+    // Reading goes on.
+    expect((await verifier.verify({ secret: first?.secret ?? "" })).verdict).toBeGreaterThan(0);
+    execFileSync("sh", ["-c", `rm -f ${folder}/filler-*`]);
+    await eventually(() => keys.createKey({ owner: "after", displayName: "k", metadata }));
+    for (const { id } of made) await eventually(() => keys.revokeKey({ keyId: id }));
+  }, 120_000);
+});
