@@ -36,7 +36,7 @@ export function findBaseBackup(): string | undefined {
 }
 
 /** The folder with this machine's own `initdb` and `postgres`, if it has them: PATH first, then where packages put them. */
-function findSystemPostgres(): string | undefined {
+export function findSystemPostgres(): string | undefined {
   const onPath = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "" && hasServer(folder));
   const [first] = [
     // PATH may hold links; a server finds its share/ and lib/ beside the real file.
