@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,8 @@ const STOP_MS = 5_000;
 export interface RedisServerOptions {
   /** Further settings, such as `{ appendonly: "yes" }`. Default: nothing is kept on disk. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Makes the server a sentinel: the lines of its configuration. It changes its file, and keeps it over a restart. */
+  readonly sentinel?: readonly string[];
 }
 
 export interface RedisServer {
@@ -38,7 +40,9 @@ export async function startRedisServer(options: RedisServerOptions = {}): Promis
     appendonly: "no",
     ...options.settings,
   };
-  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+  const args = options.sentinel
+    ? [sentinelFile(folder, settings, options.sentinel), "--sentinel"]
+    : Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
   let running: GuardedProcess | undefined;
 
   async function start(): Promise<void> {
@@ -84,6 +88,14 @@ export async function startRedisServer(options: RedisServerOptions = {}): Promis
     },
     stop,
   };
+}
+
+function sentinelFile(folder: string, settings: Readonly<Record<string, string>>, lines: readonly string[]): string {
+  const path = join(folder, "sentinel.conf");
+  const { save: _, appendonly: __, ...kept } = settings;
+  const text = [...Object.entries(kept).map(([name, value]) => `${name} ${value}`), ...lines].join("\n");
+  writeFileSync(path, `${text}\n`);
+  return path;
 }
 
 /** Throws unless a Redis answers at `url`; one that asks for a password first counts as answering. */
