@@ -18,6 +18,7 @@ import type { ServerConfig } from "./config.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { Outage } from "./outage.ts";
 import { systemRandom as random } from "./random.ts";
+import type { RedisStates } from "./redis-states.ts";
 
 export interface OpenUsage {
   readonly verifier: MeteredVerifier;
@@ -39,6 +40,7 @@ export async function openUsage(parts: {
   readonly opened: OpenStorage;
   readonly verifier: Verifier;
   readonly log: Logger;
+  readonly redis: RedisStates;
 }): Promise<OpenUsage> {
   const { config, opened, log } = parts;
   const { policy } = config;
@@ -100,7 +102,12 @@ export async function openUsage(parts: {
 }
 
 /** Where limits hold for every process; undefined for Postgres without Redis. */
-async function openLimiter({ config, opened }: { readonly config: ServerConfig; readonly opened: OpenStorage }) {
+async function openLimiter(parts: {
+  readonly config: ServerConfig;
+  readonly opened: OpenStorage;
+  readonly redis: RedisStates;
+}) {
+  const { config, opened, redis } = parts;
   const { policy } = config;
   const charged = (keyId: string, day: Date) => opened.storage.read((database) => readCharged(database, keyId, day));
   if (config.redis !== undefined) {
@@ -113,7 +120,10 @@ async function openLimiter({ config, opened }: { readonly config: ServerConfig; 
       timers,
       timeoutMs: policy.limiterTimeoutMs,
       readCharged: charged,
+      // A flush that has just begun is one more, and the third is for its way.
+      ledgerLagMs: 3 * policy.flushUsageMs,
       random,
+      health: redis.of("limiter"),
     });
   }
   if (config.storage.kind !== "embedded") return undefined;

@@ -4,9 +4,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { charge, DAY_MS, type Limits } from "../../src/keys/limits.ts";
 import { RedisLimiter } from "../../src/redis/limiter.ts";
 import { redisNames } from "../../src/redis/names.ts";
-import { systemTimers as timers } from "../../src/server/clock.ts";
 import { describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
+import { QUIET_REDIS } from "../support/redis-health.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 
 const none: Limits = { requestsPerSecond: 0, burst: 0, requestsPerDay: 0 };
@@ -31,7 +31,7 @@ describeWithRedis("limits in Redis", () => {
     [seeds, charged] = [[], 0];
     limiter = new RedisLimiter({
       address: { kind: "standalone", url: server.url },
-      ...{ clusterId: "c", timers, timeoutMs: 2000 },
+      ...{ clusterId: "c", ...QUIET_REDIS, ledgerLagMs: 3000, timeoutMs: 2000 },
       async readCharged(keyId, dayStart) {
         seeds.push(`${keyId} ${dayStart.toISOString().slice(11)}`);
         return charged;
@@ -133,7 +133,13 @@ describeWithRedis("limits in Redis", () => {
     await limiter.close();
     limiter = new RedisLimiter({
       address: { kind: "standalone", url: server.url },
-      ...{ clusterId: "c", timers, timeoutMs: 20, readCharged: () => new Promise(() => undefined) },
+      ...{
+        clusterId: "c",
+        ...QUIET_REDIS,
+        ledgerLagMs: 3000,
+        timeoutMs: 20,
+        readCharged: () => new Promise(() => undefined),
+      },
     });
     await eventually(() => limiter.charge({ keyId: "up", limits: none, costs: [0] }));
     await expect(outcomes(perDay(5), [1])).rejects.toThrow("does not answer");
@@ -143,7 +149,7 @@ describeWithRedis("limits in Redis", () => {
     await limiter.close();
     limiter = new RedisLimiter({
       address: { kind: "standalone", url: server.url },
-      ...{ clusterId: "c", timers, timeoutMs: 100, readCharged: async () => 0 },
+      ...{ clusterId: "c", ...QUIET_REDIS, ledgerLagMs: 3000, timeoutMs: 100, readCharged: async () => 0 },
     });
     await eventually(() => outcomes(perDay(9), [1]));
     server.kill("SIGSTOP");

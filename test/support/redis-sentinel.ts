@@ -130,8 +130,8 @@ async function knowEachOther(
     const sentinel = new Redis(url, { ...oneTry, ...(password === undefined ? {} : { password }) });
     try {
       const fields = (await sentinel.call("SENTINEL", "MASTER", "main")) as string[];
-      const valueOf = (name: string) => Number(fields[fields.indexOf(name) + 1]);
-      if (valueOf("num-other-sentinels") < SENTINELS - 1 || valueOf("num-slaves") < expected.replicas) {
+      const numberOf = (name: string) => Number(fields[fields.indexOf(name) + 1]);
+      if (numberOf("num-other-sentinels") < SENTINELS - 1 || numberOf("num-slaves") < expected.replicas) {
         throw new Error("the sentinels do not know each other and the replicas yet");
       }
     } finally {
