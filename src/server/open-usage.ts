@@ -67,7 +67,7 @@ export async function openUsage(parts: {
         "a verifier reports usage that is not counted; look at the service that calls with this key",
       ),
   });
-  const limiter = await openLimiter(parts);
+  const limiter = await openLimiter({ ...parts, flusher });
   const { onLimiterLoss } = config;
   const charges = limiter === undefined ? undefined : new Charges(limiter);
   const verifier = new MeteredVerifier({ verifier: parts.verifier, charges, recorder, onLimiterLoss });
@@ -106,8 +106,9 @@ async function openLimiter(parts: {
   readonly config: ServerConfig;
   readonly opened: OpenStorage;
   readonly redis: RedisStates;
+  readonly flusher: UsageFlusher;
 }) {
-  const { config, opened, redis } = parts;
+  const { config, opened, redis, flusher } = parts;
   const { policy } = config;
   const charged = (keyId: string, day: Date) => opened.storage.read((database) => readCharged(database, keyId, day));
   if (config.redis !== undefined) {
@@ -119,9 +120,11 @@ async function openLimiter(parts: {
       clusterId,
       timers,
       timeoutMs: policy.limiterTimeoutMs,
-      readCharged: charged,
-      // A flush that has just begun is one more, and the third is for its way.
-      ledgerLagMs: 3 * policy.flushUsageMs,
+      async readCharged(keyId, day) {
+        await flusher.flush();
+        return await charged(keyId, day);
+      },
+      onConnected: () => void flusher.flush(),
       random,
       health: redis.of("limiter"),
     });

@@ -124,7 +124,7 @@ it.each(KINDS)(
       ...{ ...options, local: new InProcessBus(), keys: [Buffer.alloc(32, 1)], onWarning: () => undefined },
     });
     const set = new RedisRevocationSet(options);
-    const limiter = new RedisLimiter({ ...options, ledgerLagMs: 100, timeoutMs: 20, readCharged: async () => 0 });
+    const limiter = new RedisLimiter({ ...options, timeoutMs: 20, readCharged: async () => 0 });
     closing.push(() => Promise.all([bus.close(), set.close(), limiter.close()]));
     const limits = { requestsPerSecond: 5, burst: 0, requestsPerDay: 100 };
     const endMs = performance.now() + MOST_MS;

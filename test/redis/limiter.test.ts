@@ -31,7 +31,7 @@ describeWithRedis("limits in Redis", () => {
     [seeds, charged] = [[], 0];
     limiter = new RedisLimiter({
       address: { kind: "standalone", url: server.url },
-      ...{ clusterId: "c", ...QUIET_REDIS, ledgerLagMs: 3000, timeoutMs: 2000 },
+      ...{ clusterId: "c", ...QUIET_REDIS, timeoutMs: 2000 },
       async readCharged(keyId, dayStart) {
         seeds.push(`${keyId} ${dayStart.toISOString().slice(11)}`);
         return charged;
@@ -136,7 +136,7 @@ describeWithRedis("limits in Redis", () => {
       ...{
         clusterId: "c",
         ...QUIET_REDIS,
-        ledgerLagMs: 3000,
+       
         timeoutMs: 20,
         readCharged: () => new Promise(() => undefined),
       },
@@ -149,7 +149,7 @@ describeWithRedis("limits in Redis", () => {
     await limiter.close();
     limiter = new RedisLimiter({
       address: { kind: "standalone", url: server.url },
-      ...{ clusterId: "c", ...QUIET_REDIS, ledgerLagMs: 3000, timeoutMs: 100, readCharged: async () => 0 },
+      ...{ clusterId: "c", ...QUIET_REDIS, timeoutMs: 100, readCharged: async () => 0 },
     });
     await eventually(() => outcomes(perDay(9), [1]));
     server.kill("SIGSTOP");
