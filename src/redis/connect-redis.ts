@@ -157,7 +157,13 @@ function followSentinels(connection: Redis, address: AddressOf<"sentinel">, opti
   const followers = sentinels.map(({ host, port }) => {
     const security = tls ? { tls: { ...certificates } } : {};
     const sentinel = new Redis({ ...options, host, port, ...credentialsOf(address.sentinelAccess ?? {}), ...security });
-    sentinel.on("error", () => undefined);
+    sentinel.on("error", (error: Error) => {
+      const { code } = error as NodeJS.ErrnoException;
+      connection.emit(
+        "sentinelError",
+        Object.assign(new Error(`sentinel ${host}:${port}: ${error.message}`), { code }),
+      );
+    });
     sentinel.on("ready", () => sentinel.subscribe("+switch-master").catch(() => reconnect(sentinel)));
     sentinel.on("message", (_channel: string, text: string) => {
       if (text.startsWith(`${name} `)) reconnect(connection);

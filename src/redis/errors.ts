@@ -7,7 +7,7 @@ interface Decision {
 }
 
 const WRITES = "See why Redis refuses writes";
-const ACCESS = "Correct the user and the password in REDIS_URL";
+const ACCESS = "Correct the user and the password in REDIS_URL, or REDIS_SENTINEL_PASSWORD for sentinels";
 const WAIT = "Wait until Redis is ready";
 const CERTIFICATE = "Name the CA of Redis in REDIS_TLS_CA, and its name in REDIS_URL as the certificate has it";
 const CLIENT_CERTIFICATE = "Give a client certificate in REDIS_TLS_CERT and REDIS_TLS_KEY";
@@ -88,5 +88,5 @@ function plain(message: string): string {
   if (/^Command timed out|^Socket timeout/.test(message)) return "Redis does not answer";
   if (/^Stream isn't writeable|^Connection is closed|^Cluster isn't ready/.test(message))
     return "there is no connection";
-  return message.replace(/\.$/, "");
+  return message.replace(/^All sentinels are unreachable.*Last error: /, "no sentinel helps: ").replace(/\.$/, "");
 }

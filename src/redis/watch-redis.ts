@@ -24,12 +24,18 @@ export interface WatchRedisOptions {
 /** How often Redis is asked, in milliseconds. */
 const EVERY_MS = 1000;
 
+/** Questions in a row for which an error explains why they failed: a connection is tried more often. */
+const NOTED_FOR = 4;
+
 /** Asks on each `ready` and each second, and reports; returns how to stop. */
 export function watchRedis({ connections, probe, health, timers }: WatchRedisOptions): () => void {
-  let noted: unknown;
+  /** Why there is no connection: what a server said before what a sentinel did. */
+  let noted: { readonly error: Error; readonly ofSentinel: boolean; age: number } | undefined;
   let isStopped = false;
-  const note = (error: unknown) => {
-    noted = error;
+  const note = (error: Error, ofSentinel: boolean) => {
+    // That one was closed says nothing of the reason.
+    const isReason = !/Connection is closed\.?$/.test(error.message);
+    if (isReason && (noted === undefined || noted.ofSentinel || !ofSentinel)) noted = { error, ofSentinel, age: 0 };
   };
   const ask = async () => {
     try {
@@ -39,7 +45,8 @@ export function watchRedis({ connections, probe, health, timers }: WatchRedisOpt
     } catch (error) {
       // That a command could not be sent is the outcome; why there is no connection was said before.
       const isAnswer = error instanceof Error && error.name === "ReplyError";
-      if (!isStopped) health.failed(describeRedisError(isAnswer ? error : (noted ?? error)));
+      if (noted !== undefined && ++noted.age > NOTED_FOR) noted = undefined;
+      if (!isStopped) health.failed(describeRedisError(isAnswer ? error : (noted?.error ?? error)));
     }
   };
   const again = () => {
@@ -48,7 +55,9 @@ export function watchRedis({ connections, probe, health, timers }: WatchRedisOpt
   };
   let timer = timers.after(EVERY_MS, again);
   for (const connection of connections) {
-    for (const event of ["error", "node error", "sentinelError"]) connection.on(event, note);
+    connection.on("error", (error: Error) => note(error, false));
+    connection.on("node error", (error: Error) => note(error, false));
+    connection.on("sentinelError", (error: Error) => note(error, true));
     connection.on("ready", () => void ask());
   }
   return () => {

@@ -184,8 +184,19 @@ export async function untilCharged(nodes: TwoNodes, beganMs: number): Promise<st
 
 /** Limits are charged exactly, revocations come through Redis, and none was broken. */
 export async function expectWell(nodes: TwoNodes): Promise<string> {
-  const limited = await Promise.all(Array.from({ length: 4 }, () => nodes.makeLimited(30)));
-  expect(await Promise.all(limited.map((secret) => nodes.ask(secret)))).toEqual([30, 30, 30, 30]);
+  let wrong: number | undefined;
+  await eventually(
+    async () => {
+      const before = await nodes.uncharged();
+      const limited = await Promise.all(Array.from({ length: 4 }, () => nodes.makeLimited(30)));
+      const valid = await Promise.all(limited.map((secret) => nodes.ask(secret)));
+      // A busy machine lets one through now and then; that is counted, and asked again.
+      expect(await nodes.uncharged()).toBe(before);
+      wrong ??= valid.find((count) => count !== 30);
+    },
+    { withinMs: FOLLOWED_MS },
+  );
+  expect(wrong).toBeUndefined();
   await eventually(
     async () => {
       nodes.takeRevocations();

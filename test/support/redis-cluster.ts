@@ -1,7 +1,8 @@
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
+import type { TestCertificates } from "./certificates.ts";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
-import { type RedisServer, type RedisServerOptions, startRedisServer } from "./redis-server.ts";
+import { clientTls, type RedisServer, type RedisServerOptions, startRedisServer } from "./redis-server.ts";
 import { outputOf } from "./run-program.ts";
 
 export interface RedisClusterOptions {
@@ -11,6 +12,7 @@ export interface RedisClusterOptions {
   readonly isFormed?: boolean;
   /** Further settings of every node. */
   readonly settings?: RedisServerOptions["settings"];
+  readonly tls?: TestCertificates;
 }
 
 export interface RedisCluster {
@@ -34,7 +36,8 @@ const oneTry = { retryStrategy: () => null, enableReadyCheck: false, connectTime
 
 /** Three masters with a replica each, of the caller's own; nothing is kept on disk. */
 export async function startRedisCluster(options: RedisClusterOptions = {}): Promise<RedisCluster> {
-  const { nodeTimeoutMs = 2000, isFormed = true, settings = {} } = options;
+  const { nodeTimeoutMs = 2000, isFormed = true, settings = {}, tls } = options;
+  const access = { ...oneTry, password: settings.requirepass, tls: tls && clientTls(tls) };
   const nodes: RedisServer[] = [];
   const busPorts: number[] = [];
   const stop = async () => {
@@ -46,7 +49,7 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
     let failure: unknown;
     for (const { url } of nodes) {
       try {
-        return await withNode(url, settings.requirepass, use);
+        return await withNode(url, access, use);
       } catch (error) {
         failure = error;
       }
@@ -74,10 +77,11 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
             ...{ "cluster-node-timeout": String(nodeTimeoutMs), "repl-diskless-sync-delay": "0" },
             ...settings,
           },
+          tls,
         }),
       );
     }
-    if (isFormed) await form(nodes, busPorts, settings.requirepass);
+    if (isFormed) await form(nodes, busPorts, access);
   } catch (error) {
     await stop();
     throw error;
@@ -96,7 +100,7 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
       ),
     reshard: async (from, to, slots) => {
       const idOf = ({ url }: RedisServer) =>
-        withNode(url, settings.requirepass, async (node) => String(await node.call("CLUSTER", "MYID")));
+        withNode(url, access, async (node) => String(await node.call("CLUSTER", "MYID")));
       const [source, target] = [await idOf(from), await idOf(to)];
       await outputOf("redis-cli", [
         ...["--cluster", "reshard", `127.0.0.1:${from.port}`, "--cluster-from", source, "--cluster-to", target],
@@ -108,10 +112,9 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
 }
 
 /** The first three get a third of the slots each, the others are their replicas. */
-async function form(nodes: readonly RedisServer[], busPorts: readonly number[], password?: string): Promise<void> {
+async function form(nodes: readonly RedisServer[], busPorts: readonly number[], access: Omit<RedisOptions, "replyMapping">): Promise<void> {
   const [first] = nodes as [RedisServer];
-  const on = <T>(at: number, use: (node: Redis) => Promise<T>) =>
-    withNode((nodes[at] as RedisServer).url, password, use);
+  const on = <T>(at: number, use: (node: Redis) => Promise<T>) => withNode((nodes[at] as RedisServer).url, access, use);
   for (let at = 0; at < MASTERS; at++) {
     const [from, to] = [Math.ceil((at * SLOTS) / MASTERS), Math.ceil(((at + 1) * SLOTS) / MASTERS) - 1];
     await on(at, (node) => node.call("CLUSTER", "ADDSLOTSRANGE", String(from), String(to)));
@@ -142,8 +145,8 @@ async function form(nodes: readonly RedisServer[], busPorts: readonly number[], 
   }
 }
 
-async function withNode<T>(url: string, password: string | undefined, use: (node: Redis) => Promise<T>): Promise<T> {
-  const node = new Redis(url, { ...oneTry, ...(password === undefined ? {} : { password }) });
+async function withNode<T>(url: string, access: Omit<RedisOptions, "replyMapping">, use: (node: Redis) => Promise<T>): Promise<T> {
+  const node = new Redis(url, access);
   node.on("error", () => undefined);
   try {
     return await use(node);

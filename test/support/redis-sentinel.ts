@@ -1,6 +1,7 @@
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
+import type { TestCertificates } from "./certificates.ts";
 import { eventually } from "./eventually.ts";
-import { type RedisServer, type RedisServerOptions, startRedisServer } from "./redis-server.ts";
+import { clientTls, type RedisServer, type RedisServerOptions, startRedisServer } from "./redis-server.ts";
 
 export interface RedisSentinelOptions {
   /** Replicas beside the master. Default 1. */
@@ -9,6 +10,7 @@ export interface RedisSentinelOptions {
   readonly downAfterMs?: number;
   /** Further settings of master and replicas, such as `{ requirepass: "secret" }`. */
   readonly settings?: RedisServerOptions["settings"];
+  readonly tls?: TestCertificates;
   /** Further settings of the sentinels, such as `{ requirepass: "secret" }`. */
   readonly sentinelSettings?: RedisServerOptions["settings"];
   /** Further lines for the sentinels' configuration, such as `sentinel auth-pass main secret`. */
@@ -16,7 +18,7 @@ export interface RedisSentinelOptions {
 }
 
 export interface RedisSentinel {
-  /** `redis+sentinel://…/main`, without passwords. */
+  /** `redis+sentinel://…/main`, or `rediss+…`, without passwords. */
   readonly url: string;
   readonly servers: readonly RedisServer[];
   readonly sentinels: readonly RedisServer[];
@@ -35,7 +37,8 @@ const FAILOVER_MS = 40_000;
 
 /** A master, its replicas and three sentinels of the caller's own; nothing is kept on disk. */
 export async function startRedisSentinel(options: RedisSentinelOptions = {}): Promise<RedisSentinel> {
-  const { replicas = 1, downAfterMs = 2000, settings = {}, sentinelSettings = {}, sentinelLines = [] } = options;
+  const { replicas = 1, downAfterMs = 2000, settings = {}, sentinelSettings = {}, sentinelLines = [], tls } = options;
+  const access = { ...oneTry, password: sentinelSettings.requirepass, tls: tls && clientTls(tls) };
   const servers: RedisServer[] = [];
   const sentinels: RedisServer[] = [];
   const stop = async () => {
@@ -43,10 +46,9 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
   };
 
   const votes = async (): Promise<string[]> => {
-    const password = sentinelSettings.requirepass;
     const told = await Promise.allSettled(
       sentinels.map(async ({ url }) => {
-        const sentinel = new Redis(url, { ...oneTry, ...(password === undefined ? {} : { password }) });
+        const sentinel = new Redis(url, access);
         sentinel.on("error", () => undefined);
         try {
           const address = await sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main");
@@ -75,11 +77,13 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
     );
 
   try {
-    const first = await startRedisServer({ settings });
+    const first = await startRedisServer({ settings: { ...settings, ...quickReplica }, tls });
     servers.push(first);
     for (let replica = 0; replica < replicas; replica++) {
       servers.push(
-        await startRedisServer({ settings: { ...settings, replicaof: `127.0.0.1 ${first.port}`, ...quickReplica } }),
+        await startRedisServer({
+          ...{ settings: { ...settings, replicaof: `127.0.0.1 ${first.port}`, ...quickReplica }, tls },
+        }),
       );
     }
     for (let sentinel = 0; sentinel < SENTINELS; sentinel++) {
@@ -89,9 +93,9 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
         "sentinel failover-timeout main 10000",
         ...sentinelLines,
       ];
-      sentinels.push(await startRedisServer({ settings: sentinelSettings, sentinel: lines }));
+      sentinels.push(await startRedisServer({ settings: sentinelSettings, sentinel: lines, tls }));
     }
-    await eventually(() => knowEachOther(sentinels, { replicas, password: sentinelSettings.requirepass }), {
+    await eventually(() => knowEachOther(sentinels, { replicas, access }), {
       withinMs: FAILOVER_MS,
     });
   } catch (error) {
@@ -99,13 +103,12 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
     throw error;
   }
   return {
-    url: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(",")}/main`,
+    url: `${tls ? "rediss" : "redis"}+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(",")}/main`,
     ...{ servers, sentinels, master, masterLeaves, stop },
     failOver: async () => {
       const old = await master();
       const [sentinel] = sentinels as [RedisServer];
-      const password = sentinelSettings.requirepass;
-      const connection = new Redis(sentinel.url, { ...oneTry, ...(password === undefined ? {} : { password }) });
+      const connection = new Redis(sentinel.url, access);
       try {
         await connection.call("SENTINEL", "FAILOVER", "main");
       } finally {
@@ -123,11 +126,10 @@ const oneTry = { retryStrategy: () => null, enableReadyCheck: false, connectTime
 /** Throws until each sentinel knows the two others and the replicas. */
 async function knowEachOther(
   sentinels: readonly RedisServer[],
-  expected: { readonly replicas: number; readonly password: string | undefined },
+  expected: { readonly replicas: number; readonly access: Omit<RedisOptions, "replyMapping"> },
 ): Promise<void> {
   for (const { url } of sentinels) {
-    const { password } = expected;
-    const sentinel = new Redis(url, { ...oneTry, ...(password === undefined ? {} : { password }) });
+    const sentinel = new Redis(url, expected.access);
     try {
       const fields = (await sentinel.call("SENTINEL", "MASTER", "main")) as string[];
       const numberOf = (name: string) => Number(fields[fields.indexOf(name) + 1]);

@@ -5,6 +5,7 @@ export const INSTALL_HINT = {
   postgres: "install PostgreSQL (apt-get install postgresql, brew install postgresql) or set TEST_DATABASE_URL",
   redis: "install Redis (apt-get install redis-server, brew install redis) or set TEST_REDIS_URL",
   pgbouncer: "install PgBouncer (apt-get install pgbouncer, brew install pgbouncer)",
+  openssl: "install OpenSSL (apt-get install openssl, brew install openssl)",
   python: "bring a Python with gRPC (bash .ci/bring-tools, or pip install grpcio grpcio-tools)",
   go: "install Go, then bring its generators and packages (bash .ci/bring-tools)",
   nodes: "bring the Nodes that are supported (bash .ci/bring-tools)",
@@ -31,6 +32,8 @@ declare module "vitest" {
     redis: { readonly url: string } | undefined;
     /** The program `pgbouncer`, or `undefined`. */
     pgbouncer: string | undefined;
+    /** The program `openssl`, or `undefined`. */
+    openssl: string | undefined;
     /** A Python with gRPC and its generator, or `undefined`. */
     python: PythonTool | undefined;
     /** A Go with gRPC and the generators, or `undefined`. */
