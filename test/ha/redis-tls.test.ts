@@ -24,6 +24,14 @@ const encoded = encodeURIComponent(PASSWORD);
 const ACL =
   "~claviger:* &claviger:* +eval +publish +subscribe +ping +info +time +del +hget +hset +hmget +hdel +hscan +expire";
 
+const CLUSTER_ACL = "+cluster +asking +readonly +readwrite";
+
+async function makeUser(place: string, rules: string): Promise<void> {
+  const operator = new Redis(place);
+  await operator.call("ACL", "SETUSER", "keys", "on", `>${PASSWORD}`, ...rules.split(" "));
+  operator.disconnect();
+}
+
 describeWithPostgres("a server", () => {
   describeWithRedis("with a Redis that is reached", () => {
     describeWithOpenssl("by TLS, sockets and passwords", () => {
@@ -68,6 +76,13 @@ describeWithPostgres("a server", () => {
         expect(printed.join()).not.toMatch(/p@ss|p%40ss/);
         expect(printed.join()).not.toContain('"event":"redis"');
       }
+
+      it("uses a cluster as a user who may do no more than README says", async () => {
+        const redis = await startRedisCluster();
+        closing.push(() => redis.stop());
+        for (const { url } of redis.nodes) await makeUser(url, `${ACL} ${CLUSTER_ACL}`);
+        await expectUsed({ REDIS_URL: redis.url.replaceAll("://", `://keys:${encoded}@`) });
+      }, 120_000);
 
       it("uses one under a private CA", async () => {
         const redis = await startRedisServer({ tls: certificates });
@@ -120,9 +135,7 @@ describeWithPostgres("a server", () => {
         const path = join(folder, "redis.sock");
         const redis = await startRedisServer({ settings: { unixsocket: path } });
         closing.push(() => redis.stop());
-        const operator = new Redis(path);
-        await operator.call("ACL", "SETUSER", "keys", "on", `>${PASSWORD}`, ...ACL.split(" "));
-        operator.disconnect();
+        await makeUser(path, ACL);
         await expectUsed({ REDIS_URL: `unix://keys:${encoded}@${path}?db=5` });
       });
     });

@@ -112,7 +112,11 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
 }
 
 /** The first three get a third of the slots each, the others are their replicas. */
-async function form(nodes: readonly RedisServer[], busPorts: readonly number[], access: Omit<RedisOptions, "replyMapping">): Promise<void> {
+async function form(
+  nodes: readonly RedisServer[],
+  busPorts: readonly number[],
+  access: Omit<RedisOptions, "replyMapping">,
+): Promise<void> {
   const [first] = nodes as [RedisServer];
   const on = <T>(at: number, use: (node: Redis) => Promise<T>) => withNode((nodes[at] as RedisServer).url, access, use);
   for (let at = 0; at < MASTERS; at++) {
@@ -145,7 +149,11 @@ async function form(nodes: readonly RedisServer[], busPorts: readonly number[], 
   }
 }
 
-async function withNode<T>(url: string, access: Omit<RedisOptions, "replyMapping">, use: (node: Redis) => Promise<T>): Promise<T> {
+async function withNode<T>(
+  url: string,
+  access: Omit<RedisOptions, "replyMapping">,
+  use: (node: Redis) => Promise<T>,
+): Promise<T> {
   const node = new Redis(url, access);
   node.on("error", () => undefined);
   try {
