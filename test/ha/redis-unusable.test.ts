@@ -107,6 +107,20 @@ describeWithPostgres("a server", () => {
         await expectWarned(server, /REDIS_TLS_CERT/);
       }, 90_000);
 
+      it("says so for the purposes for which its user lacks a command, and prints nothing else", async () => {
+        const redis = await startRedisServer();
+        closing.push(() => redis.stop());
+        const operator = new Redis(redis.url);
+        const commands = ["+eval", "+publish", "+subscribe", "+ping", "+time", "+del", "+hset", "+hmget", "+expire"];
+        await operator.call("ACL", "SETUSER", "keys", "on", `>${PASSWORD}`, "~claviger:*", "&claviger:*", ...commands);
+        operator.disconnect();
+        const server = await start({ REDIS_URL: `redis://keys:${PASSWORD}@127.0.0.1:${redis.port}` });
+        await eventually(() => expect(linesOf(server)).toHaveLength(1), PATIENCE);
+        const reason = expect.stringMatching(/^NOPERM .*info.*docs\/redis.md/);
+        expect(linesOf(server)[0]).toMatchObject({ purpose: "revocation_set", reason });
+        await eventually(async () => expect(await upOf(server)).toHaveLength(2), PATIENCE);
+      }, 90_000);
+
       it("says so where no Redis listens, and once when one does", async () => {
         const redis = await startRedisServer();
         closing.push(() => redis.stop());
