@@ -152,6 +152,18 @@ describeWithRedis("limits in Redis", () => {
     });
   });
 
+  it("charge and seed where the user may not ask for the history", async () => {
+    const commands = ["+eval", "+ping", "+time", "+del", "+hset", "+hmget", "+expire"];
+    await redis.call("ACL", "SETUSER", "limited", "on", ">p", "~claviger:*", ...commands);
+    await limiter.close();
+    limiter = new RedisLimiter({
+      address: { kind: "standalone", url: server.url.replace("://", "://limited:p@") },
+      ...{ clusterId: "c", ...QUIET_REDIS, timeoutMs: 2000, readCharged: async () => 3 },
+    });
+    await eventually(() => limiter.charge({ keyId: "up", limits: none, costs: [0] }));
+    expect(await outcomes(perDay(5), [1, 1, 1])).toEqual(["charged", "charged", "quota_exhausted"]);
+  });
+
   it("begin the day after with nothing, and need no ledger for that", async () => {
     expect(await outcomes(perDay(2), [1, 1, 1])).toEqual(["charged", "charged", "quota_exhausted"]);
     const name = redisNames("c").limits("key_a");
