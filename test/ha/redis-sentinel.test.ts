@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { connectRedis } from "../../src/redis/connect-redis.ts";
+import { parseRedisUrl } from "../../src/redis/parse-redis-url.ts";
 import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
 import { type RedisSentinel, startRedisSentinel } from "../support/redis-sentinel.ts";
-import { expectWell, median, startTwoNodes, type TwoNodes, untilCharged } from "./two-nodes.ts";
+import { expectWell, FOLLOWED_MS, median, startTwoNodes, type TwoNodes, untilCharged } from "./two-nodes.ts";
 
 describeWithPostgres("two nodes", () => {
   describeWithRedis("with a Redis behind sentinels", () => {
@@ -38,6 +41,25 @@ describeWithPostgres("two nodes", () => {
       // A charge whose reply was lost is gone: as many as were under way.
       expect(valid).toBeGreaterThanOrEqual(580);
       console.log("planned:", await expectWell(nodes));
+    }, 120_000);
+
+    it("leave the old master long before the sentinels demote it", async () => {
+      const connection = connectRedis({ address: parseRedisUrl(redis.url), commandTimeoutMs: 2000 });
+      try {
+        const portOf = async () => Number(/tcp_port:(\d+)/.exec(await connection.info("server"))?.[1]);
+        const old = await redis.master();
+        await eventually(async () => expect(await portOf()).toBe(old.port));
+        await redis.failOver();
+        const elected = await redis.master();
+        await eventually(async () => expect(await portOf()).toBe(elected.port), { withinMs: FOLLOWED_MS });
+        const atOld = new Redis(old.url);
+        // They wait for 8 s until they demote it (SENTINEL_PUBLISH_PERIOD * 4 of Redis 7).
+        const [role] = (await atOld.call("ROLE")) as string[];
+        atOld.disconnect();
+        expect(role).toBe("master");
+      } finally {
+        connection.disconnect();
+      }
     }, 120_000);
 
     it("leave a master that hangs, and follow to the one that is elected", async () => {

@@ -158,7 +158,7 @@ export async function startTwoNodes(env: Readonly<Record<string, string>>): Prom
 /** A renewal comes every 750 ms: what is faster came through Redis. */
 const FAST_MS = 600;
 /** As long as a server may be silent, an election, and what a busy machine adds. */
-const FOLLOWED_MS = 60_000;
+export const FOLLOWED_MS = 60_000;
 
 /** Asks until every request is charged again; says after how long that was, and how many were let through till then. */
 export async function untilCharged(nodes: TwoNodes, beganMs: number): Promise<string> {
