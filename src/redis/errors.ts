@@ -49,7 +49,11 @@ const NETWORK_ERRORS: readonly (readonly [code: RegExp, advice: string])[] = [
   [/CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE|UNKNOWN_CA/, CLIENT_CERTIFICATE],
   [/CERT|^UNABLE_TO|ALTNAME/, CERTIFICATE],
   [/SSL_WRONG_VERSION_NUMBER|SSL_PACKET_LENGTH/, "Redis speaks no TLS there: give redis:// instead of rediss://"],
-  [/^ECONNRESET$|^EPIPE$/, "If Redis speaks TLS there, give rediss:// instead of redis://"],
+  // Where Redis wants a certificate of TLS 1.3, the connection may be reset before it has said so.
+  [
+    /^ECONNRESET$|^EPIPE$/,
+    "If Redis speaks TLS there, give rediss:// instead of redis://, and REDIS_TLS_CERT if it wants a client certificate",
+  ],
   [/^E(ACCES|PERM)$/, "Let the server's user open the socket of Redis"],
   [/^E[A-Z_]+$/, ADDRESS],
 ];

@@ -45,7 +45,7 @@ describe("an error of Redis", () => {
     await eventually(() => expect(connection.status).toBe("ready"));
     const error: unknown = await connection.eval("return 1", 0).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ name: "ReplyError", message: reply });
-    const [first = "", advice = ""] = describeRedisError(error).split(/\. (?=[^.]+$)/);
+    const [first = "", advice = ""] = describeRedisError(error).split(/\. (?=[A-Z](?!.*\. ))/);
     expect(first.startsWith(code)).toBe(true);
     expect(advice).toMatch(/^[A-Z].{10,}[^.]$/);
     if (LEFT.includes(code)) await eventually(() => expect(redis.connections()).toBeGreaterThan(1));
