@@ -1,6 +1,7 @@
 import { type Cluster, Redis, Cluster as RedisCluster, type RedisOptions } from "ioredis";
 import type { Random } from "../keys/random.ts";
-import type { RedisAddress } from "./parse-redis-url.ts";
+import { leavesConnection } from "./errors.ts";
+import type { RedisAddress, RedisCertificates } from "./parse-redis-url.ts";
 
 /** A connection, to one server or to a cluster. */
 export type RedisConnection = Redis | Cluster;
@@ -15,17 +16,54 @@ export interface ConnectRedisOptions {
 
 const LONGEST_PAUSE_MS = 500;
 const PAUSE_STEP_MS = 50;
+const CONNECT_MS = 1000;
+/** A server that leaves a command unanswered for so long hangs: above a fork of Redis, below an election. */
+const SILENCE_MS = 2000;
+/** How long a server may take to close its end. One that hangs does not. */
+const CLOSE_MS = 100;
 
 /**
- * Connects in the background, and again for ever. What cannot be sent at once, or is not answered within
- * `commandTimeoutMs`, fails; nothing is queued and nothing is sent twice, since a late repetition may undo what came
- * between. Whoever subscribes does so on each `ready`.
+ * Connects in the background, and again for ever: to the master that there is then. What cannot be sent at once, or is
+ * not answered within `commandTimeoutMs`, fails; nothing is queued and nothing is sent twice, since a late repetition
+ * may undo what came between. A server that is silent for two seconds is left, and so is one that `errors.ts` says.
  */
 export function connectRedis(options: ConnectRedisOptions): RedisConnection {
-  const connection = open(options.address, optionsOf(options));
-  // Its state says what is lost; an event that nobody hears would end the process.
-  connection.on("error", () => undefined);
-  return connection;
+  const { address } = options;
+  return address.kind === "cluster"
+    ? openCluster(address, optionsOf(options))
+    : openServer(address, optionsOf(options));
+}
+
+/**
+ * A connection for subscriptions, which the caller makes on each `ready`. In a cluster it leads to one node, the next
+ * one of the URLs after each loss. (ioredis 6.0.0 gives the subscriber of its `Cluster` none of these time-outs, and
+ * subscribes again without a catch, so that the process may end.)
+ */
+export function connectSubscriber(options: ConnectRedisOptions): Redis {
+  const { address } = options;
+  if (address.kind !== "cluster") return openServer(address, optionsOf(options));
+  const { urls, certificates } = address;
+  const first = Math.floor(((options.random?.(1)[0] ?? 0) / 256) * urls.length);
+  const { retryStrategy, ...others } = optionsOf(options);
+  const subscriber: Redis = new Redis(urls[first] ?? urls[0], {
+    ...others,
+    ...accessOf({ urls, certificates }),
+    retryStrategy(attempt) {
+      const { hostname, port } = new URL(urls[(first + attempt) % urls.length] ?? urls[0]);
+      Object.assign(subscriber.options, { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port || DEFAULT_PORT) });
+      return retryStrategy(attempt);
+    },
+  });
+  subscriber.on("error", () => undefined);
+  return subscriber;
+}
+
+/**
+ * Closes a connection that is open, so that another one is made. ioredis 6.0.0 never connects again if it is told to
+ * while it connects.
+ */
+export function reconnect(connection: RedisConnection): void {
+  if (connection.status === "ready" || connection.status === "connect") connection.disconnect(true);
 }
 
 /** Milliseconds before the given attempt, counted from 1: rising to 500, of which chance takes up to half. */
@@ -38,8 +76,13 @@ export function reconnectPauseMs(attempt: number, random?: Random): number {
 function optionsOf({ commandTimeoutMs, random }: ConnectRedisOptions) {
   return {
     commandTimeout: commandTimeoutMs,
-    connectTimeout: 1000,
+    connectTimeout: CONNECT_MS,
+    disconnectTimeout: CLOSE_MS,
+    socketTimeout: SILENCE_MS,
+    reconnectOnError: leavesConnection,
     enableOfflineQueue: false,
+    // It would ask INFO, and print a line by itself where the user may not. `watch-redis.ts` asks for more.
+    enableReadyCheck: false,
     autoResendUnfulfilledCommands: false,
     // ioredis 6.0.0 subscribes again without a catch: its time-out would be an unhandled rejection and end the process.
     autoResubscribe: false,
@@ -49,34 +92,85 @@ function optionsOf({ commandTimeoutMs, random }: ConnectRedisOptions) {
   } satisfies RedisOptions;
 }
 
-function open(address: RedisAddress, { retryStrategy, ...options }: ReturnType<typeof optionsOf>): RedisConnection {
+type Options = ReturnType<typeof optionsOf>;
+type AddressOf<Kind extends RedisAddress["kind"]> = Extract<RedisAddress, { readonly kind: Kind }>;
+
+function openServer(address: Exclude<RedisAddress, { readonly kind: "cluster" }>, options: Options): Redis {
+  const connection = open(address, options);
+  // Its state says what is lost; an event that nobody hears would be printed.
+  connection.on("error", () => undefined);
+  if (address.kind === "sentinel") followSentinels(connection, address, options);
+  return connection;
+}
+
+function open(address: Exclude<RedisAddress, { readonly kind: "cluster" }>, options: Options): Redis {
   switch (address.kind) {
-    case "standalone":
-      return new Redis(address.url, { ...options, retryStrategy });
-    case "cluster": {
-      const { credentials, tls } = accessOf(address.urls[0]);
-      const cluster = new RedisCluster([...address.urls], {
-        // Nodes that the cluster names itself know nothing of the URLs.
-        redisOptions: { ...options, ...credentials, ...(tls ? { tls: {} } : {}) },
-        enableOfflineQueue: false,
-        // Else a command whose connection closed is sent again.
-        retryDelayOnFailover: 0,
-        clusterRetryStrategy: retryStrategy,
-        // Certificates are for names: ioredis would look them up first, and compare with the IP address.
-        ...(tls
-          ? { dnsLookup: (name: string, found: (error: null, address: string) => void) => found(null, name) }
-          : {}),
-      });
-      cluster.on("+node", hearAsking);
-      return cluster;
+    case "standalone": {
+      const { url, certificates } = address;
+      return new Redis(url, { ...options, ...(url.startsWith("rediss:") ? { tls: { ...certificates } } : {}) });
+    }
+    case "unix": {
+      const { path, database: db, ...credentials } = address;
+      return new Redis({ ...options, path, db, ...credentialsOf(credentials) });
     }
     case "sentinel": {
-      const { sentinels, name, username, password, tls } = address;
-      const credentials = { ...(username ? { username } : {}), ...(password ? { password } : {}) };
-      const security = tls ? { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true } : {};
-      return new Redis({ ...options, retryStrategy, sentinels: [...sentinels], name, ...credentials, ...security });
+      const { sentinels, name, tls, certificates } = address;
+      const { username: sentinelUsername, password: sentinelPassword } = credentialsOf(address.sentinelAccess ?? {});
+      return new Redis({
+        ...{ ...options, ...credentialsOf(address), sentinels: [...sentinels], name },
+        // Else a sentinel that hangs is waited for without end (ioredis 6.0.0).
+        sentinelCommandTimeout: CONNECT_MS,
+        ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
+        ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
+        ...(tls ? { tls: { ...certificates }, sentinelTLS: { ...certificates }, enableTLSForSentinelMode: true } : {}),
+      });
     }
   }
+}
+
+function openCluster({ urls, certificates }: AddressOf<"cluster">, { retryStrategy, ...options }: Options): Cluster {
+  const access = accessOf({ urls, certificates });
+  const cluster = new RedisCluster([...urls], {
+    // Nodes that the cluster names itself know nothing of the URLs.
+    redisOptions: { ...options, ...access },
+    enableOfflineQueue: false,
+    // Else a command whose connection closed is sent again.
+    retryDelayOnFailover: 0,
+    clusterRetryStrategy: retryStrategy,
+    // Certificates are for names: ioredis would look them up first, and compare with the IP address.
+    ...(access.tls
+      ? { dnsLookup: (name: string, found: (error: null, address: string) => void) => found(null, name) }
+      : {}),
+  });
+  cluster.on("error", () => undefined);
+  cluster.on("+node", hearAsking);
+  return cluster;
+}
+
+/**
+ * Leaves the old master at `+switch-master`: else it is left when a sentinel demotes it, 11 s later, and is charged
+ * until then. Its own connections to the sentinels, since `failoverDetector` of ioredis 6.0.0 prints a line for each
+ * sentinel that is away, subscribes again without a catch, and takes failovers of other masters for its own.
+ */
+function followSentinels(connection: Redis, address: AddressOf<"sentinel">, options: Options): void {
+  const { sentinels, name, tls, certificates } = address;
+  const followers = sentinels.map(({ host, port }) => {
+    const security = tls ? { tls: { ...certificates } } : {};
+    const sentinel = new Redis({ ...options, host, port, ...credentialsOf(address.sentinelAccess ?? {}), ...security });
+    sentinel.on("error", (error: Error) => {
+      const { code } = error as NodeJS.ErrnoException;
+      connection.emit(
+        "sentinelError",
+        Object.assign(new Error(`sentinel ${host}:${port}: ${error.message}`), { code }),
+      );
+    });
+    sentinel.on("ready", () => sentinel.subscribe("+switch-master").catch(() => reconnect(sentinel)));
+    sentinel.on("message", (_channel: string, text: string) => {
+      if (text.startsWith(`${name} `)) reconnect(connection);
+    });
+    return sentinel;
+  });
+  connection.on("end", () => followers.forEach((sentinel) => void sentinel.disconnect()));
 }
 
 /**
@@ -92,13 +186,22 @@ function hearAsking(node: Redis): void {
   };
 }
 
-function accessOf(url: string) {
-  const { protocol, username, password } = new URL(url);
-  return {
-    tls: protocol === "rediss:",
-    credentials: {
-      ...(username ? { username: decodeURIComponent(username) } : {}),
-      ...(password ? { password: decodeURIComponent(password) } : {}),
-    },
-  };
+const DEFAULT_PORT = 6379;
+
+/** Of all nodes alike: what the first URL says. */
+function accessOf({ urls, certificates }: Pick<AddressOf<"cluster">, "urls" | "certificates">) {
+  const { protocol, username, password } = new URL(urls[0]);
+  const credentials = { username: decodeURIComponent(username), password: decodeURIComponent(password) };
+  const tls: { readonly tls?: RedisCertificates } = protocol === "rediss:" ? { tls: { ...certificates } } : {};
+  return { ...tls, ...credentialsOf(credentials) };
+}
+
+function credentialsOf({
+  username,
+  password,
+}: {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}) {
+  return { ...(username ? { username } : {}), ...(password ? { password } : {}) };
 }

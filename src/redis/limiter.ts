@@ -3,11 +3,7 @@ import type { Random } from "../keys/random.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
-
-/** Sets things off later; `verify/clocks.ts` has the same. */
-interface Timers {
-  after(ms: number, work: () => void): { cancel(): void };
-}
+import { type RedisHealth, type Timers, watchRedis } from "./watch-redis.ts";
 
 export interface RedisLimiterOptions {
   readonly address: RedisAddress;
@@ -15,8 +11,14 @@ export interface RedisLimiterOptions {
   readonly timers: Timers;
   /** Longest wait for one answer, in milliseconds. */
   readonly timeoutMs: number;
-  /** What the ledger has of a key's day, for when Redis knows nothing of the key. */
+  /** What the ledger has of a key's day, for when Redis may not know all of it. */
   readonly readCharged: (keyId: string, dayStart: Date) => Promise<number>;
+  /**
+   * A connection was made, perhaps to another server than before: whoever is asked for what the ledger has should not
+   * miss what this process has counted and not sent.
+   */
+  readonly onConnected?: () => void;
+  readonly health: RedisHealth;
   /** Spreads attempts to reconnect. Default: no spread. */
   readonly random?: Random;
 }
@@ -24,7 +26,14 @@ export interface RedisLimiterOptions {
 /**
  * `charge` of `keys/limits.ts`, by Redis' own clock, in milliseconds since 2026 so that a double keeps their
  * fractions. One hash per key: when its rate is empty, which day is counted, what was used on it. The day is in the
- * value, so that a key that is there and of yesterday begins with nothing, and one that is not there asks for its seed.
+ * value, so that a key that is there and of yesterday begins with nothing.
+ *
+ * A day is only known as far as it was counted in one history of replication (`master_replid`). A promoted replica
+ * begins another one, without what had not reached it, and so does a server that restarts. There, and for a key that is
+ * not there or that a reshard has brought, the ledger is asked; the larger count holds, so that nothing is given back.
+ * A user that may not run INFO has the empty history: then only a day that is lost is seeded.
+ *
+ * INFO adds 6 µs to the 9 µs that a charge takes in Redis 7 (redis-benchmark, 20 connections).
  */
 const CHARGE = `local rate, burst, perDay = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local seedDay, seed = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -32,12 +41,17 @@ local time = redis.call('TIME')
 local now = (tonumber(time[1]) - 1767225600) * 1000 + tonumber(time[2]) / 1000
 local today = math.floor(tonumber(time[1]) / 86400)
 local untilMidnight = ((today + 1) * 86400 - tonumber(time[1])) * 1000 - tonumber(time[2]) / 1000
-local spent = redis.call('HMGET', KEYS[1], 'empty', 'day', 'used')
+local info = redis.pcall('INFO', 'replication')
+local history = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+local spent = redis.call('HMGET', KEYS[1], 'empty', 'day', 'used', 'history')
 local empty, day, used = tonumber(spent[1] or '0'), tonumber(spent[2] or '-1'), tonumber(spent[3] or '0')
-if day < 0 and perDay > 0 then
-  if seedDay ~= today then return {-1, today} end
-  day, used = today, seed
-elseif day >= 0 and day < today then
+local counted = spent[4] or ''
+if perDay > 0 and (day < 0 or counted ~= history) and (seedDay ~= -2 or day < 0) then
+  if seedDay ~= today then return {day < 0 and -1 or -2, today} end
+  used = day == today and math.max(used, seed) or seed
+  day, counted = today, history
+end
+if day >= 0 and day < today then
   day, used = today, 0
 end
 local unit = 0
@@ -66,52 +80,65 @@ for i = 6, #ARGV do
     answer[#answer + 1] = -1
   end
 end
-redis.call('HSET', KEYS[1], 'empty', string.format('%.6f', empty), 'day', day, 'used', used)
+redis.call('HSET', KEYS[1], 'empty', string.format('%.6f', empty), 'day', day, 'used', used, 'history', counted)
 redis.call('EXPIRE', KEYS[1], math.max(172800, math.ceil((empty - now) / 1000)))
 return answer`;
 
 const OUTCOMES = ["charged", "rate_limited", "quota_exhausted"] as const;
+/** Redis has nothing of the day: only the ledger knows. */
 const UNSEEDED = -1;
+/** Redis may not have all of the day. As the day of a seed: the ledger could not be asked, go on without it. */
+const UNSURE = -2;
 /** How much longer than Redis' answer the ledger's may take, once a day and key. */
 const SEED_PATIENCE = 10;
+
+interface Seed {
+  readonly day: number;
+  readonly used: number;
+}
 
 /** Limits of a cluster, on a connection of its own. Never asks twice for the same charge. */
 export class RedisLimiter {
   readonly #options: RedisLimiterOptions;
   readonly #redis: RedisConnection;
   readonly #names: ReturnType<typeof redisNames>;
+  readonly #stopWatching: () => void;
 
   constructor(options: RedisLimiterOptions) {
+    const { health, timers } = options;
     this.#options = options;
     this.#names = redisNames(options.clusterId);
     // What is given up here stays in the queue of replies until it comes, or until then.
     this.#redis = connectRedis({ ...options, commandTimeoutMs: 10 * options.timeoutMs });
+    this.#redis.on("ready", () => options.onConnected?.());
+    const probe = () => this.#redis.del(this.#names.nothing);
+    this.#stopWatching = watchRedis({ connections: [this.#redis], probe, health, timers });
   }
 
   async charge(order: ChargeOrder): Promise<readonly Charged[]> {
     const answer = await this.#run(order, { day: UNSEEDED, used: 0 });
-    if (answer[0] !== UNSEEDED) return read(answer);
-    const seeded = await this.#runSeeded(order, answer[1] ?? 0);
+    if (!asksForSeed(answer)) return read(answer);
+    const seeded = await this.#runSeeded(order, answer);
     // Midnight came meanwhile.
-    const again = seeded[0] === UNSEEDED ? await this.#runSeeded(order, seeded[1] ?? 0) : seeded;
-    if (again[0] === UNSEEDED) throw new Error("the day could not be read in a day");
+    const again = asksForSeed(seeded) ? await this.#runSeeded(order, seeded) : seeded;
+    if (asksForSeed(again)) throw new Error("the day could not be read in a day");
     return read(again);
   }
 
-  async #runSeeded(order: ChargeOrder, day: number): Promise<readonly number[]> {
+  async #runSeeded(order: ChargeOrder, [kind, day = 0]: readonly number[]): Promise<readonly number[]> {
     const { readCharged, timeoutMs } = this.#options;
-    const reading = readCharged(order.keyId, new Date(day * DAY_MS));
-    return this.#run(order, { day, used: await this.#within(SEED_PATIENCE * timeoutMs, reading) });
+    const reading = this.#within(SEED_PATIENCE * timeoutMs, readCharged(order.keyId, new Date(day * DAY_MS)));
+    const seed = reading.then((used) => ({ day, used }));
+    const unsure = { day: UNSURE, used: 0 };
+    return this.#run(order, await (kind === UNSURE ? seed.catch(() => unsure) : seed));
   }
 
   async close(): Promise<void> {
+    this.#stopWatching();
     this.#redis.disconnect();
   }
 
-  async #run(
-    { keyId, limits, costs }: ChargeOrder,
-    seed: { readonly day: number; readonly used: number },
-  ): Promise<readonly number[]> {
+  async #run({ keyId, limits, costs }: ChargeOrder, seed: Seed): Promise<readonly number[]> {
     const { requestsPerSecond: rate, burst, requestsPerDay } = limits;
     const args = [rate, burst || rate, requestsPerDay, seed.day, seed.used, ...costs];
     const answer = this.#redis.eval(CHARGE, 1, this.#names.limits(keyId), ...args) as Promise<number[]>;
@@ -131,6 +158,10 @@ export class RedisLimiter {
     answer.then(resolve, reject);
     return promise.finally(() => timer.cancel());
   }
+}
+
+function asksForSeed([first]: readonly number[]): boolean {
+  return first === UNSEEDED || first === UNSURE;
 }
 
 function read(answer: readonly number[]): Charged[] {

@@ -4,6 +4,10 @@ export function redisNames(clusterId: string) {
   return {
     changes: `${prefix}:changes`,
     acks: `${prefix}:acks`,
+    /** Never there: whoever deletes it learns whether Redis takes writes. */
+    nothing: `${prefix}:nothing`,
+    /** What one process says to itself. */
+    echo: (id: string) => `${prefix}:echo:${id}`,
     revocations: `${prefix}:revocations`,
     /** Of one key; each may live on another node. */
     limits: (keyId: string) => `claviger:{${clusterId}:${keyId}}:limits`,

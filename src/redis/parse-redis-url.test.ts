@@ -23,6 +23,14 @@ it.each([
       ...{ username: undefined, password: undefined, tls: true },
     },
   ],
+  [
+    "unix:///run/my%20redis.sock?db=5",
+    { kind: "unix", path: "/run/my redis.sock", database: 5, username: undefined, password: undefined },
+  ],
+  [
+    "redis+unix://u:p%40@/run/redis.sock",
+    { kind: "unix", path: "/run/redis.sock", database: 0, username: "u", password: "p@" },
+  ],
 ])("%s is understood", (text, address) => {
   expect(parseRedisUrl(text)).toEqual(address);
 });
@@ -30,6 +38,7 @@ it.each([
 it.each([
   ...["", "h:1", "http://h", "redis://", "redis://a,", "redis://a,rediss://b", "redis://a/x", "redis+sentinel://a"],
   ...["redis+sentinel:///main", "redis+sentinel://a:99999/main", "redis+sentinel://u:hunter2%@a/main"],
+  ...["unix://", "unix://host/x.sock:", "unix:///x.sock?db=x", "unix://u:hunter2%@/x.sock", "redis://u:12#hunter2@a"],
   ...["redis://:hunter2%@a", "redis://:hunter2@a?autoResendUnfulfilledCommands=1"],
 ])("%j is refused, and what is right is said without repeating it", (text) => {
   expect(() => parseRedisUrl(text)).toThrow(/^is not a Redis address\. Give redis:\/\/host:6379/);

@@ -1,23 +1,42 @@
-/** Where Redis is. */
+/** Texts in PEM. */
+export interface RedisCertificates {
+  /** Whom to trust, instead of the CAs that Node trusts. */
+  readonly ca?: string;
+  /** This client's certificate and its key, for a Redis that wants one. */
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+interface Credentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+/** Where Redis is, and how to get in. */
 export type RedisAddress =
-  | { readonly kind: "standalone"; readonly url: string }
+  | { readonly kind: "standalone"; readonly url: string; readonly certificates?: RedisCertificates | undefined }
+  | ({ readonly kind: "unix"; readonly path: string; readonly database: number } & Credentials)
   /** All with the scheme of the first; its credentials are those of every node. */
-  | { readonly kind: "cluster"; readonly urls: readonly [string, ...string[]] }
   | {
+      readonly kind: "cluster";
+      readonly urls: readonly [string, ...string[]];
+      readonly certificates?: RedisCertificates | undefined;
+    }
+  /** The credentials are the servers' own, not the sentinels'. */
+  | ({
       readonly kind: "sentinel";
       readonly sentinels: readonly { readonly host: string; readonly port: number }[];
       readonly name: string;
-      /** The servers' own, not the sentinels'. */
-      readonly username: string | undefined;
-      readonly password: string | undefined;
+      readonly sentinelAccess?: Credentials | undefined;
       /** To the servers and to the sentinels. */
       readonly tls: boolean;
-    };
+      readonly certificates?: RedisCertificates | undefined;
+    } & Credentials);
 
 const SENTINEL_PORT = 26379;
 const MAX_PORT = 65535;
 const WRONG =
-  "is not a Redis address. Give redis://host:6379, rediss:// for TLS, several of them with commas for a cluster, or redis+sentinel://host:26379,host:26379/name (rediss+sentinel:// for TLS); encode % as %25, and leave out options after a ?";
+  "is not a Redis address. Give redis://host:6379, rediss:// for TLS, several of them with commas for a cluster, redis+sentinel://host:26379,host:26379/name (rediss+sentinel:// for TLS), or unix:///path/redis.sock?db=0; encode % as %25, and leave out options after a ?";
 
 /**
  * Reads `REDIS_URL`.
@@ -26,6 +45,7 @@ const WRONG =
  */
 export function parseRedisUrl(text: string): RedisAddress {
   if (/^rediss?\+sentinel:/.test(text)) return parseSentinel(text);
+  if (/^(redis\+)?unix:/.test(text)) return parseUnix(text);
   const [first, ...others] = text.split(",").map((part) => checkUrl(part.trim()));
   if (first === undefined) throw new Error(WRONG);
   if (others.length === 0) return { kind: "standalone", url: first };
@@ -36,8 +56,8 @@ export function parseRedisUrl(text: string): RedisAddress {
 /** ioredis takes any option of its own from the query, before those of the program: it could turn on re-sending. */
 function checkUrl(url: string): string {
   if (!/^rediss?:\/\/./.test(url) || !URL.canParse(url)) throw new Error(WRONG);
-  const { hostname, pathname, search, username, password } = new URL(url);
-  const isPlain = hostname !== "" && /^(\/\d*)?$/.test(pathname) && /^(\?family=[46])?$/.test(search);
+  const { hostname, pathname, search, hash, username, password } = new URL(url);
+  const isPlain = hostname !== "" && hash === "" && /^(\/\d*)?$/.test(pathname) && /^(\?family=[46])?$/.test(search);
   if (!isPlain) throw new Error(WRONG);
   decode(username);
   decode(password);
@@ -53,6 +73,15 @@ function parseSentinel(text: string): RedisAddress {
     ...{ kind: "sentinel", sentinels, name, tls: secure === "s" },
     ...{ username: decode(username), password: decode(password) },
   };
+}
+
+/** As redis-py and go-redis have it; `redis+unix:` is the same. */
+function parseUnix(text: string): RedisAddress {
+  const match = /^(?:redis\+)?unix:\/\/(?:([^:@/]*):([^@/]*)@)?(\/[^?#]+)(?:\?db=(\d+))?$/.exec(text);
+  const path = decode(match?.[3]);
+  if (match === null || path === undefined) throw new Error(WRONG);
+  const [, username, password, , database = "0"] = match;
+  return { kind: "unix", path, database: Number(database), username: decode(username), password: decode(password) };
 }
 
 function parseSentinelHost(text: string): { readonly host: string; readonly port: number } {

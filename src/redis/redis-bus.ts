@@ -1,9 +1,11 @@
+import type { Redis } from "ioredis";
 import { type Ack, type Change, MAX_NAMED_KEYS } from "../keys/change.ts";
 import type { Random } from "../keys/random.ts";
-import { connectRedis, type RedisConnection } from "./connect-redis.ts";
+import { connectRedis, connectSubscriber, type RedisConnection, reconnect } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
 import { openMessage, sealMessage } from "./sealed-message.ts";
+import { type RedisHealth, type Timers, watchRedis } from "./watch-redis.ts";
 
 /** How a process hears what it says itself. */
 export interface LocalBus {
@@ -23,31 +25,46 @@ export interface RedisBusOptions {
   readonly keys: readonly [Buffer, ...Buffer[]];
   /** Told of messages that were dropped, and of listeners that failed. */
   readonly onWarning: (problem: string) => void;
-  /** Spreads attempts to reconnect. Default: no spread. */
-  readonly random?: Random;
+  /** Spreads attempts to reconnect, and names this process. */
+  readonly random: Random;
+  readonly timers: Timers;
+  readonly health: RedisHealth;
 }
+
+/** Messages to itself, one a second, that a process may miss before it takes its connections for deaf. */
+const MOST_MISSED = 3;
 
 /**
  * Carries changes and acknowledgements by Redis' pub/sub, on one commanding and one subscribing connection. This
- * process hears its own messages without Redis. What is missed while a connection is lost is not made up for.
+ * process hears its own messages without Redis. What is missed while a connection is lost is not made up for. Each
+ * second it says something to itself through Redis: two connections may well live and lead to servers that no longer
+ * hear each other, after a failover or when a node has left a cluster.
  */
 export class RedisBus {
   readonly #options: RedisBusOptions;
   readonly #names: ReturnType<typeof redisNames>;
   readonly #commands: RedisConnection;
-  readonly #subscriber: RedisConnection;
+  readonly #subscriber: Redis;
+  readonly #echo: string;
+  readonly #stopWatching: () => void;
   #isSubscribed = false;
+  #said = 0;
+  #heard = 0;
 
   constructor(options: RedisBusOptions) {
     this.#options = options;
     this.#names = redisNames(options.clusterId);
     this.#commands = connectRedis(options);
-    this.#subscriber = connectRedis(options);
+    this.#subscriber = connectSubscriber(options);
+    this.#echo = this.#names.echo(Buffer.from(options.random(16)).toString("hex"));
     this.#subscriber.on("message", (channel: string, text: string) => this.#hear(channel, text));
     this.#subscriber.on("ready", () => void this.#subscribe());
     this.#subscriber.on("close", () => {
       this.#isSubscribed = false;
     });
+    const { health, timers } = options;
+    const connections = [this.#commands, this.#subscriber];
+    this.#stopWatching = watchRedis({ connections, probe: () => this.#sayToItself(), health, timers });
   }
 
   async push(change: Change): Promise<void> {
@@ -74,17 +91,32 @@ export class RedisBus {
   }
 
   async close(): Promise<void> {
+    this.#stopWatching();
     this.#commands.disconnect();
     this.#subscriber.disconnect();
   }
 
   async #subscribe(): Promise<void> {
     try {
-      await this.#subscriber.subscribe(this.#names.changes, this.#names.acks);
+      await this.#subscriber.subscribe(this.#names.changes, this.#names.acks, this.#echo);
       this.#isSubscribed = this.#subscriber.status === "ready";
+      this.#heard = this.#said;
     } catch {
-      this.#subscriber.disconnect(true);
+      reconnect(this.#subscriber);
     }
+  }
+
+  async #sayToItself(): Promise<void> {
+    // A replica takes a message and keeps it from the others; it does not take a write.
+    await this.#commands.del(this.#names.nothing);
+    await this.#subscriber.ping();
+    if (!this.#isSubscribed) throw new Error("the subscription was not answered");
+    if (this.#said - this.#heard >= MOST_MISSED) {
+      for (const connection of [this.#commands, this.#subscriber]) reconnect(connection);
+      throw new Error("messages do not arrive");
+    }
+    await this.#commands.publish(this.#echo, String(this.#said + 1));
+    this.#said += 1;
   }
 
   async #publish(channel: string, message: Change | Ack): Promise<void> {
@@ -97,6 +129,10 @@ export class RedisBus {
   }
 
   #hear(channel: string, text: string): void {
+    if (channel === this.#echo) {
+      this.#heard = Number(text);
+      return;
+    }
     const { keys, clusterId, onWarning } = this.#options;
     const message = openMessage(keys, text);
     const isOurs = isRecord(message) && message.cluster === clusterId;

@@ -2,6 +2,7 @@ import type { Random } from "../keys/random.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
+import { type RedisHealth, type Timers, watchRedis } from "./watch-redis.ts";
 
 export interface RedisRevocationSetOptions {
   readonly address: RedisAddress;
@@ -10,6 +11,8 @@ export interface RedisRevocationSetOptions {
   readonly commandTimeoutMs: number;
   /** Spreads attempts to reconnect. Default: no spread. */
   readonly random?: Random;
+  readonly timers: Timers;
+  readonly health: RedisHealth;
 }
 
 /** Fields of the hash beside the keys' own; no key id looks like them. */
@@ -50,17 +53,23 @@ return 1`;
 export class RedisRevocationSet {
   readonly #redis: RedisConnection;
   readonly #name: string;
+  readonly #stopWatching: () => void;
   #connections = 0;
   #state: { readonly connection: number; readonly runId: string } | undefined;
 
   constructor(options: RedisRevocationSetOptions) {
     this.#name = redisNames(options.clusterId).revocations;
     this.#redis = connectRedis(options);
-    this.#redis.on("ready", () => void this.#learn());
     this.#redis.on("close", () => {
       this.#connections += 1;
       this.#state = undefined;
     });
+    const { nothing } = redisNames(options.clusterId);
+    const probe = async () => {
+      if (this.#state === undefined) await this.#learn();
+      await this.#redis.del(nothing);
+    };
+    this.#stopWatching = watchRedis({ connections: [this.#redis], probe, ...options });
   }
 
   state(): { readonly connection: number; readonly runId: string } | undefined {
@@ -100,19 +109,16 @@ export class RedisRevocationSet {
   }
 
   async close(): Promise<void> {
+    this.#stopWatching();
     this.#redis.disconnect();
   }
 
   /** Which server process this connection leads to; until that is known the set has no state. */
   async #learn(): Promise<void> {
     const connection = this.#connections;
-    try {
-      const info = await this.#redis.info("server");
-      const runId = /^run_id:([0-9a-f]+)/m.exec(info)?.[1];
-      if (runId !== undefined && connection === this.#connections) this.#state = { connection, runId };
-    } catch {
-      this.#redis.disconnect(true);
-    }
+    const info = await this.#redis.info("server");
+    const runId = /^run_id:([0-9a-f]+)/m.exec(info)?.[1];
+    if (runId !== undefined && connection === this.#connections) this.#state = { connection, runId };
   }
 
   /** Runs once even without keys: the marker is compared all the same. */

@@ -1,6 +1,8 @@
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { rootCertificates } from "node:tls";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ConfigError, loadConfig, parseRootSecrets, WORKER_NUMBER } from "./config.ts";
@@ -233,6 +235,56 @@ describe("Redis and leases", () => {
     expect(message).toContain(variable);
     expect(message).toMatch(/Give|Set one/);
     expect(message).not.toContain("hunter2");
+  });
+});
+
+describe("the files and passwords that Redis takes", () => {
+  const file = (name: string) => join(folder, name);
+
+  beforeAll(() => {
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    fileWith("redis.key", privateKey.export({ type: "pkcs8", format: "pem" }).toString());
+    // A CA that every Node has.
+    fileWith("ca.crt", rootCertificates[0] ?? "");
+    fileWith("garbage", "no PEM");
+  });
+
+  it("are read at the start", async () => {
+    const { redis, described } = await loadConfig({
+      ...{ REDIS_URL: "rediss+sentinel://u:p@a/main", REDIS_TLS_CA: file("ca.crt") },
+      ...{ REDIS_SENTINEL_USERNAME: "s", REDIS_SENTINEL_PASSWORD: "hunter2" },
+    });
+    expect(redis).toMatchObject({
+      ...{ kind: "sentinel", username: "u", password: "p", certificates: { ca: rootCertificates[0] } },
+      sentinelAccess: { username: "s", password: "hunter2" },
+    });
+    expect(JSON.stringify(described)).not.toContain("hunter2");
+  });
+
+  it("leave one socket to the revocation set", async () => {
+    const env = { REDIS_URL: "unix:///run/redis.sock", CLAVIGER_ON_DATABASE_LOSS: "revocation-set" };
+    expect((await loadConfig(env)).onDatabaseLoss).toBe("revocation-set");
+  });
+
+  it.each([
+    ["REDIS_TLS_CA", "rediss://a", ["REDIS_TLS_CA", "missing"], "cannot be read (ENOENT). Correct the path"],
+    ["REDIS_TLS_CA", "rediss://a", ["REDIS_TLS_CA", "garbage"], "which is no certificate in PEM. Give such a file"],
+    ["REDIS_TLS_KEY", "rediss://a", ["REDIS_TLS_KEY", "redis.key"], "is set without REDIS_TLS_CERT. Set both"],
+    ["REDIS_TLS_CERT", "rediss://a", ["REDIS_TLS_CERT", "ca.crt"], "is set without REDIS_TLS_KEY. Set both"],
+    [
+      "REDIS_TLS_KEY",
+      "rediss://a",
+      ["REDIS_TLS_CERT", "ca.crt", "REDIS_TLS_KEY", "redis.key"],
+      "is not the key of the certificate in REDIS_TLS_CERT. Correct one",
+    ],
+    ["REDIS_TLS_KEY", "rediss://a", ["REDIS_TLS_CERT", "ca.crt", "REDIS_TLS_KEY", "ca.crt"], "is no private key"],
+    ["REDIS_URL", "redis://a", ["REDIS_TLS_CA", "ca.crt"], "is not for TLS"],
+    ["REDIS_SENTINEL_PASSWORD", "redis://a", ["REDIS_SENTINEL_PASSWORD", ""], "names no sentinels"],
+  ] as const)("are refused where %s is wrong", async (variable, url, [one, first, two, second], text) => {
+    const given = { [one]: file(first), ...(two === undefined ? {} : { [two]: file(second ?? "") }) };
+    const { message } = await complaintAbout({ REDIS_URL: url, ...given });
+    expect(message.startsWith(`${variable} `)).toBe(true);
+    expect(message).toContain(text);
   });
 });
 

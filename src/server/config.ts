@@ -7,11 +7,12 @@ import { MIN_ROOT_BYTES } from "../keys/root-secret.ts";
 import { Secret } from "../keys/secret.ts";
 import { parseAddress } from "../postgres/address.ts";
 import { parseTls, TLS_VARIABLES } from "../postgres/tls.ts";
-import { parseRedisUrl, type RedisAddress } from "../redis/parse-redis-url.ts";
+import type { RedisAddress } from "../redis/parse-redis-url.ts";
 import { ConfigError } from "./config-error.ts";
 import { parseIssuers } from "./parse-issuers.ts";
 import { LONGEST_TIMER_MS, parsePolicy } from "./parse-policy.ts";
 import type { Policy } from "./policy.ts";
+import { readRedis } from "./read-redis.ts";
 import { SETTINGS } from "./settings.ts";
 import { warnOfUnknownSettings } from "./unknown-settings.ts";
 
@@ -59,7 +60,16 @@ const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"
  */
 export async function loadConfig(environment: Environment): Promise<ServerConfig> {
   const databaseUrl = await readDatabaseUrl(environment, "DATABASE_URL");
-  const redis = parseRedis(await readSecret(environment, "REDIS_URL"));
+  const redis = await readRedis({
+    url: await readSecret(environment, "REDIS_URL"),
+    files: {
+      ca: setting(environment, "REDIS_TLS_CA"),
+      cert: setting(environment, "REDIS_TLS_CERT"),
+      key: setting(environment, "REDIS_TLS_KEY"),
+    },
+    sentinelUsername: setting(environment, "REDIS_SENTINEL_USERNAME"),
+    sentinelPassword: await readSecret(environment, "REDIS_SENTINEL_PASSWORD"),
+  });
   const rootSecrets = await readSecret(environment, "CLAVIGER_ROOT_SECRETS");
   if (rootSecrets !== undefined) parseRootSecrets(rootSecrets);
   if (rootSecrets === undefined && databaseUrl !== undefined) {
@@ -185,20 +195,11 @@ async function readDatabaseUrl(environment: Environment, variable: string): Prom
   }
 }
 
-function parseRedis(url: Secret | undefined): RedisAddress | undefined {
-  if (url === undefined) return undefined;
-  try {
-    return parseRedisUrl(url.reveal());
-  } catch (error) {
-    throw new ConfigError("REDIS_URL", error instanceof Error ? error.message : String(error));
-  }
-}
-
 /** A Redis that fails over may lose what it acknowledged, and with it a revocation. */
 function parseOnLoss(environment: Environment, redis: RedisAddress | undefined): ServerConfig["onDatabaseLoss"] {
   const variable = "CLAVIGER_ON_DATABASE_LOSS";
   const choice = oneOf(environment, variable, ["deny", "revocation-set"]) ?? "deny";
-  if (choice === "revocation-set" && redis?.kind !== "standalone") {
+  if (choice === "revocation-set" && redis?.kind !== "standalone" && redis?.kind !== "unix") {
     throw new ConfigError(
       variable,
       "is revocation-set, which takes one standalone Redis in REDIS_URL: neither none, nor Sentinel, nor a cluster. Set one, or choose deny",

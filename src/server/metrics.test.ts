@@ -5,6 +5,7 @@ const counters = { hits: 3, misses: 2, discardedFills: 1 };
 const sources = {
   cache: { counters, size: 5 },
   lease: { state: "leased" as const, registrations: 2, lostRevisions: 5 },
+  redis: { up: new Map([["bus", true] as const, ["limiter", false] as const]) },
   feed: { appliedRevision: 7, newestRevision: 9, tree: { size: 3, waitedOut: 0 } },
   usage: {
     verifier: {
@@ -38,6 +39,8 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
     "claviger_attached_verifiers 3",
     'claviger_lease_state{state="leased"} 1',
     'claviger_lease_state{state="lapsed"} 0',
+    'claviger_redis_up{purpose="bus"} 1',
+    'claviger_redis_up{purpose="limiter"} 0',
     'claviger_verifications_total{verdict="valid",lane="router"} 4',
     'claviger_verifications_total{verdict="unknown",lane="fast"} 7',
     "claviger_uncharged_total 6",

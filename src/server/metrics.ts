@@ -37,6 +37,8 @@ export interface MetricSources {
     readonly folded: { readonly batches: number; readonly rejected: number };
     readonly reports: { readonly counters: { readonly rowsRefused: number; readonly reportsPutOff: number } };
   };
+  /** Whether Redis can be used, by purpose; empty without Redis. */
+  readonly redis: { readonly up: ReadonlyMap<string, boolean> };
   /** Undefined in a process that does not run one. */
   readonly canary: (() => CanaryCounts) | undefined;
 }
@@ -64,7 +66,7 @@ const LANES: readonly Lane[] = ["router", "fast", "sync"];
 /** From a round trip to the longest lease, in seconds. */
 const BARRIER_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60];
 
-export function createMetrics({ cache, lease, feed, usage, canary }: MetricSources): Metrics {
+export function createMetrics({ cache, lease, feed, usage, redis, canary }: MetricSources): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const counter = counterIn(registry);
@@ -125,6 +127,18 @@ export function createMetrics({ cache, lease, feed, usage, canary }: MetricSourc
       for (const state of LEASE_STATES) this.set({ state }, state === lease.state ? 1 : 0);
     },
   });
+  if (redis.up.size > 0) {
+    new Gauge({
+      name: "claviger_redis_up",
+      help: "1 while Redis can be used for that purpose, by every process that serves here; the log says why not.",
+      labelNames: ["purpose"],
+      registers,
+      aggregator: "min",
+      collect() {
+        for (const [purpose, isUp] of redis.up) this.set({ purpose }, isUp ? 1 : 0);
+      },
+    });
+  }
   const barrier = new Histogram({
     name: "claviger_barrier_duration_seconds",
     help: "How long revocations waited until every verifier obeyed, by how the wait ended.",

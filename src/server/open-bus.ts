@@ -4,9 +4,11 @@ import { readClusterId } from "../postgres/revisions.ts";
 import type { ChangeBus } from "../revocation/change-bus.ts";
 import { InProcessBus } from "../revocation/in-process-bus.ts";
 import type { RevocationSetStore } from "../revocation/revocation-set-store.ts";
+import { systemTimers } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { systemRandom } from "./random.ts";
+import type { RedisStates } from "./redis-states.ts";
 
 export interface OpenBus {
   readonly bus: ChangeBus;
@@ -21,8 +23,9 @@ export async function openBus(parts: {
   readonly opened: OpenStorage;
   readonly keyring: Keyring;
   readonly log: Logger;
+  readonly redis: RedisStates;
 }): Promise<OpenBus> {
-  const { config, opened, keyring, log } = parts;
+  const { config, opened, keyring, log, redis } = parts;
   if (config.redis === undefined) {
     const bus = new InProcessBus();
     return { bus, set: undefined, close: () => bus.close() };
@@ -34,9 +37,13 @@ export async function openBus(parts: {
     clusterId: await opened.storage.read(readClusterId),
     commandTimeoutMs: config.policy.redisTimeoutMs,
     random: systemRandom,
+    timers: systemTimers,
     onWarning: (problem: string) => log.warn({ event: "redis", problem }, "the change bus has a problem"),
   };
-  const bus = new RedisBus({ ...options, local: new InProcessBus(), keys: keyring.busKeys });
-  const set = new RedisRevocationSet(options);
+  const bus = new RedisBus({
+    ...{ ...options, local: new InProcessBus(), keys: keyring.busKeys },
+    health: redis.of("bus"),
+  });
+  const set = new RedisRevocationSet({ ...options, health: redis.of("revocation_set") });
   return { bus, set, close: async () => void (await Promise.all([bus.close(), set.close()])) };
 }

@@ -18,6 +18,7 @@ import type { ServerConfig } from "./config.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { Outage } from "./outage.ts";
 import { systemRandom as random } from "./random.ts";
+import type { RedisStates } from "./redis-states.ts";
 
 export interface OpenUsage {
   readonly verifier: MeteredVerifier;
@@ -39,6 +40,7 @@ export async function openUsage(parts: {
   readonly opened: OpenStorage;
   readonly verifier: Verifier;
   readonly log: Logger;
+  readonly redis: RedisStates;
 }): Promise<OpenUsage> {
   const { config, opened, log } = parts;
   const { policy } = config;
@@ -65,7 +67,7 @@ export async function openUsage(parts: {
         "a verifier reports usage that is not counted; look at the service that calls with this key",
       ),
   });
-  const limiter = await openLimiter(parts);
+  const limiter = await openLimiter({ ...parts, flusher });
   const { onLimiterLoss } = config;
   const charges = limiter === undefined ? undefined : new Charges(limiter);
   const verifier = new MeteredVerifier({ verifier: parts.verifier, charges, recorder, onLimiterLoss });
@@ -100,7 +102,13 @@ export async function openUsage(parts: {
 }
 
 /** Where limits hold for every process; undefined for Postgres without Redis. */
-async function openLimiter({ config, opened }: { readonly config: ServerConfig; readonly opened: OpenStorage }) {
+async function openLimiter(parts: {
+  readonly config: ServerConfig;
+  readonly opened: OpenStorage;
+  readonly redis: RedisStates;
+  readonly flusher: UsageFlusher;
+}) {
+  const { config, opened, redis, flusher } = parts;
   const { policy } = config;
   const charged = (keyId: string, day: Date) => opened.storage.read((database) => readCharged(database, keyId, day));
   if (config.redis !== undefined) {
@@ -112,8 +120,13 @@ async function openLimiter({ config, opened }: { readonly config: ServerConfig; 
       clusterId,
       timers,
       timeoutMs: policy.limiterTimeoutMs,
-      readCharged: charged,
+      async readCharged(keyId, day) {
+        await flusher.flush();
+        return await charged(keyId, day);
+      },
+      onConnected: () => void flusher.flush(),
       random,
+      health: redis.of("limiter"),
     });
   }
   if (config.storage.kind !== "embedded") return undefined;

@@ -11,7 +11,7 @@ import { isOwnerKnown } from "../postgres/owners.ts";
 import type { Storage } from "../postgres/storage.ts";
 import { createAdminKey } from "./bootstrap.ts";
 import type { Canary } from "./canary.ts";
-import { systemClock } from "./clock.ts";
+import { monotonicMs, systemClock } from "./clock.ts";
 import { compose, type Parts } from "./compose.ts";
 import { every } from "./every.ts";
 import { describeStart } from "./first-steps.ts";
@@ -23,6 +23,7 @@ import { openRevocation, type RevocationParts } from "./open-revocation.ts";
 import { openUsage } from "./open-usage.ts";
 import { Outage } from "./outage.ts";
 import { watchStorage } from "./readiness.ts";
+import { RedisStates } from "./redis-states.ts";
 import { StartupError } from "./startup-error.ts";
 import type { WorkerLink } from "./worker.ts";
 
@@ -134,11 +135,12 @@ async function listen(
 /** What answers from memory, and what it says of itself. */
 async function openVerifier({ config, opened, log }: Parts) {
   const keyring = new Keyring({ roots: opened.roots, brand: config.policy.brand });
-  const bus = await openBus({ config, opened, keyring, log });
+  const redis = new RedisStates({ log, monotonicMs });
+  const bus = await openBus({ config, opened, keyring, log, redis });
   const onBarrier: RevocationParts["onBarrier"] = (outcome, ms) => metrics.barrier(outcome, ms / 1000);
   const revocation = openRevocation({ config, opened, keyring, bus, log, onBarrier });
   const { cache, keeper: lease, feed } = revocation;
-  const usage = await openUsage({ config, opened, verifier: revocation.verifier, log }).catch(
+  const usage = await openUsage({ config, opened, verifier: revocation.verifier, log, redis }).catch(
     async (error: unknown) => {
       await bus.close();
       throw error;
@@ -147,7 +149,7 @@ async function openVerifier({ config, opened, log }: Parts) {
   let canary: Canary | undefined;
   const counts = () => canary ?? { rounds: 0, undecided: 0, revokedButAccepted: 0 };
   const runs = config.canaryMs !== undefined;
-  const metrics = createMetrics({ cache, lease, feed, usage, canary: runs ? counts : undefined });
+  const metrics = createMetrics({ cache, lease, feed, usage, redis, canary: runs ? counts : undefined });
   const runCanary = (deps: ManageDeps) => {
     if (!runs) return undefined;
     const opened = openCanary(deps);

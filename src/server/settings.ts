@@ -33,7 +33,36 @@ export const SETTINGS = [
     variable: "REDIS_URL",
     flag: "--redis-url <url>",
     description:
-      "Redis, which makes revocations fast and keeps limits: redis://host:6379, several with commas for a cluster, or redis+sentinel://host:26379,host:26379/name; rediss:// and rediss+sentinel:// for TLS (default: in-process)",
+      "Redis, which makes revocations fast and keeps limits: redis://host:6379, several with commas for a cluster, or redis+sentinel://host:26379,host:26379/name; rediss:// and rediss+sentinel:// for TLS; unix:///path/redis.sock?db=0 (default: in-process)",
+    secret: true,
+  },
+  {
+    variable: "REDIS_TLS_CA",
+    flag: "--redis-tls-ca <file>",
+    description: "PEM of the CA that signed Redis' certificate (default: the CAs that Node trusts)",
+    secret: false,
+  },
+  {
+    variable: "REDIS_TLS_CERT",
+    flag: "--redis-tls-cert <file>",
+    description: "PEM of a client certificate, for a Redis that wants one (default: none)",
+    secret: false,
+  },
+  {
+    variable: "REDIS_TLS_KEY",
+    flag: "--redis-tls-key <file>",
+    description: "PEM of its private key (default: none)",
+    secret: false,
+  },
+  {
+    variable: "REDIS_SENTINEL_USERNAME",
+    flag: "--redis-sentinel-username <name>",
+    description: "user of the sentinels themselves (default: none)",
+    secret: false,
+  },
+  {
+    variable: "REDIS_SENTINEL_PASSWORD",
+    description: "password of the sentinels themselves; that of the servers is in REDIS_URL",
     secret: true,
   },
   {

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { charge, DAY_MS, type Limits } from "../../src/keys/limits.ts";
 import { RedisLimiter } from "../../src/redis/limiter.ts";
 import { redisNames } from "../../src/redis/names.ts";
-import { systemTimers as timers } from "../../src/server/clock.ts";
 import { describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
+import { QUIET_REDIS } from "../support/redis-health.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 
 const none: Limits = { requestsPerSecond: 0, burst: 0, requestsPerDay: 0 };
@@ -20,7 +20,7 @@ describeWithRedis("limits in Redis", () => {
   let charged: number;
 
   beforeAll(async () => {
-    server = await startRedisServer();
+    server = await startRedisServer({ settings: { "repl-diskless-sync-delay": "0" } });
     redis = new Redis(server.url);
   });
   afterAll(async () => {
@@ -31,7 +31,7 @@ describeWithRedis("limits in Redis", () => {
     [seeds, charged] = [[], 0];
     limiter = new RedisLimiter({
       address: { kind: "standalone", url: server.url },
-      ...{ clusterId: "c", timers, timeoutMs: 2000 },
+      ...{ clusterId: "c", ...QUIET_REDIS, timeoutMs: 2000 },
       async readCharged(keyId, dayStart) {
         seeds.push(`${keyId} ${dayStart.toISOString().slice(11)}`);
         return charged;
@@ -98,6 +98,72 @@ describeWithRedis("limits in Redis", () => {
     expect(await outcomes(perDay(6), [1])).toEqual(["quota_exhausted"]);
   });
 
+  describe("on a replica that was promoted without the last charges", () => {
+    let replica: RedisServer;
+    let promoted: RedisLimiter;
+    let ledger: () => Promise<number>;
+
+    beforeEach(async () => {
+      replica = await startRedisServer({ settings: { replicaof: `127.0.0.1 ${server.port}` } });
+      const atReplica = new Redis(replica.url);
+      expect(await outcomes(perDay(9), [1, 1, 1])).toEqual(["charged", "charged", "charged"]);
+      const name = redisNames("c").limits("key_a");
+      await eventually(async () => expect(await atReplica.hget(name, "used")).toBe("3"));
+      await atReplica.replicaof("NO", "ONE");
+      atReplica.disconnect();
+      expect(await outcomes(perDay(9), [1, 1, 1])).toEqual(["charged", "charged", "charged"]);
+      promoted = new RedisLimiter({
+        address: { kind: "standalone", url: replica.url },
+        ...{ clusterId: "c", ...QUIET_REDIS, timeoutMs: 2000, readCharged: () => ledger() },
+      });
+      ledger = async () => 0;
+      await eventually(() => promoted.charge({ keyId: "up", limits: none, costs: [0] }));
+    });
+    afterEach(async () => {
+      await promoted?.close();
+      await replica?.stop();
+    });
+    const left = async () =>
+      (await promoted.charge({ keyId: "key_a", limits: perDay(9), costs: Array(9).fill(1) })).filter(
+        ({ outcome }) => outcome === "charged",
+      ).length;
+
+    it("go on from what the ledger has counted, and ask it once", async () => {
+      let asked = 0;
+      ledger = async () => {
+        asked += 1;
+        return 6;
+      };
+      expect([await left(), await left()]).toEqual([3, 0]);
+      expect(asked).toBe(1);
+    });
+
+    it("control: without the ledger the lost charges can be had again", async () => {
+      expect(await left()).toBe(6);
+    });
+
+    it("go on from what is there while the ledger cannot be asked, and ask it later", async () => {
+      ledger = async () => {
+        throw new Error("Postgres is away");
+      };
+      expect((await promoted.charge({ keyId: "key_a", limits: perDay(9), costs: [1] }))[0]?.outcome).toBe("charged");
+      ledger = async () => 7;
+      expect(await left()).toBe(2);
+    });
+  });
+
+  it("charge and seed where the user may not ask for the history", async () => {
+    const commands = ["+eval", "+ping", "+time", "+del", "+hset", "+hmget", "+expire"];
+    await redis.call("ACL", "SETUSER", "limited", "on", ">p", "~claviger:*", ...commands);
+    await limiter.close();
+    limiter = new RedisLimiter({
+      address: { kind: "standalone", url: server.url.replace("://", "://limited:p@") },
+      ...{ clusterId: "c", ...QUIET_REDIS, timeoutMs: 2000, readCharged: async () => 3 },
+    });
+    await eventually(() => limiter.charge({ keyId: "up", limits: none, costs: [0] }));
+    expect(await outcomes(perDay(5), [1, 1, 1])).toEqual(["charged", "charged", "quota_exhausted"]);
+  });
+
   it("begin the day after with nothing, and need no ledger for that", async () => {
     expect(await outcomes(perDay(2), [1, 1, 1])).toEqual(["charged", "charged", "quota_exhausted"]);
     const name = redisNames("c").limits("key_a");
@@ -133,7 +199,13 @@ describeWithRedis("limits in Redis", () => {
     await limiter.close();
     limiter = new RedisLimiter({
       address: { kind: "standalone", url: server.url },
-      ...{ clusterId: "c", timers, timeoutMs: 20, readCharged: () => new Promise(() => undefined) },
+      ...{
+        clusterId: "c",
+        ...QUIET_REDIS,
+
+        timeoutMs: 20,
+        readCharged: () => new Promise(() => undefined),
+      },
     });
     await eventually(() => limiter.charge({ keyId: "up", limits: none, costs: [0] }));
     await expect(outcomes(perDay(5), [1])).rejects.toThrow("does not answer");
@@ -143,7 +215,7 @@ describeWithRedis("limits in Redis", () => {
     await limiter.close();
     limiter = new RedisLimiter({
       address: { kind: "standalone", url: server.url },
-      ...{ clusterId: "c", timers, timeoutMs: 100, readCharged: async () => 0 },
+      ...{ clusterId: "c", ...QUIET_REDIS, timeoutMs: 100, readCharged: async () => 0 },
     });
     await eventually(() => outcomes(perDay(9), [1]));
     server.kill("SIGSTOP");

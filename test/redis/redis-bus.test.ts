@@ -7,6 +7,7 @@ import { sealMessage } from "../../src/redis/sealed-message.ts";
 import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
 import { describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
+import { QUIET_REDIS } from "../support/redis-health.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 
 const KEY = Buffer.alloc(32, 1);
@@ -29,6 +30,7 @@ describeWithRedis("the bus over Redis", () => {
 
   function bus(options: { clusterId?: string; key?: Buffer; database?: number; local?: LocalBus } = {}): RedisBus {
     const made = new RedisBus({
+      ...QUIET_REDIS,
       local: options.local ?? new InProcessBus(),
       address: { kind: "standalone", url: `${server.url}/${options.database ?? 0}` },
       clusterId: options.clusterId ?? "c",
@@ -105,7 +107,7 @@ describeWithRedis("the bus over Redis", () => {
     const old = bus({ key: Buffer.alloc(32, 9) });
     const both = new RedisBus({
       ...{ local: new InProcessBus(), address: { kind: "standalone", url: server.url }, clusterId: "c" },
-      ...{ commandTimeoutMs: 50, keys: [KEY, Buffer.alloc(32, 9)], onWarning: () => undefined },
+      ...{ commandTimeoutMs: 50, keys: [KEY, Buffer.alloc(32, 9)], onWarning: () => undefined, ...QUIET_REDIS },
     });
     open.push(both);
     const fresh = bus();

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { RedisRevocationSet, type RedisRevocationSetOptions } from "../../src/redis/revocation-set.ts";
 import { describeWithRedis } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
+import { QUIET_REDIS } from "../support/redis-health.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 
 describeWithRedis("the revocation set in Redis", () => {
@@ -15,6 +16,7 @@ describeWithRedis("the revocation set in Redis", () => {
   const options = (): RedisRevocationSetOptions => ({
     address: { kind: "standalone", url: server.url },
     clusterId: "c",
+    ...QUIET_REDIS,
     commandTimeoutMs: 1000,
   });
   beforeEach(async () => {

@@ -29,6 +29,11 @@ export function describeWithPgBouncer(name: string, body: () => void): void {
   describeWith("pgbouncer", name, body);
 }
 
+/** A suite that makes certificates; where OpenSSL is not to be had, `npm test` names it as not run. */
+export function describeWithOpenssl(name: string, body: () => void): void {
+  describeWith("openssl", name, body);
+}
+
 /** A suite that runs Python with gRPC; where there is none, `npm test` names it as not run. */
 export function describeWithPython(name: string, body: () => void): void {
   describeWith("python", name, body);

@@ -64,6 +64,13 @@ export function findPgBouncer(): string | undefined {
   return [...pathFolders(), "/usr/sbin"].map((folder) => join(folder, "pgbouncer")).find(existsSync);
 }
 
+/** The program that makes certificates for tests. */
+export function findOpenssl(): string | undefined {
+  return pathFolders()
+    .map((folder) => join(folder, "openssl"))
+    .find(existsSync);
+}
+
 function pathFolders(): string[] {
   return (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
 }

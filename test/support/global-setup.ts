@@ -6,7 +6,7 @@ import { migrate } from "../../src/postgres/migrate.ts";
 import { ensureDatabase } from "../../src/server/create-database.ts";
 import { createDatabase } from "./database.ts";
 import { findPostgres, findRedis } from "./find-services.ts";
-import { findGo, findNodes, findPgBouncer, findPython } from "./find-tools.ts";
+import { findGo, findNodes, findOpenssl, findPgBouncer, findPython } from "./find-tools.ts";
 import { findBaseBackup } from "./postgres-binaries.ts";
 
 /** Vitest's global set-up: finds the shared services and the tools, migrates the template database, and hands both to the tests. */
@@ -20,6 +20,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("standby", findBaseBackup());
     project.provide("redis", redis && { url: redis.url });
     project.provide("pgbouncer", findPgBouncer());
+    project.provide("openssl", findOpenssl());
     project.provide("python", findPython());
     project.provide("go", findGo());
     project.provide("nodes", findNodes());

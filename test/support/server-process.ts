@@ -100,6 +100,6 @@ export async function startServer(options: StartServerOptions = {}): Promise<Ser
 
 /** This process's environment without settings of Claviger, and without Vitest's, which change how libraries behave. */
 export function inheritedEnv(): Record<string, string | undefined> {
-  const foreign = /^(CLAVIGER_|VITEST|(TEST_)?(DATABASE|REDIS)_URL$|NODE_OPTIONS$|NODE_ENV$)/;
+  const foreign = /^(CLAVIGER_|VITEST|(TEST_)?(DATABASE|REDIS)_URL$|REDIS_(TLS|SENTINEL)_|NODE_OPTIONS$|NODE_ENV$)/;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)));
 }

@@ -6,6 +6,7 @@ export const INSTALL_HINT = {
   standby: "install PostgreSQL with pg_basebackup (apt-get install postgresql, brew install postgresql)",
   redis: "install Redis (apt-get install redis-server, brew install redis) or set TEST_REDIS_URL",
   pgbouncer: "install PgBouncer (apt-get install pgbouncer, brew install pgbouncer)",
+  openssl: "install OpenSSL (apt-get install openssl, brew install openssl)",
   python: "bring a Python with gRPC (bash .ci/bring-tools, or pip install grpcio grpcio-tools)",
   go: "install Go, then bring its generators and packages (bash .ci/bring-tools)",
   nodes: "bring the Nodes that are supported (bash .ci/bring-tools)",
@@ -34,6 +35,8 @@ declare module "vitest" {
     redis: { readonly url: string } | undefined;
     /** The program `pgbouncer`, or `undefined`. */
     pgbouncer: string | undefined;
+    /** The program `openssl`, or `undefined`. */
+    openssl: string | undefined;
     /** A Python with gRPC and its generator, or `undefined`. */
     python: PythonTool | undefined;
     /** A Go with gRPC and the generators, or `undefined`. */
