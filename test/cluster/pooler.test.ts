@@ -45,6 +45,7 @@ describeWithPostgres("A transaction pooler,", () => {
     const settings = (url: string, direct?: string) => ({
       DATABASE_URL: url,
       CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET,
+      CLAVIGER_POLICY: JSON.stringify({ startPatienceMs: 1 }),
       ...(direct === undefined ? {} : { CLAVIGER_LEASE_DATABASE_URL: direct }),
     });
     const opening = async (url: string, direct?: string) => {

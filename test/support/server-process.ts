@@ -17,6 +17,10 @@ export interface StartServerOptions {
   readonly cwd?: string;
   /** Changes to the source before it is loaded (the control of a guarantee). Default none. */
   readonly mutate?: readonly Mutation[];
+  /** Called with its process id as soon as there is one, long before it listens. */
+  readonly onSpawn?: (pid: number) => void;
+  /** Milliseconds until it must listen. Default 30,000. */
+  readonly startMs?: number;
   /** Whether it may have errors that no code of it handles. Default: the test file fails if it has. */
   readonly hasDefects?: boolean;
 }
@@ -55,6 +59,8 @@ export async function startServer(options: StartServerOptions = {}): Promise<Ser
       },
     },
   });
+  options.onSpawn?.(server.pid);
+  const startMs = options.startMs ?? START_MS;
   const output = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
     server.child[name]?.setEncoding("utf8").on("data", (text: string) => {
@@ -66,12 +72,12 @@ export async function startServer(options: StartServerOptions = {}): Promise<Ser
     new Error(`claviger serve ${what}; its output:\n${output.stdout}\n${output.stderr}\nread why above`);
   const listening = () => {
     const [, url] = /listening on (http:\/\/\S+:\d+)/.exec(output.stdout) ?? [];
-    if (url === undefined) throw failure(`did not listen within ${START_MS} ms`);
+    if (url === undefined) throw failure(`did not listen within ${startMs} ms`);
     return new URL(url);
   };
   try {
     const url = await eventually(listening, {
-      withinMs: START_MS,
+      withinMs: startMs,
       abandonIf: () => (server.hasExited() ? failure(`ended with code ${server.child.exitCode}`) : undefined),
     });
     return {
