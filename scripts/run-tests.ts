@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { configDefaults } from "vitest/config";
 import { parseCLI, startVitest, type TestModule } from "vitest/node";
 import { INSTALL_HINT, isService, type Service } from "../test/support/services.ts";
+import { findLongTests } from "./long-tests.ts";
 import { describeReport, TestReport } from "./test-report.ts";
 
 /** A suite that did not run because this machine lacks what it needs. */
@@ -49,7 +50,10 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 const { filter, options } = parseCLI(["vitest", "run", ...process.argv.slice(2)]);
 const { reporter = configDefaults.reporters, ...others } = options;
 const reporters = [...[reporter].flat(), report];
-const vitest = await startVitest(filter, { ...others, reporters, watch: false });
+const hasLong = process.env.CLAVIGER_TEST_LONG === "1" || filter.length > 0;
+const leftOut = hasLong ? [] : findLongTests();
+const exclude = [...configDefaults.exclude, ...[others.exclude ?? []].flat(), ...leftOut];
+const vitest = await startVitest(filter, { ...others, reporters, exclude, watch: false });
 const modules = vitest.state.getTestModules();
 const strayErrors = vitest.state.getUnhandledErrors().length;
 await vitest.close();
@@ -65,6 +69,7 @@ const notRun = modules.flatMap(notRunIn);
 for (const { suite, service } of notRun) {
   console.log(`not run: ${suite} — ${INSTALL_HINT[service]}`);
 }
+for (const file of leftOut) console.log(`not run: ${file} — takes long; CLAVIGER_TEST_LONG=1 npm test, as CI does`);
 const missing = notRun.filter(({ service }) => required.includes(service)).length;
 if (missing > 0) {
   console.log(`CLAVIGER_TEST_REQUIRE=${required.join(",")}: ${missing} suites above count as failed`);

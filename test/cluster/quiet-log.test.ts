@@ -29,7 +29,7 @@ describeWithPostgres("the log of a server", () => {
       const env = { DATABASE_URL: url.href, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, REDIS_URL: redis.url };
       const policy = JSON.stringify({ sealEveryMs: 50, foldUsageMs: 50 });
       server = await startServer({ env: { ...env, CLAVIGER_LEASE_MS: "400", CLAVIGER_POLICY: policy } });
-    }, 60_000);
+    });
     afterAll(async () => {
       await server?.stop();
       await link?.close();

@@ -5,8 +5,8 @@ import { type Mutation, mutate } from "./mutation.ts";
 import { noteUnheard } from "./unheard.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
-const START_MS = 30_000;
-const STOP_MS = 15_000;
+const START_MS = 120_000;
+const STOP_MS = 45_000;
 
 export interface StartServerOptions {
   /** Settings beside `CLAVIGER_LISTEN`. Nothing of the test's own `CLAVIGER_…` and `…_URL` settings is handed on. */
@@ -19,7 +19,7 @@ export interface StartServerOptions {
   readonly mutate?: readonly Mutation[];
   /** Called with its process id as soon as there is one, long before it listens. */
   readonly onSpawn?: (pid: number) => void;
-  /** Milliseconds until it must listen. Default 30,000. */
+  /** Milliseconds until it must listen. Default 120,000. */
   readonly startMs?: number;
   /** Whether it may have errors that no code of it handles. Default: the test file fails if it has. */
   readonly hasDefects?: boolean;
@@ -33,7 +33,7 @@ export interface ServerProcess {
   /** What the server has printed so far. */
   stdout(): string;
   stderr(): string;
-  /** SIGTERM, then the exit code; `null` if it had to be killed after 15 s or ended by a signal. Twice is fine. */
+  /** SIGTERM, then the exit code; `null` if it had to be killed after 45 s or ended by a signal. Twice is fine. */
   stop(): Promise<number | null>;
   /** Signals the server. `SIGKILL` resolves once it is gone, the others at once. */
   kill(signal: NodeJS.Signals): Promise<void>;
