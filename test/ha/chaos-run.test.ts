@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import type { ChaosReport } from "../chaos/run-chaos.ts";
-import { describeWithPgBouncer, describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
+import { describeWithPgBouncer, describeWithRedis, describeWithStandby } from "../support/describe-with.ts";
 import { eventually } from "../support/eventually.ts";
 import { REPOSITORY } from "../support/repository-copy.ts";
 
@@ -49,7 +49,7 @@ async function marked(mark: string, { pid }: ChildProcess): Promise<string[]> {
   return (await Promise.all(found)).filter((id) => id !== undefined);
 }
 
-describeWithPostgres("npm run chaos -- --ha", () => {
+describeWithStandby("npm run chaos -- --ha", () => {
   describeWithRedis("with Redis", () => {
     describeWithPgBouncer("and PgBouncer", () => {
       it.runIf(process.platform === "linux").each(["SIGTERM", "SIGKILL"] as const)(

@@ -1,7 +1,12 @@
 import { afterEach, expect, it } from "vitest";
 import { type Cluster, type ClusterOptions, type Node, startCluster } from "../chaos/cluster.ts";
 import type { Standbys } from "../chaos/places.ts";
-import { describeWithPgBouncer, describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
+import {
+  describeWithPgBouncer,
+  describeWithPostgres,
+  describeWithRedis,
+  describeWithStandby,
+} from "../support/describe-with.ts";
 import { type RollingLoad, startRollingLoad } from "./rolling-load.ts";
 
 const OPTIONS: ClusterOptions = { nodes: 3, leaseMs: 1500, onDatabaseLoss: "deny" };
@@ -68,48 +73,50 @@ describeWithPostgres("three nodes that are restarted one after the other, under 
       LIMIT_MS,
     );
 
-    describeWithPgBouncer("and standbys of Postgres and Redis", () => {
-      const standbysOf = ({ standbys }: Cluster): Standbys => {
-        if (standbys === undefined) throw new Error("the cluster has no standbys");
-        return standbys;
-      };
+    describeWithStandby("and standbys of Postgres and Redis", () => {
+      describeWithPgBouncer("behind PgBouncer", () => {
+        const standbysOf = ({ standbys }: Cluster): Standbys => {
+          if (standbys === undefined) throw new Error("the cluster has no standbys");
+          return standbys;
+        };
 
-      it(
-        "never say VALID of a revoked key, and serve again after a failover of each in the middle",
-        async () => {
-          const { cluster, load } = await start({ ...OPTIONS, standbys: "sentinel" });
-          const { pair, redis, followPrimary } = standbysOf(cluster);
-          const [first, second, third] = cluster.nodes as [Node, Node, Node];
-          await restart(first);
-          await load.progress();
-          if (!("sentinels" in redis)) throw new Error("the Redis is no Sentinel");
-          const master = await redis.master();
-          const restarting = restart(second);
-          master.kill("SIGKILL");
-          await redis.masterLeaves(master);
-          await restarting;
-          await load.progress();
-          const failedForRedis = load.failed.length;
-          // The start of the last node meets a database that is away, and waits for it.
-          expect(await third.server.stop()).toBe(0);
-          await pair.killPrimary();
-          const starting = third.restart();
-          await pair.promote();
-          followPrimary();
-          await starting;
-          await load.progress();
-          await pair.rejoin();
-          await load.progress();
-          await load.stop();
-          console.log(`rolling restart with failovers, ${failedForRedis} failed for Redis: ${told(load)}`);
-          expect(failedForRedis).toBe(0);
-          expect(load.history.violations).toEqual([]);
-          // What failed could not be decided or done, and says so: it is no denial and no defect.
-          const unexplained = load.failed.filter((line) => !/UNAVAILABLE|DEADLINE_EXCEEDED|unavailable/i.test(line));
-          expect(unexplained, told(load)).toEqual([]);
-        },
-        LIMIT_MS,
-      );
+        it(
+          "never say VALID of a revoked key, and serve again after a failover of each in the middle",
+          async () => {
+            const { cluster, load } = await start({ ...OPTIONS, standbys: "sentinel" });
+            const { pair, redis, followPrimary } = standbysOf(cluster);
+            const [first, second, third] = cluster.nodes as [Node, Node, Node];
+            await restart(first);
+            await load.progress();
+            if (!("sentinels" in redis)) throw new Error("the Redis is no Sentinel");
+            const master = await redis.master();
+            const restarting = restart(second);
+            master.kill("SIGKILL");
+            await redis.masterLeaves(master);
+            await restarting;
+            await load.progress();
+            const failedForRedis = load.failed.length;
+            // The start of the last node meets a database that is away, and waits for it.
+            expect(await third.server.stop()).toBe(0);
+            await pair.killPrimary();
+            const starting = third.restart();
+            await pair.promote();
+            followPrimary();
+            await starting;
+            await load.progress();
+            await pair.rejoin();
+            await load.progress();
+            await load.stop();
+            console.log(`rolling restart with failovers, ${failedForRedis} failed for Redis: ${told(load)}`);
+            expect(failedForRedis).toBe(0);
+            expect(load.history.violations).toEqual([]);
+            // What failed could not be decided or done, and says so: it is no denial and no defect.
+            const unexplained = load.failed.filter((line) => !/UNAVAILABLE|DEADLINE_EXCEEDED|unavailable/i.test(line));
+            expect(unexplained, told(load)).toEqual([]);
+          },
+          LIMIT_MS,
+        );
+      });
     });
   });
 });

@@ -1,6 +1,7 @@
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
 import { endWithin, spawnGuarded } from "./guarded-process.ts";
@@ -12,6 +13,10 @@ const START_MS = 60_000;
 export interface PgBouncer {
   /** The same database through the pooler. */
   readonly url: string;
+  /** Runs a command of its console, such as `PAUSE`. */
+  administer(command: string): Promise<void>;
+  /** Ends it as a crash does, and starts it again on the same port. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -31,6 +36,7 @@ export async function startPgBouncer(options: {
     ...{ listen_addr: "127.0.0.1", listen_port: String(port), unix_socket_dir: "", logfile: file("log") },
     ...{ auth_type: "trust", auth_file: file("users"), pool_mode: "transaction", default_pool_size: "3" },
     ignore_startup_parameters: "extra_float_digits",
+    admin_users: behind.username,
     ...options.settings,
   };
   const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}`);
@@ -41,15 +47,31 @@ export async function startPgBouncer(options: {
   );
   const user = unprivilegedUser();
   if (user) for (const path of [folder, file("users"), file("ini")]) chownSync(path, user.uid, user.gid);
-  const running = await spawnGuarded({ command: options.command, args: [file("ini")], spawn: { ...user }, folder });
   const url = new URL(behind);
   url.port = String(port);
-  await eventually(() => ping(url.href), {
-    withinMs: START_MS,
-    abandonIf: () => (running.hasExited() ? new Error("pgbouncer ended while it was starting") : undefined),
-  });
+  const start = async () => {
+    const started = await spawnGuarded({ command: options.command, args: [file("ini")], spawn: { ...user }, folder });
+    await eventually(() => ping(url.href), {
+      withinMs: START_MS,
+      abandonIf: () => (started.hasExited() ? new Error("pgbouncer ended while it was starting") : undefined),
+    });
+    return started;
+  };
+  let running = await start();
   return {
     url: url.href,
+    administer: async (command) => {
+      const console = new URL(url);
+      console.pathname = "/pgbouncer";
+      const client = new pg.Client({ connectionString: console.href });
+      await client.connect();
+      await client.query(command).finally(() => client.end());
+    },
+    restart: async () => {
+      running.child.kill("SIGKILL");
+      await running.exited;
+      running = await start();
+    },
     stop: async () => {
       running.child.kill("SIGTERM");
       await endWithin(running, 5000);
