@@ -1,6 +1,10 @@
+import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
+import { configDefaults } from "vitest/config";
 import { parseCLI, startVitest, type TestModule } from "vitest/node";
 import { INSTALL_HINT, isService, type Service } from "../test/support/services.ts";
+import { findLongTests } from "./long-tests.ts";
+import { describeReport, TestReport } from "./test-report.ts";
 
 /** A suite that did not run because this machine lacks what it needs. */
 interface NotRun {
@@ -33,8 +37,23 @@ function requiredServices(): Service[] {
 process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("../node_modules/.cache/compiled", import.meta.url));
 
 const required = requiredServices();
+const cache = fileURLToPath(new URL("../node_modules/.cache/test-report", import.meta.url));
+const report = new TestReport(process.env.CLAVIGER_TEST_REPORT ?? cache);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.once(signal, () => {
+    report.finish(`interrupted by ${signal}`);
+    console.log(`\n${describeReport(report.content())}report: ${report.folder}/report.json`);
+    // Workers end with this process, and the servers that they have started with them.
+    process.exit(128 + constants.signals[signal]);
+  });
+}
 const { filter, options } = parseCLI(["vitest", "run", ...process.argv.slice(2)]);
-const vitest = await startVitest(filter, { ...options, watch: false });
+const { reporter = configDefaults.reporters, ...others } = options;
+const reporters = [...[reporter].flat(), report];
+const hasLong = process.env.CLAVIGER_TEST_LONG === "1" || filter.length > 0;
+const leftOut = hasLong ? [] : findLongTests();
+const exclude = [...configDefaults.exclude, ...[others.exclude ?? []].flat(), ...leftOut];
+const vitest = await startVitest(filter, { ...others, reporters, exclude, watch: false });
 const modules = vitest.state.getTestModules();
 const strayErrors = vitest.state.getUnhandledErrors().length;
 await vitest.close();
@@ -50,6 +69,7 @@ const notRun = modules.flatMap(notRunIn);
 for (const { suite, service } of notRun) {
   console.log(`not run: ${suite} — ${INSTALL_HINT[service]}`);
 }
+for (const file of leftOut) console.log(`not run: ${file} — takes long; CLAVIGER_TEST_LONG=1 npm test, as CI does`);
 const missing = notRun.filter(({ service }) => required.includes(service)).length;
 if (missing > 0) {
   console.log(`CLAVIGER_TEST_REQUIRE=${required.join(",")}: ${missing} suites above count as failed`);
@@ -60,6 +80,8 @@ if (nothingRan) {
 }
 
 const failed = failedTests + broken + missing + (nothingRan ? 1 : 0);
+report.finish(failed > 0 ? "failed" : "passed");
+console.log(`report: ${report.folder}/report.txt`);
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
 // Not `exitCode`: a server that a broken set-up left behind would keep this process, and itself, alive.
 process.exit(failed > 0 ? 1 : 0);

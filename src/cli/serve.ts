@@ -28,9 +28,10 @@ async function serveUntilStopped(shell: Shell, options: SettingsOptions): Promis
   const { openWorkerLink } = await import("../server/worker.ts");
   const link = openWorkerLink();
   const told = new Promise<void>((resolve) => link?.onStop(resolve));
+  const stop = Promise.race([stopped, told]);
   try {
-    const server = await start(shell, config, link);
-    await Promise.race([stopped, told]);
+    const server = await start(shell, { config, link, stopped: stop });
+    await stop;
     await server.close();
   } finally {
     link?.release();
@@ -40,8 +41,11 @@ async function serveUntilStopped(shell: Shell, options: SettingsOptions): Promis
 /** Serves in this process; or, if several are asked for and this is none of them, in those. */
 async function start(
   shell: Shell,
-  config: ServerConfig,
-  link: WorkerLink | undefined,
+  {
+    config,
+    link,
+    stopped,
+  }: { readonly config: ServerConfig; readonly link: WorkerLink | undefined; readonly stopped: Promise<void> },
 ): Promise<{ close(): Promise<void> }> {
   const announce = (line: string) => printLine(shell, line);
   if (config.workers > 1 && link === undefined) {
@@ -53,6 +57,7 @@ async function start(
   const server = await serve({
     config,
     link,
+    stopped,
     announce: link === undefined ? announce : (line) => lines.push(line),
     command: shell.command,
     onDefect: shell.onDefect,

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { DrizzleQueryError } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import { findEmbeddedPostgres, findSystemPostgres } from "../../test/support/postgres-binaries.ts";
-import { describeOutage, isAway, translateError } from "./errors.ts";
+import { describeOutage, isAway, mayPass, translateError } from "./errors.ts";
 import { UnfitSession } from "./unfit-session.ts";
 
 /**
@@ -127,6 +127,36 @@ describe("an error of the connection", () => {
 
   it("a session that cannot give right answers is away", () => {
     expect(outcomeOf(new UnfitSession("its encoding is LATIN1"))).toBe("away");
+  });
+});
+
+describe("a start", () => {
+  it.each([
+    ...["08001", "08006", "53300", "57P01", "57P03", "58030", "25006"],
+    ...["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "EAI_AGAIN"],
+  ])("tries again after %s", (code) => {
+    expect(mayPass(Object.assign(new Error("no"), { code }))).toBe(true);
+  });
+
+  it.each(["timeout expired", "Connection terminated unexpectedly", "Query read timeout"])(
+    "tries again after %s",
+    (message) => {
+      expect(mayPass(translateError(new Error(message)))).toBe(true);
+    },
+  );
+
+  it.each([
+    ...["28P01", "28000", "3D000", "42501", "55000", "08P01", "42P01", "22023"],
+    ...["ENOTFOUND", "ENOENT", "CERT_HAS_EXPIRED", "ERR_SSL_WRONG_VERSION_NUMBER"],
+  ])("ends at once after %s, which an operator must mend", (code) => {
+    expect(mayPass(Object.assign(new Error("no"), { code }))).toBe(false);
+  });
+
+  it("ends at once when a password, TLS or the session is wrong, and after a defect of our own", () => {
+    const errors = [new Error("SASL: no password"), new Error("The server does not support SSL connections")];
+    for (const error of [...errors, new UnfitSession("its encoding is LATIN1"), new TypeError("x is undefined")]) {
+      expect(mayPass(error)).toBe(false);
+    }
   });
 });
 

@@ -50,6 +50,25 @@ export function isAway(error: unknown): boolean {
   return isSqlState(code) ? AWAY_CLASSES.has(code.slice(0, 2)) || AWAY_CODES.has(code) : SYSTEM_CODES.test(code);
 }
 
+/** SQLSTATE classes of what an operator must mend: login refused, no such database. */
+const LASTING_CLASSES = new Set(["28", "3D"]);
+/** Rights; a database that takes no connections; a start-up parameter that a pooler refuses. */
+const LASTING_CODES = new Set(["42501", "55000", "08P01"]);
+/** Node's codes of a network or a server that is not there now; a name that is unknown (`ENOTFOUND`) is a mistake. */
+const PASSING_SYSTEM_CODES = /^E(CONN(REFUSED|RESET|ABORTED)|PIPE|TIMEDOUT|HOSTUNREACH|NETUNREACH|AI_AGAIN)$/;
+const PASSING_MESSAGES = /^(Connection terminated|timeout |timed out|Query read timeout)/;
+
+/** Whether the database may come to be usable by itself: it is starting, failing over, or full of connections. */
+export function mayPass(error: unknown): boolean {
+  const cause = rootCause(error instanceof ClavigerError ? error.cause : error);
+  if (!(cause instanceof Error) || cause instanceof UnfitSession) return false;
+  const code = codeOf(cause);
+  if (code === undefined) return PASSING_MESSAGES.test(cause.message);
+  if (!isSqlState(code)) return PASSING_SYSTEM_CODES.test(code);
+  const isLasting = LASTING_CLASSES.has(code.slice(0, 2)) || LASTING_CODES.has(code);
+  return !isLasting && (AWAY_CLASSES.has(code.slice(0, 2)) || AWAY_CODES.has(code));
+}
+
 // `EPIPE` is as long, and no SQLSTATE class begins with EP.
 function isSqlState(code: string): boolean {
   return /^[0-9A-Z]{5}$/.test(code) && code !== "EPIPE";

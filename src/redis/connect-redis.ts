@@ -170,7 +170,12 @@ function followSentinels(connection: Redis, address: AddressOf<"sentinel">, opti
     });
     return sentinel;
   });
-  connection.on("end", () => followers.forEach((sentinel) => void sentinel.disconnect()));
+  // Not at "end": ioredis 6.0.0 does not say so if it is told to disconnect while it waits to connect again.
+  const disconnect = connection.disconnect.bind(connection);
+  connection.disconnect = (isToReconnect) => {
+    if (isToReconnect !== true) for (const sentinel of followers) sentinel.disconnect();
+    disconnect(isToReconnect);
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { createServer } from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -35,4 +35,35 @@ it("the server that could decide is asked first the next time, until it cannot",
   away.add("two");
   expect(await verify()).toEqual(["two", "one"]);
   expect(await verify()).toEqual(["one"]);
+});
+
+it("a server that closes the connection during a call is passed over, and alone it is UNAVAILABLE", async () => {
+  let calls = 0;
+  let socket: Socket | undefined;
+  const closing = createServer();
+  closing.on("connection", (connected: Socket) => {
+    socket = connected;
+  });
+  closing.on("stream", () => {
+    calls += 1;
+    socket?.destroy();
+  });
+  closing.on("sessionError", () => undefined);
+  const verify = () => ({ verdict: Verdict.UNKNOWN });
+  const steady = createServer(connectNodeAdapter({ routes: (router) => router.service(KeyVerifier, { verify }) }));
+  const [first = "", second = ""] = await Promise.all(
+    [closing, steady].map(async (server) => {
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      onTestFinished(() => void server.close());
+      return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    }),
+  );
+  const ask = async (urls: readonly string[]) => {
+    const servers = new AnyServer(urls, { interceptors: [], nodeOptions: undefined, clocks: systemClocks });
+    onTestFinished(() => servers.close());
+    return servers.verify(create(VerifyRequestSchema, { secret: "s" }), 10_000);
+  };
+  expect((await ask([first, second])).verdict).toBe(Verdict.UNKNOWN);
+  expect(calls).toBe(1);
+  await expect(ask([first])).rejects.toMatchObject({ code: Code.Unavailable });
 });

@@ -29,9 +29,13 @@ export const LONGEST_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** gRPC sends a timeout in eight digits at most. */
 const LONGEST_TIMEOUT_MS = 99_999_999;
 
-/** What another server may be able to decide. */
+/**
+ * What another server may be able to decide. Node (26) ends the calls of a connection that its server closes with
+ * `CANCEL`, as a server does that stops while a call is on its way; no call is cancelled here.
+ */
 const ELSEWHERE: ReadonlySet<Code> = new Set([
   ...[Code.Unavailable, Code.DeadlineExceeded, Code.Internal, Code.Unknown, Code.Aborted, Code.ResourceExhausted],
+  Code.Canceled,
 ]);
 
 /** Whether it could not be decided, so that another server may be able to. */

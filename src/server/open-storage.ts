@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { sql } from "drizzle-orm";
 import type { Logger } from "pino";
 import { type KeptRoots, keepAuditRoots } from "../audit/kept-roots.ts";
@@ -5,7 +6,7 @@ import { ClavigerError } from "../keys/errors.ts";
 import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
 import type { Secret } from "../keys/secret.ts";
 import { describeAddress, parseAddress } from "../postgres/address.ts";
-import { describeOutage } from "../postgres/errors.ts";
+import { describeOutage, mayPass } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/postgres-connection.ts";
 import { isEarlierTimeline, readRevision } from "../postgres/revisions.ts";
 import { verifier } from "../postgres/schema.ts";
@@ -13,6 +14,7 @@ import { countLiveUnderOtherRoots } from "../postgres/secrets.ts";
 import { SERVICE_ROLE } from "../postgres/service-role.ts";
 import { Storage } from "../postgres/storage.ts";
 import { UnfitSession } from "../postgres/unfit-session.ts";
+import { monotonicMs } from "./clock.ts";
 import { parseRootSecrets, type ServerConfig } from "./config.ts";
 import { ensureDatabase } from "./create-database.ts";
 import { holdDataFolder } from "./data-folder.ts";
@@ -46,18 +48,19 @@ export interface OpenStorage {
 
 type OpenDatabase = Omit<OpenStorage, "keptRoots">;
 
-/**
- * Opens what the configuration names, all or nothing; StartupError says what to do. `meanwhile` is called once, at a
- * moment when there is only waiting to do.
- */
-export async function openStorage(
-  config: ServerConfig,
-  meanwhile: () => Promise<unknown> = async () => undefined,
-): Promise<OpenStorage> {
+export interface OpenStorageOptions {
+  /** Loads the rest of the program; called once. Default: there is nothing to load. */
+  readonly load?: () => Promise<unknown>;
+  /** Resolves when the operator stops the start: Postgres is not waited for any more. Default: never. */
+  readonly stopped?: Promise<void>;
+}
+
+/** Opens what the configuration names, all or nothing; StartupError says what to do. */
+export async function openStorage(config: ServerConfig, options: OpenStorageOptions = {}): Promise<OpenStorage> {
   const opened =
     config.storage.kind === "postgres"
-      ? await openPostgres(config, config.storage.url, meanwhile)
-      : await openEmbedded(config, config.storage.folder, meanwhile);
+      ? await openPostgres(config, config.storage.url, options)
+      : await openEmbedded(config, config.storage.folder, options);
   try {
     await refuseDroppedRoots(opened);
     return { ...opened, keptRoots: await keepAuditRoots(opened.storage, { ...opened, random: systemRandom }) };
@@ -70,7 +73,7 @@ export async function openStorage(
 async function openPostgres(
   config: ServerConfig,
   url: Secret,
-  meanwhile: () => Promise<unknown>,
+  { load, stopped }: OpenStorageOptions,
 ): Promise<OpenDatabase> {
   const { policy, rootSecrets, leaseDatabaseUrl } = config;
   if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
@@ -80,15 +83,16 @@ async function openPostgres(
     import("../postgres/postgres-connection.ts"),
     import("../postgres/route.ts"),
   ]);
+  // Before the first connection: loading keeps this thread busy, and a time-out would run while the answer waits to be
+  // read. A process with a tenth of a core loads for 10 s.
+  await load?.();
   const direct: Address = leaseDatabaseUrl
     ? { setting: "CLAVIGER_LEASE_DATABASE_URL", url: leaseDatabaseUrl }
     : { setting: "DATABASE_URL", url };
   const log = createLogger(config.logLevel);
   const onWait = (problem: string) => log.warn({ event: "migration" }, problem);
-  const migrating = migrate({ databaseUrl: direct.url.reveal(), onWait }).catch((error: unknown) => {
-    throw unreachable(direct, error);
-  });
-  const [migrated] = await Promise.all([migrating, meanwhile()]);
+  const patience = { patienceMs: policy.startPatienceMs, stopped, log };
+  const migrated = await reach(direct, () => migrate({ databaseUrl: direct.url.reveal(), onWait }), patience);
   const role = migrated.canServeAsRole ? SERVICE_ROLE : undefined;
   let expected: string | undefined;
   const refusalOf = (identity: string) =>
@@ -123,10 +127,11 @@ async function openPostgres(
   const leases = open(direct.url, forLeases);
   const close = async () => void (await Promise.all([storage, misses, leases].map((each) => each.close())));
   try {
-    await answers(storage).catch((error: unknown) => {
-      throw unreachable(direct, error);
-    });
-    if (leaseDatabaseUrl !== undefined) await tryPooler(open(url, { ...forMisses, poolSize: 1 }), url);
+    await reach(direct, () => answers(storage), patience);
+    if (leaseDatabaseUrl !== undefined) {
+      const pooled: Address = { setting: "DATABASE_URL", url };
+      await reach(pooled, () => tryPooler(open(url, { ...forMisses, poolSize: 1 })), patience);
+    }
   } catch (error) {
     await close();
     throw error;
@@ -154,21 +159,15 @@ async function answers(storage: Storage): Promise<void> {
 }
 
 /** With the patience of a start: what reads secrets afterwards has less. */
-async function tryPooler(storage: Storage, url: Secret): Promise<void> {
+async function tryPooler(storage: Storage): Promise<void> {
   try {
     await answers(storage);
-  } catch (error) {
-    throw unreachable({ setting: "DATABASE_URL", url }, error);
   } finally {
     await storage.close();
   }
 }
 
-async function openEmbedded(
-  config: ServerConfig,
-  path: string,
-  meanwhile: () => Promise<unknown>,
-): Promise<OpenDatabase> {
+async function openEmbedded(config: ServerConfig, path: string, { load }: OpenStorageOptions): Promise<OpenDatabase> {
   const folder = await holdDataFolder(path);
   try {
     const rootSecrets = config.rootSecrets ?? (await readOrMakeRootSecrets(folder.rootSecretsFile, systemRandom));
@@ -178,7 +177,7 @@ async function openEmbedded(
       ensureDatabase(folder.databaseFolder),
       import("../postgres/migrate-embedded.ts"),
       import("../postgres/pglite-connection.ts"),
-      meanwhile(),
+      load?.(),
     ]);
     const connection = await openPglite(folder.databaseFolder);
     await makePrivate(folder.databaseFolder);
@@ -245,8 +244,49 @@ function pooledLeases({ setting }: Address): string {
   return `${setting} leads to a connection pooler, so that leases wait for its connections together with all other work. Set CLAVIGER_LEASE_DATABASE_URL to a direct connection`;
 }
 
-function unreachable({ setting, url }: Address, error: unknown): StartupError {
-  const place = describeAddress(parseAddress(url.reveal()));
+/** Between two attempts of a start to use Postgres, in milliseconds. */
+const PAUSE_MS = 500;
+
+interface Patience {
+  readonly patienceMs: number;
+  readonly stopped: Promise<void> | undefined;
+  readonly log: Logger;
+}
+
+/**
+ * Does the work of a start that needs Postgres, and again while its failure may pass by itself: during a failover, or
+ * where Postgres is started at the same time.
+ *
+ * @throws StartupError with the last reason, at once if it does not pass by itself
+ */
+async function reach<T>(address: Address, work: () => Promise<T>, patience: Patience): Promise<T> {
+  const { patienceMs, stopped = new Promise<void>(() => undefined), log } = patience;
+  const giveUpAtMs = monotonicMs() + patienceMs;
+  let hasEnded = false;
+  void stopped.then(() => {
+    hasEnded = true;
+  });
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (hasEnded || !mayPass(error) || monotonicMs() >= giveUpAtMs) throw unreachable(address, error);
+      if (attempt === 1) {
+        const waiting = { event: "storage.awaited", reason: describeOutage(error), forMs: patienceMs };
+        log.warn(waiting, `Postgres at ${placeOf(address)} cannot be used yet; the start goes on trying`);
+      }
+    }
+    await Promise.race([pause(PAUSE_MS), stopped]);
+  }
+}
+
+function placeOf({ url }: Address): string {
+  return describeAddress(parseAddress(url.reveal()));
+}
+
+function unreachable(address: Address, error: unknown): StartupError {
+  const { setting } = address;
+  const place = placeOf(address);
   const cause = error instanceof ClavigerError ? error.cause : error;
   const reason = describeOutage(error).replace(/\.$/, "");
   if (cause instanceof UnfitSession) return new StartupError(`cannot use Postgres at ${place}: ${reason}`);

@@ -128,6 +128,8 @@ export const DEFAULT_POLICY = {
   idleInTransactionTimeoutMs: SECOND,
   /** Longest wait for storage as a whole: above the statement's, since Postgres' own answer says more. */
   storageTimeoutMs: 12 * SECOND,
+  /** How long a start waits for a Postgres that is starting or failing over: above most failovers. */
+  startPatienceMs: 30 * SECOND,
   /** How often readiness asks Postgres, and how long it waits for the answer. */
   probeEveryMs: SECOND,
   probeTimeoutMs: 2 * SECOND,

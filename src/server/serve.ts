@@ -5,18 +5,19 @@ import type { RunningServer, RunOptions } from "./run-server.ts";
 
 export interface ServeOptions extends RunOptions {
   readonly config: ServerConfig;
+  /** Resolves when the operator stops the server, which may be while it waits for Postgres. */
+  readonly stopped?: Promise<void>;
   /** Takes what is to be told of an error that no code has handled. Default: Node ends the process. */
   readonly onDefect?: (report: (error: unknown, kind: string) => void) => void;
 }
 
 /** Starts the server, all or nothing. */
-export async function serve({ config, onDefect, ...options }: ServeOptions): Promise<RunningServer> {
+export async function serve({ config, stopped, onDefect, ...options }: ServeOptions): Promise<RunningServer> {
   const serverLog = openLog(config.logLevel, { isShared: config.workers > 1 });
   onDefect?.((error, kind) => logDefect(serverLog.log, error, kind));
   for (const warning of config.warnings) serverLog.log.warn(warning);
-  // Loading takes this thread as long as copying a database takes the disk.
   const load = () => import("./run-server.ts");
-  const opened = await openStorage(config, load);
+  const opened = await openStorage(config, { load, ...(stopped === undefined ? {} : { stopped }) });
   try {
     const { runServer } = await load();
     return await runServer(options, { config, opened, ...serverLog });

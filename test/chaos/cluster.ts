@@ -3,10 +3,10 @@ import { loadConfig } from "../../src/server/config.ts";
 import { type Clients, connect } from "../support/connect.ts";
 import { freePort } from "../support/free-port.ts";
 import type { Mutation } from "../support/mutation.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
+import type { PostgresServer } from "../support/postgres-server.ts";
+import type { RedisServer } from "../support/redis-server.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { type Links, type Standbys, startSingles, startStandbys } from "./places.ts";
 
 const ROOT_SECRET = Buffer.alloc(32).toString("base64");
 
@@ -14,6 +14,8 @@ export interface ClusterOptions {
   readonly nodes: number;
   readonly leaseMs: number;
   readonly onDatabaseLoss: "deny" | "revocation-set";
+  /** Whether Postgres and Redis have standbys, which take over; and of which kind Redis is then. Default: no. */
+  readonly standbys?: "sentinel" | "cluster" | undefined;
   /** Further settings of every node. */
   readonly env?: Readonly<Record<string, string>>;
   /** Changes to the source of every node: the control of a guarantee. */
@@ -25,8 +27,7 @@ export interface Node {
   readonly index: number;
   readonly clients: Clients;
   readonly url: string;
-  /** Reads of secrets; leases and changes; Redis. */
-  readonly links: { readonly reads: TcpProxy; readonly leases: TcpProxy; readonly redis: TcpProxy };
+  readonly links: Links;
   server: ServerProcess;
   /** Narrowing calls that clients have under way on it. */
   revoking: number;
@@ -34,8 +35,10 @@ export interface Node {
 }
 
 export interface Cluster {
+  /** The one Postgres, or the primary of now. */
   readonly postgres: PostgresServer;
   readonly redis: RedisServer;
+  readonly standbys: Standbys | undefined;
   readonly nodes: Node[];
   readonly leaseMs: number;
   readonly token: string;
@@ -45,28 +48,20 @@ export interface Cluster {
 
 /** A cluster of the caller's own: real servers, real links. */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
-  const [postgres, redis] = await Promise.all([startPostgresServer(), startRedisServer()]);
+  const places = await (options.standbys === undefined ? startSingles() : startStandbys(options.standbys));
   const common = { CLAVIGER_ROOT_SECRETS: ROOT_SECRET, CLAVIGER_LOG_LEVEL: "silent" };
-  const admin = await bootstrapAdmin(await loadConfig({ ...common, DATABASE_URL: postgres.url }));
+  const admin = await bootstrapAdmin(await loadConfig({ ...common, DATABASE_URL: places.postgres.url }));
   const token = admin.secret.reveal();
   const nodes: Node[] = [];
 
   async function join(): Promise<Node> {
-    const [reads, leases, link, port] = await Promise.all([
-      createTcpProxy({ port: postgres.port }),
-      createTcpProxy({ port: postgres.port }),
-      createTcpProxy({ port: redis.port }),
-      freePort(),
-    ]);
-    const through = (proxy: TcpProxy) => `postgres://postgres@127.0.0.1:${proxy.port}/postgres`;
+    const [{ links, env }, port] = await Promise.all([places.link(), freePort()]);
     const start = () =>
       startServer({
         args: ["--listen", `127.0.0.1:${port}`],
         env: {
           ...common,
-          DATABASE_URL: through(reads),
-          CLAVIGER_LEASE_DATABASE_URL: through(leases),
-          REDIS_URL: `redis://127.0.0.1:${link.port}`,
+          ...env,
           CLAVIGER_LEASE_MS: String(options.leaseMs),
           CLAVIGER_ON_DATABASE_LOSS: options.onDatabaseLoss,
           ...options.env,
@@ -78,7 +73,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       index: nodes.length,
       url,
       clients: connect(url, token),
-      links: { reads, leases, redis: link },
+      links,
       server: await start(),
       revoking: 0,
       restart: async () => {
@@ -93,7 +88,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await Promise.all(nodes.map(({ server }) => server.kill("SIGCONT")));
     await Promise.all(nodes.map(({ server }) => server.kill("SIGKILL")));
     await Promise.all(nodes.flatMap(({ links }) => Object.values(links).map((link) => link.close())));
-    await Promise.all([postgres.stop({ mode: "immediate" }), redis.stop()]);
+    await places.stop();
   };
   try {
     for (let index = 0; index < options.nodes; index++) await join();
@@ -101,5 +96,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await stop();
     throw error;
   }
-  return { postgres, redis, nodes, leaseMs: options.leaseMs, token, join, stop };
+  return {
+    get postgres() {
+      return places.postgres;
+    },
+    ...{ redis: places.redis, standbys: places.standbys, nodes, leaseMs: options.leaseMs, token, join, stop },
+  };
 }

@@ -36,7 +36,8 @@ function cut(link: Link, how: "hang" | "refuse" | "reset" | "halfClose" | "laten
   };
 }
 
-export const NEMESES: readonly Nemesis[] = [
+/** Breaks nodes and their links. */
+export const NODE_NEMESES: readonly Nemesis[] = [
   {
     name: "node: SIGSTOP",
     async strike(cluster, chance) {
@@ -102,6 +103,10 @@ export const NEMESES: readonly Nemesis[] = [
   ...(["leases", "reads"] as const).flatMap((link) =>
     (["hang", "refuse", "reset", "halfClose", "latency"] as const).map((how) => cut(link, how)),
   ),
+];
+
+/** Breaks the one Postgres and the one Redis. */
+export const SINGLE_NEMESES: readonly Nemesis[] = [
   ...(["hang", "refuse", "latency"] as const).map((how) => cut("redis", how)),
   {
     name: "redis: restart",

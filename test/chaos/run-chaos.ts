@@ -4,10 +4,11 @@ import type { Mutation } from "../support/mutation.ts";
 import { takeUnheard } from "../support/unheard.ts";
 import { agentNemeses } from "./agent-nemeses.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "./cluster.ts";
+import { failoverNemeses } from "./failover-nemeses.ts";
 import { Fleet } from "./fleet.ts";
 import { History, type Violation } from "./history.ts";
 import { hostMs } from "./host-clock.ts";
-import { NEMESES } from "./nemeses.ts";
+import { type Nemesis, NODE_NEMESES, SINGLE_NEMESES } from "./nemeses.ts";
 import { Traffic } from "./traffic.ts";
 
 export interface ChaosOptions extends ClusterOptions {
@@ -23,7 +24,14 @@ export interface ChaosOptions extends ClusterOptions {
   /** Processes with a verifier of the SDK, and changes to their source. Default none. */
   readonly agents?: number;
   readonly mutateAgents?: readonly Mutation[];
-  readonly onProgress?: (line: string) => void;
+  /** Takes what tells, at any time from then on, what was seen so far and what strikes now. */
+  readonly onStart?: (look: () => ChaosProgress) => void;
+}
+
+export interface ChaosProgress {
+  /** The nemesis that strikes. */
+  readonly nemesis: string;
+  readonly report: ChaosReport;
 }
 
 export interface ChaosReport {
@@ -76,6 +84,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const ofAgents = options.agents === undefined ? [] : whyVoidOfAgents(seen.agents);
     return { ...seen, isVoidBecause: [...whyVoid(seen), ...ofAgents] };
   };
+  let striking = "none yet";
+  options.onStart?.(() => ({ nemesis: striking, report: report() }));
   try {
     await fleet.start();
     await traffic.start();
@@ -84,13 +94,14 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       const lateMs = hostMs() - end;
       return lateMs > PATIENCE_MS || (lateMs > 0 && (options.untilViolation || report().isVoidBecause.length === 0));
     };
-    const all = [...NEMESES, ...(options.agents === undefined ? [] : agentNemeses(fleet))];
+    const all = [...nemesesOf(cluster), ...(options.agents === undefined ? [] : agentNemeses(fleet))];
     const chosen = all.filter(({ name }) => options.nemeses?.includes(name) ?? true);
     for (let turn = 0; turn < chosen.length || !hasEnded(); turn++) {
       const nemesis = chosen[turn % chosen.length];
       if (nemesis === undefined) break;
       await somethingPending(history);
       history.overlapped = history.pending;
+      striking = nemesis.name;
       await nemesis.strike(cluster, chance);
       const entry = strikes[nemesis.name] ?? { strikes: 0, overlapped: 0 };
       strikes[nemesis.name] = entry;
@@ -103,9 +114,6 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       await sleep(options.leaseMs * 0.3);
       await gauges.read();
       if (options.untilViolation && history.violations.length > 0) break;
-      options.onProgress?.(
-        `${nemesis.name}: ${JSON.stringify({ ...history.counts, agents: history.agents })}, ${history.violations.length} violations`,
-      );
     }
     await traffic.stop();
     await gauges.read();
@@ -117,6 +125,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const { crashes, ...rest } = report();
   const unheard = takeUnheard();
   return { ...rest, crashes: unheard === "" ? crashes : [...crashes, unheard] };
+}
+
+/** What can break there, besides agents. */
+function nemesesOf({ standbys }: Cluster): readonly Nemesis[] {
+  return [...NODE_NEMESES, ...(standbys === undefined ? SINGLE_NEMESES : failoverNemeses(standbys))];
 }
 
 /** What strikes while nothing is being revoked shows nothing. */

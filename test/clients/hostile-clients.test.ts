@@ -155,7 +155,7 @@ describe("what a hostile client sends", () => {
       await play(server, script());
       ordinary.set(way, await median(script));
     }
-  }, 120_000);
+  });
   afterAll(async () => {
     await server?.stop();
     await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
@@ -244,15 +244,11 @@ describe("what a hostile client sends", () => {
     ],
   ];
 
-  it.each(KINDS)(
-    "%s cost no more CPU for a byte than 20 ordinary calls %s",
-    async (_, way, script) => {
-      const ratio = (await median(script)) / (ordinary.get(way) ?? 0);
-      expect(ratio).toBeLessThan(MOST_RATIO);
-      await isAnswering(server);
-    },
-    120_000,
-  );
+  it.each(KINDS)("%s cost no more CPU for a byte than 20 ordinary calls %s", async (_, way, script) => {
+    const ratio = (await median(script)) / (ordinary.get(way) ?? 0);
+    expect(ratio).toBeLessThan(MOST_RATIO);
+    await isAnswering(server);
+  });
 
   it("control: cost more where each DATA frame has the bytes before it copied, and none are counted", async () => {
     const slow = await start({ mostTinyPieces: 1e9 }, [

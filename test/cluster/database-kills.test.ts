@@ -45,5 +45,5 @@ describeWithPostgres("a server under load whose Postgres is killed again and aga
       expect(await server.stop()).toBe(0);
       await database.stop();
     }
-  }, 90_000);
+  });
 });

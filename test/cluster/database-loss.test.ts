@@ -68,7 +68,7 @@ describeWithPostgres("a node whose Postgres goes away", () => {
         const back = performance.now();
         await eventually(async () => expect((await ask(node(1), secret)).verdict).toBe(Verdict.VALID));
         expect(performance.now() - back).toBeLessThan(LEASE_MS / 4 + 1000 + MARGIN_MS);
-      }, 60_000);
+      });
     });
 
     describe("and which goes on by the revocation set", () => {
@@ -102,7 +102,7 @@ describeWithPostgres("a node whose Postgres goes away", () => {
           await cluster.postgres.restart();
         }
         await eventually(async () => expect((await ask(node(1), kept.secret)).verdict).toBe(Verdict.VALID));
-      }, 60_000);
+      });
 
       it("refuses what others revoke while it alone is cut off from Postgres and hears no pushes", async () => {
         const { id, secret } = await warmKey("set-cut");
@@ -119,7 +119,7 @@ describeWithPostgres("a node whose Postgres goes away", () => {
           await mend(cut);
         }
         await eventually(async () => expect((await ask(cut, secret)).verdict).toBe(Verdict.REVOKED));
-      }, 60_000);
+      });
 
       const redisLosses: readonly [string, () => Promise<void>][] = [
         [
@@ -132,27 +132,23 @@ describeWithPostgres("a node whose Postgres goes away", () => {
         ],
         ["was restarted", () => cluster.redis.restart()],
       ];
-      it.each(redisLosses)(
-        "answers nothing from memory once Redis %s meanwhile",
-        async (_what, lose) => {
-          const { secret } = await warmKey("set-lost");
-          await trusted();
-          cluster.postgres.kill("SIGKILL");
-          try {
-            await eventually(async () =>
-              expect(await seen(node(1), secret)).toEqual([Verdict.VALID, Freshness.REVOCATION_SET]),
-            );
-            await lose();
-            expect(await refusalOf(ask(node(1), secret))).toMatchObject({ code: "Unavailable" });
-            await sleep(600);
-            expect(await refusalOf(ask(node(1), secret))).toMatchObject({ code: "Unavailable" });
-          } finally {
-            await cluster.postgres.restart();
-          }
-          await eventually(async () => expect((await ask(node(1), secret)).verdict).toBe(Verdict.VALID));
-        },
-        60_000,
-      );
+      it.each(redisLosses)("answers nothing from memory once Redis %s meanwhile", async (_what, lose) => {
+        const { secret } = await warmKey("set-lost");
+        await trusted();
+        cluster.postgres.kill("SIGKILL");
+        try {
+          await eventually(async () =>
+            expect(await seen(node(1), secret)).toEqual([Verdict.VALID, Freshness.REVOCATION_SET]),
+          );
+          await lose();
+          expect(await refusalOf(ask(node(1), secret))).toMatchObject({ code: "Unavailable" });
+          await sleep(600);
+          expect(await refusalOf(ask(node(1), secret))).toMatchObject({ code: "Unavailable" });
+        } finally {
+          await cluster.postgres.restart();
+        }
+        await eventually(async () => expect((await ask(node(1), secret)).verdict).toBe(Verdict.VALID));
+      });
 
       it("answers nothing from memory while it is cut off from Redis, nor right after it has connected again", async () => {
         const { secret } = await warmKey("set-unreachable");
@@ -174,7 +170,7 @@ describeWithPostgres("a node whose Postgres goes away", () => {
           await cluster.postgres.restart();
         }
         await eventually(async () => expect((await ask(node(1), secret)).verdict).toBe(Verdict.VALID));
-      }, 60_000);
+      });
 
       it("is waited for by whoever revokes and cannot reach Redis: UNCONFIRMED, until a repetition converges", async () => {
         const { id, secret } = await warmKey("set-unconfirmed");
@@ -193,7 +189,7 @@ describeWithPostgres("a node whose Postgres goes away", () => {
         expect(await refusalOf(ask(cut, secret))).toMatchObject({ code: "Unavailable" });
         await mend(cut);
         await eventually(async () => expect((await ask(cut, secret)).verdict).toBe(Verdict.REVOKED));
-      }, 60_000);
+      });
     });
   });
 });
@@ -219,6 +215,6 @@ describeWithPostgres("control: a node that goes on without asking the revocation
       } finally {
         await cluster.stop();
       }
-    }, 60_000);
+    });
   });
 });

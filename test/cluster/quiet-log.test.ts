@@ -51,7 +51,7 @@ describeWithPostgres("the log of a server", () => {
       server = await startServer({
         env: { ...env, CLAVIGER_LEASE_MS: "1000", CLAVIGER_POLICY: policy, CLAVIGER_JWT_ISSUERS: issuers },
       });
-    }, 60_000);
+    });
     afterAll(async () => {
       await server?.stop();
       await link?.close();

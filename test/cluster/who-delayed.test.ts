@@ -31,7 +31,7 @@ describeWithPostgres("a change that waits", () => {
       const token = (await bootstrapAdmin(await loadConfig(env))).secret.reveal();
       servers = [await startServer({ env }), await startServer({ env })];
       here = connect(servers[0].url, token);
-    }, 60_000);
+    });
     afterAll(async () => {
       for (const { session } of agents) session.destroy();
       await Promise.all((servers ?? []).map((server) => server.kill("SIGKILL")));

@@ -45,7 +45,7 @@ describeWithPostgres("workers", () => {
     database = await createTestDatabase();
     env = { DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, CLAVIGER_WORKERS: String(WORKERS) };
     token = (await bootstrapAdmin(await loadConfig({ ...env, CLAVIGER_LOG_LEVEL: "silent" }))).secret.reveal();
-  }, 60_000);
+  });
   afterAll(async () => {
     await server?.stop();
     await database?.drop();

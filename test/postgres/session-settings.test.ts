@@ -94,7 +94,11 @@ describeWithPostgres("Whatever the database, the role or the server is set to,",
   const cutOff = () =>
     admin`select pg_terminate_backend(pid) from pg_stat_activity where datname = 'claviger' and usename = ${USER}`;
 
-  const settings = () => ({ DATABASE_URL: url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET });
+  const settings = () => ({
+    DATABASE_URL: url,
+    CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET,
+    CLAVIGER_POLICY: '{"startPatienceMs": 1}',
+  });
   const start = () => startClaviger("postgres", { ...settings(), CLAVIGER_POLICY: '{"flushUsageMs": 50}' });
   const open = async () => openStorage(await loadConfig(settings()));
 

@@ -36,7 +36,7 @@ describeWithNodes("on each Node that is supported", () => {
     await writeFile(join(programs, "ask.mjs"), MODULE);
     await writeFile(join(programs, "ask.cjs"), COMMON);
     [clone, project] = await Promise.all([copyRepository(), createSdkProject(programs)]);
-  }, 120_000);
+  });
   afterAll(async () => {
     await clone.remove();
     await project.remove();

@@ -58,7 +58,7 @@ describe("a row of any content", () => {
         database.execute(sql`update api_key set ${sql.raw(assignment)} where id = ${made.id}`),
       );
     }
-  }, 60_000);
+  });
   afterAll(() => claviger?.close());
 
   it.each(Object.keys(CLIENTS))("costs no other in a list, a batch or a verification, over %s", async (name) => {

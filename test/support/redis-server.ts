@@ -8,7 +8,7 @@ import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
 import { endWithin, type GuardedProcess, spawnGuarded } from "./guarded-process.ts";
 
-const STOP_MS = 5_000;
+const STOP_MS = 15_000;
 
 export interface RedisServerOptions {
   /** Further settings, such as `{ appendonly: "yes" }`. Default: nothing is kept on disk. */

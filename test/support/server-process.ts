@@ -5,8 +5,8 @@ import { type Mutation, mutate } from "./mutation.ts";
 import { noteUnheard } from "./unheard.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
-const START_MS = 30_000;
-const STOP_MS = 15_000;
+const START_MS = 120_000;
+const STOP_MS = 45_000;
 
 export interface StartServerOptions {
   /** Settings beside `CLAVIGER_LISTEN`. Nothing of the test's own `CLAVIGER_…` and `…_URL` settings is handed on. */
@@ -17,6 +17,10 @@ export interface StartServerOptions {
   readonly cwd?: string;
   /** Changes to the source before it is loaded (the control of a guarantee). Default none. */
   readonly mutate?: readonly Mutation[];
+  /** Called with its process id as soon as there is one, long before it listens. */
+  readonly onSpawn?: (pid: number) => void;
+  /** Milliseconds until it must listen. Default 120,000. */
+  readonly startMs?: number;
   /** Whether it may have errors that no code of it handles. Default: the test file fails if it has. */
   readonly hasDefects?: boolean;
 }
@@ -29,7 +33,7 @@ export interface ServerProcess {
   /** What the server has printed so far. */
   stdout(): string;
   stderr(): string;
-  /** SIGTERM, then the exit code; `null` if it had to be killed after 15 s or ended by a signal. Twice is fine. */
+  /** SIGTERM, then the exit code; `null` if it had to be killed after 45 s or ended by a signal. Twice is fine. */
   stop(): Promise<number | null>;
   /** Signals the server. `SIGKILL` resolves once it is gone, the others at once. */
   kill(signal: NodeJS.Signals): Promise<void>;
@@ -55,6 +59,8 @@ export async function startServer(options: StartServerOptions = {}): Promise<Ser
       },
     },
   });
+  options.onSpawn?.(server.pid);
+  const startMs = options.startMs ?? START_MS;
   const output = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
     server.child[name]?.setEncoding("utf8").on("data", (text: string) => {
@@ -66,12 +72,12 @@ export async function startServer(options: StartServerOptions = {}): Promise<Ser
     new Error(`claviger serve ${what}; its output:\n${output.stdout}\n${output.stderr}\nread why above`);
   const listening = () => {
     const [, url] = /listening on (http:\/\/\S+:\d+)/.exec(output.stdout) ?? [];
-    if (url === undefined) throw failure(`did not listen within ${START_MS} ms`);
+    if (url === undefined) throw failure(`did not listen within ${startMs} ms`);
     return new URL(url);
   };
   try {
     const url = await eventually(listening, {
-      withinMs: START_MS,
+      withinMs: startMs,
       abandonIf: () => (server.hasExited() ? failure(`ended with code ${server.child.exitCode}`) : undefined),
     });
     return {

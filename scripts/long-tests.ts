@@ -1,0 +1,26 @@
+import { globSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+/**
+ * Tests that take minutes: whole clusters of which everything breaks, and controls. CI runs them, and `npm test` with
+ * `CLAVIGER_TEST_LONG=1` or with a part of their names. Without them `npm test` takes two thirds of the time.
+ */
+export const LONG_TESTS: readonly string[] = [
+  "test/clients/broken-connections.test.ts",
+  "test/cluster/agent-outages.test.ts",
+  "test/cluster/agent-usage.test.ts",
+  "test/cluster/agents.test.ts",
+  "test/cluster/chaos.test.ts",
+  "test/cluster/last-resort.test.ts",
+  "test/cluster/usage-accounting.test.ts",
+  "test/ha/*.test.ts",
+  "test/repo/pack.test.ts",
+  "test/repo/supported-nodes.test.ts",
+  "test/simulation/promise-widely.test.ts",
+  "test/simulation/rules.test.ts",
+];
+
+/** The files of those that there are. */
+export function findLongTests(): string[] {
+  return globSync([...LONG_TESTS], { cwd: fileURLToPath(new URL("..", import.meta.url)) }).sort();
+}

@@ -1,0 +1,194 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { TEST_ROOT_SECRET } from "../support/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { describeWithPostgres } from "../support/describe-with.ts";
+import { eventually } from "../support/eventually.ts";
+import type { Mutation } from "../support/mutation.ts";
+import { type StartServerOptions, startServer } from "../support/server-process.ts";
+import { starve } from "../support/starve.ts";
+import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+
+const START_MS = 120_000;
+/** Above the time that node-postgres gives a connection at the start. */
+const FROZEN_MS = 6000;
+const IMPATIENT = JSON.stringify({ startPatienceMs: 1 });
+
+/** Connects while it loads, as starts once did. */
+const CONNECTS_FIRST: Mutation = {
+  file: "src/server/open-storage.ts",
+  find: "await load?.();",
+  replace: "setImmediate(() => load?.());",
+};
+
+/** Loading that keeps the thread busy for longer than a connection may take, on any machine. */
+const LOADS_SLOWLY: Mutation = {
+  file: "src/server/serve.ts",
+  find: "const load = () => import",
+  replace: `let wait = ${FROZEN_MS};
+  const load = () => {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, wait);
+    wait = 0;
+    return loadRest();
+  };
+  const loadRest = () => import`,
+};
+
+describeWithPostgres("a start", () => {
+  let database: TestDatabase;
+  let proxy: TcpProxy;
+  /** The database behind the proxy. */
+  let url: URL;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+  });
+  afterAll(() => database.drop());
+
+  beforeEach(async () => {
+    proxy = await createTcpProxy({ port: Number(new URL(database.url).port) });
+    url = new URL(database.url);
+    url.port = String(proxy.port);
+    return () => proxy.close();
+  });
+
+  const env = (settings: Readonly<Record<string, string>>) => ({
+    CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET,
+    CLAVIGER_LOG_LEVEL: "warn",
+    DATABASE_URL: url.href,
+    ...settings,
+  });
+
+  async function startStarved(share: number, options: StartServerOptions) {
+    let starving: { stop(): void } | undefined;
+    const onSpawn = (pid: number) => {
+      starving = starve(pid, share);
+    };
+    try {
+      const server = await startServer({ ...options, onSpawn, startMs: START_MS });
+      starving?.stop();
+      await server.stop();
+    } finally {
+      starving?.stop();
+    }
+  }
+
+  it(
+    "comes up with a tenth of a core at the first attempt",
+    async () => {
+      await startStarved(0.1, { env: env({ CLAVIGER_POLICY: IMPATIENT }) });
+    },
+    START_MS,
+  );
+
+  it(
+    "comes up at the first attempt though it loads for longer than a connection may take",
+    async () => {
+      const server = await startServer({
+        env: env({ CLAVIGER_POLICY: IMPATIENT }),
+        mutate: [LOADS_SLOWLY],
+        startMs: START_MS,
+      });
+      await server.stop();
+    },
+    START_MS,
+  );
+
+  it(
+    "control: calls Postgres dead if it connects while it loads",
+    async () => {
+      const starting = startServer({
+        env: env({ CLAVIGER_POLICY: IMPATIENT }),
+        mutate: [LOADS_SLOWLY, CONNECTS_FIRST],
+        startMs: START_MS,
+      });
+      await expect(starting).rejects.toThrow(/cannot use Postgres .*\(timeout expired\)/);
+    },
+    START_MS,
+  );
+
+  /** Stops the server for a while as soon as it has a connection to Postgres; its time-outs are over when it goes on. */
+  async function startFrozen(settings: Readonly<Record<string, string>>) {
+    proxy.hang();
+    const frozen = Promise.withResolvers<void>();
+    // Heard of only if the server did start.
+    frozen.promise.catch(() => undefined);
+    const freeze = async (pid: number) => {
+      await eventually(() => expect(proxy.connectionCount()).toBeGreaterThan(0), { withinMs: START_MS });
+      process.kill(pid, "SIGSTOP");
+      await proxy.resume();
+      await sleep(FROZEN_MS);
+      process.kill(pid, "SIGCONT");
+    };
+    const onSpawn = (pid: number) => void freeze(pid).then(frozen.resolve, frozen.reject);
+    const server = await startServer({ env: env(settings), startMs: START_MS, onSpawn });
+    await frozen.promise;
+    const said = server.stderr();
+    await server.stop();
+    return said;
+  }
+
+  it(
+    "comes up though it was frozen for longer than a connection may take, and says that it tries again",
+    async () => {
+      expect(await startFrozen({})).toContain("cannot be used yet; the start goes on trying");
+    },
+    START_MS,
+  );
+
+  it(
+    "control: ends with a time-out without patience",
+    async () => {
+      await expect(startFrozen({ CLAVIGER_POLICY: IMPATIENT })).rejects.toThrow(/\(timeout expired\)/);
+    },
+    START_MS,
+  );
+
+  it(
+    "waits for a Postgres that is not there yet",
+    async () => {
+      await proxy.refuse();
+      const starting = startServer({ env: env({}), startMs: START_MS, onSpawn: () => setTimeout(proxy.resume, 3000) });
+      const server = await starting;
+      expect(server.stderr()).toMatch(/"reason":"connect ECONNREFUSED .*the start goes on trying/);
+      await server.stop();
+    },
+    START_MS,
+  );
+
+  it(
+    "ends at once when it is stopped while it waits",
+    async () => {
+      proxy.hang();
+      const stop = async (pid: number) => {
+        await eventually(() => expect(proxy.connectionCount()).toBeGreaterThan(0), { withinMs: START_MS });
+        await proxy.refuse();
+        proxy.reset();
+        process.kill(pid, "SIGTERM");
+      };
+      const policy = JSON.stringify({ startPatienceMs: 10 * START_MS });
+      const starting = startServer({
+        env: env({ CLAVIGER_POLICY: policy }),
+        startMs: START_MS,
+        onSpawn: (pid) => void stop(pid),
+      });
+      await expect(starting).rejects.toThrow(/ended with code 3[\s\S]*cannot use Postgres/);
+    },
+    START_MS,
+  );
+
+  it.each([
+    ["an unknown database", { pathname: "/nowhere" }, /database "nowhere" does not exist/],
+    ["an unknown role", { username: "nobody" }, /role "nobody" does not exist/],
+    ["an unknown host", { hostname: "nowhere.invalid" }, /ENOTFOUND|EAI_AGAIN/],
+  ])(
+    "refuses %s without trying again",
+    async (_what, part, reason) => {
+      Object.assign(url, part);
+      const failed = startServer({ env: env({}), startMs: START_MS });
+      await expect(failed).rejects.toThrow(reason);
+      await expect(failed).rejects.not.toThrow(/goes on trying/);
+    },
+    START_MS,
+  );
+});
