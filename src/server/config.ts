@@ -7,6 +7,7 @@ import { MIN_ROOT_BYTES } from "../keys/root-secret.ts";
 import { Secret } from "../keys/secret.ts";
 import { parseRedisUrl, type RedisAddress } from "../redis/parse-redis-url.ts";
 import { ConfigError } from "./config-error.ts";
+import type { LogFormat } from "./logger.ts";
 import { parseIssuers } from "./parse-issuers.ts";
 import { LONGEST_TIMER_MS, parsePolicy } from "./parse-policy.ts";
 import type { Policy } from "./policy.ts";
@@ -35,6 +36,7 @@ export interface ServerConfig {
   readonly verifyAccess: "key" | "open";
   readonly reflection: boolean;
   readonly logLevel: string;
+  readonly logFormat: LogFormat;
   readonly policy: Policy;
   /** Whose tokens make users; empty: service keys only. */
   readonly issuers: readonly IssuerConfig[];
@@ -86,6 +88,7 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
     verifyAccess: oneOf(environment, "CLAVIGER_VERIFY_ACCESS", ["key", "open"]) ?? "key",
     reflection: reflection === "on",
     logLevel: oneOf(environment, "CLAVIGER_LOG_LEVEL", LOG_LEVELS) ?? "info",
+    logFormat: oneOf(environment, "CLAVIGER_LOG_FORMAT", ["auto", "json", "text"]) ?? "auto",
     policy: sharedBy(
       workers,
       withLease(parsePolicy(setting(environment, "CLAVIGER_POLICY")), setting(environment, "CLAVIGER_LEASE_MS")),

@@ -4,6 +4,7 @@ import type { LeaseState } from "../revocation/lease-keeper.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
 import { createPort } from "../transport/port.ts";
 import type { Lane } from "../usage/metered-verifier.ts";
+import { CallDurations } from "./call-durations.ts";
 import { DEFAULT_POLICY } from "./policy.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -53,6 +54,8 @@ export type MetricsSnapshot = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
 /** Everything, in the Prometheus text format. No label holds an id. */
 export interface Metrics extends MetricsText {
   snapshot(): Promise<MetricsSnapshot>;
+  /** A call has ended, after so many milliseconds. `method` is one of few. */
+  call(method: string, code: string, durationMs: number): void;
   /** A revocation has waited at the barrier. */
   barrier(outcome: "acknowledged" | "waited" | "failed", seconds: number): void;
 }
@@ -120,6 +123,7 @@ export function createMetrics({ cache, lease, feed, usage, canary }: MetricSourc
       for (const state of LEASE_STATES) this.set({ state }, state === lease.state ? 1 : 0);
     },
   });
+  const calls = new CallDurations(registry);
   const barrier = new Histogram({
     name: "claviger_barrier_duration_seconds",
     help: "How long revocations waited until every verifier obeyed, by how the wait ended.",
@@ -131,6 +135,7 @@ export function createMetrics({ cache, lease, feed, usage, canary }: MetricSourc
     contentType: registry.contentType,
     text: () => registry.metrics(),
     snapshot: () => registry.getMetricsAsJSON(),
+    call: (method, code, durationMs) => calls.count(method, code, durationMs),
     barrier: (outcome, seconds) => barrier.observe({ outcome }, seconds),
   };
 }

@@ -63,7 +63,7 @@ async function listen(
   const { revocation, usage, metrics, bus, runCanary } = await openVerifier(parts);
   const open = { ...parts, revocation, verifier: usage.verifier, metrics: options.link?.share(metrics) ?? metrics };
   const { port, health, deps, sync, denials } = compose({
-    ...{ ...open, reports: usage.reports },
+    ...{ ...open, reports: usage.reports, onCall: metrics.call },
     ...{ users: gates.users?.authenticate, feature: gates.flags.flag },
   });
   const round = runCanary(deps);

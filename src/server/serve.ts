@@ -11,7 +11,7 @@ export interface ServeOptions extends RunOptions {
 
 /** Starts the server, all or nothing. */
 export async function serve({ config, onDefect, ...options }: ServeOptions): Promise<RunningServer> {
-  const serverLog = openLog(config.logLevel, { isShared: config.workers > 1 });
+  const serverLog = openLog(config.logLevel, { format: config.logFormat, isShared: config.workers > 1 });
   onDefect?.((error, kind) => logDefect(serverLog.log, error, kind));
   for (const warning of config.warnings) serverLog.log.warn(warning);
   // Loading takes this thread as long as copying a database takes the disk.
