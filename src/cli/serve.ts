@@ -54,6 +54,7 @@ async function start(
     config,
     link,
     announce: link === undefined ? announce : (line) => lines.push(line),
+    version: shell.version,
     command: shell.command,
     onDefect: shell.onDefect,
     isTerminal: shell.stdout.isTTY === true,

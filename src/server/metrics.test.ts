@@ -3,6 +3,9 @@ import { createMetrics } from "./metrics.ts";
 
 const counters = { hits: 3, misses: 2, discardedFills: 1 };
 const sources = {
+  version: "1.2.3",
+  endingKeys: { soonestEndSeconds: () => 1_800_000_000 },
+  sealing: { seconds: 1.5 },
   cache: { counters, size: 5 },
   lease: { state: "leased" as const, registrations: 2 },
   feed: { appliedRevision: 7, newestRevision: 9, tree: { size: 3, waitedOut: 0 } },
@@ -39,6 +42,10 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
     'claviger_lease_state{state="lapsed"} 0',
     'claviger_verifications_total{verdict="valid",lane="router"} 4',
     'claviger_verifications_total{verdict="unknown",lane="fast"} 7',
+    // Series exist from the start, so that their first increase is seen.
+    'claviger_verifications_total{verdict="revoked",lane="sync"} 0',
+    "claviger_calling_key_soonest_end_timestamp_seconds 1800000000",
+    "claviger_audit_lag_seconds 1.5",
     "claviger_uncharged_total 6",
     "claviger_usage_lag_seconds 0.5",
     "claviger_usage_rows_total 8",
