@@ -19,7 +19,13 @@ const environment = { ...process.env, CLAVIGER_LISTEN: "127.0.0.1:0", CLAVIGER_L
 async function createsPerSecond(name: string, policy: object): Promise<number> {
   const config = await loadConfig({ ...environment, CLAVIGER_POLICY: JSON.stringify(policy) });
   const { secret } = await bootstrapAdmin(config);
-  const server = await serve({ config, announce: () => undefined, command: "claviger", isTerminal: true });
+  const server = await serve({
+    config,
+    announce: () => undefined,
+    version: "bench",
+    command: "claviger",
+    isTerminal: true,
+  });
   const { keys } = connect(server.url, secret.reveal());
   let next = 0;
   const worker = async () => {

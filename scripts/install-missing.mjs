@@ -37,8 +37,8 @@ function fail(message) {
 const locked = packagesOf("package-lock.json");
 const justInstalled = !isInstalled(locked);
 if (justInstalled) {
-  console.log("installing dependencies (about 600 MB, once) …");
-  const command = ["npm", locked ? "ci" : "install", "--loglevel=error", ...(needsTools ? ["--include=dev"] : [])];
+  console.log(`installing dependencies (about ${needsTools ? 700 : 80} MB, once) …`);
+  const command = ["npm", locked ? "ci" : "install", "--loglevel=error", needsTools ? "--include=dev" : "--omit=dev"];
   // npm is a .cmd file on Windows, which only a shell starts; no argument here needs quoting.
   const { status, error } = spawnSync(command.join(" "), { cwd: root, stdio: "inherit", shell: true });
   if (status !== 0) {

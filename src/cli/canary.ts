@@ -4,7 +4,9 @@ import { ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
+
 import { KeyVerifier, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { CANARY_OWNER } from "../keys/owner.ts";
 import type { Canary, CanaryRound } from "../server/canary.ts";
 import { exitCodeOfCall } from "./call-error.ts";
 import { CliError } from "./cli-error.ts";
@@ -53,7 +55,7 @@ export function addCanary(parent: Command, shell: Shell): void {
       new Option("--every <duration>", "pause between two rounds").argParser(parseDuration).default(10_000, "10s"),
     )
     .addOption(new Option("--rounds <number>", "end after so many (default: when told to stop)").argParser(parseRounds))
-    .option("--owner <owner>", "whose keys they are", "claviger-canary")
+    .option("--owner <owner>", "whose keys they are", CANARY_OWNER)
     .addOption(new Option("--metrics <host:port>", "serve Prometheus metrics there").argParser(parseListen))
     .action((options: CanaryOptions) => {
       // Keys are made and revoked through the server that is named, or else through the first node.
@@ -94,7 +96,12 @@ async function run(
     async create() {
       const { owner } = options;
       const ttl = durationFromMs(KEY_TTL_MS);
-      const { key, secret } = await management.createKey({ owner, displayName: "canary", ttl });
+      const { key, secret } = await management.createKey({
+        owner,
+        displayName: "canary",
+        labels: { canary: "true" },
+        ttl,
+      });
       return { keyId: key?.id ?? "", secret };
     },
     revoke: async (keyId) => void (await management.revokeKey({ keyId })),

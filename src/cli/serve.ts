@@ -59,6 +59,7 @@ async function start(
     link,
     stopped,
     announce: link === undefined ? announce : (line) => lines.push(line),
+    version: shell.version,
     command: shell.command,
     onDefect: shell.onDefect,
     isTerminal: shell.stdout.isTTY === true,

@@ -33,3 +33,6 @@ export function isReservedOwner(owner: string): boolean {
 export function displayNameProblem(name: string): string | undefined {
   return UNSEEN_IN_TEXT.test(name) ? "must not contain control characters or characters that show nothing" : undefined;
 }
+
+/** Owner of the keys that `claviger canary` makes, unless it is told another. */
+export const CANARY_OWNER = "claviger-canary";

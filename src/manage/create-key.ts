@@ -48,7 +48,7 @@ export async function createKey(
     const id = newKeyId(now, deps.random);
     const { requestId, ...payload } = { ...command, owner, ttlMs };
     await claimRequest(transaction, caller, { method: "CreateKey", requestId, payload, keyId: id, version: 1, now });
-    await requirePlace(transaction, { id, owner }, policy.keysPerOwner);
+    await requirePlace(transaction, { id, owner }, policy);
 
     const minted = deps.keyring.mint(command.environment, deps.random, await listKnownRoots(transaction));
     const { environment, displayName, scopes, labels, metadata, allowedCidrs, limits } = command;

@@ -5,10 +5,10 @@ import type { PageTokens } from "../keys/page-token.ts";
 import type { Random } from "../keys/random.ts";
 import type { Storage } from "../postgres/storage.ts";
 import type { Revoker } from "../revocation/revoker.ts";
+import type { KeyLimits } from "./key-limit.ts";
 
 /** The numbers that management obeys; their values and reasons stand in `server/policy.ts`. */
-export interface ManagePolicy {
-  readonly keysPerOwner: number;
+export interface ManagePolicy extends KeyLimits {
   readonly liveSecretsPerKey: number;
   readonly maxTtlMs: number;
   readonly defaultGraceMs: number;

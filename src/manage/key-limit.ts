@@ -4,18 +4,34 @@ import type { KeyRecord } from "../keys/key.ts";
 import { countLiveKeys } from "../postgres/owners.ts";
 import type { Database } from "../postgres/storage.ts";
 
+/** How many keys that are neither revoked nor expired an owner may have. */
+export interface KeyLimits {
+  readonly keysPerOwner: number;
+  /** The limits of owners that begin with a prefix, by prefix. The longest prefix that fits counts. */
+  readonly keysPerOwnerPrefix: Readonly<Record<string, number>>;
+}
+
+/** The limit of an owner. */
+export function keyLimitOf(owner: string, { keysPerOwner, keysPerOwnerPrefix }: KeyLimits): number {
+  const [longest] = Object.keys(keysPerOwnerPrefix)
+    .filter((prefix) => owner.startsWith(prefix))
+    .sort((one, other) => other.length - one.length);
+  return longest === undefined ? keysPerOwner : (keysPerOwnerPrefix[longest] ?? keysPerOwner);
+}
+
 /** `KEY_LIMIT_REACHED` unless the owner, whose row the transaction holds, has a place for the key among the others. */
 export async function requirePlace(
   transaction: Database,
   { id, owner }: Pick<KeyRecord, "id" | "owner">,
-  limit: number,
+  policy: KeyLimits,
 ): Promise<void> {
   if (owner === ADMIN_OWNER) return;
+  const limit = keyLimitOf(owner, policy);
   const keys = await countLiveKeys(transaction, owner, id);
   if (keys < limit) return;
   throw new ClavigerError(
     "KEY_LIMIT_REACHED",
-    `${owner} has ${keys} keys that are neither revoked nor expired, of ${limit} allowed. Revoke one first`,
+    `${owner} has ${keys} keys that are neither revoked nor expired, of ${limit} allowed. Revoke one, or ask the operator for more (policy keysPerOwner or keysPerOwnerPrefix)`,
     { metadata: { owner, limit: String(limit), keys: String(keys) } },
   );
 }

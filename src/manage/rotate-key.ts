@@ -63,7 +63,7 @@ export async function rotateKey(deps: ManageDeps, caller: Caller, command: Rotat
     if (current === undefined) throw new Error(`key ${key.id} has lost its current secret`);
     const retiring = await retireCurrent(transaction, current, { now, end: after(now, graceMs) });
     await requireVersionPlace(transaction, key, policy.liveSecretsPerKey);
-    if (isExpired(current, now)) await requirePlace(transaction, key, policy.keysPerOwner);
+    if (isExpired(current, now)) await requirePlace(transaction, key, policy);
 
     const { secret, ...minted } = deps.keyring.mint(key.environment, deps.random, await listKnownRoots(transaction));
     const expireTime = after(now, ttlMs ?? key.ttlMs);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Caller } from "../access/caller.ts";
 import { isOwnerAsUser, requireChangeable, requireGrantable, requireLoosenable } from "../access/permissions.ts";
 import { allowsAtMost } from "../keys/cidrs.ts";
@@ -11,6 +12,7 @@ import { requireEtag, requireLimiter, requireUnrevoked } from "./preconditions.t
 import type { Receipt } from "./receipt.ts";
 import { record } from "./record.ts";
 import { settle } from "./settle.ts";
+import { viewSecrets } from "./view.ts";
 import { writeChange } from "./write-change.ts";
 
 /** The fields that an update may name; those that are set are replaced whole. */
@@ -25,14 +27,17 @@ export interface UpdateKey {
   readonly update: KeyUpdate;
 }
 
-/** Changes a key. What takes something away comes with a receipt; what gives something needs the right to grant it. */
+/**
+ * Changes a key. What takes something away comes with a receipt; what gives something needs the right to grant it. An
+ * update to the values that the key has already changes nothing, not even its etag.
+ */
 export async function updateKey(
   deps: ManageDeps,
   caller: Caller,
   command: UpdateKey,
 ): Promise<{ readonly view: KeyView; readonly receipt: Receipt | undefined }> {
   const { update } = command;
-  const { view, narrows } = await deps.storage.transaction(async (transaction) => {
+  const { view, narrows, changed } = await deps.storage.transaction(async (transaction) => {
     const held = await lockKeyAndCaller(transaction, command.keyId, { caller, permission: "claviger:keys.write" });
     const { key } = held;
     const next = { ...key, ...update };
@@ -42,18 +47,27 @@ export async function updateKey(
     requireUnrevoked(key);
     requireEtag(key, command.etag);
     if (update.limits) requireLimiter(deps);
-    const details = detailsOf(key, update);
-    const happening = { action: "key.updated", keyId: key.id, owner: key.owner, time: held.now, details } as const;
     const narrows = isNarrower(key, next);
     const change = isOwnerAsUser(caller, key.owner) ? update : { ...update, held: heldAfter(key.held, next, update) };
+    if (changesNothing(key, change)) {
+      const { now, identity } = held;
+      const view = { key, secrets: await viewSecrets(transaction, key, now), now, identity };
+      return { view, narrows, changed: false };
+    }
+    const details = detailsOf(key, update);
+    const happening = { action: "key.updated", keyId: key.id, owner: key.owner, time: held.now, details } as const;
     const [, view] = await Promise.all([
       record(transaction, { deps, caller }, [happening]),
       writeChange(transaction, held, { change, narrows }),
     ]);
-    return { view, narrows };
+    return { view, narrows, changed: true };
   });
-  const receipt = await settle(deps, { ...view, changed: true });
+  const receipt = await settle(deps, { ...view, changed });
   return { view, receipt: narrows ? receipt : undefined };
+}
+
+function changesNothing(key: KeyRecord, change: Partial<KeyRecord>): boolean {
+  return isDeepStrictEqual({ ...key, ...change }, key);
 }
 
 /** What verification sees is kept with its old and new value, the rest by name. */

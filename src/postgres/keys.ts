@@ -1,4 +1,18 @@
-import { and, desc, eq, getTableColumns, gt, inArray, isNotNull, isNull, lt, lte, type SQL, sql } from "drizzle-orm";
+import {
+  and,
+  desc,
+  eq,
+  getTableColumns,
+  gt,
+  inArray,
+  isNotNull,
+  isNull,
+  lt,
+  lte,
+  type SQL,
+  type SQLWrapper,
+  sql,
+} from "drizzle-orm";
 import type { Change } from "../keys/change.ts";
 import type { KeyRecord } from "../keys/key.ts";
 import type { KeyState } from "../keys/state.ts";
@@ -195,7 +209,20 @@ export async function deleteDeadSince(database: Database, before: Date, limit: n
     .from(apiKey)
     .innerJoin(secretVersion, isCurrentSecret)
     .where(lt(secretVersion.expireTime, before));
-  const dead = revoked.union(expired).limit(limit);
+  return deleteKeys(database, revoked.union(expired).limit(limit));
+}
+
+/** Removes revoked keys of canaries: those of the owners with the label `canary`. */
+export function deleteCanaryKeys(
+  database: Database,
+  { owners, before, limit }: { readonly owners: readonly string[]; readonly before: Date; readonly limit: number },
+): Promise<number> {
+  const isCanary = sql`${apiKey.labels} @> '{"canary":"true"}'::jsonb`;
+  const where = and(inArray(apiKey.owner, [...owners]), isCanary, lt(apiKey.revokeTime, before));
+  return deleteKeys(database, database.select({ id: apiKey.id }).from(apiKey).where(where).limit(limit));
+}
+
+async function deleteKeys(database: Database, dead: SQLWrapper): Promise<number> {
   const rows = await database.delete(apiKey).where(sql`${apiKey.id} in ${dead}`).returning({ id: apiKey.id });
   const ids = rows.map(({ id }) => id);
   if (ids.length > 0) await database.delete(keyLastUsed).where(inArray(keyLastUsed.keyId, ids));

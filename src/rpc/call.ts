@@ -5,8 +5,8 @@ import type { Caller } from "../access/caller.ts";
 export class Call {
   /** Who makes it; set by the gate before the request is read. */
   caller: Caller;
-  /** When it came, by the monotonic clock in milliseconds. */
-  startMs = 0;
+  /** When it came, by the monotonic clock in milliseconds; undefined until the gate has seen it. */
+  startMs: number | undefined;
   /** Whether it has its line in the log. */
   isLogged = false;
 

@@ -68,9 +68,8 @@ export class VerifyCall {
   }
 
   /** The call ended in an error of the transport: before its request was read, or while it was being answered. */
-  abandoned(call: Call, error: ConnectError, isRead: boolean): void {
-    if (isRead) this.#options.callLog.refused(METHOD, call, error);
-    else this.#options.callLog.unread(METHOD, call);
+  abandoned(call: Call, error: ConnectError): void {
+    this.#options.callLog.refused(METHOD, call, error);
   }
 
   /** What is not plain is read by protobuf-es and looked at in full; it may have fields that this server does not know. */

@@ -26,7 +26,7 @@ async function withAudit<T>(
   try {
     const { storage, roots, keptRoots } = opened;
     const signer = new AuditSigner(roots, keptRoots.vouched);
-    return await use({ storage, signer, log: createLogger(config.logLevel) });
+    return await use({ storage, signer, log: createLogger(config.logLevel, config.logFormat) });
   } finally {
     await opened.close();
   }

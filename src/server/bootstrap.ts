@@ -16,7 +16,9 @@ export interface AdminKey {
 export async function bootstrapAdmin(config: ServerConfig): Promise<AdminKey> {
   const opened = await openStorage(config);
   try {
-    return await createAdminKey(createManageDeps({ config, opened, log: createLogger(config.logLevel) }));
+    return await createAdminKey(
+      createManageDeps({ config, opened, log: createLogger(config.logLevel, config.logFormat) }),
+    );
   } finally {
     await opened.close();
   }

@@ -57,7 +57,7 @@ export interface Parts extends ServerLog {
 }
 
 /** What management needs to create keys, with or without a server around it. */
-export function createManageDeps({ config, opened, log }: Omit<Parts, "logLine">): Omit<ManageDeps, "revoker"> {
+export function createManageDeps({ config, opened, log }: Omit<Parts, "callLines">): Omit<ManageDeps, "revoker"> {
   const { policy } = config;
   const keyring = new Keyring({ roots: opened.roots, brand: policy.brand });
   const pageTokens = new PageTokens(keyring.pageTokenKeys);
@@ -75,6 +75,8 @@ export interface Gates {
   readonly verifier: MeteredVerifier;
   readonly reports: AgentReports;
   readonly metrics: MetricsText;
+  /** Told of each call once it has ended. */
+  readonly onCall: (method: string, code: string, durationMs: number) => void;
   readonly users: AuthenticateOptions["users"];
   readonly feature: FeatureFlag;
 }
@@ -87,10 +89,10 @@ export function compose(parts: Parts & Gates): {
   readonly sync: SyncStreams;
   readonly denials: Denials;
 } {
-  const { config, log, logLine, users, feature, revocation, verifier, metrics } = parts;
+  const { config, log, callLines, users, feature, revocation, verifier, metrics } = parts;
   const { policy } = config;
   const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
-  const callLog = new CallLog({ logLine, clocks: systemClocks });
+  const callLog = new CallLog({ ...callLines, clocks: systemClocks, onCall: parts.onCall });
   const inTurn = createInTurn(deps, createBulkhead(config));
   const auditing = new Outage({
     ...{ log, event: "audit" },
@@ -172,7 +174,7 @@ export function compose(parts: Parts & Gates): {
   });
   const handler = createConnectHandler({
     ...{ router, ...policy, onError },
-    onAnswer: (method, call) => callLog.unread(method, call),
+    onUnseen: (method, call, error) => callLog.refused(method, call, error),
     budget,
   });
   const serve = createMetricsHandler(metrics, handler);

@@ -46,6 +46,7 @@ describe("without settings", () => {
       verifyAccess: "key",
       reflection: true,
       logLevel: "info",
+      logFormat: "auto",
       policy: DEFAULT_POLICY,
       issuers: [],
       flagsFile: undefined,

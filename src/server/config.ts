@@ -9,6 +9,7 @@ import { parseAddress } from "../postgres/address.ts";
 import { parseTls, TLS_VARIABLES } from "../postgres/tls.ts";
 import type { RedisAddress } from "../redis/parse-redis-url.ts";
 import { ConfigError } from "./config-error.ts";
+import type { LogFormat } from "./logger.ts";
 import { parseIssuers } from "./parse-issuers.ts";
 import { LONGEST_TIMER_MS, parsePolicy } from "./parse-policy.ts";
 import type { Policy } from "./policy.ts";
@@ -38,6 +39,7 @@ export interface ServerConfig {
   readonly verifyAccess: "key" | "open";
   readonly reflection: boolean;
   readonly logLevel: string;
+  readonly logFormat: LogFormat;
   readonly policy: Policy;
   /** Whose tokens make users; empty: service keys only. */
   readonly issuers: readonly IssuerConfig[];
@@ -98,6 +100,7 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
     verifyAccess: oneOf(environment, "CLAVIGER_VERIFY_ACCESS", ["key", "open"]) ?? "key",
     reflection: reflection === "on",
     logLevel: oneOf(environment, "CLAVIGER_LOG_LEVEL", LOG_LEVELS) ?? "info",
+    logFormat: oneOf(environment, "CLAVIGER_LOG_FORMAT", ["auto", "json", "text"]) ?? "auto",
     policy: sharedBy(
       workers,
       withLease(parsePolicy(setting(environment, "CLAVIGER_POLICY")), setting(environment, "CLAVIGER_LEASE_MS")),

@@ -1,10 +1,12 @@
 import { fstatSync, writeSync } from "node:fs";
+import { isatty } from "node:tty";
 import { type Logger, levels, pino, stdTimeFunctions } from "pino";
 import { redactSecrets } from "../keys/redact.ts";
 import { systemTimers as timers } from "./clock.ts";
 import { LineBatch } from "./line-batch.ts";
 import { LineLimit } from "./line-limit.ts";
 import { LogOutput } from "./log-output.ts";
+import { readableLine } from "./readable-line.ts";
 
 const STDERR = 2;
 const BATCH_CHARACTERS = 64 * 1024;
@@ -18,16 +20,36 @@ const LEFT_OUT = "a part of the log could not be written; see that its disk has 
 const WARN = levels.values.warn ?? 0;
 const FATAL = levels.values.fatal ?? Number.POSITIVE_INFINITY;
 
-/** One JSON object per line on stderr; stdout is for what the operator asked to see. */
+/** `auto`: `text` where stderr is a terminal, and `json` elsewhere. */
+export type LogFormat = "auto" | "json" | "text";
+
+/** The lines of calls, which come too often for pino: each is one JSON object with its newline. */
+export interface CallLines {
+  /** Undefined where the level of the log leaves out these lines. */
+  readonly debug: ((line: string) => void) | undefined;
+  readonly info: ((line: string) => void) | undefined;
+  /** Whether a line of a refused caller may be written in full: five a minute for each caller. */
+  readonly allowsRefused: (caller: string) => boolean;
+}
+
+/** The log on stderr; stdout is for what the operator asked to see. */
 export interface ServerLog {
   /** Warnings and errors with the same message are limited: each is written, and flushed, at once. */
   readonly log: Logger;
-  /** Writes a line of level `info` that is one JSON object already, with its newline; undefined if the level is higher. */
-  readonly logLine: ((line: string) => void) | undefined;
+  readonly callLines: CallLines;
 }
 
-/** `isShared`: other processes write there too. */
-export function openLog(level: string, { isShared = false } = {}): ServerLog {
+export interface LogOptions {
+  readonly format?: LogFormat;
+  /** Whether other processes write to the same stderr. */
+  readonly isShared?: boolean;
+}
+
+/** Opens the log of the process. */
+export function openLog(level: string, { format = "auto", isShared = false }: LogOptions = {}): ServerLog {
+  const isTerminal = isatty(STDERR);
+  const isText = format === "text" || (format === "auto" && isTerminal);
+  const shape = (line: string) => (isText ? readableLine(line, { isColoured: isTerminal }) : line);
   const stderr = new LogOutput({
     fd: STDERR,
     onLeftOut: (characters) => log.warn({ event: "log", characters }, LEFT_OUT),
@@ -53,16 +75,19 @@ export function openLog(level: string, { isShared = false } = {}): ServerLog {
         if (isLoud) stderr.flushSync();
       },
       // Owners and names in rows of older servers may be secrets that were pasted into the wrong field.
-      streamWrite: redactSecrets,
+      streamWrite: (line: string) => shape(redactSecrets(line)),
     },
   };
   const log = pino(options, stderr);
-  return { log, logLine: log.isLevelEnabled("info") ? (line) => lines.add(line) : undefined };
+  const linesAt = (of: "debug" | "info") =>
+    log.isLevelEnabled(of) ? (line: string) => lines.add(shape(line)) : undefined;
+  const allowsRefused = (caller: string) => limit.allows(`refused calls of ${caller}`);
+  return { log, callLines: { debug: linesAt("debug"), info: linesAt("info"), allowsRefused } };
 }
 
-/** The same, for what logs no calls. */
-export function createLogger(level: string): Logger {
-  return openLog(level).log;
+/** Opens the log of a process that serves no calls. */
+export function createLogger(level: string, format: LogFormat = "auto"): Logger {
+  return openLog(level, { format }).log;
 }
 
 /**

@@ -3,6 +3,9 @@ import { createMetrics } from "./metrics.ts";
 
 const counters = { hits: 3, misses: 2, discardedFills: 1 };
 const sources = {
+  version: "1.2.3",
+  endingKeys: { soonestEndSeconds: () => 1_800_000_000 },
+  sealing: { seconds: 1.5 },
   cache: { counters, size: 5 },
   lease: { state: "leased" as const, registrations: 2, lostRevisions: 5 },
   redis: { up: new Map([["bus", true] as const, ["limiter", false] as const]) },
@@ -43,6 +46,10 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
     'claviger_redis_up{purpose="limiter"} 0',
     'claviger_verifications_total{verdict="valid",lane="router"} 4',
     'claviger_verifications_total{verdict="unknown",lane="fast"} 7',
+    // Series exist from the start, so that their first increase is seen.
+    'claviger_verifications_total{verdict="revoked",lane="sync"} 0',
+    "claviger_calling_key_soonest_end_timestamp_seconds 1800000000",
+    "claviger_audit_lag_seconds 1.5",
     "claviger_uncharged_total 6",
     "claviger_usage_lag_seconds 0.5",
     "claviger_usage_rows_total 8",

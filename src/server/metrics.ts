@@ -1,14 +1,27 @@
-import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { Verdict } from "../keys/verdict.ts";
+import {
+  type Aggregator,
+  AggregatorRegistry,
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  Histogram,
+  Registry,
+} from "prom-client";
+import { VERDICTS, type Verdict } from "../keys/verdict.ts";
 import type { LeaseState } from "../revocation/lease-keeper.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
 import { createPort } from "../transport/port.ts";
 import type { Lane } from "../usage/metered-verifier.ts";
+import { CallDurations } from "./call-durations.ts";
 import { DEFAULT_POLICY } from "./policy.ts";
 import { StartupError } from "./startup-error.ts";
 
 /** What metrics are read from, at the moment that somebody asks. */
 export interface MetricSources {
+  /** Version of the program. */
+  readonly version: string;
+  readonly endingKeys: { soonestEndSeconds(): number };
+  readonly sealing: { readonly seconds: number };
   readonly cache: {
     readonly counters: { readonly hits: number; readonly misses: number; readonly discardedFills: number };
     readonly size: number;
@@ -55,6 +68,8 @@ export type MetricsSnapshot = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
 /** Everything, in the Prometheus text format. No label holds an id. */
 export interface Metrics extends MetricsText {
   snapshot(): Promise<MetricsSnapshot>;
+  /** A call has ended, after so many milliseconds. `method` is one of few. */
+  call(method: string, code: string, durationMs: number): void;
   /** A revocation has waited at the barrier. */
   barrier(outcome: "acknowledged" | "waited" | "failed", seconds: number): void;
 }
@@ -66,18 +81,38 @@ const LANES: readonly Lane[] = ["router", "fast", "sync"];
 /** From a round trip to the longest lease, in seconds. */
 const BARRIER_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60];
 
-export function createMetrics({ cache, lease, feed, usage, redis, canary }: MetricSources): Metrics {
+export function createMetrics(sources: MetricSources): Metrics {
+  const { cache, lease, feed, usage, redis, canary } = sources;
   const registry = new Registry();
   const registers = [registry];
   const counter = counterIn(registry);
   /** Of several processes together: their sum, unless something else says more. */
-  const gauge = (name: string, help: string, read: () => number, aggregator: "sum" | "min" | "max" = "sum") =>
+  const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = "sum") =>
     new Gauge({
       ...{ name, help, registers, aggregator },
       collect() {
         this.set(read());
       },
     });
+  collectDefaultMetrics({ register: registry });
+  new Gauge({
+    name: "claviger_build_info",
+    help: "1, with the version of Claviger and of Node.",
+    labelNames: ["version", "node"],
+    ...{ registers, aggregator: "first" },
+  }).set({ version: sources.version, node: process.version }, 1);
+  gauge(
+    "claviger_calling_key_soonest_end_timestamp_seconds",
+    "When the next secret of a calling key in use ends, if that is within 14 days, in seconds since 1970; else 0. The log names it.",
+    () => sources.endingKeys.soonestEndSeconds(),
+    "max",
+  );
+  gauge(
+    "claviger_audit_lag_seconds",
+    "Seconds since all audit events had their place in the chain.",
+    () => sources.sealing.seconds,
+    "max",
+  );
   counter("claviger_cache_hits_total", "Verifications answered from memory.", () => cache.counters.hits);
   counter("claviger_cache_misses_total", "Verifications that memory could not answer.", () => cache.counters.misses);
   counter(
@@ -139,6 +174,7 @@ export function createMetrics({ cache, lease, feed, usage, redis, canary }: Metr
       },
     });
   }
+  const calls = new CallDurations(registry);
   const barrier = new Histogram({
     name: "claviger_barrier_duration_seconds",
     help: "How long revocations waited until every verifier obeyed, by how the wait ended.",
@@ -150,6 +186,7 @@ export function createMetrics({ cache, lease, feed, usage, redis, canary }: Metr
     contentType: registry.contentType,
     text: () => registry.metrics(),
     snapshot: () => registry.getMetricsAsJSON(),
+    call: (method, code, durationMs) => calls.count(method, code, durationMs),
     barrier: (outcome, seconds) => barrier.observe({ outcome }, seconds),
   };
 }
@@ -203,7 +240,8 @@ function addUsage(registry: Registry, { verifier, recorder, flusher, folded, rep
     collect() {
       this.reset();
       for (const lane of LANES) {
-        for (const [verdict, count] of verifier.counters.verdicts[lane]) this.inc({ verdict, lane }, count);
+        const counted = verifier.counters.verdicts[lane];
+        for (const verdict of VERDICTS) this.inc({ verdict, lane }, counted.get(verdict) ?? 0);
       }
     },
   });

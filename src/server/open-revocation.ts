@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Keyring } from "../keys/keyring.ts";
 import { describeOutage } from "../postgres/errors.ts";
 import { readSetMarker, replaceSetMarker, trimFeed } from "../postgres/feed.ts";
@@ -21,6 +22,7 @@ import { SecretCache } from "../verify/secret-cache.ts";
 import { Verifier } from "../verify/verifier.ts";
 import { systemClocks as clocks, systemTimers as timers } from "./clock.ts";
 import type { ServerConfig } from "./config.ts";
+import type { EndingKeys } from "./ending-keys.ts";
 import type { OpenBus } from "./open-bus.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { Outage } from "./outage.ts";
@@ -32,6 +34,7 @@ export interface RevocationParts {
   readonly keyring: Keyring;
   readonly bus: OpenBus;
   readonly log: Logger;
+  readonly endingKeys: EndingKeys;
   readonly onBarrier: (outcome: "acknowledged" | "waited" | "failed", durationMs: number) => void;
 }
 
@@ -121,6 +124,11 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   });
   const find = createFindByDigests({ keepsPlans: opened.missesKeepPlans });
   const onLeftOut = createLeftOutWarning((about, message) => log.warn(about, message));
+  // Called once for each secret that is read.
+  const describe = (found: FoundSecret) => {
+    parts.endingKeys.note(found);
+    return describeFound(found, onLeftOut);
+  };
   const currentMarker = () => storage.read(readSetMarker);
 
   return {
@@ -133,7 +141,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
       }),
     verifier: new Verifier({
       ...{ ...policy, keyring, cache, onLoss, timers, monotonicMs: clocks.monotonicMs },
-      ready: createReady({ clockRateError, describe: (found) => describeFound(found, onLeftOut) }),
+      ready: createReady({ clockRateError, describe }),
       find: (digests) => opened.misses.read((database) => find(database, digests)),
       appliedRevision: () => feed.appliedRevision,
     }),

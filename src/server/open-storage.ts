@@ -89,7 +89,7 @@ async function openPostgres(
   const direct: Address = leaseDatabaseUrl
     ? { setting: "CLAVIGER_LEASE_DATABASE_URL", url: leaseDatabaseUrl }
     : { setting: "DATABASE_URL", url };
-  const log = createLogger(config.logLevel);
+  const log = createLogger(config.logLevel, config.logFormat);
   const onWait = (problem: string) => log.warn({ event: "migration" }, problem);
   const patience = { patienceMs: policy.startPatienceMs, stopped, log };
   const migrated = await reach(direct, () => migrate({ databaseUrl: direct.url.reveal(), onWait }), patience);
@@ -186,7 +186,7 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
     // The folder's lock says that nobody else runs: what a killed process has left would only be waited for.
     await connection.database.delete(verifier);
-    const outage = storageOutage(createLogger(config.logLevel));
+    const outage = storageOutage(createLogger(config.logLevel, config.logFormat));
     const storage = new Storage({
       ...{ connect: () => connection, timeoutMs: config.policy.storageTimeoutMs },
       onAway: (reason) => outage.failed(reason),

@@ -29,6 +29,14 @@ const RULES: Readonly<Record<string, Rule>> = {
     right: "2 to 16 lower-case letters",
     holds: (value) => typeof value === "string" && /^[a-z]{2,16}$/.test(value),
   },
+  keysPerOwnerPrefix: {
+    right: 'an object of positive whole numbers by prefix, such as {"svc:": 100}',
+    holds: (value) =>
+      typeof value === "object" &&
+      value !== null &&
+      !Array.isArray(value) &&
+      Object.values(value).every(POSITIVE.holds),
+  },
   clockRateError: {
     right: "a number above 0 and below 1",
     holds: (value) => typeof value === "number" && value > 0 && value < 1,

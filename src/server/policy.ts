@@ -9,6 +9,8 @@ export const DEFAULT_POLICY = {
   brand: "clv",
   /** Keys per owner that are neither revoked nor expired: what the users of the service asked for. */
   keysPerOwner: 10,
+  /** The same for owners that begin with a prefix, such as `{"svc:": 100}`; the longest prefix that fits counts. */
+  keysPerOwnerPrefix: {} as Readonly<Record<string, number>>,
   /** Scopes, possibly wildcards, that users may grant to their own keys: any outside `claviger:`. */
   userGrantableScopes: ["*"] as readonly string[],
   /** Live secrets per key: a rotation a day with the longest grace needs two. */
@@ -191,5 +193,7 @@ export type Policy = {
     ? number
     : (typeof DEFAULT_POLICY)[Name] extends string
       ? string
-      : readonly string[];
+      : (typeof DEFAULT_POLICY)[Name] extends readonly string[]
+        ? readonly string[]
+        : Readonly<Record<string, number>>;
 };

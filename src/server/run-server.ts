@@ -13,8 +13,10 @@ import { createAdminKey } from "./bootstrap.ts";
 import type { Canary } from "./canary.ts";
 import { monotonicMs, systemClock } from "./clock.ts";
 import { compose, type Parts } from "./compose.ts";
+import { EndingKeys } from "./ending-keys.ts";
 import { every } from "./every.ts";
 import { describeStart } from "./first-steps.ts";
+import { Lag } from "./lag.ts";
 import { createMetrics } from "./metrics.ts";
 import { openBus } from "./open-bus.ts";
 import { openCanary } from "./open-canary.ts";
@@ -30,6 +32,8 @@ import type { WorkerLink } from "./worker.ts";
 export interface RunOptions {
   /** Shows a line to whoever started the server. */
   readonly announce: (line: string) => void;
+  /** The version of the program. */
+  readonly version: string;
   /** How the command line is called here, for the commands to paste. */
   readonly command: string;
   /** Whether a person is looking: without one, the first admin key also goes into a file. */
@@ -61,10 +65,10 @@ async function listen(
   parts: Parts & { readonly gates: Awaited<ReturnType<typeof openGates>> },
 ): Promise<RunningServer> {
   const { config, opened, log, gates } = parts;
-  const { revocation, usage, metrics, bus, runCanary } = await openVerifier(parts);
+  const { revocation, usage, metrics, sealing, bus, runCanary } = await openVerifier(parts, options.version);
   const open = { ...parts, revocation, verifier: usage.verifier, metrics: options.link?.share(metrics) ?? metrics };
   const { port, health, deps, sync, denials } = compose({
-    ...{ ...open, reports: usage.reports },
+    ...{ ...open, reports: usage.reports, onCall: metrics.call },
     ...{ users: gates.users?.authenticate, feature: gates.flags.flag },
   });
   const round = runCanary(deps);
@@ -107,7 +111,7 @@ async function listen(
     watch(KeyVerifier, opened.misses),
     chore(config.policy.trimEveryMs, "trimming the feed", () => revocation.trim()),
     chore(config.policy.forgetEveryMs, "removing keys beyond the retention", () => forget(deps)),
-    chore(config.policy.sealEveryMs, "sealing audit events", deps.seal),
+    chore(config.policy.sealEveryMs, "sealing audit events", () => sealing.measure(deps.seal)),
     chore(config.policy.trimEveryMs, "looking for audit events that cannot be sealed", reportUnsealable),
     every(config.policy.sealEveryMs, () => denials.flush()),
     every(config.policy.flushUsageMs, () => usage.flusher.flush()),
@@ -139,12 +143,14 @@ async function listen(
 }
 
 /** What answers from memory, and what it says of itself. */
-async function openVerifier({ config, opened, log }: Parts) {
+async function openVerifier({ config, opened, log }: Parts, version: string) {
   const keyring = new Keyring({ roots: opened.roots, brand: config.policy.brand });
   const redis = new RedisStates({ log, monotonicMs });
   const bus = await openBus({ config, opened, keyring, log, redis });
+  const endingKeys = new EndingKeys({ log, monotonicMs });
+  const sealing = new Lag(monotonicMs);
   const onBarrier: RevocationParts["onBarrier"] = (outcome, ms) => metrics.barrier(outcome, ms / 1000);
-  const revocation = openRevocation({ config, opened, keyring, bus, log, onBarrier });
+  const revocation = openRevocation({ config, opened, keyring, bus, log, endingKeys, onBarrier });
   const { cache, keeper: lease, feed } = revocation;
   const usage = await openUsage({ config, opened, verifier: revocation.verifier, log, redis }).catch(
     async (error: unknown) => {
@@ -155,14 +161,17 @@ async function openVerifier({ config, opened, log }: Parts) {
   let canary: Canary | undefined;
   const counts = () => canary ?? { rounds: 0, undecided: 0, revokedButAccepted: 0 };
   const runs = config.canaryMs !== undefined;
-  const metrics = createMetrics({ cache, lease, feed, usage, redis, canary: runs ? counts : undefined });
+  const metrics = createMetrics({
+    ...{ version, cache, lease, feed, usage, redis, endingKeys, sealing },
+    canary: runs ? counts : undefined,
+  });
   const runCanary = (deps: ManageDeps) => {
     if (!runs) return undefined;
     const opened = openCanary(deps);
     canary = opened.canary;
     return opened.round;
   };
-  return { bus, revocation, usage, metrics, runCanary };
+  return { bus, revocation, usage, metrics, sealing, runCanary };
 }
 
 /** What decides about callers besides storage: the users' issuers and the feature flag. */

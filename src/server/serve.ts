@@ -13,7 +13,7 @@ export interface ServeOptions extends RunOptions {
 
 /** Starts the server, all or nothing. */
 export async function serve({ config, stopped, onDefect, ...options }: ServeOptions): Promise<RunningServer> {
-  const serverLog = openLog(config.logLevel, { isShared: config.workers > 1 });
+  const serverLog = openLog(config.logLevel, { format: config.logFormat, isShared: config.workers > 1 });
   onDefect?.((error, kind) => logDefect(serverLog.log, error, kind));
   for (const warning of config.warnings) serverLog.log.warn(warning);
   const load = () => import("./run-server.ts");

@@ -95,6 +95,12 @@ export const SETTINGS = [
     secret: false,
   },
   {
+    variable: "CLAVIGER_LOG_FORMAT",
+    flag: "--log-format <auto|json|text>",
+    description: "json, text, or auto: text on a terminal and JSON elsewhere (default auto)",
+    secret: false,
+  },
+  {
     variable: "CLAVIGER_POLICY",
     flag: "--policy <json>",
     description: 'JSON over the numbers of the policy, such as {"keysPerOwner": 20}',

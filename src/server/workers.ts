@@ -60,7 +60,7 @@ class Workers {
 
   constructor(options: WorkersOptions) {
     this.#options = options;
-    this.#log = createLogger(options.config.logLevel);
+    this.#log = createLogger(options.config.logLevel, options.config.logFormat);
     options.onDefect((error, kind) => logDefect(this.#log, error, kind));
   }
 

@@ -1,6 +1,6 @@
 import { constants } from "node:http2";
 import type { DescMessage } from "@bufbuild/protobuf";
-import { type ConnectError, type ConnectRouter, createContextValues } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter, createContextValues } from "@connectrpc/connect";
 import {
   assertByteStreamRequest,
   type UniversalHandler,
@@ -26,8 +26,8 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly router: ConnectRouter;
   /** Told of an answer that could not be made or sent though its client was there. Default: it is dropped. */
   readonly onError?: (error: unknown, path: string) => void;
-  /** Told of every unary call once its answer begins, also of those that no interceptor saw because they could not be read. */
-  readonly onAnswer?: (method: string, call: Call) => void;
+  /** Told of each call that was refused before an interceptor could see it, such as one that cannot be decoded. */
+  readonly onUnseen?: (method: string, call: Call, error: ConnectError) => void;
   /** Told of pieces of bodies, of a stream's bytes, however many, and of those that come after a refusal. */
   readonly budget?: BodyBudget;
 }
@@ -46,7 +46,7 @@ export type ConnectHandler = (req: HttpRequest, res: HttpResponse, read?: ReadBo
  * as Trailers-Only, every error carries ErrorInfo, unary calls have a deadline, a client that goes away is no failure.
  */
 export function createConnectHandler(options: ConnectHandlerOptions): ConnectHandler {
-  const { router, onError = () => {}, onAnswer = () => {}, budget = UNBOUND } = options;
+  const { router, onError = () => {}, onUnseen = () => {}, budget = UNBOUND } = options;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
   async function serve(req: HttpRequest, res: HttpResponse, read?: ReadBody): Promise<void> {
@@ -98,21 +98,24 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
     }
     const json = request.header.get("content-type")?.startsWith("application/json") ? new KeptBody() : undefined;
     if (json !== undefined) request.body = json.keep(request.body);
-    const response = await handler(request);
-    // Of a stream the interceptors always see the end.
-    if (handler.method.methodKind === "unary") {
-      onAnswer(
+    const unseen = (error: ConnectError) =>
+      onUnseen(
         `${handler.service.typeName}/${handler.method.name}`,
         callOf(request.contextValues ?? createContextValues()),
+        error,
       );
-    }
-    return explainErrors(response, () => json?.refusal(handler.method.input));
+    const response = await handler(request);
+    // Connect refuses a method or a content type of HTTP (405, 415) without an error.
+    if (REFUSED_BY_HTTP.has(response.status)) unseen(new ConnectError("not served in this form", Code.Unimplemented));
+    return explainErrors(response, { refusalOf: () => json?.refusal(handler.method.input), onUnseen: unseen });
   }
 
   return (req, res, read) => {
     serve(req, res, read).catch((error: unknown) => onError(error, req.url ?? ""));
   };
 }
+
+const REFUSED_BY_HTTP: ReadonlySet<number> = new Set([405, 415, 505]);
 
 /** Whether each message of the body has a prefix with its length; others are one message. */
 function hasPrefixes({ headers: { "content-type": type = "" } }: HttpRequest): boolean {

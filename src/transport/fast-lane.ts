@@ -34,7 +34,7 @@ export interface DirectMethod {
    */
   answer(body: Buffer, call: Call, prefix: number): Buffer | Promise<Buffer>;
   /** The call ended in an error of the transport: before its request was read, or while it was being answered. */
-  abandoned(call: Call, error: ConnectError, isRead: boolean): void;
+  abandoned(call: Call, error: ConnectError): void;
 }
 
 export interface FastLaneOptions extends DeadlineLimits {
@@ -139,7 +139,7 @@ class FastExchange {
     if (this.#isDone) return;
     try {
       const internal = asConnectError(error);
-      this.#options.method.abandoned(this.#call, internal, true);
+      this.#options.method.abandoned(this.#call, internal);
       this.#fail(internal);
     } catch (again) {
       this.#options.onDefect(again);
@@ -172,7 +172,7 @@ class FastExchange {
 
   leave(): void {
     if (this.#isDone) return;
-    this.#options.method.abandoned(this.#call, clientGone(), this.#hasBody);
+    this.#options.method.abandoned(this.#call, clientGone());
     this.#finish();
   }
 
@@ -217,7 +217,7 @@ class FastExchange {
 
   #expire(): void {
     const error = deadlineExceeded();
-    this.#options.method.abandoned(this.#call, error, this.#hasBody);
+    this.#options.method.abandoned(this.#call, error);
     this.#fail(error);
   }
 

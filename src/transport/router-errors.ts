@@ -12,32 +12,40 @@ import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { explainedError } from "./error-info.ts";
 
-/** Why the request could not be decoded, field by field; undefined where that is not known. */
-type RefusalOf = () => ConnectError | undefined;
+export interface ExplainOptions {
+  /** Returns what is wrong with a unary JSON request that could not be decoded, field by field, where that is known. */
+  readonly refusalOf?: () => ConnectError | undefined;
+  /** Told of each error that the router raised itself, so that no interceptor has seen it. */
+  readonly onUnseen?: (error: ConnectError) => void;
+}
 
 /**
  * Gives every error that leaves without `google.rpc.ErrorInfo` one. The router raises those before an interceptor can
  * see them (a body too large or not decodable, a bad timeout, an unknown compression), and only their encoded form
  * passes by here, so each protocol's is opened and closed again. Compressed ones are left alone: the router must not
  * compress its responses.
- *
- * @param refusalOf says what is wrong with a unary JSON request that could not be decoded
  */
 export async function explainErrors(
   response: UniversalServerResponse,
-  refusalOf: RefusalOf = () => undefined,
+  options: ExplainOptions = {},
 ): Promise<UniversalServerResponse> {
   const { body, header, trailer, status } = response;
   if (body === undefined || header === undefined) return response;
   const contentType = header.get("content-type") ?? "";
   if (contentType.startsWith("application/grpc-web")) {
-    return { ...response, body: rewriteFrames(body, { flag: trailerFlag, rewrite: explainWebTrailer }) };
+    return {
+      ...response,
+      body: rewriteFrames(body, { flag: trailerFlag, rewrite: (data) => explainWebTrailer(data, options) }),
+    };
   }
   if (contentType.startsWith("application/connect+")) {
-    return { ...response, body: rewriteFrames(body, { flag: endStreamFlag, rewrite: explainEndStream }) };
+    return {
+      ...response,
+      body: rewriteFrames(body, { flag: endStreamFlag, rewrite: (data) => explainEndStream(data, options) }),
+    };
   }
-  if (trailer !== undefined) return { ...response, body: explainTrailerAtEnd(body, trailer) };
-  if (status !== 200 && !header.has("content-encoding")) return explainUnary({ body, header, status }, refusalOf);
+  if (trailer !== undefined) return { ...response, body: explainTrailerAtEnd(body, trailer, options) };
+  if (status !== 200 && !header.has("content-encoding")) return explainUnary({ body, header, status }, options);
   return response;
 }
 
@@ -55,14 +63,15 @@ async function* explained<Message>(messages: AsyncIterable<Message>): AsyncGener
 }
 
 /** The error with an ErrorInfo, or undefined if it has one already. */
-export function explain(error: ConnectError, refusalOf: RefusalOf = () => undefined): ConnectError | undefined {
+export function explain(error: ConnectError, { refusalOf, onUnseen }: ExplainOptions = {}): ConnectError | undefined {
   if (error.details.some((d) => ("desc" in d ? d.desc.typeName : d.type) === ErrorInfoSchema.typeName)) return;
   const explained = explainByCode(error.code, error.rawMessage, refusalOf);
   explained.details.unshift(...error.details);
+  onUnseen?.(explained);
   return explained;
 }
 
-function explainByCode(code: Code, detail: string, refusalOf: RefusalOf): ConnectError {
+function explainByCode(code: Code, detail: string, refusalOf: ExplainOptions["refusalOf"]): ConnectError {
   const metadata = { detail };
   switch (code) {
     case Code.InvalidArgument:
@@ -70,7 +79,7 @@ function explainByCode(code: Code, detail: string, refusalOf: RefusalOf): Connec
       if (detail.startsWith("protocol error: ")) {
         return explainedError({ code, reason: "INVALID_FIELD", message: `${detail}; correct the request`, metadata });
       }
-      return refusalOf() ?? undecodable();
+      return refusalOf?.() ?? undecodable();
     case Code.ResourceExhausted:
       return explainedError({ code, reason: "MESSAGE_TOO_LARGE", message: `${detail}; send less`, metadata });
     case Code.Unimplemented:
@@ -110,27 +119,31 @@ export function undecodable(): ConnectError {
   return explainedError({ code: Code.InvalidArgument, reason: "INVALID_FIELD", message });
 }
 
-function explainTrailer(trailer: Headers): void {
+function explainTrailer(trailer: Headers, options: ExplainOptions): void {
   const error = findTrailerError(trailer);
-  const explained = error && explain(error);
+  const explained = error && explain(error, options);
   if (explained) setTrailerStatus(trailer, explained);
 }
 
-async function* explainTrailerAtEnd(body: AsyncIterable<Uint8Array>, trailer: Headers): AsyncGenerator<Uint8Array> {
+async function* explainTrailerAtEnd(
+  body: AsyncIterable<Uint8Array>,
+  trailer: Headers,
+  options: ExplainOptions,
+): AsyncGenerator<Uint8Array> {
   yield* body;
-  explainTrailer(trailer);
+  explainTrailer(trailer, options);
 }
 
-function explainWebTrailer(data: Uint8Array): Uint8Array {
+function explainWebTrailer(data: Uint8Array, options: ExplainOptions): Uint8Array {
   const trailer = trailerParse(data);
-  explainTrailer(trailer);
+  explainTrailer(trailer, options);
   return trailerSerialize(trailer);
 }
 
-function explainEndStream(data: Uint8Array): Uint8Array {
+function explainEndStream(data: Uint8Array, options: ExplainOptions): Uint8Array {
   const serialization = createEndStreamSerialization(undefined);
   const end = serialization.parse(data);
-  const error = end.error && (explain(end.error) ?? end.error);
+  const error = end.error && (explain(end.error, options) ?? end.error);
   return error ? serialization.serialize({ ...end, error }) : data;
 }
 
@@ -152,13 +165,13 @@ async function explainUnary(
   }: Required<Pick<UniversalServerResponse, "header" | "status">> & {
     readonly body: AsyncIterable<Uint8Array>;
   },
-  refusalOf: RefusalOf,
+  options: ExplainOptions,
 ): Promise<UniversalServerResponse> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of body) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
   const error = errorFromJsonBytes(bytes, undefined, new ConnectError("internal error", Code.Internal));
-  const explained = explain(error, refusalOf);
+  const explained = explain(error, options);
   if (explained === undefined) return { status, header, body: createAsyncIterable([bytes]) };
   const json = errorToJsonBytes(explained, undefined);
   header.set("content-length", String(json.byteLength));

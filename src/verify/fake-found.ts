@@ -3,7 +3,8 @@ import type { KeyRecord, SecretRecord } from "../keys/key.ts";
 import type { KnownSecret } from "../keys/known-secret.ts";
 import { standingOf } from "./decide.ts";
 
-const NOW = new Date("2026-01-01T00:00:00Z");
+/** When it is found. */
+export const NOW = new Date("2026-01-01T00:00:00Z");
 
 /** A secret as storage would find it, good for an hour; for tests. */
 export function fakeFound(

@@ -20,7 +20,9 @@ describe("the log", () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "claviger-log-"));
-    server = await startServer({ env: { CLAVIGER_DATA_DIR: folder, CLAVIGER_ROOT_SECRETS: ROOT_SECRET } });
+    server = await startServer({
+      env: { CLAVIGER_DATA_DIR: folder, CLAVIGER_ROOT_SECRETS: ROOT_SECRET, CLAVIGER_LOG_LEVEL: "debug" },
+    });
     admin = connect(server.url, (await readFile(join(folder, "admin-key"), "utf8")).trim());
   });
   afterAll(async () => {
@@ -55,8 +57,15 @@ describe("the log", () => {
     return { requestId, echoed, found };
   }
 
+  const service = {
+    caller: "service",
+    keyId: expect.stringMatching(/^key_/),
+    owner: expect.any(String),
+    address: "127.0.0.1",
+  };
+  const anonymous = { caller: "anonymous", address: "127.0.0.1" };
   const rest = (requestId: string) => ({
-    level: "info",
+    level: "debug",
     time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     event: "call",
     durationMs: expect.any(Number),
@@ -69,7 +78,7 @@ describe("the log", () => {
       admin.keys.createKey({ owner: "log", displayName: "k" }, { headers, onHeader }),
     );
     const method = "claviger.v1.KeyManagement/CreateKey";
-    expect(found).toEqual([{ ...rest(requestId), method, code: "ok", caller: "service" }]);
+    expect(found).toEqual([{ ...rest(requestId), method, code: "OK", ...service, owner: "claviger:admin" }]);
     expect(echoed).toBe(requestId);
     expect(found[0]?.durationMs).toBeGreaterThan(0);
   });
@@ -84,36 +93,36 @@ describe("the log", () => {
         admin.verifier.verify({ secret: presented }, { headers }),
       );
       const method = "claviger.v1.KeyVerifier/Verify";
-      expect(found).toEqual([{ ...rest(requestId), method, code: "ok", verdict, caller: "service" }]);
+      expect(found).toEqual([{ ...rest(requestId), method, code: "OK", verdict, ...service }]);
     }
   });
 
   it("has one line for a call that the gate refuses, and tells its id to the caller", async () => {
     const { secret } = await makeKey(admin, { owner: "log-gate", scopes: ["a:b"] });
     const cases = [
-      [undefined, "Unauthenticated", "CREDENTIAL_MISSING", "anonymous"],
-      ["garbage", "Unauthenticated", "CREDENTIAL_INVALID", "anonymous"],
-      [secret, "PermissionDenied", "PERMISSION_DENIED", "service"],
+      [undefined, "UNAUTHENTICATED", "CREDENTIAL_MISSING", anonymous],
+      ["garbage", "UNAUTHENTICATED", "CREDENTIAL_INVALID", anonymous],
+      [secret, "PERMISSION_DENIED", "PERMISSION_DENIED", { ...service, owner: "log-gate" }],
     ] as const;
     for (const [token, code, reason, caller] of cases) {
       const { requestId, echoed, found } = await linesOf((headers) =>
         connect(server.url, token).keys.listKeys({}, { headers }),
       );
       const method = "claviger.v1.KeyManagement/ListKeys";
-      expect(found).toEqual([{ ...rest(requestId), method, code, reason, caller }]);
+      expect(found).toEqual([{ ...rest(requestId), level: "info", method, code, reason, ...caller }]);
       expect(echoed).toBe(requestId);
     }
   });
 
   it("has one line for a call that is refused later, and tells its id to the caller", async () => {
     const cases = [
-      [{ owner: "log" }, "InvalidArgument", "INVALID_FIELD"],
-      [{ owner: "claviger:log", displayName: "k" }, "InvalidArgument", "INVALID_FIELD"],
+      [{ owner: "log" }, "INVALID_ARGUMENT", "INVALID_FIELD"],
+      [{ owner: "claviger:log", displayName: "k" }, "INVALID_ARGUMENT", "INVALID_FIELD"],
     ] as const;
     for (const [request, code, reason] of cases) {
       const { requestId, echoed, found } = await linesOf((headers) => admin.keys.createKey(request, { headers }));
       const method = "claviger.v1.KeyManagement/CreateKey";
-      expect(found).toEqual([{ ...rest(requestId), method, code, reason, caller: "service" }]);
+      expect(found).toEqual([{ ...rest(requestId), method, code, reason, ...service }]);
       expect(echoed).toBe(requestId);
     }
   });
@@ -127,10 +136,41 @@ describe("the log", () => {
         headers: { ...headers, authorization: `Bearer ${token}`, "content-type": "application/json" },
         body,
       });
-    for (const body of [JSON.stringify({ secret: "x".repeat(70_000) }), "{ not JSON"]) {
+    for (const [body, code, reason] of [
+      [JSON.stringify({ secret: "x".repeat(70_000) }), "RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE"],
+      ["{ not JSON", "INVALID_ARGUMENT", "INVALID_FIELD"],
+    ] as const) {
       const { requestId, found } = await linesOf(send(body));
-      expect(found).toEqual([{ ...rest(requestId), method, code: "unread", caller: "service" }]);
+      expect(found).toEqual([{ ...rest(requestId), method, code, reason, ...service }]);
     }
+  });
+
+  it("has one line, with no time of its own, for a call in a form of HTTP that is not served", async () => {
+    const method = "grpc.health.v1.Health/Check";
+    const before = lines().length;
+    await fetch(new URL(`${method}?connect=v1&encoding=json&message=%7B%7D`, server.url));
+    await fetch(new URL(method, server.url), { method: "POST", headers: { "content-type": "text/plain" }, body: "x" });
+    const found = await eventually(() => {
+      const about = lines()
+        .slice(before)
+        .filter((line) => line.method === method);
+      expect(about).toHaveLength(2);
+      return about;
+    });
+    for (const line of found) expect(line).toMatchObject({ code: "UNIMPLEMENTED", durationMs: 0, ...anonymous });
+  });
+
+  it("has five lines a minute at info for one refused caller, and the others at debug", async () => {
+    const { secret } = await makeKey(admin, { owner: "log-refused", scopes: ["a:b"] });
+    for (let call = 0; call < 8; call++) {
+      await expect(connect(server.url, secret).keys.listKeys({})).rejects.toThrow(ConnectError);
+    }
+    const levels = await eventually(() => {
+      const about = lines().filter((line) => line.event === "call" && line.owner === "log-refused");
+      expect(about).toHaveLength(8);
+      return about.map(({ level }) => level);
+    });
+    expect(levels).toEqual([...Array(5).fill("info"), ...Array(3).fill("debug")]);
   });
 
   describe.each(WAYS)("of a stream %s", (_, way) => {
@@ -139,13 +179,11 @@ describe("the log", () => {
       const adminToken = (await readFile(join(folder, "admin-key"), "utf8")).trim();
       return openRaw({ url: server.url, adminToken }, { ...way, ...headers });
     };
-    const invalid = { code: "InvalidArgument", reason: "INVALID_FIELD", caller: "service" };
-    const refused = { code: "Unauthenticated", reason: "CREDENTIAL_INVALID", caller: "anonymous" };
+    const invalid = { code: "INVALID_ARGUMENT", reason: "INVALID_FIELD", ...service };
+    const refused = { level: "info", code: "UNAUTHENTICATED", reason: "CREDENTIAL_INVALID", ...anonymous };
 
-    it.each<
-      [string, RawHeaders, Buffer[], { readonly code: string; readonly reason?: string; readonly caller: string }]
-    >([
-      ["is given back", {}, [LEASE, GIVE_BACK], { code: "ok", caller: "service" }],
+    it.each<[string, RawHeaders, Buffer[], Readonly<Record<string, unknown>>]>([
+      ["is given back", {}, [LEASE, GIVE_BACK], { code: "OK", ...service, owner: "claviger:admin" }],
       ["says a message that is none", {}, [LEASE, frame(Buffer.alloc(0))], invalid],
       ["breaks off", {}, [LEASE.subarray(0, 6)], invalid],
       ["may not be opened", { authorization: "Bearer nobody" }, [LEASE], refused],
@@ -169,7 +207,7 @@ describe("the log", () => {
         await once(stream, "response");
         session.socket.destroy();
       });
-      expect(found).toMatchObject([{ ...rest(requestId), method, code: "Canceled", caller: "service" }]);
+      expect(found).toMatchObject([{ ...rest(requestId), method, code: "CANCELLED", ...service }]);
     });
   });
 

@@ -40,6 +40,21 @@ describeOnEachStorage(
       expect(keys.map(({ id }) => id)).toEqual([live.id, justExpired.id, lately.id]);
       expect(await verdictOf(admin, justExpired.secret)).toBe("EXPIRED");
     });
+
+    it("revoked keys of canaries go after an hour; other revoked keys with their label stay", async () => {
+      const { admin, storage } = claviger();
+      const labels = { canary: "true" };
+      const canary = await makeKey(admin, { owner: "claviger-canary", labels });
+      const other = await makeKey(admin, { owner: "retention-canary", labels });
+      const unlabelled = await makeKey(admin, { owner: "claviger-canary" });
+      const live = await makeKey(admin, { owner: "claviger-canary", labels });
+      for (const { id } of [canary, other, unlabelled]) await admin.keys.revokeKey({ keyId: id });
+      for (const { id } of [canary, other, unlabelled, live]) await ageKey(storage, id, DAY_MS / 12);
+      await eventually(async () => {
+        expect(await refusalOf(admin.keys.getKey({ keyId: canary.id }))).toMatchObject({ reason: "KEY_NOT_FOUND" });
+      });
+      for (const { id } of [other, unlabelled, live]) expect((await admin.keys.getKey({ keyId: id })).key?.id).toBe(id);
+    });
   },
   { CLAVIGER_POLICY: '{"forgetEveryMs": 100}' },
 );

@@ -52,6 +52,17 @@ describeOnEachStorage("UpdateKey", (claviger) => {
     expect((await claviger().admin.keys.getKey({ keyId: id })).key).toEqual(answer.key);
   });
 
+  it("changes nothing where the values are those of the key: the etag stays, and the audit log has no event", async () => {
+    const { admin } = claviger();
+    const { id } = await makeKey(admin, { owner: "update-same", ...before });
+    const paths = ["display_name", "scopes", "labels", "metadata", "allowed_cidrs", "disabled"];
+    const first = await update({ id, ...before, disabled: true }, ...paths);
+    const again = await update({ id, ...before, disabled: true }, ...paths);
+    expect(again.key).toEqual(first.key);
+    const { events } = await admin.keys.listAuditEvents({ keyId: id });
+    expect(events.map(({ action }) => action)).toEqual(["key.updated", "key.created"]);
+  });
+
   it("changes several fields at once, and unsets metadata", async () => {
     const { id } = await makeKey(claviger().admin, { owner: "update-several", ...before });
     const { key } = await update({ id, displayName: "after" }, "display_name", "metadata", "scopes");

@@ -54,7 +54,7 @@ export class SimStreams {
     this.#streams = new SyncStreams({
       ...{ gate, verifier: this.metered, clocks: machine, timers: machine, validate: () => undefined },
       log: { warn: () => undefined, error: () => undefined } as unknown as Logger,
-      callLog: new CallLog({ logLine: undefined, clocks: machine }),
+      callLog: new CallLog({ debug: undefined, info: undefined, clocks: machine }),
       reports: {
         proofFor: () => new Uint8Array(),
         take: () => Promise.reject(new Error("no usage is reported here")),

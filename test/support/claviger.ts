@@ -52,7 +52,10 @@ export async function startClaviger(
   const opened = await openStorage(config);
   const parts = { config, opened, ...openLog(config.logLevel) };
   const adminToken = (await createAdminKey(createManageDeps(parts))).secret.reveal();
-  const server = await runServer({ announce: () => undefined, command: "claviger", isTerminal: true }, parts);
+  const server = await runServer(
+    { announce: () => undefined, version: "test", command: "claviger", isTerminal: true },
+    parts,
+  );
   return {
     url: server.url,
     adminToken,
