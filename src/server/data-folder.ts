@@ -92,8 +92,9 @@ async function takeLock(
   const lock = new DatabaseSync(files.lock, { timeout: 0 });
   try {
     lock.exec("BEGIN EXCLUSIVE");
-  } catch {
+  } catch (error) {
     lock.close();
+    if (!isBusy(error)) throw error;
     const pid = (await readFile(files.holder, "utf8").catch(() => "")).trim();
     throw new StartupError(
       `the data folder ${folder} is held by process ${pid || "(just starting)"}. Stop that one, or give another folder by CLAVIGER_DATA_DIR`,
@@ -101,4 +102,11 @@ async function takeLock(
   }
   await writeFile(files.holder, `${process.pid}\n`, { mode: 0o600 });
   return () => lock.close();
+}
+
+/** SQLite's code of a lock that another process holds; others are about the disk. */
+const SQLITE_BUSY = 5;
+
+function isBusy(error: unknown): boolean {
+  return error instanceof Error && "errcode" in error && error.errcode === SQLITE_BUSY;
 }

@@ -25,6 +25,7 @@ import { makePrivate } from "./private-folder.ts";
 import { systemRandom } from "./random.ts";
 import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
 import { StartupError } from "./startup-error.ts";
+import { explainDatabase, explainFolder } from "./unusable-folder.ts";
 
 /** Storage that is migrated, and the roots that its secrets were minted under. */
 export interface OpenStorage {
@@ -168,7 +169,9 @@ async function tryPooler(storage: Storage): Promise<void> {
 }
 
 async function openEmbedded(config: ServerConfig, path: string, { load }: OpenStorageOptions): Promise<OpenDatabase> {
-  const folder = await holdDataFolder(path);
+  const folder = await holdDataFolder(path).catch(async (error: unknown) => {
+    throw await explainFolder(path, error);
+  });
   try {
     const rootSecrets = config.rootSecrets ?? (await readOrMakeRootSecrets(folder.rootSecretsFile, systemRandom));
     const roots = deriveRoots(rootSecrets);
@@ -179,7 +182,9 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
       import("../postgres/pglite-connection.ts"),
       load?.(),
     ]);
-    const connection = await openPglite(folder.databaseFolder);
+    const connection = await openPglite(folder.databaseFolder).catch(async (error: unknown) => {
+      throw await explainDatabase(path, error);
+    });
     await makePrivate(folder.databaseFolder);
     await migrateEmbedded(connection.database);
     await adopt(connection.database);
@@ -203,7 +208,7 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     };
   } catch (error) {
     folder.release();
-    throw error;
+    throw await explainFolder(path, error);
   }
 }
 

@@ -1,6 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -10,22 +9,10 @@ import { eventually } from "../support/eventually.ts";
 import { unprivilegedUser } from "../support/postgres-binaries.ts";
 import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
 import { type Refusal, refusalOf } from "../support/refusal.ts";
+import { mountSmall, unmount } from "../support/small-disk.ts";
 
 const MIB = 1024 * 1024;
 const TABLES = ["api_key", "secret_version", "audit_event", "audit_pending", "invalidation", "done_request"];
-
-/** A file system of that size, which only root can make; undefined where it cannot be made. */
-function mountSmall(mib: number): string | undefined {
-  const folder = mkdtempSync(join(tmpdir(), "claviger-small-"));
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${mib}m`, "tmpfs", folder], { stdio: "pipe" });
-  } catch {
-    rmSync(folder, { recursive: true });
-    return undefined;
-  }
-  chmodSync(folder, 0o755);
-  return folder;
-}
 
 const small = mountSmall(16);
 const name = small === undefined ? "a full disk (not run: it needs root, to mount a small one)" : "a full disk";
@@ -49,8 +36,7 @@ describe.skipIf(small === undefined)(name, () => {
   afterAll(async () => {
     await claviger?.close();
     await server?.stop();
-    if (folder !== "") execFileSync("umount", ["-l", folder]);
-    if (folder !== "") rmSync(folder, { recursive: true, force: true });
+    if (folder !== "") unmount(folder);
   });
 
   function fill(): void {
