@@ -37,6 +37,36 @@ describeWithPostgres("a guarded server", () => {
   });
 });
 
+const GUARDED = new URL("./guarded-process.ts", import.meta.url).href;
+const DEAF = `process.on("SIGTERM", () => undefined); setInterval(() => undefined, 1000);`;
+const STOPPING = (signal: string) => `
+  const { spawnGuarded } = await import("${GUARDED}");
+  const { child, pid } = await spawnGuarded({
+    command: process.execPath,
+    args: ["-e", ${JSON.stringify(`${DEAF} console.log("up");`)}],
+    spawn: { stdio: ["ignore", "pipe", "ignore"] },
+  });
+  child.stdout.once("data", () => {
+    child.kill("${signal}");
+    console.log(pid);
+  });
+`;
+
+describe("a guarded process", () => {
+  test.each([
+    ["hears no SIGTERM", "SIGTERM"],
+    ["is stopped", "SIGSTOP"],
+  ])("that %s is gone too once the process that started it was killed with SIGKILL", async (_, signal) => {
+    const starter = spawn(process.execPath, ["--input-type=module", "-e", STOPPING(signal)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const [line] = await once(starter.stdout, "data");
+    expect(isAlive(Number(line))).toBe(true);
+    starter.kill("SIGKILL");
+    await eventually(() => expect(isAlive(Number(line))).toBe(false));
+  });
+});
+
 describe("endWithin", () => {
   test("ends what the process started too, also when the process itself is gone already", async () => {
     const parent = await spawnGuarded({

@@ -3,10 +3,11 @@ import { once } from "node:events";
 
 // The watchdog reads a pipe that only the test process holds: however that process dies, SIGKILL included, the pipe
 // ends, and the watchdog ends the server ($1, with signal $2), within 5 s all that it started, and its folder ($3).
+// With `-s`: dash, which is `sh` on Debian, refuses `kill -KILL -- -1`.
 const WATCHDOG = `cat >/dev/null
 kill -"$2" "$1" 2>/dev/null
 i=0; while kill -0 "$1" 2>/dev/null && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done
-kill -KILL -- "-$1" 2>/dev/null
+kill -s KILL -- "-$1" 2>/dev/null
 [ -z "$3" ] || rm -rf -- "$3"`;
 
 export interface GuardedProcessOptions {
