@@ -53,7 +53,7 @@ export class SimStreams {
     } as unknown as Gate;
     this.#streams = new SyncStreams({
       ...{ gate, verifier: this.metered, clocks: machine, timers: machine, validate: () => undefined },
-      log: { warn: () => undefined, error: () => undefined } as unknown as Logger,
+      log: { debug: () => undefined, warn: () => undefined, error: () => undefined } as unknown as Logger,
       callLog: new CallLog({ debug: undefined, info: undefined, clocks: machine }),
       reports: {
         proofFor: () => new Uint8Array(),
