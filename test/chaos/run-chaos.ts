@@ -176,7 +176,7 @@ class Gauges {
   async read(): Promise<void> {
     await Promise.all(
       this.#cluster.nodes.map(async ({ url, server }) => {
-        const answer = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(1000) }).catch(() => undefined);
+        const answer = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
         if (answer?.ok) this.#last.set(server.pid, await answer.text());
       }),
     );
