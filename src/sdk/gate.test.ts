@@ -18,13 +18,26 @@ beforeEach(() => {
 interface Asked {
   readonly options?: KeyOptions<string>;
   readonly access?: MethodAccess;
+  /** The same object for the gates of one call. */
+  readonly carrier?: object;
 }
 
 /** What becomes of a call that presents `keys` in x-api-key. */
-function call(keys: readonly string[], { options = {}, access = ANY_KEY }: Asked = {}): Admission | Promise<Admission> {
-  const credential = readCredential({ authorization: [], apiKey: keys });
-  const arrival = { call: "a call", credential, method: () => "/a.B/C", peer: "192.0.2.1:1", access: () => access };
-  return createGate(verifier, options)(arrival);
+function call(
+  keys: readonly string[],
+  { options = {}, access = ANY_KEY, carrier = {} }: Asked = {},
+): Admission | Promise<Admission> {
+  return createGate(
+    verifier,
+    options,
+  )({
+    call: "a call",
+    carrier,
+    takeCredential: () => readCredential({ authorization: [], apiKey: keys }),
+    method: () => "/a.B/C",
+    peer: "192.0.2.1:1",
+    access: () => access,
+  });
 }
 
 /** The owner who is let in, `nobody`, or the reason of the refusal. */
@@ -109,5 +122,66 @@ describe("a decision about a call", () => {
       return answer === "ask" ? answer : { ...answer, key: undefined };
     };
     expect(await outcome([secret])).toBe("INTERNAL");
+  });
+});
+
+describe("a call that passes a second gate", () => {
+  const scopes = () => ["orders:write"];
+
+  test("is verified again with the same key and the gate's own scopes, and is charged once", async () => {
+    const [alice, bob] = [verifier.addKey("alice", { scopes: ["orders:*"] }), verifier.addKey("bob")];
+    for (const [secret, second] of [
+      [alice, "alice"],
+      [bob, "PERMISSION_DENIED"],
+    ] as const) {
+      const carrier = {};
+      expect(await outcome([secret], { carrier })).not.toBe("CREDENTIAL_MISSING");
+      verifier.asked.length = 0;
+      expect(await outcome([], { carrier, options: { scopes } })).toBe(second);
+      expect(verifier.asked).toMatchObject([{ secret, question: { scopes: ["orders:write"], cost: 0 } }]);
+    }
+  });
+
+  test("is refused if its key was revoked in between", async () => {
+    const [secret, carrier] = [verifier.addKey("alice"), {}];
+    await call([secret], { carrier });
+    verifier.keys.set(secret, { verdict: Verdict.REVOKED });
+    expect(await outcome([], { carrier })).toBe("CREDENTIAL_INVALID");
+  });
+
+  test.each(["RATE_LIMITED", "QUOTA_EXHAUSTED"] as const)(
+    "is let in although it took the last of its limit at the first: %s",
+    async (limit) => {
+      const [secret, carrier] = [verifier.addKey("alice"), {}];
+      await call([secret], { carrier });
+      verifier.keys.set(secret, { verdict: Verdict[limit] });
+      expect(await outcome([], { carrier })).toBe("alice");
+      expect(await outcome([secret])).toBe(limit);
+    },
+  );
+
+  test("is charged again by the gate of another verifier", async () => {
+    const [other, carrier] = [new FakeVerifier(), {}];
+    await call([verifier.addKey("alice")], { carrier });
+    const { asked } = verifier;
+    verifier = other;
+    expect(await outcome([], { carrier })).toBe("CREDENTIAL_INVALID");
+    expect([asked, other.asked].map((each) => each.map(({ question }) => question.cost))).toEqual([
+      [undefined],
+      [undefined],
+    ]);
+  });
+
+  test("needs a key although the first gate let it in without one", async () => {
+    const carrier = {};
+    expect(await outcome([], { carrier, options: { anonymous: () => true } })).toBe("nobody");
+    expect(await outcome([], { carrier })).toBe("CREDENTIAL_MISSING");
+  });
+
+  test("does not show its key in a log of what carries it", async () => {
+    const [secret, carrier] = [verifier.addKey("alice"), {}];
+    await call([secret], { carrier });
+    expect(inspect(carrier, { depth: 9 })).not.toContain(secret);
+    expect(Object.keys(carrier)).toEqual([]);
   });
 });

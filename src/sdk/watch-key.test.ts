@@ -24,10 +24,10 @@ describe("the key of a stream", () => {
     secret = verifier.addKey("alice");
     ends = [];
     const gate = createGate(verifier, {});
-    const credential = readCredential({ authorization: [], apiKey: [secret] });
     const admission = await gate({
       call: {},
-      credential,
+      carrier: {},
+      takeCredential: () => readCredential({ authorization: [], apiKey: [secret] }),
       method: () => undefined,
       peer: undefined,
       access: () => ANY_KEY,

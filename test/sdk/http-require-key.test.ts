@@ -1,4 +1,4 @@
-import { request as httpRequest } from "node:http";
+import { createServer as createHttpServer, request as httpRequest } from "node:http";
 import { connect, createServer, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -208,6 +208,44 @@ test("a single route requires what it is given, and functions see the framework'
   }
   server.closeAllConnections();
   await Promise.all([new Promise((resolve) => server.close(resolve)), other.close()]);
+});
+
+test("a route asks for its own scopes behind a requireKey for the whole application", async () => {
+  const verifier = new FakeVerifier();
+  const writer = bearer(verifier.addKey("alice", { scopes: ["orders:write"] }));
+  const reader = bearer(verifier.addKey("bob"));
+  const scopes = ["orders:write"];
+  const app = express().use(requireKey(verifier));
+  app.get("/", (req, res) => void res.send(principalOf(req).key.owner));
+  app.post("/", requireKey(verifier, { scopes }), (req, res) => void res.send(principalOf(req).key.owner));
+  const first = app.listen(0, "127.0.0.1");
+  await new Promise((resolve) => first.once("listening", resolve));
+  const second = fastify();
+  second.addHook("onRequest", fastifyKeys.requireKey(verifier));
+  second.get("/", async (request) => fastifyKeys.principalOf(request).key.owner);
+  second.post("/", { onRequest: fastifyKeys.requireKey(verifier, { scopes }) }, async (request) => {
+    return fastifyKeys.principalOf(request).key.owner;
+  });
+  const inner = withKey(verifier, (req, res) => void res.end(principalOf(req).key.owner), { scopes });
+  const third = createHttpServer(withKey(verifier, inner));
+  await new Promise<void>((resolve) => third.listen(0, "127.0.0.1", resolve));
+  const urlOf = (server: { address(): unknown }) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  for (const url of [urlOf(first), await second.listen({ host: "127.0.0.1", port: 0 }), urlOf(third)]) {
+    const answers = [writer, { "x-api-key": writer.authorization.slice(7) }, reader, {}].map(async (headers) => {
+      const response = await fetch(url, { method: "POST", headers: headers as Record<string, string> });
+      return [response.status, await response.text()];
+    });
+    const [byBearer, byApiKey, unscoped, without] = await Promise.all(answers);
+    expect([byBearer, byApiKey]).toEqual([
+      [200, "alice"],
+      [200, "alice"],
+    ]);
+    expect(unscoped).toEqual([403, expect.stringContaining("SCOPE_MISSING")]);
+    expect(without).toEqual([401, expect.stringContaining("CREDENTIAL_MISSING")]);
+  }
+  for (const server of [first, third]) server.closeAllConnections();
+  for (const server of [first, third]) await new Promise((resolve) => server.close(resolve));
+  await second.close();
 });
 
 test("a handler on node:http2 gets the principal, and no key", async () => {

@@ -185,7 +185,8 @@ describe("a function of the options that returns a wrong value for a call", () =
     const apiKey = presented === undefined ? [] : [presented];
     const admission = createGate<string>(verifier, { ...options, onUndecided: (cause) => void told.push(cause) })({
       call: "a call",
-      credential: readCredential({ authorization: [], apiKey }),
+      carrier: {},
+      takeCredential: () => readCredential({ authorization: [], apiKey }),
       method: () => "/a.B/C",
       peer: "192.0.2.1",
       access: () => ({ scopes: [], anonymous: false }),

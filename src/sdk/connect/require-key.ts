@@ -42,7 +42,8 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
     const { path, access } = read(request.method);
     const arrival = {
       call: request,
-      credential: takeCredential(request.header),
+      carrier: request.contextValues,
+      takeCredential: () => takeCredential(request.header),
       method: () => path,
       peer: request.contextValues.get(peerKey),
       access,

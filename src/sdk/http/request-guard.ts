@@ -61,7 +61,8 @@ export function createRequestGuard<Request extends object>(
     const { request, raw, peer } = exchange;
     const decision = gate({
       call: request,
-      credential: takeCredential(raw),
+      carrier: raw,
+      takeCredential: () => takeCredential(raw),
       method: () => methodOf(request),
       peer,
       access: () => access,
