@@ -30,7 +30,7 @@ function note(seen: Seen, { headers, rawHeaders, headersDistinct }: IncomingMess
   seen.headers = JSON.stringify([headers, rawHeaders, headersDistinct]);
 }
 
-async function listen(listener: RequestListener, seen: Seen): Promise<HttpServer> {
+export async function listen(listener: RequestListener, seen: Seen): Promise<HttpServer> {
   const server: Server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
