@@ -7,6 +7,7 @@ import { FakeClocks } from "../verify/fake-clocks.ts";
 import { Lease } from "../verify/lease.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { type About, InProcessVerifier } from "./in-process-verifier.ts";
+import { troubleOf } from "./trouble.ts";
 
 const REPORT_MS = 1000;
 const CLOSE_MS = 3000;
@@ -36,6 +37,8 @@ beforeEach(() => {
   };
   const nothing = () => undefined;
   verifier = new InProcessVerifier({
+    warnings: { met: troubleOf, tokenExpireTime: undefined },
+    holdProcess: () => () => undefined,
     link: {
       ...{ start: nothing, isAttached: false, appliedRevision: 1, ask: () => Promise.reject(new Error("no stream")) },
       close: () => {

@@ -42,6 +42,10 @@ export class FakeVerifier implements Verifier {
     return this.#decide(secret, question);
   }
 
+  readonly tokenExpireTime = undefined;
+
+  async ready(): Promise<void> {}
+
   async close(): Promise<void> {}
 
   #decide(secret: string, { scopes: wanted = [], clientIp }: Question): Verification {

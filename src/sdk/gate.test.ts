@@ -5,7 +5,7 @@ import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ANY_KEY, type MethodAccess } from "./access.ts";
 import { readCredential } from "./credential.ts";
 import { FakeVerifier } from "./fake-verifier.ts";
-import { type Admission, createGate } from "./gate.ts";
+import { type Admission, type Arrival, createGate } from "./gate.ts";
 import type { KeyOptions } from "./key-options.ts";
 import { toConnectError } from "./refusal-details.ts";
 
@@ -23,21 +23,19 @@ interface Asked {
 }
 
 /** What becomes of a call that presents `keys` in x-api-key. */
-function call(
-  keys: readonly string[],
-  { options = {}, access = ANY_KEY, carrier = {} }: Asked = {},
-): Admission | Promise<Admission> {
-  return createGate(
-    verifier,
-    options,
-  )({
+function call(keys: readonly string[], { options = {}, ...asked }: Asked = {}): Admission | Promise<Admission> {
+  return createGate(verifier, options)(arrivalOf(keys, asked));
+}
+
+function arrivalOf(keys: readonly string[], { access = ANY_KEY, carrier = {} }: Asked = {}): Arrival<string> {
+  return {
     call: "a call",
     carrier,
     takeCredential: () => readCredential({ authorization: [], apiKey: keys }),
     method: () => "/a.B/C",
     peer: "192.0.2.1:1",
     access: () => access,
-  });
+  };
 }
 
 /** The owner who is let in, `nobody`, or the reason of the refusal. */
@@ -183,5 +181,43 @@ describe("a call that passes a second gate", () => {
     await call([secret], { carrier });
     expect(inspect(carrier, { depth: 9 })).not.toContain(secret);
     expect(Object.keys(carrier)).toEqual([]);
+  });
+});
+
+describe("a defect of the service's own functions", () => {
+  let heard: Error[];
+  const hear = (warning: Error) => void heard.push(warning);
+  beforeEach(async () => {
+    // What earlier tests have caused is heard in a later turn.
+    await settled();
+    heard = [];
+    process.on("warning", hear);
+    return () => void process.off("warning", hear);
+  });
+  const scopes = () => {
+    throw new Error(`no scopes for clv_live_${"a".repeat(49)}`);
+  };
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+  test("is a warning of the process, once, without a secret", async () => {
+    const gate = createGate<string>(verifier, { scopes });
+    for (let turn = 0; turn < 3; turn++) await gate(arrivalOf([verifier.addKey("alice")]));
+    await settled();
+    expect(heard).toMatchObject([{ name: "ClavigerWarning", code: "CLAVIGER_DEFECT" }]);
+    expect(heard[0]?.message).toMatch(/INTERNAL: Error: no scopes for clv_live_\[redacted\]\. Correct/);
+  });
+
+  test("is told to onUndecided instead, where there is one", async () => {
+    const causes: unknown[] = [];
+    await outcome([verifier.addKey("alice")], { options: { scopes, onUndecided: (cause) => causes.push(cause) } });
+    await settled();
+    expect([heard, causes]).toEqual([[], [expect.any(Error)]]);
+  });
+
+  test("is not an outage, of which the verifier warns by itself", async () => {
+    verifier.failure = new ConnectError("away", Code.Unavailable);
+    await outcome([verifier.addKey("alice")]);
+    await settled();
+    expect(heard).toEqual([]);
   });
 });

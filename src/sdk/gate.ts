@@ -1,3 +1,4 @@
+import { Code } from "@connectrpc/connect";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { QUESTION_LIMITS } from "../keys/question-limits.ts";
 import type { MethodAccess } from "./access.ts";
@@ -5,7 +6,7 @@ import { askFunction, BOOLEAN, SCOPES, TEXT } from "./check-options.ts";
 import { clientIpOf } from "./client-ip.ts";
 import type { Credential } from "./credential.ts";
 import type { KeyOptions } from "./key-options.ts";
-import { createListener } from "./listener.ts";
+import { createDefectWarning, createListener } from "./listener.ts";
 import { passedGates, rememberPassed } from "./passed-gates.ts";
 import { isPrincipal, type Principal } from "./principal.ts";
 import {
@@ -54,8 +55,13 @@ export type Gate<Call> = (arrival: Arrival<Call>) => Admission | Promise<Admissi
  */
 export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>): Gate<Call> {
   const onUndecided = options.onUndecided && createListener("onUndecided", options.onUndecided);
+  const warnOfDefect = createDefectWarning();
   function refuse(refusal: Refusal): { readonly refusal: Refusal } {
-    if (refusal.cause !== undefined) onUndecided?.(refusal.cause);
+    const { cause, code } = refusal;
+    if (cause === undefined) return { refusal };
+    if (onUndecided !== undefined) onUndecided(cause);
+    // An outage is told by the verifier; a defect is the service's own, and only its callers would notice.
+    else if (code === Code.Internal) warnOfDefect(cause);
     return { refusal };
   }
 

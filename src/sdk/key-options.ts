@@ -22,7 +22,8 @@ export interface KeyOptions<Call> {
   readonly clientIp?: (call: Call) => string | undefined;
   /**
    * Gets the reason when a key could not be checked: an outage, the verifier's own token, a rule that a scope breaks, an
-   * error that `scopes` threw. Callers see `UNAVAILABLE` or `INTERNAL` without the reason. Default: no function.
+   * error that `scopes` threw. Callers see `UNAVAILABLE` or `INTERNAL` without the reason. Default: `process.emitWarning` for
+   * `INTERNAL`, once for each message; `onWarning` of the verifier is told of outages.
    */
   readonly onUndecided?: (cause: unknown) => void;
 }

@@ -5,11 +5,14 @@ import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_
 import type { Reason } from "../keys/errors.ts";
 import type { Verification } from "./verification.ts";
 
+/** Names of `claviger.v1.ErrorReason` that only services say, and not the server. */
+const OWN_REASONS = ["RATE_LIMITED", "QUOTA_EXHAUSTED", "SERVER_UNREACHABLE", "VERIFIER_MISCONFIGURED"] as const;
+
 /** Why a call is not let in, for every protocol. Says nothing of the secret. */
 export interface Refusal {
   readonly code: Code;
   /** `reason` of `google.rpc.ErrorInfo`: a name of `claviger.v1.ErrorReason`. */
-  readonly reason: Reason | "RATE_LIMITED" | "QUOTA_EXHAUSTED";
+  readonly reason: Reason | (typeof OWN_REASONS)[number];
   /** Ends with what to do. */
   readonly message: string;
   /** Every variable part of the message; the name of the verdict without its prefix as `verdict`, if there was one. */
@@ -34,7 +37,10 @@ const INVALID: Readonly<Partial<Record<Verdict, string>>> = {
 };
 
 /** Reasons of `UNAVAILABLE` that are handed on; what else the verifier may say is about its own connection. */
-const HANDED_ON = ["STORAGE_UNAVAILABLE", "OVERLOADED", "LEASE_UNAVAILABLE", "LIMITER_UNAVAILABLE"] as const;
+const HANDED_ON = [
+  ...(["STORAGE_UNAVAILABLE", "OVERLOADED", "LEASE_UNAVAILABLE", "LIMITER_UNAVAILABLE", "SHUTTING_DOWN"] as const),
+  "SERVER_UNREACHABLE",
+] as const;
 
 export const CREDENTIAL_MISSING: Refusal = {
   code: Code.Unauthenticated,
@@ -91,16 +97,29 @@ function denied(message: string, metadata: Refusal["metadata"]): Refusal {
 }
 
 /**
- * What is told when nothing was decided. `UNAVAILABLE`, also when the verifier's own token is no good: it is not the
- * caller's fault, and says nothing of the caller's key (P2). A question that breaks a rule is a defect: `INTERNAL`.
+ * The refusal when nothing was decided. `UNAVAILABLE`, also when the verifier's own token is no good: it is not the
+ * caller's fault, and says nothing of the caller's key (P2); but then it does not say to retry. A question that breaks a
+ * rule is a defect: `INTERNAL`.
  */
 export function undecided(error: unknown): Refusal {
   if (!(error instanceof ConnectError) || error.code === Code.InvalidArgument) return internalError(error);
   const reason = error.findDetails(ErrorInfoSchema)[0]?.reason;
+  const isMisconfigured = reason === "VERIFIER_MISCONFIGURED" || reason === "VERIFIER_CLOSED";
+  if (isMisconfigured || error.code === Code.Unauthenticated || error.code === Code.PermissionDenied) {
+    return {
+      code: Code.Unavailable,
+      reason: "VERIFIER_MISCONFIGURED",
+      message:
+        "this service cannot check keys until its set-up is corrected, which says nothing about the key. " +
+        "Report it to the service",
+      metadata: {},
+      cause: error,
+    };
+  }
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   return {
     code: Code.Unavailable,
-    reason: HANDED_ON.find((known) => known === reason) ?? "LEASE_UNAVAILABLE",
+    reason: HANDED_ON.find((known) => known === reason) ?? "SERVER_UNREACHABLE",
     message: "the key could not be checked, which says nothing about it. Retry in a moment",
     metadata: {},
     retryAfterMs: delay === undefined ? RETRY_DELAY_MS : durationMs(delay),

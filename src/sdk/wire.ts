@@ -13,6 +13,7 @@ import {
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { QUESTION_LIMITS as MOST } from "../keys/question-limits.ts";
 import { findWrong, LONGEST_TIMER_MS, METHOD, type Rules, SCOPES } from "./check-options.ts";
+import { TROUBLE_CODE, type Trouble } from "./trouble.ts";
 import type { Question, Verification } from "./verification.ts";
 
 /** Characters of the longest address, with a zone. */
@@ -92,6 +93,18 @@ export function undecided(reason: string, message: string, cause?: unknown): Con
   const error = new ConnectError(message, Code.Unavailable, undefined, undefined, cause);
   error.details.push({ desc: ErrorInfoSchema, value: { domain: "claviger", reason } });
   error.details.push({ desc: RetryInfoSchema, value: { retryDelay: { seconds: 1n } } });
+  return error;
+}
+
+/** No server could be asked, or none is a server that takes this verifier. Only what may pass says when to retry. */
+export function unasked({ code, message, isPermanent }: Trouble, cause: unknown): ConnectError {
+  const error = new ConnectError(message, Code.Unavailable, undefined, undefined, cause);
+  const reason = isPermanent ? "VERIFIER_MISCONFIGURED" : "SERVER_UNREACHABLE";
+  error.details.push({
+    desc: ErrorInfoSchema,
+    value: { domain: "claviger", reason, metadata: { [TROUBLE_CODE]: code } },
+  });
+  if (!isPermanent) error.details.push({ desc: RetryInfoSchema, value: { retryDelay: { seconds: 1n } } });
   return error;
 }
 

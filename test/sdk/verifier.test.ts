@@ -201,7 +201,7 @@ it("a verifier whose key file is missing from the start says so, and not that no
     code: Code.Unavailable,
     message: expect.stringContaining("/nowhere/key cannot be read"),
   });
-  expect((error as ConnectError).findDetails(ErrorInfoSchema)[0]?.reason).toBe("CREDENTIAL_MISSING");
+  expect((error as ConnectError).findDetails(ErrorInfoSchema)[0]?.reason).toBe("VERIFIER_MISCONFIGURED");
   expect(problems).toEqual([expect.stringContaining("/nowhere/key cannot be read (ENOENT)")]);
 });
 

@@ -63,6 +63,7 @@ const TAKERS: Readonly<Record<string, readonly [make: (options: object) => unkno
         timeoutMs: isSpan,
         nodeOptions: isObject,
         onBroken: isFunction,
+        onWarning: isFunction,
       },
     ],
     fromFile: [(options) => fromFile("/nowhere", options), { everyMs: isSpan, onProblem: isFunction }],
