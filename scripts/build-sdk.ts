@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const target = resolve(process.argv[2] ?? join(ROOT, "dist-sdk"));
 
-const ENTRIES = [".", "./connect", "./grpc-js", "./http", "./fastify"];
+const ENTRIES = [".", "./connect", "./grpc-js", "./http", "./fastify", "./testing"];
 const DEPENDENCIES = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-node", "ipaddr.js"];
 /** What an agent has if it uses the entry of that name. Express and Fastify are only looked at, never imported. */
 const OPTIONAL_PEERS = ["@grpc/grpc-js"];

@@ -4,10 +4,10 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ANY_KEY, type MethodAccess } from "./access.ts";
 import { readCredential } from "./credential.ts";
-import { FakeVerifier } from "./fake-verifier.ts";
 import { type Admission, type Arrival, createGate } from "./gate.ts";
 import type { KeyOptions } from "./key-options.ts";
 import { toConnectError } from "./refusal-details.ts";
+import { FakeVerifier } from "./testing/fake-verifier.ts";
 
 let verifier: FakeVerifier;
 

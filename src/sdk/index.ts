@@ -3,7 +3,14 @@
  *
  * @packageDocumentation
  */
-export { Freshness, Verdict, VerdictSchema, type VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
+export { Environment } from "#gen/claviger/v1/key_pb.js";
+export {
+  Freshness,
+  Verdict,
+  VerdictSchema,
+  type VerifiedKey,
+  VerifiedKeySchema,
+} from "#gen/claviger/v1/key_verifier_pb.js";
 export type { NodeOptions } from "./any-server.ts";
 export { createVerifier, type VerifierOptions } from "./create-verifier.ts";
 export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "./key-source.ts";

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { principalOf, type RequireKeyOptions, requireKey } from "../../src/sdk/connect/index.ts";
-import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
+import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 import { type OrdersServer, serveOrders } from "./connect-server.ts";
 import { loadProtos } from "./orders.ts";
 import { errorOf, infoOf } from "./refused.ts";

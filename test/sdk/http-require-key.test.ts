@@ -6,9 +6,9 @@ import express from "express";
 import fastify, { type FastifyRequest } from "fastify";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
 import * as fastifyKeys from "../../src/sdk/fastify/index.ts";
 import { principalOf, requireKey, withKey } from "../../src/sdk/http/index.ts";
+import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 import { type HttpServer, type Options, SERVERS } from "./http-servers.ts";
 
 const bearer = (secret: string) => ({ authorization: `Bearer ${secret}` });

@@ -71,12 +71,23 @@ describe("the programs of the page of the SDK", () => {
     });
   });
 
+  it("the test for Vitest passes", { timeout: 120_000 }, async () => {
+    const args = ["node_modules/vitest/vitest.mjs", "run", "orders.vitest.test.ts"];
+    expect(await outputOf(process.execPath, args, { cwd: project.folder })).toMatch(/Tests .*1 passed/);
+  });
+
   it("are all run below", () => {
-    const run = ["verify.ts", "sources.ts", ...SERVICES.map(({ name }) => name), ...Object.values(CLIENTS)];
+    const tests = ["orders.ts", "orders.node.test.ts", "orders.vitest.test.ts"];
+    const run = ["verify.ts", "sources.ts", ...SERVICES.map(({ name }) => name), ...Object.values(CLIENTS), ...tests];
     expect(run.sort()).toEqual(programs.sort());
   });
 
   describe.each(NODES)("on Node $version", ({ node }) => {
+    it("the test for Node's own runner passes", { timeout: 60_000 }, async () => {
+      const said = await outputOf(node, ["--test", "orders.node.test.ts"], { cwd: project.folder });
+      expect(said).toMatch(/^\S+ pass 1$/m);
+    });
+
     describe.each(MODULES)("as $kind", ({ nameOf }) => {
       let port: number;
       let service: GuardedProcess | undefined;

@@ -65,7 +65,7 @@ export async function createPageProject(): Promise<SdkProject> {
     for (const { name, text } of pageFiles()) {
       await mkdir(dirname(join(source, name)), { recursive: true });
       await writeFile(join(source, name), text);
-      if (name.endsWith(".ts")) await writeFile(join(source, commonName(name)), toCommonModule(text));
+      if (/(?<!\.test)\.ts$/.test(name)) await writeFile(join(source, commonName(name)), toCommonModule(text));
     }
     await writeFile(join(source, "given.d.ts"), "declare function acceptWebSocket(...upgrade: unknown[]): void;\n");
     await writeFile(join(source, "preload.mjs"), PRELOAD);
