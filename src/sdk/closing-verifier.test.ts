@@ -53,7 +53,16 @@ beforeEach(() => {
   });
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);
   cache.keep(cache.beginFill(cache.placeOf("s")), {
-    ...{ keyId: "key_a", owner: "o", version: 1, standing: "valid", scopes: [], allowedCidrs: [], limits: null },
+    ...{
+      keyId: "key_a",
+      owner: "o",
+      version: 1,
+      standing: "valid",
+      environment: "live",
+      scopes: [],
+      allowedCidrs: [],
+      limits: null,
+    },
     about: { key: undefined, secretExpireTime: undefined, retireTime: undefined, usageProof: "" },
     ...{ revision: 1, lastsMs: 60_000 },
   });

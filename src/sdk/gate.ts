@@ -133,6 +133,7 @@ function questionOf<Call>(options: KeyOptions<Call>, arrival: Arrival<Call>): Qu
   const clientIp = clientIpOf(ask === undefined ? peer : askFunction("clientIp", { ask, call, rule: TEXT }));
   return {
     scopes: accessOf(options, arrival).scopes,
+    environment: options.environment ?? "live",
     ...(method !== undefined && { method }),
     ...(clientIp !== undefined && { clientIp }),
   };

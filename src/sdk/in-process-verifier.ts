@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { ConnectError } from "@connectrpc/connect";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { type Answer, Freshness, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
 import { isPlainMethod, isRequiredScope, QUESTION_LIMITS } from "../keys/question-limits.ts";
@@ -13,7 +14,7 @@ import { networkOf } from "../verify/network-of.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
 import { Slots } from "../verify/slots.ts";
 import { isUndecided } from "./any-server.ts";
-import { checkOptions, MILLISECONDS } from "./check-options.ts";
+import { checkOptions, ENVIRONMENT, MILLISECONDS } from "./check-options.ts";
 import { isRefusal, LinkBroken, type SyncLink } from "./sync-link.ts";
 import { type Trouble, troubleOf } from "./trouble.ts";
 import { VERDICTS, verdictName } from "./verdicts.ts";
@@ -58,6 +59,7 @@ export interface InProcessVerifierOptions {
   };
 }
 
+const QUESTION_NAMES: ReadonlySet<string> = new Set(["scopes", "method", "clientIp", "environment", "cost"]);
 const NOTHING: Question = Object.freeze({});
 const NO_SCOPES: readonly string[] = Object.freeze([]);
 /** Questions and calls at once: below what a server takes of one stream. */
@@ -264,6 +266,7 @@ export class InProcessVerifier implements Verifier {
         owner: key.owner,
         version: key.secretVersion,
         standing,
+        environment: environmentName(key.environment) ?? "live",
         scopes: key.scopes,
         revision,
         lastsMs,
@@ -273,8 +276,9 @@ export class InProcessVerifier implements Verifier {
   }
 
   #answer(known: KnownSecret<About>, question: Question): Verification {
-    const { scopes = NO_SCOPES, clientIp = "", method = "", cost = 1 } = question;
-    const { verdict, missingScopes } = decide(known, { requiredScopes: scopes, clientIp });
+    const { scopes = NO_SCOPES, clientIp = "", method = "", cost = 1, environment = "any" } = question;
+    const asked = environment === "any" ? undefined : environment;
+    const { verdict, missingScopes } = decide(known, { requiredScopes: scopes, clientIp, environment: asked });
     const { keyId, version, about } = known;
     const charged = verdict === "valid" ? cost : 0;
     const proof = about.usageProof;
@@ -292,6 +296,11 @@ export class InProcessVerifier implements Verifier {
   }
 }
 
+function environmentName(environment: Environment): "live" | "test" | undefined {
+  if (environment === Environment.TEST) return "test";
+  return environment === Environment.LIVE ? "live" : undefined;
+}
+
 function notReady(timeoutMs: number, last: Trouble | undefined): ConnectError {
   const why = last?.message ?? "no server has answered yet. See whether url is right, and whether Claviger runs";
   const code = last?.code ?? "CLAVIGER_SERVER_UNREACHABLE";
@@ -303,7 +312,9 @@ function isAgreed(
   ready: ReadySecret<About>,
   { request, verification }: { readonly request: VerifyRequest; readonly verification: Verification },
 ): boolean {
-  return VERDICTS[decide(ready, request).verdict] === verification.verdict;
+  const { requiredScopes, clientIp } = request;
+  const question = { requiredScopes, clientIp, environment: environmentName(request.environment) };
+  return VERDICTS[decide(ready, question).verdict] === verification.verdict;
 }
 
 /**
@@ -312,10 +323,11 @@ function isAgreed(
  */
 function isPlain(question: Question, { allowedCidrs }: Pick<KnownSecret, "allowedCidrs">): boolean {
   for (const name in question) {
-    if (name !== "scopes" && name !== "method" && name !== "clientIp" && name !== "cost") return false;
+    if (!QUESTION_NAMES.has(name)) return false;
   }
-  const { scopes, method, clientIp, cost } = question;
+  const { scopes, method, clientIp, cost, environment } = question;
   return (
+    (environment === undefined || ENVIRONMENT.holds(environment)) &&
     (scopes === undefined ||
       (Array.isArray(scopes) && scopes.length <= QUESTION_LIMITS.scopes && scopes.every(isRequiredScope))) &&
     (method === undefined || method === "" || isPlainMethod(method)) &&

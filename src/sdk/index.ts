@@ -15,5 +15,5 @@ export type { NodeOptions } from "./any-server.ts";
 export { createVerifier, type VerifierOptions } from "./create-verifier.ts";
 export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "./key-source.ts";
 export type { Principal } from "./principal.ts";
-export type { Question, ReadyOptions, Verification, Verifier } from "./verification.ts";
+export type { AskedEnvironment, Question, ReadyOptions, Verification, Verifier } from "./verification.ts";
 export { VerifierWarning, type WarningCode } from "./verifier-warning.ts";

@@ -1,5 +1,6 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { Verdict, VerdictSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Reason } from "../keys/errors.ts";
@@ -65,13 +66,20 @@ export const CREDENTIAL_TOO_LONG: Refusal = {
 };
 
 /** What is told to whom the verdict does not let in; undefined if it does. */
-export function refusalOf({ verdict, missingScopes, retryAfterMs }: Verification): Refusal | undefined {
+export function refusalOf({ verdict, key, missingScopes, retryAfterMs }: Verification): Refusal | undefined {
   if (verdict === Verdict.VALID) return undefined;
   const name = VerdictSchema.value[verdict]?.localName ?? String(verdict);
   const metadata = { verdict: name };
   const message = INVALID[verdict];
   if (message !== undefined) return { code: Code.Unauthenticated, reason: "CREDENTIAL_INVALID", message, metadata };
   switch (verdict) {
+    case Verdict.ENVIRONMENT_DENIED: {
+      const [is, wanted] = key?.environment === Environment.TEST ? ["test", "live"] : ["live", "test"];
+      const text =
+        `the key is a ${is} key, and only ${wanted} keys are let in. Call with a ${wanted} key; the service lets ${is} ` +
+        "keys in by the option environment of requireKey";
+      return denied(text, { ...metadata, environment: is });
+    }
     case Verdict.ADDRESS_DENIED:
       return denied("the key may not be used from this address. Call from one that it allows", metadata);
     case Verdict.SCOPE_MISSING:

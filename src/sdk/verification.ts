@@ -1,5 +1,8 @@
 import type { Freshness, Verdict, VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
 
+/** Keys for real use, keys for trying things out, or either. */
+export type AskedEnvironment = "live" | "test" | "any";
+
 /** What is asked about a secret, beside whether it is good. */
 export interface Question {
   /** All must be held by the key. Default: none. At most 64 of at most 128 bytes, without `*`. */
@@ -8,6 +11,8 @@ export interface Question {
   readonly method?: string;
   /** IPv4 or IPv6 address of whoever presented the secret; needed for keys with `allowed_cidrs`. Default: not known. */
   readonly clientIp?: string;
+  /** Which keys are asked for; of another environment, the verdict is `ENVIRONMENT_DENIED`. Default `any`. */
+  readonly environment?: AskedEnvironment;
   /** What to charge against the key's limits if the verdict is valid. Default 1; 0 looks and charges nothing. */
   readonly cost?: number;
 }

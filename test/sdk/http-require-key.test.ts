@@ -64,12 +64,42 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     expect(await get(bearer(secret))).toMatchObject({ status: 200 });
     expect(verifier.asked.at(-1)?.question).toEqual({
       scopes: ["orders:read"],
+      environment: "live",
       method: "/shop/list",
       clientIp: "127.0.0.1",
     });
     await server.close();
     await start({ clientIp: () => "192.0.2.7" });
     expect(await get(bearer(secret))).toMatchObject({ status: 403, body: { verdict: "ADDRESS_DENIED" } });
+  });
+
+  test("lets live keys in, test keys too where it is told so, and says what to set", async () => {
+    const [live, trial] = [verifier.addKey("alice"), verifier.addKey("bob", { environment: "test" })];
+    const refused = (name: string) => ({
+      ...{ status: 403, challenge: null },
+      body: { verdict: "ENVIRONMENT_DENIED", metadata: { environment: name }, message: /option environment/ },
+    });
+    for (const [options, forLive, forTrial] of [
+      [{}, { status: 200 }, refused("test")],
+      [{ environment: "live" }, { status: 200 }, refused("test")],
+      [{ environment: "test" }, refused("live"), { status: 200 }],
+      [{ environment: "any" }, { status: 200 }, { status: 200 }],
+    ] as const) {
+      await start(options);
+      for (const [secret, expected] of [
+        [live, forLive],
+        [trial, forTrial],
+      ] as const) {
+        const answer = await get(bearer(secret));
+        expect(answer).toMatchObject(
+          "body" in expected
+            ? { ...expected, body: { ...expected.body, message: expect.stringMatching(expected.body.message) } }
+            : expected,
+        );
+      }
+      await server.close();
+    }
+    await start({});
   });
 
   test("answers 401 with a challenge to no key, a bad one, and two", async () => {
@@ -129,14 +159,18 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
       retryAfter: "2",
       body: { code: "resource_exhausted", verdict: "RATE_LIMITED" },
     });
-    const failures = [new ConnectError("away", Code.Unavailable), new ConnectError("token", Code.Unauthenticated)];
-    for (const failure of failures) {
+    const failures = [
+      [new ConnectError("away", Code.Unavailable), "1"],
+      // The verifier's own key: to retry is no use.
+      [new ConnectError("token", Code.Unauthenticated), null],
+    ] as const;
+    for (const [failure, retryAfter] of failures) {
       verifier.failure = failure;
-      expect(await get(bearer(secret))).toMatchObject({ status: 503, retryAfter: "1", body: { code: "unavailable" } });
+      expect(await get(bearer(secret))).toMatchObject({ status: 503, retryAfter, body: { code: "unavailable" } });
     }
     verifier.failure = new TypeError("a defect");
     expect(await get(bearer(secret))).toMatchObject({ status: 500, retryAfter: null, body: { code: "internal" } });
-    expect(causes).toEqual([...failures, verifier.failure]);
+    expect(causes).toEqual([...failures.map(([failure]) => failure), verifier.failure]);
   });
 
   test("lets requests in without a key where that is allowed, not with a bad one", async () => {

@@ -11,6 +11,7 @@ export interface Options {
   readonly scopes?: readonly string[];
   readonly anonymous?: boolean | (() => boolean);
   readonly method?: string;
+  readonly environment?: "live" | "test" | "any";
   readonly clientIp?: () => string;
   readonly onUndecided?: (cause: unknown) => void;
 }

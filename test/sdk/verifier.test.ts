@@ -1,6 +1,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, describe, expect, it } from "vitest";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { writeSecretForm } from "../../src/keys/secret-form.ts";
@@ -62,10 +63,16 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
       { scopes: ["orders:read", "users:read"], clientIp: "10.1.2.3" },
       { scopes: ["orders:read"], clientIp: "11.1.2.3" },
       {},
+      { environment: "live", clientIp: "10.1.2.3" },
+      { environment: "test", clientIp: "11.1.2.3", scopes: ["users:read"] },
+      { environment: "any", clientIp: "10.1.2.3" },
     ];
+    const environments = { live: Environment.LIVE, test: Environment.TEST, any: Environment.UNSPECIFIED };
     for (const question of questions) {
-      const { scopes = [], clientIp = "" } = question;
-      const asked = await admin.verifier.verify({ secret: made.secret, requiredScopes: [...scopes], clientIp });
+      const { scopes = [], clientIp = "", environment: wanted = "any" } = question;
+      const environment = environments[wanted];
+      const request = { secret: made.secret, requiredScopes: [...scopes], clientIp, environment };
+      const asked = await admin.verifier.verify(request);
       const known = await fromMemory(verifier, made.secret, question);
       const { verdict, key, missingScopes } = asked;
       expect(known).toMatchObject({ verdict, key, missingScopes, freshness: Freshness.LEASED });

@@ -32,7 +32,10 @@ const isOneOf =
 const isSpan: Holds = (value) => typeof value === "number" && value >= 1 && value <= 2 ** 31 - 1;
 const isObject: Holds = (value) => typeof value === "object" && value !== null;
 
-const GATE = { scopes: isFunction, anonymous: isFunction, clientIp: isFunction, onUndecided: isFunction };
+const GATE = {
+  ...{ scopes: isFunction, anonymous: isFunction, clientIp: isFunction, onUndecided: isFunction },
+  environment: isOneOf("live", "test", "any"),
+};
 const STREAM = { reverifyMs: isSpan, undecidedMs: isSpan, timers: isObject };
 const HTTP = {
   ...GATE,

@@ -103,11 +103,11 @@ export class FakeVerifier implements Verifier {
 
   async close(): Promise<void> {}
 
-  #decide(secret: string, { scopes: wanted = [], clientIp }: Question): Verification {
+  #decide(secret: string, question: Question): Verification {
     if (this.failure !== undefined) throw this.failure;
     const key = this.keys.get(secret);
-    const missing = missingScopes(key?.scopes ?? [], wanted);
-    const verdict = verdictOf(key, { isMissing: missing.length > 0, clientIp });
+    const missing = missingScopes(key?.scopes ?? [], question.scopes ?? []);
+    const verdict = verdictOf(key, question, missing);
     return {
       verdict,
       key: key && verifiedKey(this.#owners.get(secret) ?? "", key),
@@ -121,11 +121,16 @@ export class FakeVerifier implements Verifier {
   }
 }
 
-function verdictOf(key: FakeKey | undefined, call: { isMissing: boolean; clientIp: string | undefined }): Verdict {
+function verdictOf(key: FakeKey | undefined, question: Question, missing: readonly string[]): Verdict {
   if (key === undefined) return Verdict.UNKNOWN;
-  if (key.verdict !== undefined && key.verdict !== Verdict.VALID) return key.verdict;
-  if (key.address !== undefined && key.address !== call.clientIp) return Verdict.ADDRESS_DENIED;
-  return call.isMissing ? Verdict.SCOPE_MISSING : Verdict.VALID;
+  const { verdict = Verdict.VALID, environment = "live", address } = key;
+  const { environment: asked = "any", clientIp } = question;
+  // Limits are looked at last.
+  const isLimit = verdict === Verdict.RATE_LIMITED || verdict === Verdict.QUOTA_EXHAUSTED;
+  if (verdict !== Verdict.VALID && !isLimit) return verdict;
+  if (asked !== "any" && asked !== environment) return Verdict.ENVIRONMENT_DENIED;
+  if (address !== undefined && address !== clientIp) return Verdict.ADDRESS_DENIED;
+  return missing.length > 0 ? Verdict.SCOPE_MISSING : verdict;
 }
 
 function verifiedKey(owner: string, { environment, scopes = [], labels = {}, displayName = "" }: FakeKey) {
