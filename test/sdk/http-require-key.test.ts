@@ -186,6 +186,50 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     await start({});
   });
 
+  test("tells onRefused of each refusal, and answers with the body that it returns", async () => {
+    const told: [path: unknown, status: number, reason: string][] = [];
+    await start({
+      onRefused: (request, { status, body: { reason, message, verdict } }) => {
+        expect(JSON.stringify(request, ["headers", "authorization"])).not.toContain("Bearer");
+        told.push(["url" in request && request.url, status, reason]);
+        if (verdict === undefined) return undefined;
+        return { contentType: "application/problem+json", body: { status, title: message, type: "about:blank" } };
+      },
+    });
+    const asking = await fetch(server.url, { headers: bearer("clv_live_typo") });
+    expect([asking.status, asking.headers.get("content-type"), asking.headers.get("www-authenticate")]).toEqual([
+      ...[401, expect.stringMatching(/^application\/problem\+json/), 'Bearer error="invalid_token"'],
+    ]);
+    expect(await asking.json()).toMatchObject({ status: 401, type: "about:blank" });
+    expect(await get({})).toMatchObject({ status: 401, body: { reason: "CREDENTIAL_MISSING" } });
+    expect(await get(bearer(verifier.addKey("alice")))).toMatchObject({ status: 200 });
+    expect(told).toEqual([
+      ["/", 401, "CREDENTIAL_INVALID"],
+      ["/", 401, "CREDENTIAL_MISSING"],
+    ]);
+  });
+
+  test.each([
+    [
+      "throws",
+      () => {
+        throw new Error("no log");
+      },
+    ],
+    ["rejects", (async () => Promise.reject(new Error("no log"))) as never],
+    ["returns what is no body", (() => "a text") as never],
+  ])("answers as without it where onRefused %s, and warns", async (_, onRefused) => {
+    const heard: string[] = [];
+    const hear = ({ message }: Error) => void heard.push(message);
+    process.on("warning", hear);
+    await start({ onRefused });
+    for (let turn = 0; turn < 2; turn++) {
+      expect(await get({})).toMatchObject({ status: 401, body: { reason: "CREDENTIAL_MISSING" } });
+    }
+    expect(heard).toEqual([expect.stringMatching(/^onRefused failed: .*Catch errors inside onRefused$/)]);
+    process.off("warning", hear);
+  });
+
   test("asks the server about what is not in memory", async () => {
     await start({});
     verifier.isForgetful = true;

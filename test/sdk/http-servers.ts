@@ -13,6 +13,7 @@ export interface Options {
   readonly method?: string;
   readonly environment?: "live" | "test" | "any";
   readonly clientIp?: () => string;
+  readonly onRefused?: (request: object, refused: httpKeys.Refused) => httpKeys.OwnBody | undefined;
   readonly onUndecided?: (cause: unknown) => void;
 }
 

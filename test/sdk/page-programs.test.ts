@@ -160,6 +160,13 @@ const SERVICES: readonly { readonly name: string; readonly calls: readonly HttpC
     ],
   },
   {
+    name: "problem-service.ts",
+    calls: [
+      { path: "/", gives: [401, expect.stringMatching(/^\{"type":"about:blank","status":401,"title":"no key/)] },
+      { path: "/", by: "bob", gives: [200, "bob"] },
+    ],
+  },
+  {
     name: "express-service.ts",
     calls: [
       { path: "/health?verbose=1", gives: [200, "good"] },

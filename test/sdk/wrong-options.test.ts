@@ -42,6 +42,7 @@ const HTTP = {
   scopes: (value: unknown) => isFunction(value) || isOneOf([], ["a:b"])(value),
   anonymous: (value: unknown) => isFunction(value) || typeof value === "boolean",
   method: (value: unknown) => isFunction(value) || value === "/shop/list",
+  onRefused: isFunction,
 };
 const ATTACH = { onRetiring: isFunction };
 const asVerifier = (options: object) => void createVerifier(options).close();
