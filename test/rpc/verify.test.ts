@@ -153,16 +153,6 @@ describeOnEachStorage("Verify", (claviger) => {
     }
   });
 
-  it("charges nothing for a key of another environment", async () => {
-    const { admin } = claviger();
-    const { secret } = await makeKey(admin, { owner: "verify-charge", limits: { requestsPerDay: 1 } });
-    for (let turn = 0; turn < 3; turn++) {
-      expect(await verdictOf(admin, secret, { environment: Environment.TEST })).toBe("ENVIRONMENT_DENIED");
-    }
-    expect(await verdictOf(admin, secret, { environment: Environment.LIVE })).toBe("VALID");
-    expect(await verdictOf(admin, secret)).toBe("QUOTA_EXHAUSTED");
-  });
-
   it("answers ADDRESS_DENIED to an address outside the key's CIDRs, or none", async () => {
     const { admin } = claviger();
     const { id, secret } = await makeKey(admin, {

@@ -48,6 +48,20 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     expect(server.seen).toMatchObject({ owner: undefined, headers: { authorization: `Bearer ${secret}` } });
   });
 
+  test("lets a second requireKey see the same key, charged once", async () => {
+    server = await serveOrders(orders, [requireKey(verifier, { scopes: () => [] }), requireKey(verifier)]);
+    const client = server[protocol];
+    expect(await client.write({}, bearer(verifier.addKey("alice", { scopes: ["orders:*"] })))).toMatchObject({
+      value: "alice",
+    });
+    expect(verifier.asked.map(({ question: { scopes, cost } }) => [scopes, cost])).toEqual([
+      [[], undefined],
+      [["orders:write", "orders:read"], 0],
+    ]);
+    const unscoped = client.write({}, bearer(verifier.addKey("bob")));
+    await expect(unscoped).rejects.toMatchObject({ code: Code.PermissionDenied });
+  });
+
   test("asks about the method by its path, the scopes of its option, and the address of the peer", async () => {
     const client = (await start())[protocol];
     const secret = verifier.addKey("alice", { scopes: ["orders:*"], address: "127.0.0.1" });
@@ -58,6 +72,7 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
         way: "sync",
         question: {
           scopes: ["orders:write", "orders:read"],
+          environment: "live",
           method: "/claviger.test.v1.Orders/Write",
           clientIp: "127.0.0.1",
         },

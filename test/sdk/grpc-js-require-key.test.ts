@@ -92,9 +92,22 @@ describe("a service on grpc-js that requires keys", () => {
     expect(await call("write", writer)).toMatchObject({ value: "writer" });
     expect(verifier.asked.at(-1)?.question).toEqual({
       scopes: ["orders:write", "orders:read"],
+      environment: "live",
       method: "/claviger.test.v1.Orders/Write",
       clientIp: "127.0.0.1",
     });
+  });
+
+  test("lets a second requireKey see the same key, charged once", async () => {
+    server = await serveOrders([requireKey(verifier), requireKey(verifier, { scopes: () => ["orders:write"] })]);
+    const writer = bearer(verifier.addKey("writer", { scopes: ["orders:*"] }));
+    expect(await server.call("ping", writer)).toMatchObject({ value: "writer" });
+    expect(verifier.asked.map(({ question: { scopes, cost } }) => [scopes, cost])).toEqual([
+      [[], undefined],
+      [["orders:write"], 0],
+    ]);
+    const unscoped = server.call("ping", bearer(verifier.addKey("reader")));
+    expect(await refusedWith(unscoped)).toMatchObject({ code: "PERMISSION_DENIED" });
   });
 
   test("lets nobody call a method that nothing is said about", async () => {
