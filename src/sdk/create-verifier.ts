@@ -17,7 +17,7 @@ import { systemRandom as random } from "./random.ts";
 import { SyncLink } from "./sync-link.ts";
 import { createLedgerOverSync, REPORT_ROWS } from "./usage-over-sync.ts";
 import type { Verifier } from "./verification.ts";
-import { type VerifierWarning, warnProcess } from "./verifier-warning.ts";
+import { VerifierWarning, warnProcess } from "./verifier-warning.ts";
 import { Warnings } from "./warnings.ts";
 
 export interface VerifierOptions {
@@ -97,9 +97,11 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   const urls = [options.url ?? environment.url ?? DEFAULT_URL].flat().map(checkUrl);
   if (urls.length === 0) throw new Error("a verifier needs the address of a server: pass it as url, or leave url out");
   const { nodeOptions, onBroken, capacity = 10_000, reportEveryMs = 15_000, timeoutMs = 6000 } = options;
-  const warnings = new Warnings({ onWarning: options.onWarning ?? warnProcess, clocks });
-  const { token, closeToken } = options.token === undefined ? tokenOf(environment) : { token: options.token };
+  const { onWarning = warnProcess } = options;
+  const own = options.token === undefined ? tokenOf(environment, onWarning) : { token: options.token };
+  const { token } = own;
   if (token === "") throw noToken();
+  const warnings = new Warnings({ onWarning, clocks, isTokenTold: typeof token === "object" });
   const interceptors = [attachKey(token)];
   const jitter = () => (random(1)[0] ?? 0) / 255;
   const lease = new Lease(clocks);
@@ -132,23 +134,24 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   const verifier = new InProcessVerifier({
     ...{ link, lease, cache, recorder, flusher, clockRateError: CLOCK_RATE_ERROR },
     ...{ clocks, timers, pause, holdProcess, reportEveryMs, servers, timeoutMs, forms: FORMS },
-    ...{ warnings, onClosed: closeToken },
+    ...{ warnings, onClosed: own.close },
   });
   verifier.start();
   return verifier;
 }
 
 /** @throws Error if no key is set, or two are */
-function tokenOf({ token, tokenFile }: VerifierEnvironment): {
-  readonly token: KeySource;
-  readonly closeToken?: () => void;
-} {
+function tokenOf(
+  { token, tokenFile }: VerifierEnvironment,
+  onWarning: NonNullable<VerifierOptions["onWarning"]>,
+): { readonly token: KeySource; readonly close?: () => void } {
   if (token !== undefined && tokenFile !== undefined) {
     throw new Error("CLAVIGER_TOKEN and CLAVIGER_TOKEN_FILE are both set: unset one");
   }
   if (tokenFile !== undefined) {
-    const file = fromFile(tokenFile);
-    return { token: file, closeToken: () => file.close() };
+    const onProblem = (error: Error) => onWarning(new VerifierWarning("CLAVIGER_TOKEN_MISSING", error.message, error));
+    const file = fromFile(tokenFile, { onProblem });
+    return { token: file, close: () => file.close() };
   }
   if (token === undefined) throw noToken();
   return { token };

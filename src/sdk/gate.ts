@@ -23,7 +23,7 @@ import type { Question, Verification, Verifier } from "./verification.ts";
 /** A call at the gate. */
 export interface Arrival<Call> {
   readonly call: Call;
-  /** The object that every gate of this call sees: what one gate has found is remembered there for the next. */
+  /** What every gate of this call sees, and no other call: what one gate has found is remembered there for the next. */
   readonly carrier: object;
   /** Takes the key out of the headers. Not called if an earlier gate has taken it. */
   readonly takeCredential: () => Credential;

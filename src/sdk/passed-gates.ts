@@ -15,7 +15,7 @@ interface Carrier {
   [PASSED]?: PassedGates;
 }
 
-/** @param carrier the object that every `requireKey` of one call sees, such as Node's request */
+/** @param carrier an object that every `requireKey` of one call sees, and no other call ever does, such as Node's request */
 export function passedGates(carrier: object): PassedGates | undefined {
   return (carrier as Carrier)[PASSED];
 }

@@ -6,7 +6,7 @@ import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_
 import { type Refusal, refusalOf, undecided } from "./refusal.ts";
 import { toConnectError } from "./refusal-details.ts";
 import type { Verification } from "./verification.ts";
-import { unasked } from "./wire.ts";
+import { unasked, undecided as whyUndecided } from "./wire.ts";
 
 type VerdictName = keyof typeof Verdict;
 
@@ -85,6 +85,11 @@ describe("what could not be decided", () => {
       undefined,
       expect.stringMatching(/^(?!.*(?:10\.0\.0\.3|[Rr]etry)).*says nothing about the key.*Report it/),
     ]);
+  });
+
+  test("says of a verifier that was closed that the service stops", () => {
+    const closed = whyUndecided("VERIFIER_CLOSED", "this verifier was closed. Create another");
+    expect(undecided(closed)).toMatchObject({ reason: "SHUTTING_DOWN", retryAfterMs: 1000 });
   });
 
   test("keeps Claviger's reason and time to retry", () => {

@@ -112,8 +112,11 @@ function denied(message: string, metadata: Refusal["metadata"]): Refusal {
 export function undecided(error: unknown): Refusal {
   if (!(error instanceof ConnectError) || error.code === Code.InvalidArgument) return internalError(error);
   const reason = error.findDetails(ErrorInfoSchema)[0]?.reason;
-  const isMisconfigured = reason === "VERIFIER_MISCONFIGURED" || reason === "VERIFIER_CLOSED";
-  if (isMisconfigured || error.code === Code.Unauthenticated || error.code === Code.PermissionDenied) {
+  if (
+    reason === "VERIFIER_MISCONFIGURED" ||
+    error.code === Code.Unauthenticated ||
+    error.code === Code.PermissionDenied
+  ) {
     return {
       code: Code.Unavailable,
       reason: "VERIFIER_MISCONFIGURED",
@@ -127,7 +130,11 @@ export function undecided(error: unknown): Refusal {
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   return {
     code: Code.Unavailable,
-    reason: HANDED_ON.find((known) => known === reason) ?? "SERVER_UNREACHABLE",
+    reason:
+      // The service stops: another instance of it may answer.
+      reason === "VERIFIER_CLOSED"
+        ? "SHUTTING_DOWN"
+        : (HANDED_ON.find((known) => known === reason) ?? "SERVER_UNREACHABLE"),
     message: "the key could not be checked, which says nothing about it. Retry in a moment",
     metadata: {},
     retryAfterMs: delay === undefined ? RETRY_DELAY_MS : durationMs(delay),

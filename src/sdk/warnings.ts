@@ -6,6 +6,8 @@ import { VerifierWarning, type WarningCode } from "./verifier-warning.ts";
 export interface WarningsOptions {
   readonly onWarning: (warning: VerifierWarning) => void;
   readonly clocks: Clocks;
+  /** Whether the source of the verifier's own key tells by itself that there is none, as a key file does. */
+  readonly isTokenTold?: boolean;
 }
 
 /** A cause that comes again within this many milliseconds of its last warning is not told again. */
@@ -17,13 +19,15 @@ const DAYS_BEFORE_END = [14, 3, 1] as const;
 /** Tells the operator what keeps the verifier from its work, once for each cause, and that its own key is about to end. */
 export class Warnings {
   readonly #clocks: Clocks;
+  readonly #isTokenTold: boolean;
   readonly #tell: (warning: VerifierWarning) => void;
   /** When each cause was told. */
   readonly #told = new Map<WarningCode, { readonly atMs: number; isOver: boolean }>();
   #tokenEnd: { readonly atMs: number; nearest: number } | undefined;
 
-  constructor({ onWarning, clocks }: WarningsOptions) {
+  constructor({ onWarning, clocks, isTokenTold = false }: WarningsOptions) {
     this.#clocks = clocks;
+    this.#isTokenTold = isTokenTold;
     this.#tell = createListener("onWarning", onWarning);
   }
 
@@ -35,6 +39,7 @@ export class Warnings {
   /** Something keeps the verifier from its work. */
   met(error: unknown, url?: string): Trouble {
     const trouble = troubleOf(error, url);
+    if (trouble.code === "CLAVIGER_TOKEN_MISSING" && this.#isTokenTold) return trouble;
     const nowMs = this.#clocks.monotonicMs();
     const told = this.#told.get(trouble.code);
     if (told === undefined || (told.isOver && nowMs - told.atMs >= QUIET_MS)) {

@@ -62,6 +62,13 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     await expect(unscoped).rejects.toMatchObject({ code: Code.PermissionDenied });
   });
 
+  test("takes no key from another call, though both share one context", async () => {
+    server = await serveOrders(orders, [requireKey(verifier)], createContextValues());
+    const client = server[protocol];
+    await client.ping({}, bearer(verifier.addKey("alice")));
+    await expect(client.ping({})).rejects.toMatchObject({ code: Code.Unauthenticated });
+  });
+
   test("asks about the method by its path, the scopes of its option, and the address of the peer", async () => {
     const client = (await start())[protocol];
     const secret = verifier.addKey("alice", { scopes: ["orders:*"], address: "127.0.0.1" });

@@ -124,10 +124,10 @@ describe.each([
       isPermanent ? ["VERIFIER_MISCONFIGURED", null] : ["SERVER_UNREACHABLE", "1"],
     );
     if (isPermanent) expect(answer.message).not.toMatch(/retry/i);
-    const error = await verifier.ready({ timeoutMs: isPermanent ? 60_000 : 400 }).catch((reason: unknown) => reason);
+    const error = await verifier.ready({ timeoutMs: isPermanent ? 60_000 : 3000 }).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(ConnectError);
     expect(String(error)).toMatch(says);
-    expect(String(error).includes("not ready within 400 ms")).toBe(!isPermanent);
+    expect(String(error).includes("not ready within 3000 ms")).toBe(!isPermanent);
     expect(told).toMatchObject([{ code: `CLAVIGER_${code}`, message: expect.stringMatching(says) }]);
     await verifier.close();
   });
@@ -190,6 +190,16 @@ describe("createVerifier without a token", () => {
     await eventually(() => expect(told).toMatchObject([{ code: "CLAVIGER_TOKEN_REFUSED" }]));
     await writeFile(file, `${claviger.adminToken}\n`);
     await eventually(() => expect(verifier.fresh).toBe(true), { withinMs: 30_000 });
+    await verifier.close();
+  });
+
+  it("tells once that the file is missing", async () => {
+    const told: VerifierWarning[] = [];
+    const verifier = withEnvironment({ CLAVIGER_URL: claviger.url, CLAVIGER_TOKEN_FILE: join(folder, "none") }, () =>
+      createVerifier({ onWarning: (warning) => void told.push(warning) }),
+    );
+    await expect(verifier.ready({ timeoutMs: 60_000 })).rejects.toThrow(/none cannot be read \(ENOENT\)/);
+    expect(told).toMatchObject([{ code: "CLAVIGER_TOKEN_MISSING", message: expect.stringMatching(/\(ENOENT\)/) }]);
     await verifier.close();
   });
 
