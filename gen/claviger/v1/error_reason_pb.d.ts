@@ -279,8 +279,8 @@ export declare const ErrorReason: {
   readonly SERVER_UNREACHABLE: 34,
 
   /**
-   * `UNAVAILABLE`, from a verifier inside an agent, or a service that uses one: its own set-up for Claviger is wrong, such
-   * as its key or the server's address. Do not retry; the operator of the service must correct it.
+   * `UNAVAILABLE`, from a verifier inside an agent, or a service that uses one: its own set-up for Claviger is wrong,
+   * such as its key or the server's address. Do not retry; the operator of the service must correct it.
    *
    * @generated from enum value: ERROR_REASON_VERIFIER_MISCONFIGURED = 35;
    */
