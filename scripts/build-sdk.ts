@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const target = resolve(process.argv[2] ?? join(ROOT, "dist-sdk"));
 
-const ENTRIES = [".", "./connect", "./grpc-js", "./http", "./fastify"];
+const ENTRIES = [".", "./connect", "./grpc-js", "./http", "./fastify", "./testing"];
 const DEPENDENCIES = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-node", "ipaddr.js"];
 /** What an agent has if it uses the entry of that name. Express and Fastify are only looked at, never imported. */
 const OPTIONAL_PEERS = ["@grpc/grpc-js"];
@@ -61,6 +61,10 @@ function manifest(): object {
     version: main.version,
     description: "API keys of Claviger, verified inside your own service: at memory speed, and revoked at once.",
     license: main.license,
+    homepage: `${main.homepage.replace("#readme", "")}/blob/main/src/sdk/README.md`,
+    repository: { ...main.repository, directory: "src/sdk" },
+    bugs: main.bugs,
+    keywords: [...main.keywords, "express", "fastify", "connectrpc", "middleware"],
     type: "module",
     engines: main.engines,
     exports: { ...Object.fromEntries(entries), "./proto/*": "./proto/*", "./package.json": "./package.json" },

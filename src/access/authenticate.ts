@@ -6,7 +6,7 @@ import type { CallOrigin, ServiceCaller, UserCaller } from "./caller.ts";
 /** A verification of a caller's own secret. */
 export interface CredentialCheck {
   readonly decision: Decision;
-  readonly found: Pick<KnownSecret, "keyId" | "version" | "owner" | "scopes"> | undefined;
+  readonly found: Pick<KnownSecret, "keyId" | "version" | "owner" | "scopes" | "about"> | undefined;
 }
 
 export interface AuthenticateOptions {
@@ -33,8 +33,8 @@ export async function authenticate(options: AuthenticateOptions): Promise<void> 
     return options.identify(await options.users(credential, origin));
   const { decision, found } = await options.check(credential, origin.address);
   if (found !== undefined) {
-    const { keyId, version, owner, scopes } = found;
-    options.identify({ kind: "service", keyId, version, owner, scopes, ...origin });
+    const { keyId, version, owner, scopes, about } = found;
+    options.identify({ kind: "service", keyId, version, owner, scopes, about, ...origin });
   }
   if (decision.verdict !== "valid") throw credentialInvalid(decision.verdict);
 }

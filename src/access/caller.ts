@@ -17,6 +17,8 @@ export interface ServiceCaller extends CallOrigin {
   readonly version: number;
   readonly owner: string;
   readonly scopes: readonly string[];
+  /** `about` of the secret that was presented (`KnownSecret`); absent if the secret was not read for this call. */
+  readonly about?: string;
 }
 
 /** A user, known by a token of the platform's own authentication. */

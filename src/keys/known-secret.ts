@@ -1,3 +1,4 @@
+import type { Environment } from "./key.ts";
 import type { Limits } from "./limits.ts";
 import type { UsageDelta } from "./usage-delta.ts";
 import type { Verdict } from "./verdict.ts";
@@ -12,6 +13,7 @@ export interface KnownSecret<About = string> {
   readonly version: number;
   /** `valid`, or what speaks against the secret whatever is asked. */
   readonly standing: Verdict;
+  readonly environment: Environment;
   readonly scopes: readonly string[];
   readonly allowedCidrs: readonly string[];
   readonly limits: Limits | null;

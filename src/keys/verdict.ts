@@ -6,6 +6,7 @@ export const VERDICTS = [
   "disabled",
   "retired",
   "expired",
+  "environment_denied",
   "address_denied",
   "scope_missing",
   "rate_limited",

@@ -1,15 +1,19 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Environment } from "#gen/claviger/v1/key_pb.js";
 import { type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { decodePlainly } from "./decode-plainly.ts";
 
 const PREFIX = 5;
 const framed = (message: Uint8Array) => Buffer.concat([Buffer.alloc(PREFIX, 0xff), message]);
-const plain = ({ secret, requiredScopes, method, clientIp, cost }: VerifyRequest) => ({
+const plain = ({ secret, requiredScopes, method, clientIp, cost, environment }: VerifyRequest) => ({
   ...{ secret, requiredScopes, method, clientIp },
   ...(cost === undefined ? {} : { cost }),
+  environment,
 });
+/** What is absent is 0 to protobuf-es. */
+const whole = (decoded: ReturnType<typeof decodePlainly>) => decoded && { environment: 0, ...decoded };
 
 function decoded(message: Uint8Array): VerifyRequest | undefined {
   try {
@@ -23,7 +27,10 @@ const ascii = fc.string({ unit: "binary-ascii", maxLength: 300 });
 const any = fc.string({ unit: "binary", maxLength: 300 });
 const request = (text: fc.Arbitrary<string>, cost: fc.Arbitrary<number>) =>
   fc.record(
-    { secret: text, requiredScopes: fc.array(text, { maxLength: 5 }), method: text, clientIp: text, cost },
+    {
+      ...{ secret: text, requiredScopes: fc.array(text, { maxLength: 5 }), method: text, clientIp: text, cost },
+      environment: fc.nat(3) as fc.Arbitrary<Environment>,
+    },
     { requiredKeys: [] },
   );
 
@@ -32,7 +39,7 @@ describe("what is decoded plainly", () => {
     fc.assert(
       fc.property(request(ascii, fc.nat(16_383)), (fields) => {
         const message = create(VerifyRequestSchema, fields);
-        expect(decodePlainly(framed(toBinary(VerifyRequestSchema, message)), PREFIX)).toEqual(plain(message));
+        expect(whole(decodePlainly(framed(toBinary(VerifyRequestSchema, message)), PREFIX))).toEqual(plain(message));
       }),
     );
   });
@@ -54,7 +61,7 @@ describe("what is decoded plainly", () => {
     [
       "of tags and lengths",
       fc
-        .array(fc.constantFrom(0x0a, 0x12, 0x1a, 0x22, 0x28, 0x08, 0x2a, 0, 1, 2, 3, 0x80, 0x81, 0x61), {
+        .array(fc.constantFrom(0x0a, 0x12, 0x1a, 0x22, 0x28, 0x30, 0x08, 0x2a, 0, 1, 2, 3, 0x80, 0x81, 0x61), {
           maxLength: 20,
         })
         .map((bytes) => Uint8Array.from(bytes)),
@@ -64,7 +71,7 @@ describe("what is decoded plainly", () => {
       fc.property(bytes, (message) => {
         const own = decodePlainly(framed(message), PREFIX);
         const theirs = decoded(message);
-        if (own !== undefined) expect(own).toEqual(theirs && plain(theirs));
+        if (own !== undefined) expect(whole(own)).toEqual(theirs && plain(theirs));
       }),
       { numRuns: 2000 },
     );

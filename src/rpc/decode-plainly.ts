@@ -3,6 +3,8 @@ import type { VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 /** A `VerifyRequest` without what protobuf-es adds to a message. */
 export type PlainRequest = Pick<VerifyRequest, "secret" | "requiredScopes" | "method" | "clientIp"> & {
   cost?: number | undefined;
+  /** A number of `claviger.v1.Environment`. */
+  environment?: number;
 };
 
 // Field numbers and wire types of `VerifyRequest`.
@@ -11,6 +13,7 @@ const SCOPE = 0x12;
 const METHOD = 0x1a;
 const CLIENT_IP = 0x22;
 const COST = 0x28;
+const ENVIRONMENT = 0x30;
 
 /**
  * Reads a `VerifyRequest` that begins at `from`, if it is a plain one: known fields, ASCII, lengths and a cost below
@@ -27,8 +30,8 @@ export function decodePlainly(bytes: Buffer, from: number): PlainRequest | undef
       if (more >= 0x80 || more === 0) return undefined;
       value += (more - 1) * 0x80;
     }
-    if (tag === COST) {
-      request.cost = value;
+    if (tag === COST || tag === ENVIRONMENT) {
+      request[tag === COST ? "cost" : "environment"] = value;
       continue;
     }
     const end = at + value;

@@ -96,8 +96,8 @@ export class Gate {
     const command = { secret, clientIp: address, requiredScopes: [permission] };
     const found = this.#options.verifier.verifyCallerCached(command, method);
     if (found === undefined) return false;
-    const { keyId, version, owner, scopes } = found;
-    call.caller = { kind: "service", keyId, version, owner, scopes, address, requestId };
+    const { keyId, version, owner, scopes, about } = found;
+    call.caller = { kind: "service", keyId, version, owner, scopes, about, address, requestId };
     this.#options.onCredential(address);
     return true;
   }

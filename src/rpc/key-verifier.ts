@@ -3,6 +3,8 @@ import type { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Asker, Lane, MeteredCommand, MeteredVerifier } from "../usage/metered-verifier.ts";
 import { type Call, callOf } from "./call.ts";
 import type { PlainRequest } from "./decode-plainly.ts";
+import { nameOf } from "./from-proto.ts";
+import { ENVIRONMENTS } from "./to-proto.ts";
 import { toResponse } from "./verification-to-proto.ts";
 
 /** `claviger.v1.KeyVerifier`. */
@@ -30,6 +32,7 @@ export function askerOf({ caller }: Call, lane: Lane): Asker {
   return { callerId: caller.kind === "service" ? caller.keyId : "", lane };
 }
 
-export function toCommand({ secret, requiredScopes, clientIp, method, cost = 1 }: PlainRequest): MeteredCommand {
-  return { secret, requiredScopes, clientIp, method, cost };
+export function toCommand(request: PlainRequest): MeteredCommand {
+  const { secret, requiredScopes, clientIp, method, cost = 1, environment = 0 } = request;
+  return { secret, requiredScopes, clientIp, method, cost, environment: nameOf(ENVIRONMENTS, environment) };
 }

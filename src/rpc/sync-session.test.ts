@@ -47,6 +47,7 @@ beforeEach(() => {
     agent: { keyId: "key_1", owner: "alice", address: "" },
     asker: { callerId: "key_caller", lane: "sync" },
     admit: () => admit(),
+    credentialEnd: () => undefined,
     send: ({ message }) => said.push(message),
     end: (error) => ended.push(error),
     present: (error) => (error instanceof ConnectError ? error : toConnectError(error as ClavigerError)),

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { anyPack, durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { anyPack, durationFromMs, type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import {
   type Ask,
@@ -43,6 +43,8 @@ export interface SyncParts {
 export interface SyncSessionOptions extends SyncParts {
   readonly asker: Asker;
   readonly agent: Agent;
+  /** When the secret ends that the caller presents; undefined for a caller without a key. */
+  readonly credentialEnd: () => Timestamp | undefined;
   /** Whether the caller still is who may call; rejects with the refusal, in its wire form, if not, or if it is not known. */
   readonly admit: () => Promise<void> | undefined;
   /** Says it after everything before; it is dropped once the stream has ended. */
@@ -67,7 +69,9 @@ export class SyncSession {
     const stream: AttachmentStream = {
       granted: ({ nonce, remainingMs, revision }) => {
         const remaining = durationFromMs(Math.floor(remainingMs));
-        this.#say({ case: "lease", value: { nonce, remaining, revision: BigInt(revision) } });
+        const credentialExpireTime = options.credentialEnd();
+        const end = credentialExpireTime && { credentialExpireTime };
+        this.#say({ case: "lease", value: { nonce, remaining, revision: BigInt(revision), ...end } });
       },
       changed: ({ sequence, keyIds }) => {
         const which = keyIds === "all" ? { allKeys: true } : { keyIds: [...keyIds] };

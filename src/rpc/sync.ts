@@ -14,6 +14,7 @@ import { askerOf } from "./key-verifier.ts";
 import { Outgoing } from "./outgoing.ts";
 import { type SyncParts, SyncSession } from "./sync-session.ts";
 import { SyncTurns } from "./sync-turns.ts";
+import { readAbout } from "./verification-to-proto.ts";
 
 export interface SyncStreamsOptions extends SyncParts {
   readonly gate: Gate;
@@ -99,6 +100,7 @@ export class SyncStreams {
       ...this.#options,
       ...{ asker, agent: agentOf(call) },
       admit: () => this.admit(call, authorization),
+      credentialEnd: () => secretEndOf(call),
       send: (message) => peer.send(message),
       end: (error) => peer.end(error),
       present: (error) => presentError(error, log, call.requestId),
@@ -186,6 +188,10 @@ async function read(
 function turnOf(stream: OpenSync): Promise<void> | undefined {
   const { promise, resolve } = Promise.withResolvers<void>();
   return stream.turn(resolve) ? undefined : promise;
+}
+
+function secretEndOf({ caller }: Call) {
+  return caller.kind === "service" && caller.about !== undefined ? readAbout(caller.about).secretExpireTime : undefined;
 }
 
 function agentOf({ caller }: Call): Agent {

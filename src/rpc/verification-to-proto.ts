@@ -12,6 +12,7 @@ export const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
   disabled: Verdict.DISABLED,
   retired: Verdict.RETIRED,
   expired: Verdict.EXPIRED,
+  environment_denied: Verdict.ENVIRONMENT_DENIED,
   address_denied: Verdict.ADDRESS_DENIED,
   scope_missing: Verdict.SCOPE_MISSING,
   rate_limited: Verdict.RATE_LIMITED,
@@ -25,9 +26,14 @@ export const FRESHNESS: Readonly<Record<FreshnessName, Freshness>> = {
   revocation_set: Freshness.REVOCATION_SET,
 };
 
+/** What an answer tells of a key and a secret, from `KnownSecret.about`. */
+export function readAbout(about: string): VerifyResponse {
+  return fromBinary(VerifyResponseSchema, Buffer.from(about, "latin1"));
+}
+
 /** A verification as it is answered. */
 export function toResponse({ decision, found, freshness, revision, retryAfterMs }: Metered): VerifyResponse {
-  const response = fromBinary(VerifyResponseSchema, Buffer.from(found?.about ?? "", "latin1"));
+  const response = readAbout(found?.about ?? "");
   response.verdict = VERDICTS[decision.verdict];
   response.missingScopes = [...decision.missingScopes];
   response.freshness = FRESHNESS[freshness];

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../keys/errors.ts";
 import { isPlainMethod, QUESTION_LIMITS } from "../keys/question-limits.ts";
@@ -11,8 +12,10 @@ import type { CallLog } from "./call-log.ts";
 import { decodePlainly, type PlainRequest } from "./decode-plainly.ts";
 import { encodeVerification } from "./encode-verification.ts";
 import { presentError } from "./errors.ts";
+import { nameOf } from "./from-proto.ts";
 import type { Gate } from "./gate.ts";
 import { askerOf, toCommand } from "./key-verifier.ts";
+import { ENVIRONMENTS } from "./to-proto.ts";
 
 /** As Connect's router calls it. */
 const METHOD = `${KeyVerifier.typeName}/${KeyVerifier.method.verify.name}`;
@@ -109,7 +112,7 @@ const SCOPE = /^[a-z0-9_.-]+(:[a-z0-9_.-]+)*$/;
  * Whether the request plainly meets the rules of its proto. What is not plain goes to their validator, which takes 5 µs:
  * so this may say no to what is right, and never yes to what is wrong (a test holds it to that).
  */
-export function isPlain({ secret, requiredScopes, method, clientIp, cost }: PlainRequest): boolean {
+export function isPlain({ secret, requiredScopes, method, clientIp, cost, environment = 0 }: PlainRequest): boolean {
   return (
     // Of UTF-16 units none takes more than three bytes.
     secret.length <= QUESTION_LIMITS.secretBytes / 3 &&
@@ -117,6 +120,7 @@ export function isPlain({ secret, requiredScopes, method, clientIp, cost }: Plai
     requiredScopes.every((scope) => scope.length <= QUESTION_LIMITS.scopeBytes && SCOPE.test(scope)) &&
     (method === "" || isPlainMethod(method)) &&
     (clientIp === "" || (isIP(clientIp) !== 0 && !clientIp.includes("%"))) &&
-    (cost === undefined || cost >= 0)
+    (cost === undefined || cost >= 0) &&
+    (environment === Environment.UNSPECIFIED || nameOf(ENVIRONMENTS, environment) !== undefined)
   );
 }

@@ -31,6 +31,11 @@ export const SCOPES: Rule = {
   holds: (value) => Array.isArray(value) && value.length <= QUESTION_LIMITS.scopes && value.every(isRequiredScope),
 };
 
+export const ENVIRONMENT: Rule = {
+  right: '"live", "test" or "any"',
+  holds: (value) => value === "live" || value === "test" || value === "any",
+};
+
 /** The same rule as that of `claviger.v1.VerifyRequest.method`. */
 export const METHOD: Rule = {
   right: `a text in the shape /service/method of at most ${QUESTION_LIMITS.methodBytes} bytes`,

@@ -11,5 +11,14 @@ export const systemTimers: Timers = {
   },
 };
 
+/**
+ * Keeps the process alive until the returned function is called. Connections and timers of a verifier do not: a program
+ * that has nothing else to wait for must still get its answer.
+ */
+export function holdProcess(): () => void {
+  const timer = setInterval(() => undefined, 2 ** 31 - 1);
+  return () => clearInterval(timer);
+}
+
 /** Resolves after so many milliseconds, and keeps the process alive until then. */
 export const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));

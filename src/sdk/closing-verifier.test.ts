@@ -7,6 +7,7 @@ import { FakeClocks } from "../verify/fake-clocks.ts";
 import { Lease } from "../verify/lease.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { type About, InProcessVerifier } from "./in-process-verifier.ts";
+import { troubleOf } from "./trouble.ts";
 
 const REPORT_MS = 1000;
 const CLOSE_MS = 3000;
@@ -36,6 +37,8 @@ beforeEach(() => {
   };
   const nothing = () => undefined;
   verifier = new InProcessVerifier({
+    warnings: { met: troubleOf, tokenExpireTime: undefined },
+    holdProcess: () => () => undefined,
     link: {
       ...{ start: nothing, isAttached: false, appliedRevision: 1, ask: () => Promise.reject(new Error("no stream")) },
       close: () => {
@@ -50,7 +53,16 @@ beforeEach(() => {
   });
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);
   cache.keep(cache.beginFill(cache.placeOf("s")), {
-    ...{ keyId: "key_a", owner: "o", version: 1, standing: "valid", scopes: [], allowedCidrs: [], limits: null },
+    ...{
+      keyId: "key_a",
+      owner: "o",
+      version: 1,
+      standing: "valid",
+      environment: "live",
+      scopes: [],
+      allowedCidrs: [],
+      limits: null,
+    },
     about: { key: undefined, secretExpireTime: undefined, retireTime: undefined, usageProof: "" },
     ...{ revision: 1, lastsMs: 60_000 },
   });

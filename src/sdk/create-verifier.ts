@@ -1,3 +1,4 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { isKeyId } from "../keys/key.ts";
 import { readSecretForm } from "../keys/secret-form.ts";
 import { UsageFlusher } from "../usage/flusher.ts";
@@ -6,21 +7,26 @@ import { Lease } from "../verify/lease.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { AnyServer, type NodeOptions } from "./any-server.ts";
 import { checkOptions, FUNCTION, MILLISECONDS, OBJECT, type Rules } from "./check-options.ts";
-import { systemClocks as clocks, pause, systemTimers as timers } from "./clock.ts";
+import { systemClocks as clocks, holdProcess, pause, systemTimers as timers } from "./clock.ts";
 import { attachKey } from "./connect/attach-key.ts";
-import { readEnvironment } from "./environment.ts";
+import { readEnvironment, type VerifierEnvironment } from "./environment.ts";
 import { type About, InProcessVerifier } from "./in-process-verifier.ts";
-import { KEY_SOURCE, type KeySource } from "./key-source.ts";
+import { fromFile, KEY_SOURCE, type KeySource } from "./key-source.ts";
 import { openChannel } from "./open-channel.ts";
 import { systemRandom as random } from "./random.ts";
 import { SyncLink } from "./sync-link.ts";
 import { createLedgerOverSync, REPORT_ROWS } from "./usage-over-sync.ts";
 import type { Verifier } from "./verification.ts";
+import { VerifierWarning, warnProcess } from "./verifier-warning.ts";
+import { Warnings } from "./warnings.ts";
 
 export interface VerifierOptions {
   /** Where Claviger is, `http://host:port`; several for nodes of one cluster. Default: `CLAVIGER_URL`, or 127.0.0.1:4640. */
   readonly url?: string | readonly string[];
-  /** A key with `claviger:verify`, or where to read it: `fromFile(path)` follows a rotation. Default: `CLAVIGER_TOKEN`. */
+  /**
+   * A key with `claviger:verify`, or where to read it: `fromFile(path)` follows a rotation. Default: `CLAVIGER_TOKEN`, or the
+   * file that `CLAVIGER_TOKEN_FILE` names.
+   */
   readonly token?: KeySource;
   /** Secrets kept in memory at most, about 500 bytes each. Default 10,000; a node tells one verifier of changes of 50,000. */
   readonly capacity?: number;
@@ -36,6 +42,11 @@ export interface VerifierOptions {
   readonly nodeOptions?: NodeOptions;
   /** Called with the reason for each stream that broke. Default: no function; `fresh` tells as well. */
   readonly onBroken?: (error: unknown) => void;
+  /**
+   * Called when the verifier cannot do its work, once for each cause, and again after a recovery, at the earliest a minute
+   * later; and 14, 3 and 1 days before its own key ends. Default: `process.emitWarning`.
+   */
+  readonly onWarning?: (warning: VerifierWarning) => void;
 }
 
 /** Entries that one map of V8 takes. */
@@ -55,6 +66,7 @@ const RULES: Rules<VerifierOptions> = {
   timeoutMs: MILLISECONDS,
   nodeOptions: OBJECT,
   onBroken: FUNCTION,
+  onWarning: FUNCTION,
 };
 
 const FORMS = { isSecret: (text: string) => readSecretForm(text) !== undefined, isKeyId };
@@ -84,11 +96,12 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   const environment = readEnvironment();
   const urls = [options.url ?? environment.url ?? DEFAULT_URL].flat().map(checkUrl);
   if (urls.length === 0) throw new Error("a verifier needs the address of a server: pass it as url, or leave url out");
-  const token = options.token ?? environment.token;
-  if (token === undefined || token === "") {
-    throw new Error("a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN");
-  }
   const { nodeOptions, onBroken, capacity = 10_000, reportEveryMs = 15_000, timeoutMs = 6000 } = options;
+  const { onWarning = warnProcess } = options;
+  const own = options.token === undefined ? tokenOf(environment, onWarning) : { token: options.token };
+  const { token } = own;
+  if (token === "") throw noToken();
+  const warnings = new Warnings({ onWarning, clocks, isTokenTold: typeof token === "object" });
   const interceptors = [attachKey(token)];
   const jitter = () => (random(1)[0] ?? 0) / 255;
   const lease = new Lease(clocks);
@@ -96,12 +109,22 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
     ...{ lease, clocks, random, capacity, maxAgeMs: ENTRY_MS },
   });
   let next = Math.floor(jitter() * urls.length);
+  const url = () => urls[next % urls.length] ?? DEFAULT_URL;
   const link = new SyncLink({
     ...{ lease, cache, clocks, timers, jitter, clockRateError: CLOCK_RATE_ERROR },
-    ...{ patienceMs: PATIENCE_MS, retryMs: RETRY_MS, ...(onBroken && { onBroken }) },
+    ...{ patienceMs: PATIENCE_MS, retryMs: RETRY_MS },
     open: (listener) => {
       next += 1;
-      return openChannel(urls[next % urls.length] ?? DEFAULT_URL, listener, { interceptors, nodeOptions, timers });
+      return openChannel(url(), listener, { interceptors, nodeOptions, timers });
+    },
+    onBroken: (error) => {
+      // While the lease runs nothing is amiss yet: a restart of the server warns nobody.
+      if (!lease.isLive()) warnings.met(error, url());
+      onBroken?.(error);
+    },
+    onGranted: ({ credentialExpireTime }, isFirst) => {
+      if (isFirst) warnings.over();
+      warnings.tokenEnds(credentialExpireTime && timestampDate(credentialExpireTime));
     },
   });
   const recorder = new UsageRecorder({ clocks, budgetBytes: USAGE_BYTES });
@@ -110,10 +133,34 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   const servers = new AnyServer(urls, { interceptors, nodeOptions, clocks });
   const verifier = new InProcessVerifier({
     ...{ link, lease, cache, recorder, flusher, clockRateError: CLOCK_RATE_ERROR },
-    ...{ clocks, timers, pause, reportEveryMs, servers, timeoutMs, forms: FORMS },
+    ...{ clocks, timers, pause, holdProcess, reportEveryMs, servers, timeoutMs, forms: FORMS },
+    ...{ warnings, onClosed: own.close },
   });
   verifier.start();
   return verifier;
+}
+
+/** @throws Error if no key is set, or two are */
+function tokenOf(
+  { token, tokenFile }: VerifierEnvironment,
+  onWarning: NonNullable<VerifierOptions["onWarning"]>,
+): { readonly token: KeySource; readonly close?: () => void } {
+  if (token !== undefined && tokenFile !== undefined) {
+    throw new Error("CLAVIGER_TOKEN and CLAVIGER_TOKEN_FILE are both set: unset one");
+  }
+  if (tokenFile !== undefined) {
+    const onProblem = (error: Error) => onWarning(new VerifierWarning("CLAVIGER_TOKEN_MISSING", error.message, error));
+    const file = fromFile(tokenFile, { onProblem });
+    return { token: file, close: () => file.close() };
+  }
+  if (token === undefined) throw noToken();
+  return { token };
+}
+
+function noToken(): Error {
+  return new Error(
+    "a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE",
+  );
 }
 
 function checkUrl(text: string): string {

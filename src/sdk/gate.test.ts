@@ -4,10 +4,10 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ANY_KEY, type MethodAccess } from "./access.ts";
 import { readCredential } from "./credential.ts";
-import { FakeVerifier } from "./fake-verifier.ts";
-import { type Admission, createGate } from "./gate.ts";
+import { type Admission, type Arrival, createGate } from "./gate.ts";
 import type { KeyOptions } from "./key-options.ts";
 import { toConnectError } from "./refusal-details.ts";
+import { FakeVerifier } from "./testing/fake-verifier.ts";
 
 let verifier: FakeVerifier;
 
@@ -18,13 +18,24 @@ beforeEach(() => {
 interface Asked {
   readonly options?: KeyOptions<string>;
   readonly access?: MethodAccess;
+  /** The same object for the gates of one call. */
+  readonly carrier?: object;
 }
 
 /** What becomes of a call that presents `keys` in x-api-key. */
-function call(keys: readonly string[], { options = {}, access = ANY_KEY }: Asked = {}): Admission | Promise<Admission> {
-  const credential = readCredential({ authorization: [], apiKey: keys });
-  const arrival = { call: "a call", credential, method: () => "/a.B/C", peer: "192.0.2.1:1", access: () => access };
-  return createGate(verifier, options)(arrival);
+function call(keys: readonly string[], { options = {}, ...asked }: Asked = {}): Admission | Promise<Admission> {
+  return createGate(verifier, options)(arrivalOf(keys, asked));
+}
+
+function arrivalOf(keys: readonly string[], { access = ANY_KEY, carrier = {} }: Asked = {}): Arrival<string> {
+  return {
+    call: "a call",
+    carrier,
+    takeCredential: () => readCredential({ authorization: [], apiKey: keys }),
+    method: () => "/a.B/C",
+    peer: "192.0.2.1:1",
+    access: () => access,
+  };
 }
 
 /** The owner who is let in, `nobody`, or the reason of the refusal. */
@@ -109,5 +120,104 @@ describe("a decision about a call", () => {
       return answer === "ask" ? answer : { ...answer, key: undefined };
     };
     expect(await outcome([secret])).toBe("INTERNAL");
+  });
+});
+
+describe("a call that passes a second gate", () => {
+  const scopes = () => ["orders:write"];
+
+  test("is verified again with the same key and the gate's own scopes, and is charged once", async () => {
+    const [alice, bob] = [verifier.addKey("alice", { scopes: ["orders:*"] }), verifier.addKey("bob")];
+    for (const [secret, second] of [
+      [alice, "alice"],
+      [bob, "PERMISSION_DENIED"],
+    ] as const) {
+      const carrier = {};
+      expect(await outcome([secret], { carrier })).not.toBe("CREDENTIAL_MISSING");
+      verifier.asked.length = 0;
+      expect(await outcome([], { carrier, options: { scopes } })).toBe(second);
+      expect(verifier.asked).toMatchObject([{ secret, question: { scopes: ["orders:write"], cost: 0 } }]);
+    }
+  });
+
+  test("is refused if its key was revoked in between", async () => {
+    const [secret, carrier] = [verifier.addKey("alice"), {}];
+    await call([secret], { carrier });
+    verifier.keys.set(secret, { verdict: Verdict.REVOKED });
+    expect(await outcome([], { carrier })).toBe("CREDENTIAL_INVALID");
+  });
+
+  test.each(["RATE_LIMITED", "QUOTA_EXHAUSTED"] as const)(
+    "is let in although it took the last of its limit at the first: %s",
+    async (limit) => {
+      const [secret, carrier] = [verifier.addKey("alice"), {}];
+      await call([secret], { carrier });
+      verifier.keys.set(secret, { verdict: Verdict[limit] });
+      expect(await outcome([], { carrier })).toBe("alice");
+      expect(await outcome([secret])).toBe(limit);
+    },
+  );
+
+  test("is charged again by the gate of another verifier", async () => {
+    const [other, carrier] = [new FakeVerifier(), {}];
+    await call([verifier.addKey("alice")], { carrier });
+    const { asked } = verifier;
+    verifier = other;
+    expect(await outcome([], { carrier })).toBe("CREDENTIAL_INVALID");
+    expect([asked, other.asked].map((each) => each.map(({ question }) => question.cost))).toEqual([
+      [undefined],
+      [undefined],
+    ]);
+  });
+
+  test("needs a key although the first gate let it in without one", async () => {
+    const carrier = {};
+    expect(await outcome([], { carrier, options: { anonymous: () => true } })).toBe("nobody");
+    expect(await outcome([], { carrier })).toBe("CREDENTIAL_MISSING");
+  });
+
+  test("does not show its key in a log of what carries it", async () => {
+    const [secret, carrier] = [verifier.addKey("alice"), {}];
+    await call([secret], { carrier });
+    expect(inspect(carrier, { depth: 9 })).not.toContain(secret);
+    expect(Object.keys(carrier)).toEqual([]);
+  });
+});
+
+describe("a defect of the service's own functions", () => {
+  let heard: Error[];
+  const hear = (warning: Error) => void heard.push(warning);
+  beforeEach(async () => {
+    // What earlier tests have caused is heard in a later turn.
+    await settled();
+    heard = [];
+    process.on("warning", hear);
+    return () => void process.off("warning", hear);
+  });
+  const scopes = () => {
+    throw new Error(`no scopes for clv_live_${"a".repeat(49)}`);
+  };
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+  test("is a warning of the process, once, without a secret", async () => {
+    const gate = createGate<string>(verifier, { scopes });
+    for (let turn = 0; turn < 3; turn++) await gate(arrivalOf([verifier.addKey("alice")]));
+    await settled();
+    expect(heard).toMatchObject([{ name: "ClavigerWarning", code: "CLAVIGER_DEFECT" }]);
+    expect(heard[0]?.message).toMatch(/INTERNAL: Error: no scopes for clv_live_\[redacted\]\. Correct/);
+  });
+
+  test("is told to onUndecided instead, where there is one", async () => {
+    const causes: unknown[] = [];
+    await outcome([verifier.addKey("alice")], { options: { scopes, onUndecided: (cause) => causes.push(cause) } });
+    await settled();
+    expect([heard, causes]).toEqual([[], [expect.any(Error)]]);
+  });
+
+  test("is not an outage, of which the verifier warns by itself", async () => {
+    verifier.failure = new ConnectError("away", Code.Unavailable);
+    await outcome([verifier.addKey("alice")]);
+    await settled();
+    expect(heard).toEqual([]);
   });
 });

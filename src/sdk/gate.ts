@@ -1,10 +1,13 @@
+import { Code } from "@connectrpc/connect";
+import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { QUESTION_LIMITS } from "../keys/question-limits.ts";
 import type { MethodAccess } from "./access.ts";
 import { askFunction, BOOLEAN, SCOPES, TEXT } from "./check-options.ts";
 import { clientIpOf } from "./client-ip.ts";
 import type { Credential } from "./credential.ts";
 import type { KeyOptions } from "./key-options.ts";
-import { createListener } from "./listener.ts";
+import { createDefectWarning, createListener } from "./listener.ts";
+import { passedGates, rememberPassed } from "./passed-gates.ts";
 import { isPrincipal, type Principal } from "./principal.ts";
 import {
   CREDENTIAL_MISSING,
@@ -20,7 +23,10 @@ import type { Question, Verification, Verifier } from "./verification.ts";
 /** A call at the gate. */
 export interface Arrival<Call> {
   readonly call: Call;
-  readonly credential: Credential;
+  /** What every gate of this call sees, and no other call: what one gate has found is remembered there for the next. */
+  readonly carrier: object;
+  /** Takes the key out of the headers. Not called if an earlier gate has taken it. */
+  readonly takeCredential: () => Credential;
   /** `/package.Service/Method`, if it has one. */
   readonly method: () => string | undefined;
   /** The address at the other end of the connection, as text. */
@@ -49,8 +55,13 @@ export type Gate<Call> = (arrival: Arrival<Call>) => Admission | Promise<Admissi
  */
 export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>): Gate<Call> {
   const onUndecided = options.onUndecided && createListener("onUndecided", options.onUndecided);
+  const warnOfDefect = createDefectWarning();
   function refuse(refusal: Refusal): { readonly refusal: Refusal } {
-    if (refusal.cause !== undefined) onUndecided?.(refusal.cause);
+    const { cause, code } = refusal;
+    if (cause === undefined) return { refusal };
+    if (onUndecided !== undefined) onUndecided(cause);
+    // An outage is told by the verifier; a defect is the service's own, and only its callers would notice.
+    else if (code === Code.Internal) warnOfDefect(cause);
     return { refusal };
   }
 
@@ -61,18 +72,19 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
     return refuse(internalError(new Error("the verifier calls a key valid and does not say which. Update claviger")));
   }
 
-  function look(secret: string, question: Question): Look | Promise<Look> {
+  function look(secret: string, question: Question, judged: typeof judge = judge): Look | Promise<Look> {
     try {
       const answer = verifier.verifySync(secret, question);
-      if (answer !== "ask") return judge(answer);
-      return verifier.verify(secret, question).then(judge, (error: unknown) => refuse(undecided(error)));
+      if (answer !== "ask") return judged(answer);
+      return verifier.verify(secret, question).then(judged, (error: unknown) => refuse(undecided(error)));
     } catch (error) {
       return refuse(undecided(error));
     }
   }
 
   function admit(arrival: Arrival<Call>): Admission | Promise<Admission> {
-    const { credential } = arrival;
+    const passed = passedGates(arrival.carrier);
+    const credential = passed?.credential ?? arrival.takeCredential();
     if (credential.kind === "conflict") return refuse(CREDENTIALS_CONFLICT);
     if (credential.kind === "none") {
       return accessOf(options, arrival).anonymous ? { principal: undefined } : refuse(CREDENTIAL_MISSING);
@@ -81,9 +93,19 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
     // Longer than any secret: asked about it, the verifier would say that the question is wrong.
     if (Buffer.byteLength(secret.reveal()) > QUESTION_LIMITS.secretBytes) return refuse(CREDENTIAL_TOO_LONG);
     const question = questionOf(options, arrival);
-    const enter = (seen: Look): Admission =>
-      "refusal" in seen ? seen : { ...seen, recheck: () => look(secret.reveal(), { ...question, cost: 0 }) };
-    const seen = look(secret.reveal(), question);
+    const free = { ...question, cost: 0 };
+    const enter = (seen: Look): Admission => {
+      if ("refusal" in seen) return seen;
+      const gates = passed ?? { credential, admitted: new Map() };
+      gates.admitted.set(verifier, seen.principal);
+      rememberPassed(arrival.carrier, gates);
+      return { ...seen, recheck: () => look(secret.reveal(), free) };
+    };
+    const charged = passed?.admitted.get(verifier);
+    const seen =
+      charged === undefined
+        ? look(secret.reveal(), question)
+        : look(secret.reveal(), free, (answer) => (isAtLimit(answer) ? { principal: charged } : judge(answer)));
     return seen instanceof Promise ? seen.then(enter) : enter(seen);
   }
 
@@ -96,6 +118,14 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
   };
 }
 
+/**
+ * Whether a limit of the key is all that speaks against it: limits are looked at last. The call itself may have taken
+ * what was left of the limit at an earlier gate.
+ */
+function isAtLimit({ verdict }: Verification): boolean {
+  return verdict === Verdict.RATE_LIMITED || verdict === Verdict.QUOTA_EXHAUSTED;
+}
+
 function questionOf<Call>(options: KeyOptions<Call>, arrival: Arrival<Call>): Question {
   const { call, peer } = arrival;
   const method = arrival.method();
@@ -103,6 +133,7 @@ function questionOf<Call>(options: KeyOptions<Call>, arrival: Arrival<Call>): Qu
   const clientIp = clientIpOf(ask === undefined ? peer : askFunction("clientIp", { ask, call, rule: TEXT }));
   return {
     scopes: accessOf(options, arrival).scopes,
+    environment: options.environment ?? "live",
     ...(method !== undefined && { method }),
     ...(clientIp !== undefined && { clientIp }),
   };

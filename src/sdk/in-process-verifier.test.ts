@@ -16,6 +16,7 @@ import { Lease } from "../verify/lease.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { type About, InProcessVerifier } from "./in-process-verifier.ts";
 import { LinkBroken } from "./sync-link.ts";
+import { troubleOf } from "./trouble.ts";
 import type { Question, Verification } from "./verification.ts";
 
 const KEY = "key_a";
@@ -47,6 +48,8 @@ beforeEach(() => {
     ...{ lease, cache, clocks, timers: clocks, clockRateError: 0.02, reportEveryMs: 1000, timeoutMs: 3000 },
     forms: { isSecret: (text) => !text.startsWith("garbage"), isKeyId: (text) => text.startsWith("key_") },
     pause: async () => undefined,
+    warnings: { met: troubleOf, tokenExpireTime: undefined },
+    holdProcess: () => () => undefined,
     link: {
       ...{ start: () => undefined, close: () => undefined, appliedRevision: 9 },
       get isAttached() {

@@ -1,5 +1,7 @@
 import { isIP } from "node:net";
 import { durationMs } from "@bufbuild/protobuf/wkt";
+import { ConnectError } from "@connectrpc/connect";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { type Answer, Freshness, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
 import { isPlainMethod, isRequiredScope, QUESTION_LIMITS } from "../keys/question-limits.ts";
@@ -12,10 +14,13 @@ import { networkOf } from "../verify/network-of.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
 import { Slots } from "../verify/slots.ts";
 import { isUndecided } from "./any-server.ts";
-import { LinkBroken, type SyncLink } from "./sync-link.ts";
+import { checkOptions, ENVIRONMENT, MILLISECONDS } from "./check-options.ts";
+import { isRefusal, LinkBroken, type SyncLink } from "./sync-link.ts";
+import { type Trouble, troubleOf } from "./trouble.ts";
 import { VERDICTS, verdictName } from "./verdicts.ts";
-import type { Question, Verification, Verifier } from "./verification.ts";
-import { fromRefusal, fromResponse, malformed, toRequest, undecided, unreadable } from "./wire.ts";
+import type { Question, ReadyOptions, Verification, Verifier } from "./verification.ts";
+import type { Warnings } from "./warnings.ts";
+import { fromRefusal, fromResponse, malformed, toRequest, unasked, undecided, unreadable } from "./wire.ts";
 
 /** What a verification tells of a key, besides the verdict; and what shows a server that it was told so. */
 export type About = Pick<Verification, "key" | "secretExpireTime" | "retireTime"> & {
@@ -41,6 +46,11 @@ export interface InProcessVerifierOptions {
   readonly timeoutMs: number;
   /** What secrets and key ids look like. A server accepts no report about an id that looks otherwise. */
   readonly forms: { isSecret(text: string): boolean; isKeyId(text: string): boolean };
+  readonly warnings: Pick<Warnings, "met" | "tokenExpireTime">;
+  /** Keeps the process alive until the returned function is called. */
+  readonly holdProcess: () => () => void;
+  /** Called once everything is closed. */
+  readonly onClosed?: (() => void) | undefined;
   /** Verifies by calls. */
   readonly servers: {
     readonly count: number;
@@ -49,6 +59,7 @@ export interface InProcessVerifierOptions {
   };
 }
 
+const QUESTION_NAMES: ReadonlySet<string> = new Set(["scopes", "method", "clientIp", "environment", "cost"]);
 const NOTHING: Question = Object.freeze({});
 const NO_SCOPES: readonly string[] = Object.freeze([]);
 /** Questions and calls at once: below what a server takes of one stream. */
@@ -58,6 +69,8 @@ const MOST_AT_ONCE = 100;
  * each asks for the longest scopes.
  */
 const MOST_WAITING = 1000;
+/** Between two questions whether a server can be reached, in milliseconds. */
+const READY_AGAIN_MS = 200;
 /** Between two attempts to send, while closing: a stream that broke is opened again after about as long. */
 const SEND_AGAIN_MS = 50;
 
@@ -100,31 +113,87 @@ export class InProcessVerifier implements Verifier {
     const known = this.verifySync(secret, question);
     if (known !== "ask") return known;
     const request = toRequest(secret, question);
-    const { forms, clocks, timeoutMs } = this.#options;
+    const { forms, clocks, timeoutMs, warnings, holdProcess } = this.#options;
     // The empty secret is asked about all the same: an answer shows that a server can be reached.
     if (secret !== "" && !forms.isSecret(secret)) return malformed();
     const endMs = clocks.monotonicMs() + timeoutMs;
-    const turn = this.#slots.take(networkOf(request.clientIp), timeoutMs);
+    const release = holdProcess();
+    try {
+      return await this.#inTurn(request, { endMs, recall: () => this.verifySync(secret, question) });
+    } catch (error) {
+      if (isUndecided(error) || isRefusal(error)) warnings.met(error);
+      throw error;
+    } finally {
+      release();
+    }
+  }
+
+  async #inTurn(
+    request: VerifyRequest,
+    { endMs, recall }: { readonly endMs: number; readonly recall: () => Verification | "ask" },
+  ): Promise<Verification> {
+    const turn = this.#slots.take(networkOf(request.clientIp), this.#options.timeoutMs);
     if (turn !== undefined && (await turn) !== "slot") {
       throw undecided("OVERLOADED", "too many questions wait for the server. Retry in a moment");
     }
     try {
       // A question before may have been about the same secret.
-      const learnt = turn === undefined ? "ask" : this.verifySync(secret, question);
+      const learnt = turn === undefined ? "ask" : recall();
       return learnt === "ask" ? await this.#askOrCall(request, endMs) : learnt;
     } finally {
       this.#slots.release();
     }
   }
 
+  get tokenExpireTime(): Date | undefined {
+    return this.#options.warnings.tokenExpireTime;
+  }
+
+  async ready(options: ReadyOptions = {}): Promise<void> {
+    checkOptions("ready", options, { timeoutMs: MILLISECONDS });
+    const { clocks, timers, pause } = this.#options;
+    const { timeoutMs = 10_000 } = options;
+    const endMs = clocks.monotonicMs() + timeoutMs;
+    const { promise: late, resolve: giveUp } = Promise.withResolvers<"late">();
+    const timer = timers.after(timeoutMs, () => giveUp("late"));
+    let last: Trouble | undefined;
+    try {
+      while (!this.fresh) {
+        const outcome = await Promise.race([this.#reach(), late]);
+        if (outcome === "reached") return;
+        if (outcome !== "late") last = outcome;
+        if (outcome === "late" || clocks.monotonicMs() >= endMs) throw notReady(timeoutMs, last);
+        await pause(READY_AGAIN_MS);
+      }
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Asks about the empty secret, which shows whether a server can be reached, and whether it takes this verifier. */
+  async #reach(): Promise<"reached" | Trouble> {
+    try {
+      await this.verify("");
+      return "reached";
+    } catch (error) {
+      const trouble = troubleOf(error);
+      if (isRefusal(error)) throw new ConnectError(trouble.message, error.code, undefined, undefined, error);
+      if (trouble.isPermanent || this.#isClosed) throw error;
+      return trouble;
+    }
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const { link, servers } = this.#options;
+    const { link, servers, holdProcess, onClosed } = this.#options;
     this.#nextReport?.cancel();
+    const release = holdProcess();
     await this.#sendRest();
+    release();
     link.close();
     servers.close();
+    onClosed?.();
   }
 
   /** A report that is under way lacks what was counted since it began, and a stream that has just broken comes back. */
@@ -197,6 +266,7 @@ export class InProcessVerifier implements Verifier {
         owner: key.owner,
         version: key.secretVersion,
         standing,
+        environment: environmentName(key.environment) ?? "live",
         scopes: key.scopes,
         revision,
         lastsMs,
@@ -206,8 +276,9 @@ export class InProcessVerifier implements Verifier {
   }
 
   #answer(known: KnownSecret<About>, question: Question): Verification {
-    const { scopes = NO_SCOPES, clientIp = "", method = "", cost = 1 } = question;
-    const { verdict, missingScopes } = decide(known, { requiredScopes: scopes, clientIp });
+    const { scopes = NO_SCOPES, clientIp = "", method = "", cost = 1, environment = "any" } = question;
+    const asked = environment === "any" ? undefined : environment;
+    const { verdict, missingScopes } = decide(known, { requiredScopes: scopes, clientIp, environment: asked });
     const { keyId, version, about } = known;
     const charged = verdict === "valid" ? cost : 0;
     const proof = about.usageProof;
@@ -225,12 +296,25 @@ export class InProcessVerifier implements Verifier {
   }
 }
 
+function environmentName(environment: Environment): "live" | "test" | undefined {
+  if (environment === Environment.TEST) return "test";
+  return environment === Environment.LIVE ? "live" : undefined;
+}
+
+function notReady(timeoutMs: number, last: Trouble | undefined): ConnectError {
+  const why = last?.message ?? "no server has answered yet. See whether url is right, and whether Claviger runs";
+  const code = last?.code ?? "CLAVIGER_SERVER_UNREACHABLE";
+  return unasked({ code, message: `not ready within ${timeoutMs} ms: ${why}`, isPermanent: false }, undefined);
+}
+
 /** Whether memory would have answered the question as the server did. If not, one of both is wrong. */
 function isAgreed(
   ready: ReadySecret<About>,
   { request, verification }: { readonly request: VerifyRequest; readonly verification: Verification },
 ): boolean {
-  return VERDICTS[decide(ready, request).verdict] === verification.verdict;
+  const { requiredScopes, clientIp } = request;
+  const question = { requiredScopes, clientIp, environment: environmentName(request.environment) };
+  return VERDICTS[decide(ready, question).verdict] === verification.verdict;
 }
 
 /**
@@ -239,10 +323,11 @@ function isAgreed(
  */
 function isPlain(question: Question, { allowedCidrs }: Pick<KnownSecret, "allowedCidrs">): boolean {
   for (const name in question) {
-    if (name !== "scopes" && name !== "method" && name !== "clientIp" && name !== "cost") return false;
+    if (!QUESTION_NAMES.has(name)) return false;
   }
-  const { scopes, method, clientIp, cost } = question;
+  const { scopes, method, clientIp, cost, environment } = question;
   return (
+    (environment === undefined || ENVIRONMENT.holds(environment)) &&
     (scopes === undefined ||
       (Array.isArray(scopes) && scopes.length <= QUESTION_LIMITS.scopes && scopes.every(isRequiredScope))) &&
     (method === undefined || method === "" || isPlainMethod(method)) &&

@@ -3,9 +3,17 @@
  *
  * @packageDocumentation
  */
-export { Freshness, Verdict, VerdictSchema, type VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
+export { Environment } from "#gen/claviger/v1/key_pb.js";
+export {
+  Freshness,
+  Verdict,
+  VerdictSchema,
+  type VerifiedKey,
+  VerifiedKeySchema,
+} from "#gen/claviger/v1/key_verifier_pb.js";
 export type { NodeOptions } from "./any-server.ts";
 export { createVerifier, type VerifierOptions } from "./create-verifier.ts";
 export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "./key-source.ts";
 export type { Principal } from "./principal.ts";
-export type { Question, Verification, Verifier } from "./verification.ts";
+export type { AskedEnvironment, Question, ReadyOptions, Verification, Verifier } from "./verification.ts";
+export { VerifierWarning, type WarningCode } from "./verifier-warning.ts";

@@ -1,6 +1,6 @@
 import type { Timers } from "../verify/clocks.ts";
-import { checkOptions, FUNCTION, MILLISECONDS, OBJECT, type Rule, type Rules } from "./check-options.ts";
-import type { Verifier } from "./verification.ts";
+import { checkOptions, ENVIRONMENT, FUNCTION, MILLISECONDS, OBJECT, type Rule, type Rules } from "./check-options.ts";
+import type { AskedEnvironment, Verifier } from "./verification.ts";
 
 /** What every way of requiring keys can be told. `Call` is whatever the framework knows of a call, without its key. */
 export interface KeyOptions<Call> {
@@ -15,6 +15,12 @@ export interface KeyOptions<Call> {
    */
   readonly anonymous?: (call: Call) => boolean | undefined;
   /**
+   * Which keys are let in: those for real use, those for trying things out, or both. Default `live`: test keys are handed out
+   * freely, in tests and demonstrations, and must not open a service that does not expect them. Keys are live unless they
+   * are made otherwise, so that this refuses nobody who did not ask for a test key; the refusal says what to set.
+   */
+  readonly environment?: AskedEnvironment;
+  /**
    * The caller's address, for keys that are bound to addresses; a port after it is ignored. A text that is no IPv4 or
    * IPv6 address counts as not known, and such keys are then denied. Default: the other end of the connection. Behind a
    * proxy, take it from a header that the proxy sets and callers cannot.
@@ -22,7 +28,8 @@ export interface KeyOptions<Call> {
   readonly clientIp?: (call: Call) => string | undefined;
   /**
    * Gets the reason when a key could not be checked: an outage, the verifier's own token, a rule that a scope breaks, an
-   * error that `scopes` threw. Callers see `UNAVAILABLE` or `INTERNAL` without the reason. Default: no function.
+   * error that `scopes` threw. Callers see `UNAVAILABLE` or `INTERNAL` without the reason. Default: `process.emitWarning` for
+   * `INTERNAL`, once for each message; `onWarning` of the verifier is told of outages.
    */
   readonly onUndecided?: (cause: unknown) => void;
 }
@@ -47,6 +54,7 @@ export interface StreamOptions {
 export const KEY_RULES: Rules<KeyOptions<never>> = {
   scopes: { right: "a function that returns an array of scopes", holds: FUNCTION.holds },
   anonymous: { right: "a function that returns true or false", holds: FUNCTION.holds },
+  environment: ENVIRONMENT,
   clientIp: { right: "a function that returns an address", holds: FUNCTION.holds },
   onUndecided: FUNCTION,
 };

@@ -24,6 +24,21 @@ export function createListener<Event>(name: string, listener: (event: Event) => 
   };
 }
 
+/** Different defects that one `requireKey` warns of, at most: a message may hold something of each call. */
+const MOST_DEFECTS = 10;
+
+/** Makes the default of `onUndecided` for defects: a warning of the process, once for each message. */
+export function createDefectWarning(): (cause: unknown) => void {
+  const told = new Set<string>();
+  return (cause) => {
+    const message = describe(cause);
+    if (told.has(message) || told.size >= MOST_DEFECTS) return;
+    told.add(message);
+    const text = `requireKey refused a call as INTERNAL: ${message}. Correct the options of requireKey, or set onUndecided`;
+    process.emitWarning(text, { type: "ClavigerWarning", code: "CLAVIGER_DEFECT" });
+  };
+}
+
 function describe(error: unknown): string {
   return error instanceof Error ? redactSecrets(`${error.name}: ${error.message}`) : `it threw a ${typeof error}`;
 }

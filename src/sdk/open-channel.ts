@@ -5,6 +5,7 @@ import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-no
 import { type SyncRequest, SyncRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Timers } from "../verify/clocks.ts";
 import { LONGEST_MESSAGE_BYTES, type NodeOptions } from "./any-server.ts";
+import { letProcessEnd } from "./idle-sessions.ts";
 import type { SyncChannel, SyncListener } from "./sync-link.ts";
 import { RAW_SYNC, readSyncResponse } from "./sync-response.ts";
 
@@ -22,15 +23,17 @@ const MOST_UNREAD = 10_000;
 /** Opens a stream on a connection of its own: a connection that went dead unnoticed goes with it. */
 export function openChannel(url: string, listener: SyncListener, options: OpenChannelOptions): SyncChannel {
   const { interceptors, nodeOptions, timers } = options;
-  const sessionManager = new Http2SessionManager(url, undefined, nodeOptions);
+  const hangUp = new AbortController();
+  // Node hands the signal to the socket: `abort()` of connect-node 2.2 does not end a connection that is still being made.
+  const signalled: NodeOptions & { signal: AbortSignal } = { ...nodeOptions, signal: hangUp.signal };
+  const sessionManager = new Http2SessionManager(url, undefined, signalled);
   const transport = createGrpcTransport({
     baseUrl: url,
-    sessionManager,
+    sessionManager: letProcessEnd(sessionManager),
     interceptors,
     readMaxBytes: LONGEST_MESSAGE_BYTES,
   });
   const outgoing = createWritableIterable<SyncRequest>();
-  const hangUp = new AbortController();
   let unread = 0;
   const finish = () => {
     hangUp.abort();

@@ -6,6 +6,7 @@ import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_
 import { type Refusal, refusalOf, undecided } from "./refusal.ts";
 import { toConnectError } from "./refusal-details.ts";
 import type { Verification } from "./verification.ts";
+import { unasked, undecided as whyUndecided } from "./wire.ts";
 
 type VerdictName = keyof typeof Verdict;
 
@@ -61,17 +62,34 @@ describe("a verdict, as it is told", () => {
 });
 
 describe("what could not be decided", () => {
+  test.each([Code.Unavailable, Code.DeadlineExceeded, Code.Canceled, Code.Unknown])(
+    "is UNAVAILABLE, never a bad key, though the verifier was refused with code %i",
+    (code) => {
+      const refusal = undecided(new ConnectError("10.0.0.3:4640 refused", code));
+      expect(refusal).toMatchObject({ code: Code.Unavailable, reason: "SERVER_UNREACHABLE", retryAfterMs: 1000 });
+      expect(refusal.message).not.toContain("10.0.0.3");
+    },
+  );
+
   test.each([
-    Code.Unavailable,
-    Code.DeadlineExceeded,
-    Code.Canceled,
-    Code.Unknown,
-    Code.Unauthenticated,
-    Code.PermissionDenied,
-  ])("is UNAVAILABLE, never a bad key, though the verifier was refused with code %i", (code) => {
-    const refusal = undecided(new ConnectError("10.0.0.3:4640 refused", code));
-    expect(refusal).toMatchObject({ code: Code.Unavailable, reason: "LEASE_UNAVAILABLE", retryAfterMs: 1000 });
-    expect(refusal.message).not.toContain("10.0.0.3");
+    ["a key of its own that is refused", new ConnectError("10.0.0.3:4640 refused", Code.Unauthenticated)],
+    ["a key of its own that lacks the scope", new ConnectError("10.0.0.3:4640 refused", Code.PermissionDenied)],
+    [
+      "a wrong address",
+      unasked({ code: "CLAVIGER_NO_TLS", message: "10.0.0.3:4640", isPermanent: true }, new Error("no")),
+    ],
+  ])("is UNAVAILABLE without a time to retry where the verifier has %s", (_, error) => {
+    const refusal = undecided(error);
+    expect(refusal).toMatchObject({ code: Code.Unavailable, reason: "VERIFIER_MISCONFIGURED", cause: error });
+    expect([refusal.retryAfterMs, refusal.message]).toEqual([
+      undefined,
+      expect.stringMatching(/^(?!.*(?:10\.0\.0\.3|[Rr]etry)).*says nothing about the key.*Report it/),
+    ]);
+  });
+
+  test("says of a verifier that was closed that the service stops", () => {
+    const closed = whyUndecided("VERIFIER_CLOSED", "this verifier was closed. Create another");
+    expect(undecided(closed)).toMatchObject({ reason: "SHUTTING_DOWN", retryAfterMs: 1000 });
   });
 
   test("keeps Claviger's reason and time to retry", () => {

@@ -1,15 +1,19 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { Verdict, VerdictSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Reason } from "../keys/errors.ts";
 import type { Verification } from "./verification.ts";
 
+/** Names of `claviger.v1.ErrorReason` that only services say, and not the server. */
+const OWN_REASONS = ["RATE_LIMITED", "QUOTA_EXHAUSTED", "SERVER_UNREACHABLE", "VERIFIER_MISCONFIGURED"] as const;
+
 /** Why a call is not let in, for every protocol. Says nothing of the secret. */
 export interface Refusal {
   readonly code: Code;
   /** `reason` of `google.rpc.ErrorInfo`: a name of `claviger.v1.ErrorReason`. */
-  readonly reason: Reason | "RATE_LIMITED" | "QUOTA_EXHAUSTED";
+  readonly reason: Reason | (typeof OWN_REASONS)[number];
   /** Ends with what to do. */
   readonly message: string;
   /** Every variable part of the message; the name of the verdict without its prefix as `verdict`, if there was one. */
@@ -34,7 +38,10 @@ const INVALID: Readonly<Partial<Record<Verdict, string>>> = {
 };
 
 /** Reasons of `UNAVAILABLE` that are handed on; what else the verifier may say is about its own connection. */
-const HANDED_ON = ["STORAGE_UNAVAILABLE", "OVERLOADED", "LEASE_UNAVAILABLE", "LIMITER_UNAVAILABLE"] as const;
+const HANDED_ON = [
+  ...(["STORAGE_UNAVAILABLE", "OVERLOADED", "LEASE_UNAVAILABLE", "LIMITER_UNAVAILABLE", "SHUTTING_DOWN"] as const),
+  "SERVER_UNREACHABLE",
+] as const;
 
 export const CREDENTIAL_MISSING: Refusal = {
   code: Code.Unauthenticated,
@@ -59,13 +66,20 @@ export const CREDENTIAL_TOO_LONG: Refusal = {
 };
 
 /** What is told to whom the verdict does not let in; undefined if it does. */
-export function refusalOf({ verdict, missingScopes, retryAfterMs }: Verification): Refusal | undefined {
+export function refusalOf({ verdict, key, missingScopes, retryAfterMs }: Verification): Refusal | undefined {
   if (verdict === Verdict.VALID) return undefined;
   const name = VerdictSchema.value[verdict]?.localName ?? String(verdict);
   const metadata = { verdict: name };
   const message = INVALID[verdict];
   if (message !== undefined) return { code: Code.Unauthenticated, reason: "CREDENTIAL_INVALID", message, metadata };
   switch (verdict) {
+    case Verdict.ENVIRONMENT_DENIED: {
+      const [is, wanted] = key?.environment === Environment.TEST ? ["test", "live"] : ["live", "test"];
+      const text =
+        `the key is a ${is} key, and only ${wanted} keys are let in. Call with a ${wanted} key; the service lets ${is} ` +
+        "keys in by the option environment of requireKey";
+      return denied(text, { ...metadata, environment: is });
+    }
     case Verdict.ADDRESS_DENIED:
       return denied("the key may not be used from this address. Call from one that it allows", metadata);
     case Verdict.SCOPE_MISSING:
@@ -91,16 +105,36 @@ function denied(message: string, metadata: Refusal["metadata"]): Refusal {
 }
 
 /**
- * What is told when nothing was decided. `UNAVAILABLE`, also when the verifier's own token is no good: it is not the
- * caller's fault, and says nothing of the caller's key (P2). A question that breaks a rule is a defect: `INTERNAL`.
+ * The refusal when nothing was decided. `UNAVAILABLE`, also when the verifier's own token is no good: it is not the
+ * caller's fault, and says nothing of the caller's key (P2); but then it does not say to retry. A question that breaks a
+ * rule is a defect: `INTERNAL`.
  */
 export function undecided(error: unknown): Refusal {
   if (!(error instanceof ConnectError) || error.code === Code.InvalidArgument) return internalError(error);
   const reason = error.findDetails(ErrorInfoSchema)[0]?.reason;
+  if (
+    reason === "VERIFIER_MISCONFIGURED" ||
+    error.code === Code.Unauthenticated ||
+    error.code === Code.PermissionDenied
+  ) {
+    return {
+      code: Code.Unavailable,
+      reason: "VERIFIER_MISCONFIGURED",
+      message:
+        "this service cannot check keys until its set-up is corrected, which says nothing about the key. " +
+        "Report it to the service",
+      metadata: {},
+      cause: error,
+    };
+  }
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   return {
     code: Code.Unavailable,
-    reason: HANDED_ON.find((known) => known === reason) ?? "LEASE_UNAVAILABLE",
+    reason:
+      // The service stops: another instance of it may answer.
+      reason === "VERIFIER_CLOSED"
+        ? "SHUTTING_DOWN"
+        : (HANDED_ON.find((known) => known === reason) ?? "SERVER_UNREACHABLE"),
     message: "the key could not be checked, which says nothing about it. Retry in a moment",
     metadata: {},
     retryAfterMs: delay === undefined ? RETRY_DELAY_MS : durationMs(delay),

@@ -62,6 +62,8 @@ export interface SyncLinkOptions {
   readonly retryMs: { readonly first: number; readonly most: number };
   /** Called with the reason for each stream that broke. */
   readonly onBroken?: (error: unknown) => void;
+  /** Called for each lease that counts, and whether it is the first of its stream. Does not throw. */
+  readonly onGranted?: (grant: LeaseGrant, isFirst: boolean) => void;
 }
 
 interface Pending<Value> {
@@ -237,8 +239,9 @@ export class SyncLink {
    * A late answer grants nothing, and neither does a second one. The first lease of a stream drops what was kept under
    * another (rule R5).
    */
-  #take({ nonce, remaining, revision }: LeaseGrant): void {
-    const { lease, cache, clocks, clockRateError, jitter, patienceMs } = this.#options;
+  #take(grant: LeaseGrant): void {
+    const { nonce, remaining, revision } = grant;
+    const { lease, cache, clocks, clockRateError, jitter, patienceMs, onGranted } = this.#options;
     const asked = this.#asked;
     if (asked?.nonce !== nonce) return;
     this.#asked = undefined;
@@ -248,7 +251,8 @@ export class SyncLink {
       this.#later((patienceMs / 3) * (1 + jitter()), () => this.#askForLease());
       return;
     }
-    if (this.#phase === "attaching") {
+    const isFirst = this.#phase === "attaching";
+    if (isFirst) {
       cache.clear();
       this.#phase = "attached";
       this.#attachedMs = clocks.monotonicMs();
@@ -256,6 +260,7 @@ export class SyncLink {
     }
     this.#revision = Number(revision);
     lease.grant(asked.since, termMs);
+    onGranted?.(grant, isFirst);
     const renewMs = termMs * RENEWED_AFTER * (0.9 + 0.1 * jitter());
     this.#later(Math.max(SHORTEST_RENEWAL_MS, renewMs), () => this.#askForLease());
   }
@@ -347,6 +352,7 @@ export class SyncLink {
   }
 }
 
-function isRefusal(error: unknown): boolean {
+/** Whether a server has refused the verifier's own key. */
+export function isRefusal(error: unknown): error is ConnectError {
   return error instanceof ConnectError && (error.code === Code.Unauthenticated || error.code === Code.PermissionDenied);
 }

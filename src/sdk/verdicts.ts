@@ -9,6 +9,7 @@ export const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
   disabled: Verdict.DISABLED,
   retired: Verdict.RETIRED,
   expired: Verdict.EXPIRED,
+  environment_denied: Verdict.ENVIRONMENT_DENIED,
   address_denied: Verdict.ADDRESS_DENIED,
   scope_missing: Verdict.SCOPE_MISSING,
   rate_limited: Verdict.RATE_LIMITED,

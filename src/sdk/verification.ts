@@ -1,5 +1,8 @@
 import type { Freshness, Verdict, VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
 
+/** Keys for real use, keys for trying things out, or either. */
+export type AskedEnvironment = "live" | "test" | "any";
+
 /** What is asked about a secret, beside whether it is good. */
 export interface Question {
   /** All must be held by the key. Default: none. At most 64 of at most 128 bytes, without `*`. */
@@ -8,6 +11,8 @@ export interface Question {
   readonly method?: string;
   /** IPv4 or IPv6 address of whoever presented the secret; needed for keys with `allowed_cidrs`. Default: not known. */
   readonly clientIp?: string;
+  /** Which keys are asked for; of another environment, the verdict is `ENVIRONMENT_DENIED`. Default `any`. */
+  readonly environment?: AskedEnvironment;
   /** What to charge against the key's limits if the verdict is valid. Default 1; 0 looks and charges nothing. */
   readonly cost?: number;
 }
@@ -30,6 +35,11 @@ export interface Verification {
   readonly revision: number;
 }
 
+export interface ReadyOptions {
+  /** Milliseconds to wait at most. Default 10,000. */
+  readonly timeoutMs?: number;
+}
+
 /**
  * Verifies in this process. Whatever it answers was true when it was asked: a key whose revocation has returned before
  * is never valid. What it cannot decide it refuses; it never fails open.
@@ -45,6 +55,17 @@ export interface Verifier {
   verify(secret: string, question?: Question): Promise<Verification>;
   /** The answer from memory; `"ask"` if it takes the server, as for every key with limits: then call `verify`. */
   verifySync(secret: string, question?: Question): Verification | "ask";
+  /**
+   * Waits until keys can be verified: the verifier has attached, or a server has answered a question. Not necessary before
+   * `verify`; for services that would rather not start than start without it.
+   *
+   * @throws ConnectError `UNAUTHENTICATED` or `PERMISSION_DENIED`, or `UNAVAILABLE` with reason `VERIFIER_MISCONFIGURED`, as
+   * soon as the set-up is known to be wrong; `UNAVAILABLE` after `timeoutMs` milliseconds, 10,000 by default. The message
+   * is the cause, and what to do
+   */
+  ready(options?: ReadyOptions): Promise<void>;
+  /** When the secret that this verifier calls with ends; undefined until a server has said it, and if it does not end. */
+  readonly tokenExpireTime: Date | undefined;
   /** Whether it may answer from memory at this moment. */
   readonly fresh: boolean;
   /** Every change up to here is accounted for; 0 before the first lease. */

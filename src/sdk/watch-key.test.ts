@@ -4,9 +4,9 @@ import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { FakeClocks } from "../verify/fake-clocks.ts";
 import { ANY_KEY } from "./access.ts";
 import { readCredential } from "./credential.ts";
-import { FakeVerifier } from "./fake-verifier.ts";
 import { createGate } from "./gate.ts";
 import type { Refusal } from "./refusal.ts";
+import { FakeVerifier } from "./testing/fake-verifier.ts";
 import { watchKey, watchSettings } from "./watch-key.ts";
 
 const OUTAGE = new ConnectError("no lease", Code.Unavailable);
@@ -24,10 +24,10 @@ describe("the key of a stream", () => {
     secret = verifier.addKey("alice");
     ends = [];
     const gate = createGate(verifier, {});
-    const credential = readCredential({ authorization: [], apiKey: [secret] });
     const admission = await gate({
       call: {},
-      credential,
+      carrier: {},
+      takeCredential: () => readCredential({ authorization: [], apiKey: [secret] }),
       method: () => undefined,
       peer: undefined,
       access: () => ANY_KEY,

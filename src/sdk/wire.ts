@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { durationMs, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import {
   Freshness,
   type Refusal,
@@ -12,8 +13,11 @@ import {
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { QUESTION_LIMITS as MOST } from "../keys/question-limits.ts";
-import { findWrong, LONGEST_TIMER_MS, METHOD, type Rules, SCOPES } from "./check-options.ts";
+import { ENVIRONMENT, findWrong, LONGEST_TIMER_MS, METHOD, type Rules, SCOPES } from "./check-options.ts";
+import { TROUBLE_CODE, type Trouble } from "./trouble.ts";
 import type { Question, Verification } from "./verification.ts";
+
+const ENVIRONMENTS = { live: Environment.LIVE, test: Environment.TEST, any: Environment.UNSPECIFIED };
 
 /** Characters of the longest address, with a zone. */
 const LONGEST_ADDRESS = 64;
@@ -25,6 +29,7 @@ const RULES: Rules<Question> = {
     right: "an IPv4 or IPv6 address as a text",
     holds: (value) => typeof value === "string" && value.length <= LONGEST_ADDRESS,
   },
+  environment: ENVIRONMENT,
   cost: { right: "a whole number from 0 to 2147483647", holds: (value) => isInt32(value) && Number(value) >= 0 },
 };
 
@@ -41,8 +46,8 @@ export function toRequest(secret: string, question: Question): VerifyRequest {
   }
   const wrong = findWrong(question, RULES);
   if (wrong !== undefined) throw invalid(wrong.name, wrong.message);
-  const { scopes = [], method = "", clientIp = "", cost } = question;
-  const sent = { secret, requiredScopes: [...scopes], method, clientIp };
+  const { scopes = [], method = "", clientIp = "", environment = "any", cost } = question;
+  const sent = { secret, requiredScopes: [...scopes], method, clientIp, environment: ENVIRONMENTS[environment] };
   return create(VerifyRequestSchema, cost === undefined ? sent : { ...sent, cost });
 }
 
@@ -92,6 +97,18 @@ export function undecided(reason: string, message: string, cause?: unknown): Con
   const error = new ConnectError(message, Code.Unavailable, undefined, undefined, cause);
   error.details.push({ desc: ErrorInfoSchema, value: { domain: "claviger", reason } });
   error.details.push({ desc: RetryInfoSchema, value: { retryDelay: { seconds: 1n } } });
+  return error;
+}
+
+/** No server could be asked, or none is a server that takes this verifier. Only what may pass says when to retry. */
+export function unasked({ code, message, isPermanent }: Trouble, cause: unknown): ConnectError {
+  const error = new ConnectError(message, Code.Unavailable, undefined, undefined, cause);
+  const reason = isPermanent ? "VERIFIER_MISCONFIGURED" : "SERVER_UNREACHABLE";
+  error.details.push({
+    desc: ErrorInfoSchema,
+    value: { domain: "claviger", reason, metadata: { [TROUBLE_CODE]: code } },
+  });
+  if (!isPermanent) error.details.push({ desc: RetryInfoSchema, value: { retryDelay: { seconds: 1n } } });
   return error;
 }
 

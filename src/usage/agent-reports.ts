@@ -52,7 +52,8 @@ const MOST_NEW_EPOCHS = 1000;
 const UNKNOWN_ROOT_MS = DAY_MS;
 /** What an entry says of a secret, or an agent decides by it. */
 const ANSWERED_FROM_ENTRIES: ReadonlySet<Verdict> = new Set([
-  ...(["valid", "revoked", "disabled", "retired", "expired", "address_denied", "scope_missing"] as const),
+  ...(["valid", "revoked", "disabled", "retired", "expired"] as const),
+  ...(["environment_denied", "address_denied", "scope_missing"] as const),
 ]);
 
 /**

@@ -40,7 +40,7 @@ const secret: SecretRecord = {
   expireTime: later,
   retireTime: null,
 };
-const question: Question = { requiredScopes: ["orders:read"], clientIp: "10.1.2.3" };
+const question: Question = { requiredScopes: ["orders:read"], clientIp: "10.1.2.3", environment: "live" };
 
 interface Situation {
   readonly key?: Partial<KeyRecord>;
@@ -54,6 +54,7 @@ const CAUSES: readonly [Verdict, Situation][] = [
   ["disabled", { key: { disabled: true } }],
   ["retired", { secret: { retireTime: earlier } }],
   ["expired", { secret: { expireTime: earlier } }],
+  ["environment_denied", { question: { environment: "test" } }],
   ["address_denied", { question: { clientIp: "11.0.0.1" } }],
   ["scope_missing", { question: { requiredScopes: ["orders:write"] } }],
 ];

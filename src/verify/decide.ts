@@ -1,5 +1,6 @@
 import { isAddressAllowed } from "../keys/cidrs.ts";
 import type { FoundSecret } from "../keys/found-secret.ts";
+import type { Environment } from "../keys/key.ts";
 import type { KnownSecret } from "../keys/known-secret.ts";
 import { missingScopes } from "../keys/scopes.ts";
 import { isExpired, isRetired } from "../keys/state.ts";
@@ -13,6 +14,8 @@ export interface Question {
   readonly requiredScopes: readonly string[];
   /** IPv4 or IPv6 address of whoever presented the secret; empty if not known. */
   readonly clientIp: string;
+  /** Which keys are asked for. Default: those of either environment. */
+  readonly environment?: Environment | undefined;
 }
 
 export interface Decision {
@@ -20,6 +23,9 @@ export interface Decision {
   /** Set with `scope_missing`. */
   readonly missingScopes: readonly string[];
 }
+
+/** The part of a secret that a decision rests on. */
+type Decidable = Pick<KnownSecret, "standing" | "environment" | "allowedCidrs" | "scopes">;
 
 const NOTHING_MISSING: readonly string[] = Object.freeze([]);
 const VALID: Decision = Object.freeze({ verdict: "valid", missingScopes: NOTHING_MISSING });
@@ -33,9 +39,10 @@ export function standingOf({ key, secret, now }: Omit<FoundSecret, "revision">):
 }
 
 /** Decides about a genuine secret: the first verdict that applies, in the order of the contract. */
-export function decide(known: Pick<KnownSecret, "standing" | "allowedCidrs" | "scopes">, question: Question): Decision {
-  const { standing, allowedCidrs, scopes } = known;
+export function decide(known: Decidable, question: Question): Decision {
+  const { standing, environment, allowedCidrs, scopes } = known;
   if (standing !== "valid") return because(standing);
+  if (question.environment !== undefined && question.environment !== environment) return because("environment_denied");
   if (allowedCidrs.length > 0 && !isAddressAllowed(question.clientIp, allowedCidrs)) return because("address_denied");
   if (question.requiredScopes.length === 0) return VALID;
   const missing = missingScopes(scopes, question.requiredScopes);

@@ -31,9 +31,10 @@ export function fakeFound(
 /** The same, ready to answer. */
 export function fakeKnown(keyId: string, changes: Parameters<typeof fakeFound>[1] = {}): KnownSecret {
   const found = fakeFound(keyId, changes);
-  const { owner, scopes, allowedCidrs, limits } = found.key;
+  const { owner, environment, scopes, allowedCidrs, limits } = found.key;
   const { version } = found.secret;
   const { revision } = found;
   const standing = standingOf(found);
-  return { keyId, owner, version, standing, scopes, allowedCidrs, limits, about: "", revision, counted: undefined };
+  const named = { keyId, owner, version, standing, environment };
+  return { ...named, scopes, allowedCidrs, limits, about: "", revision, counted: undefined };
 }

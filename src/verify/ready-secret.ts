@@ -22,6 +22,7 @@ export function createReady({ clockRateError, describe }: ReadyOptions): (found:
       owner: key.owner,
       version: secret.version,
       standing: standingOf(found),
+      environment: key.environment,
       scopes: key.scopes,
       allowedCidrs: key.allowedCidrs,
       limits: key.limits,

@@ -153,6 +153,7 @@ export class SecretCache<About = string> {
       owner: ready.owner,
       version: ready.version,
       standing: ready.standing,
+      environment: ready.environment,
       scopes: this.#lists.share(ready.scopes),
       allowedCidrs: this.#lists.share(ready.allowedCidrs),
       limits: ready.limits,

@@ -17,7 +17,7 @@ const MARGIN_MS = 3000;
 
 /** All that can be chosen about a verifier: an option more does not compile here. None lets it fail open. */
 const OPTIONS: Required<Record<keyof VerifierOptions, true>> = {
-  ...{ url: true, token: true, nodeOptions: true, onBroken: true },
+  ...{ url: true, token: true, nodeOptions: true, onBroken: true, onWarning: true },
   ...{ capacity: true, reportEveryMs: true, timeoutMs: true },
 };
 

@@ -16,7 +16,7 @@ import { openTerminal, type Terminal } from "./terminal.ts";
 /** Milliseconds, on a machine that may be busy. The installation comes from npm's cache. */
 const INSTALL_MS = 120_000;
 const SECTION = "Protect a service in five lines";
-const ENTRIES = ["", "/connect", "/grpc-js", "/http", "/fastify"];
+const ENTRIES = ["", "/connect", "/grpc-js", "/http", "/fastify", "/testing"];
 /** What an agent gets that installs nothing else, in MB of files. Measured 3.9, of which this package is 0.5. */
 const MOST_MB = 5;
 
@@ -75,7 +75,7 @@ describe("the package @claviger/sdk, packed and installed into an empty folder",
         .sort(),
     );
     expect(names).toContain("proto/claviger/v1/options.proto");
-    expect(names.filter((name) => /\.test\.|fake-/.test(name))).toEqual([]);
+    expect(names.filter((name) => /\.test\.|(?<!sdk\/testing\/)fake-/.test(name))).toEqual([]);
   });
 
   it("brings no driver, nor anything else that it does not import", () => {
@@ -107,7 +107,10 @@ describe("the package @claviger/sdk, packed and installed into an empty folder",
 
   it("is of the same version as the server, and takes the versions that it is tested with", async () => {
     const main = JSON.parse(await readFile(join(REPOSITORY, "package.json"), "utf8"));
-    const { version, engines, dependencies, peerDependencies } = await manifest();
+    const { version, engines, dependencies, peerDependencies, homepage, repository, keywords } = await manifest();
+    expect(homepage).toMatch(/src\/sdk\/README\.md$/);
+    expect(repository.url).toBe(main.repository.url);
+    expect(keywords).toContain("api-keys");
     expect({ version, engines }).toEqual({ version: main.version, engines: main.engines });
     expect({ ...main.devDependencies, ...main.dependencies }).toMatchObject({ ...dependencies, ...peerDependencies });
   });

@@ -12,7 +12,7 @@ import { inheritedEnv } from "../support/server-process.ts";
 
 /** Asks about the secret until memory answers, as an ES module and by `require`, and loads every other entry. */
 const MODULE = `import { createVerifier, Freshness, VerdictSchema } from "@claviger/sdk";
-for (const entry of ["connect", "http", "fastify", "grpc-js"]) await import("@claviger/sdk/" + entry);
+for (const entry of ["connect", "http", "fastify", "grpc-js", "testing"]) await import("@claviger/sdk/" + entry);
 const verifier = createVerifier();
 let seen = await verifier.verify(process.env.SECRET);
 for (let turn = 0; turn < 200 && seen.freshness !== Freshness.LEASED; turn++) {

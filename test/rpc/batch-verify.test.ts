@@ -1,5 +1,6 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { describeOnEachStorage } from "../support/claviger.ts";
 import { refusalOf } from "../support/refusal.ts";
@@ -28,6 +29,8 @@ describeOnEachStorage("BatchVerify", (claviger) => {
       { secret, clientIp, requiredScopes: ["a", "b"] },
       {},
       { secret, clientIp, requiredScopes: ["a"] },
+      { secret, environment: Environment.TEST },
+      { secret, clientIp, environment: Environment.LIVE },
     ];
     const { responses } = await admin.verifier.batchVerify({ requests });
     expect(responses.map(({ verdict }) => verdict)).toEqual([
@@ -40,6 +43,8 @@ describeOnEachStorage("BatchVerify", (claviger) => {
       Verdict.ADDRESS_DENIED,
       Verdict.SCOPE_MISSING,
       Verdict.MALFORMED,
+      Verdict.VALID,
+      Verdict.ENVIRONMENT_DENIED,
       Verdict.VALID,
     ]);
     for (const [index, request] of requests.entries()) {

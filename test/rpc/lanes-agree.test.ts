@@ -13,6 +13,7 @@ import {
 } from "@connectrpc/connect-node";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import {
   KeyVerifier,
   type Verdict,
@@ -42,7 +43,9 @@ const WAYS: Readonly<Record<string, (baseUrl: string) => Transport>> = {
   "Connect, JSON": (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat: false }),
 };
 
-type Request = Partial<Pick<VerifyRequest, "secret" | "requiredScopes" | "method" | "clientIp" | "cost">>;
+type Request = Partial<
+  Pick<VerifyRequest, "secret" | "requiredScopes" | "method" | "clientIp" | "cost" | "environment">
+>;
 
 describe("Verify answers the same whichever way it comes in", () => {
   let claviger: TestClaviger;
@@ -119,6 +122,12 @@ describe("Verify answers the same whichever way it comes in", () => {
     ["a retired secret", ({ retired }) => ({ secret: retired ?? "" }), "RETIRED"],
     ["an address that is allowed", ({ confined }) => ({ secret: confined ?? "", clientIp: "10.1.2.3" }), "VALID"],
     ["one that is not", ({ confined }) => ({ secret: confined ?? "", clientIp: "::1" }), "ADDRESS_DENIED"],
+    ["the environment of the key", ({ plain }) => ({ secret: plain ?? "", environment: Environment.LIVE }), "VALID"],
+    [
+      "another environment",
+      ({ confined }) => ({ secret: confined ?? "", environment: Environment.TEST }),
+      "ENVIRONMENT_DENIED",
+    ],
     ["a key without quota", ({ exhausted }) => ({ secret: exhausted ?? "" }), "QUOTA_EXHAUSTED"],
   ])("about %s", async (_, requestOf, verdict) => {
     const [first, ...others] = await outcomes(requestOf(secrets), claviger.adminToken);
@@ -133,6 +142,7 @@ describe("Verify answers the same whichever way it comes in", () => {
     ["a method that is none", { method: "nonsense" }],
     ["an address that is none", { clientIp: "10.0.0.300" }],
     ["a cost below zero", { cost: -1 }],
+    ["an environment that there is not", { environment: 7 as Environment }],
   ])("to %s", async (_, request) => {
     const [first, ...others] = await outcomes(request, claviger.adminToken);
     expect(first).toMatchObject({ code: "InvalidArgument", reason: "INVALID_FIELD" });

@@ -1,5 +1,6 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
@@ -59,6 +60,8 @@ function limitsWith(name: string, start: () => Promise<TestClaviger>): void {
       const { secret } = await makeKey(claviger.admin, { owner: "l4", limits: { requestsPerDay: 1 } });
       const { verifier } = claviger.admin;
       expect((await verifier.verify({ secret, requiredScopes: ["a:b"] })).verdict).toBe(Verdict.SCOPE_MISSING);
+      const trial = { secret, environment: Environment.TEST };
+      expect((await verifier.verify(trial)).verdict).toBe(Verdict.ENVIRONMENT_DENIED);
       expect(await verdict(secret)).toBe(Verdict.VALID);
       expect((await verifier.verify({ secret, requiredScopes: ["a:b"] })).verdict).toBe(Verdict.SCOPE_MISSING);
       expect(await verdict(secret)).toBe(Verdict.QUOTA_EXHAUSTED);

@@ -136,6 +136,23 @@ describeOnEachStorage("Verify", (claviger) => {
     });
   });
 
+  it("answers ENVIRONMENT_DENIED to a key of another environment than is asked for", async () => {
+    const { admin } = claviger();
+    const { LIVE, TEST, UNSPECIFIED } = Environment;
+    for (const [environment, other] of [
+      [LIVE, TEST],
+      [TEST, LIVE],
+    ] as const) {
+      const { id, secret } = await makeKey(admin, { owner: `verify-environment-${environment}`, environment });
+      expect(await admin.verifier.verify({ secret, environment: other })).toMatchObject({
+        ...{ verdict: Verdict.ENVIRONMENT_DENIED, key: { id, environment } },
+      });
+      for (const asked of [environment, UNSPECIFIED]) {
+        expect(await verdictOf(admin, secret, { environment: asked })).toBe("VALID");
+      }
+    }
+  });
+
   it("answers ADDRESS_DENIED to an address outside the key's CIDRs, or none", async () => {
     const { admin } = claviger();
     const { id, secret } = await makeKey(admin, {
@@ -176,6 +193,8 @@ describeOnEachStorage("Verify", (claviger) => {
     const ask = () => verdictOf(admin, secret, { requiredScopes: ["missing"], clientIp: "11.0.0.1" });
     expect(await verdictOf(admin, secret, { requiredScopes: ["missing"], clientIp: "10.0.0.1" })).toBe("SCOPE_MISSING");
     expect(await ask()).toBe("ADDRESS_DENIED");
+    const elsewhere = { environment: Environment.TEST, requiredScopes: ["missing"], clientIp: "11.0.0.1" };
+    expect(await verdictOf(admin, secret, elsewhere)).toBe("ENVIRONMENT_DENIED");
     await ageKey(storage, id, 90 * DAY_MS);
     expect(await ask()).toBe("EXPIRED");
     await ageKey(storage, id, -DAY_MS);

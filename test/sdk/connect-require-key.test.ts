@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { principalOf, type RequireKeyOptions, requireKey } from "../../src/sdk/connect/index.ts";
-import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
+import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 import { type OrdersServer, serveOrders } from "./connect-server.ts";
 import { loadProtos } from "./orders.ts";
 import { errorOf, infoOf } from "./refused.ts";
@@ -48,6 +48,27 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     expect(server.seen).toMatchObject({ owner: undefined, headers: { authorization: `Bearer ${secret}` } });
   });
 
+  test("lets a second requireKey see the same key, charged once", async () => {
+    server = await serveOrders(orders, [requireKey(verifier, { scopes: () => [] }), requireKey(verifier)]);
+    const client = server[protocol];
+    expect(await client.write({}, bearer(verifier.addKey("alice", { scopes: ["orders:*"] })))).toMatchObject({
+      value: "alice",
+    });
+    expect(verifier.asked.map(({ question: { scopes, cost } }) => [scopes, cost])).toEqual([
+      [[], undefined],
+      [["orders:write", "orders:read"], 0],
+    ]);
+    const unscoped = client.write({}, bearer(verifier.addKey("bob")));
+    await expect(unscoped).rejects.toMatchObject({ code: Code.PermissionDenied });
+  });
+
+  test("takes no key from another call, though both share one context", async () => {
+    server = await serveOrders(orders, [requireKey(verifier)], createContextValues());
+    const client = server[protocol];
+    await client.ping({}, bearer(verifier.addKey("alice")));
+    await expect(client.ping({})).rejects.toMatchObject({ code: Code.Unauthenticated });
+  });
+
   test("asks about the method by its path, the scopes of its option, and the address of the peer", async () => {
     const client = (await start())[protocol];
     const secret = verifier.addKey("alice", { scopes: ["orders:*"], address: "127.0.0.1" });
@@ -58,6 +79,7 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
         way: "sync",
         question: {
           scopes: ["orders:write", "orders:read"],
+          environment: "live",
           method: "/claviger.test.v1.Orders/Write",
           clientIp: "127.0.0.1",
         },

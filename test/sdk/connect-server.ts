@@ -1,6 +1,12 @@
 import { createServer, type SecureClientSessionOptions } from "node:http2";
 import type { AddressInfo } from "node:net";
-import { type ConnectRouter, createClient, type HandlerContext, type Interceptor } from "@connectrpc/connect";
+import {
+  type ConnectRouter,
+  type ContextValues,
+  createClient,
+  type HandlerContext,
+  type Interceptor,
+} from "@connectrpc/connect";
 import { connectNodeAdapter, createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { findPrincipal, peerValues } from "../../src/sdk/connect/index.ts";
 import type { OrdersService } from "./orders.ts";
@@ -14,7 +20,7 @@ export interface Seen {
 }
 
 /** A real server of `Orders`, with handlers that say what they see, and clients of it. */
-export async function serveOrders(orders: OrdersService, interceptors: Interceptor[]) {
+export async function serveOrders(orders: OrdersService, interceptors: Interceptor[], shared?: ContextValues) {
   const seen: Seen = {};
   const note = (context: HandlerContext) => {
     seen.owner = findPrincipal(context)?.key.owner;
@@ -56,7 +62,9 @@ export async function serveOrders(orders: OrdersService, interceptors: Intercept
         }
       },
     });
-  const server = createServer(connectNodeAdapter({ routes, interceptors, contextValues: (req) => peerValues(req) }));
+  const server = createServer(
+    connectNodeAdapter({ routes, interceptors, contextValues: (req) => peerValues(req, shared) }),
+  );
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   const hangUp = new AbortController();

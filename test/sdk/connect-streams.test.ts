@@ -4,7 +4,7 @@ import { Metadata, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { requireKey } from "../../src/sdk/connect/index.ts";
-import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
+import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 import { FakeClocks } from "../../src/verify/fake-clocks.ts";
 import { grpcRefusalOf } from "../clients/grpc-refusal.ts";
 import { eventually } from "../support/eventually.ts";

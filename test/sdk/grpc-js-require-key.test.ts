@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
-import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
 import { principalOf, type RequireKeyOptions, requireKey } from "../../src/sdk/grpc-js/index.ts";
+import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 import { FakeClocks } from "../../src/verify/fake-clocks.ts";
 import { eventually } from "../support/eventually.ts";
 import { loadDefinition } from "./grpc-js-client.ts";
@@ -92,9 +92,22 @@ describe("a service on grpc-js that requires keys", () => {
     expect(await call("write", writer)).toMatchObject({ value: "writer" });
     expect(verifier.asked.at(-1)?.question).toEqual({
       scopes: ["orders:write", "orders:read"],
+      environment: "live",
       method: "/claviger.test.v1.Orders/Write",
       clientIp: "127.0.0.1",
     });
+  });
+
+  test("lets a second requireKey see the same key, charged once", async () => {
+    server = await serveOrders([requireKey(verifier), requireKey(verifier, { scopes: () => ["orders:write"] })]);
+    const writer = bearer(verifier.addKey("writer", { scopes: ["orders:*"] }));
+    expect(await server.call("ping", writer)).toMatchObject({ value: "writer" });
+    expect(verifier.asked.map(({ question: { scopes, cost } }) => [scopes, cost])).toEqual([
+      [[], undefined],
+      [["orders:write"], 0],
+    ]);
+    const unscoped = server.call("ping", bearer(verifier.addKey("reader")));
+    expect(await refusedWith(unscoped)).toMatchObject({ code: "PERMISSION_DENIED" });
   });
 
   test("lets nobody call a method that nothing is said about", async () => {

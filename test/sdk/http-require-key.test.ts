@@ -1,4 +1,4 @@
-import { request as httpRequest } from "node:http";
+import { createServer as createHttpServer, request as httpRequest } from "node:http";
 import { connect, createServer, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -6,9 +6,9 @@ import express from "express";
 import fastify, { type FastifyRequest } from "fastify";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
 import * as fastifyKeys from "../../src/sdk/fastify/index.ts";
 import { principalOf, requireKey, withKey } from "../../src/sdk/http/index.ts";
+import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 import { type HttpServer, type Options, SERVERS } from "./http-servers.ts";
 
 const bearer = (secret: string) => ({ authorization: `Bearer ${secret}` });
@@ -64,12 +64,42 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     expect(await get(bearer(secret))).toMatchObject({ status: 200 });
     expect(verifier.asked.at(-1)?.question).toEqual({
       scopes: ["orders:read"],
+      environment: "live",
       method: "/shop/list",
       clientIp: "127.0.0.1",
     });
     await server.close();
     await start({ clientIp: () => "192.0.2.7" });
     expect(await get(bearer(secret))).toMatchObject({ status: 403, body: { verdict: "ADDRESS_DENIED" } });
+  });
+
+  test("lets live keys in, test keys too where it is told so, and says what to set", async () => {
+    const [live, trial] = [verifier.addKey("alice"), verifier.addKey("bob", { environment: "test" })];
+    const refused = (name: string) => ({
+      ...{ status: 403, challenge: null },
+      body: { verdict: "ENVIRONMENT_DENIED", metadata: { environment: name }, message: /option environment/ },
+    });
+    for (const [options, forLive, forTrial] of [
+      [{}, { status: 200 }, refused("test")],
+      [{ environment: "live" }, { status: 200 }, refused("test")],
+      [{ environment: "test" }, refused("live"), { status: 200 }],
+      [{ environment: "any" }, { status: 200 }, { status: 200 }],
+    ] as const) {
+      await start(options);
+      for (const [secret, expected] of [
+        [live, forLive],
+        [trial, forTrial],
+      ] as const) {
+        const answer = await get(bearer(secret));
+        expect(answer).toMatchObject(
+          "body" in expected
+            ? { ...expected, body: { ...expected.body, message: expect.stringMatching(expected.body.message) } }
+            : expected,
+        );
+      }
+      await server.close();
+    }
+    await start({});
   });
 
   test("answers 401 with a challenge to no key, a bad one, and two", async () => {
@@ -129,14 +159,18 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
       retryAfter: "2",
       body: { code: "resource_exhausted", verdict: "RATE_LIMITED" },
     });
-    const failures = [new ConnectError("away", Code.Unavailable), new ConnectError("token", Code.Unauthenticated)];
-    for (const failure of failures) {
+    const failures = [
+      [new ConnectError("away", Code.Unavailable), "1"],
+      // The verifier's own key: to retry is no use.
+      [new ConnectError("token", Code.Unauthenticated), null],
+    ] as const;
+    for (const [failure, retryAfter] of failures) {
       verifier.failure = failure;
-      expect(await get(bearer(secret))).toMatchObject({ status: 503, retryAfter: "1", body: { code: "unavailable" } });
+      expect(await get(bearer(secret))).toMatchObject({ status: 503, retryAfter, body: { code: "unavailable" } });
     }
     verifier.failure = new TypeError("a defect");
     expect(await get(bearer(secret))).toMatchObject({ status: 500, retryAfter: null, body: { code: "internal" } });
-    expect(causes).toEqual([...failures, verifier.failure]);
+    expect(causes).toEqual([...failures.map(([failure]) => failure), verifier.failure]);
   });
 
   test("lets requests in without a key where that is allowed, not with a bad one", async () => {
@@ -150,6 +184,50 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
       await server.close();
     }
     await start({});
+  });
+
+  test("tells onRefused of each refusal, and answers with the body that it returns", async () => {
+    const told: [path: unknown, status: number, reason: string][] = [];
+    await start({
+      onRefused: (request, { status, body: { reason, message, verdict } }) => {
+        expect(JSON.stringify(request, ["headers", "authorization"])).not.toContain("Bearer");
+        told.push(["url" in request && request.url, status, reason]);
+        if (verdict === undefined) return undefined;
+        return { contentType: "application/problem+json", body: { status, title: message, type: "about:blank" } };
+      },
+    });
+    const asking = await fetch(server.url, { headers: bearer("clv_live_typo") });
+    expect([asking.status, asking.headers.get("content-type"), asking.headers.get("www-authenticate")]).toEqual([
+      ...[401, expect.stringMatching(/^application\/problem\+json/), 'Bearer error="invalid_token"'],
+    ]);
+    expect(await asking.json()).toMatchObject({ status: 401, type: "about:blank" });
+    expect(await get({})).toMatchObject({ status: 401, body: { reason: "CREDENTIAL_MISSING" } });
+    expect(await get(bearer(verifier.addKey("alice")))).toMatchObject({ status: 200 });
+    expect(told).toEqual([
+      ["/", 401, "CREDENTIAL_INVALID"],
+      ["/", 401, "CREDENTIAL_MISSING"],
+    ]);
+  });
+
+  test.each([
+    [
+      "throws",
+      () => {
+        throw new Error("no log");
+      },
+    ],
+    ["rejects", (async () => Promise.reject(new Error("no log"))) as never],
+    ["returns what is no body", (() => "a text") as never],
+  ])("answers as without it where onRefused %s, and warns", async (_, onRefused) => {
+    const heard: string[] = [];
+    const hear = ({ message }: Error) => void heard.push(message);
+    process.on("warning", hear);
+    await start({ onRefused });
+    for (let turn = 0; turn < 2; turn++) {
+      expect(await get({})).toMatchObject({ status: 401, body: { reason: "CREDENTIAL_MISSING" } });
+    }
+    expect(heard).toEqual([expect.stringMatching(/^onRefused failed: .*Catch errors inside onRefused$/)]);
+    process.off("warning", hear);
   });
 
   test("asks the server about what is not in memory", async () => {
@@ -208,6 +286,44 @@ test("a single route requires what it is given, and functions see the framework'
   }
   server.closeAllConnections();
   await Promise.all([new Promise((resolve) => server.close(resolve)), other.close()]);
+});
+
+test("a route asks for its own scopes behind a requireKey for the whole application", async () => {
+  const verifier = new FakeVerifier();
+  const writer = bearer(verifier.addKey("alice", { scopes: ["orders:write"] }));
+  const reader = bearer(verifier.addKey("bob"));
+  const scopes = ["orders:write"];
+  const app = express().use(requireKey(verifier));
+  app.get("/", (req, res) => void res.send(principalOf(req).key.owner));
+  app.post("/", requireKey(verifier, { scopes }), (req, res) => void res.send(principalOf(req).key.owner));
+  const first = app.listen(0, "127.0.0.1");
+  await new Promise((resolve) => first.once("listening", resolve));
+  const second = fastify();
+  second.addHook("onRequest", fastifyKeys.requireKey(verifier));
+  second.get("/", async (request) => fastifyKeys.principalOf(request).key.owner);
+  second.post("/", { onRequest: fastifyKeys.requireKey(verifier, { scopes }) }, async (request) => {
+    return fastifyKeys.principalOf(request).key.owner;
+  });
+  const inner = withKey(verifier, (req, res) => void res.end(principalOf(req).key.owner), { scopes });
+  const third = createHttpServer(withKey(verifier, inner));
+  await new Promise<void>((resolve) => third.listen(0, "127.0.0.1", resolve));
+  const urlOf = (server: { address(): unknown }) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  for (const url of [urlOf(first), await second.listen({ host: "127.0.0.1", port: 0 }), urlOf(third)]) {
+    const answers = [writer, { "x-api-key": writer.authorization.slice(7) }, reader, {}].map(async (headers) => {
+      const response = await fetch(url, { method: "POST", headers: headers as Record<string, string> });
+      return [response.status, await response.text()];
+    });
+    const [byBearer, byApiKey, unscoped, without] = await Promise.all(answers);
+    expect([byBearer, byApiKey]).toEqual([
+      [200, "alice"],
+      [200, "alice"],
+    ]);
+    expect(unscoped).toEqual([403, expect.stringContaining("SCOPE_MISSING")]);
+    expect(without).toEqual([401, expect.stringContaining("CREDENTIAL_MISSING")]);
+  }
+  for (const server of [first, third]) server.closeAllConnections();
+  for (const server of [first, third]) await new Promise((resolve) => server.close(resolve));
+  await second.close();
 });
 
 test("a handler on node:http2 gets the principal, and no key", async () => {

@@ -11,7 +11,9 @@ export interface Options {
   readonly scopes?: readonly string[];
   readonly anonymous?: boolean | (() => boolean);
   readonly method?: string;
+  readonly environment?: "live" | "test" | "any";
   readonly clientIp?: () => string;
+  readonly onRefused?: (request: object, refused: httpKeys.Refused) => httpKeys.OwnBody | undefined;
   readonly onUndecided?: (cause: unknown) => void;
 }
 
@@ -30,7 +32,7 @@ function note(seen: Seen, { headers, rawHeaders, headersDistinct }: IncomingMess
   seen.headers = JSON.stringify([headers, rawHeaders, headersDistinct]);
 }
 
-async function listen(listener: RequestListener, seen: Seen): Promise<HttpServer> {
+export async function listen(listener: RequestListener, seen: Seen): Promise<HttpServer> {
   const server: Server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {

@@ -3,8 +3,8 @@ import { createServer, type Server, ServerResponse } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, describe, expect, it } from "vitest";
-import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
 import { principalOf, requireKey, withKey } from "../../src/sdk/http/index.ts";
+import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 
 const verifier = new FakeVerifier();
 let server: Server;

@@ -2,12 +2,12 @@ import { isDeepStrictEqual } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import * as connectKeys from "../../src/sdk/connect/index.ts";
 import { readCredential } from "../../src/sdk/credential.ts";
-import { FakeVerifier } from "../../src/sdk/fake-verifier.ts";
 import * as fastifyKeys from "../../src/sdk/fastify/index.ts";
 import { createGate } from "../../src/sdk/gate.ts";
 import * as grpcJsKeys from "../../src/sdk/grpc-js/index.ts";
 import * as httpKeys from "../../src/sdk/http/index.ts";
 import { createVerifier, fromFile, type KeySource } from "../../src/sdk/index.ts";
+import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 
 const verifier = new FakeVerifier();
 const SECRET = `clv_test_${"0".repeat(49)}`;
@@ -32,13 +32,17 @@ const isOneOf =
 const isSpan: Holds = (value) => typeof value === "number" && value >= 1 && value <= 2 ** 31 - 1;
 const isObject: Holds = (value) => typeof value === "object" && value !== null;
 
-const GATE = { scopes: isFunction, anonymous: isFunction, clientIp: isFunction, onUndecided: isFunction };
+const GATE = {
+  ...{ scopes: isFunction, anonymous: isFunction, clientIp: isFunction, onUndecided: isFunction },
+  environment: isOneOf("live", "test", "any"),
+};
 const STREAM = { reverifyMs: isSpan, undecidedMs: isSpan, timers: isObject };
 const HTTP = {
   ...GATE,
   scopes: (value: unknown) => isFunction(value) || isOneOf([], ["a:b"])(value),
   anonymous: (value: unknown) => isFunction(value) || typeof value === "boolean",
   method: (value: unknown) => isFunction(value) || value === "/shop/list",
+  onRefused: isFunction,
 };
 const ATTACH = { onRetiring: isFunction };
 const asVerifier = (options: object) => void createVerifier(options).close();
@@ -63,6 +67,7 @@ const TAKERS: Readonly<Record<string, readonly [make: (options: object) => unkno
         timeoutMs: isSpan,
         nodeOptions: isObject,
         onBroken: isFunction,
+        onWarning: isFunction,
       },
     ],
     fromFile: [(options) => fromFile("/nowhere", options), { everyMs: isSpan, onProblem: isFunction }],
@@ -185,7 +190,8 @@ describe("a function of the options that returns a wrong value for a call", () =
     const apiKey = presented === undefined ? [] : [presented];
     const admission = createGate<string>(verifier, { ...options, onUndecided: (cause) => void told.push(cause) })({
       call: "a call",
-      credential: readCredential({ authorization: [], apiKey }),
+      carrier: {},
+      takeCredential: () => readCredential({ authorization: [], apiKey }),
       method: () => "/a.B/C",
       peer: "192.0.2.1",
       access: () => ({ scopes: [], anonymous: false }),

@@ -1,5 +1,6 @@
 import { type About, InProcessVerifier, type InProcessVerifierOptions } from "../../src/sdk/in-process-verifier.ts";
 import { SyncLink, type SyncLinkOptions } from "../../src/sdk/sync-link.ts";
+import { troubleOf } from "../../src/sdk/trouble.ts";
 import { UsageRecorder } from "../../src/usage/recorder.ts";
 import { Lease } from "../../src/verify/lease.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
@@ -53,6 +54,8 @@ export class SimAgent {
     this.verifier = new InProcessVerifier({
       ...{ link: this.link, lease, cache, clockRateError, clocks, timers, reportEveryMs: NEVER_MS, timeoutMs: 60_000 },
       forms: { isSecret: () => true, isKeyId: () => true },
+      warnings: { met: troubleOf, tokenExpireTime: undefined },
+      holdProcess: () => () => undefined,
       pause: () => Promise.resolve(),
       recorder: new UsageRecorder({ clocks, budgetBytes: 1_000_000 }),
       flusher: { flush: async () => undefined, isEmpty: true },

@@ -269,6 +269,22 @@ export declare const ErrorReason: {
    * @generated from enum value: ERROR_REASON_CALLER_RATE_EXCEEDED = 33;
    */
   readonly CALLER_RATE_EXCEEDED: 33,
+
+  /**
+   * `UNAVAILABLE`, from a verifier inside an agent: no server of Claviger can be reached. Retry after the time in
+   * `google.rpc.RetryInfo`.
+   *
+   * @generated from enum value: ERROR_REASON_SERVER_UNREACHABLE = 34;
+   */
+  readonly SERVER_UNREACHABLE: 34,
+
+  /**
+   * `UNAVAILABLE`, from a verifier inside an agent, or a service that uses one: its own set-up for Claviger is wrong,
+   * such as its key or the server's address. Do not retry; the operator of the service must correct it.
+   *
+   * @generated from enum value: ERROR_REASON_VERIFIER_MISCONFIGURED = 35;
+   */
+  readonly VERIFIER_MISCONFIGURED: 35,
 };
 
 /**

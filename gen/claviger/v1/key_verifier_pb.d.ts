@@ -6,8 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
-import type { Any, Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Environment } from "./key_pb.js";
+import type { Any, Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file claviger/v1/key_verifier.proto.
@@ -55,6 +55,13 @@ export declare type VerifyRequest = Message<"claviger.v1.VerifyRequest"> & {
    * @generated from field: optional int32 cost = 5;
    */
   cost?: number | undefined;
+
+  /**
+   * Which keys are asked for. Default: those of either environment.
+   *
+   * @generated from field: claviger.v1.Environment environment = 6;
+   */
+  environment: Environment;
 };
 
 /**
@@ -581,6 +588,14 @@ export declare type LeaseGrant = Message<"claviger.v1.LeaseGrant"> & {
    * @generated from field: int64 revision = 3;
    */
   revision: bigint;
+
+  /**
+   * When the secret that the stream was opened with stops being accepted: the earlier of its expiry and its retirement.
+   * Warn the operator in time, such as 14, 3 and 1 days before. Not set for a caller without a Claviger key.
+   *
+   * @generated from field: google.protobuf.Timestamp credential_expire_time = 4;
+   */
+  credentialExpireTime?: Timestamp | undefined;
 };
 
 /**
@@ -713,13 +728,14 @@ export declare const RefusalSchema: GenMessage<Refusal>;
 /**
  * With the answer, enough to decide by oneself whatever is asked about that secret. The first that applies:
  * 1. `standing`, if that is not `VERDICT_VALID`.
- * 2. `VERDICT_ADDRESS_DENIED`, if there are `allowed_cidrs` and `client_ip` is in none of them, or not given. An
+ * 2. `VERDICT_ENVIRONMENT_DENIED`, if `environment` is given and is not `response.key.environment`.
+ * 3. `VERDICT_ADDRESS_DENIED`, if there are `allowed_cidrs` and `client_ip` is in none of them, or not given. An
  *    IPv4-mapped IPv6 address or prefix counts as IPv4; an IPv4-compatible one does not. A prefix that cannot be read
  *    allows nothing.
- * 3. `VERDICT_SCOPE_MISSING`, with those of `required_scopes` that none of `response.key.scopes` covers, in order.
+ * 4. `VERDICT_SCOPE_MISSING`, with those of `required_scopes` that none of `response.key.scopes` covers, in order.
  *    `orders:*` covers `orders:read` and `orders:read:all`, not `orders`; `*` covers all but `claviger` and what begins
  *    with `claviger:`; any other scope covers itself.
- * 4. `VERDICT_VALID`.
+ * 5. `VERDICT_VALID`.
  * Keep it under a hash of the secret, not under the secret.
  *
  * @generated from message claviger.v1.Entry
@@ -905,6 +921,13 @@ export declare const Verdict: {
    * @generated from enum value: VERDICT_EXPIRED = 6;
    */
   readonly EXPIRED: 6,
+
+  /**
+   * The key is of another environment than was asked for.
+   *
+   * @generated from enum value: VERDICT_ENVIRONMENT_DENIED = 12;
+   */
+  readonly ENVIRONMENT_DENIED: 12,
 
   /**
    * The key may not be used from `client_ip`, or that was not given.

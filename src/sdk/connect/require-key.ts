@@ -42,7 +42,9 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
     const { path, access } = read(request.method);
     const arrival = {
       call: request,
-      credential: takeCredential(request.header),
+      // Not the context: a service may hand the same one to every call, and another caller's key would be found there.
+      carrier: request.header,
+      takeCredential: () => takeCredential(request.header),
       method: () => path,
       peer: request.contextValues.get(peerKey),
       access,

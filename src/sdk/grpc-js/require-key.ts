@@ -62,11 +62,11 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
     guardCall(call, {
       watch: requestStream || responseStream ? settings : undefined,
       admit: (metadata) => {
-        const credential = takeCredential(metadata);
         const peer = call.getPeer();
         return gate({
           call: { path, metadata, peer },
-          credential,
+          carrier: metadata,
+          takeCredential: () => takeCredential(metadata),
           method: () => path,
           peer: peer.replace(/:\d+$/, ""),
           access: () => accessOf(path),

@@ -22,6 +22,22 @@ export interface RefusalBody {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** A refusal that is about to be answered. */
+export interface Refused {
+  readonly status: number;
+  /** Lower-case names: `content-type`, and where they apply `www-authenticate` and `retry-after`. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: RefusalBody;
+}
+
+/** What a service answers instead of a `RefusalBody`. Status and other headers stay. */
+export interface OwnBody {
+  /** Such as `application/problem+json`. */
+  readonly contentType: string;
+  /** A text as it is, an object as JSON. */
+  readonly body: string | object;
+}
+
 const STATUS: Readonly<Partial<Record<Code, readonly [status: number, code: string]>>> = {
   [Code.Unauthenticated]: [401, "unauthenticated"],
   [Code.PermissionDenied]: [403, "permission_denied"],
@@ -29,7 +45,22 @@ const STATUS: Readonly<Partial<Record<Code, readonly [status: number, code: stri
   [Code.Unavailable]: [503, "unavailable"],
 };
 
-export function refusalResponse(refusal: Refusal): RefusalResponse {
+/** How HTTP answers a refusal; `ownBody` may take the place of the body. */
+export function refusalResponse(
+  refusal: Refusal,
+  ownBody: (refused: Refused) => OwnBody | undefined = () => undefined,
+): RefusalResponse {
+  const refused = refusedBy(refusal);
+  const own = ownBody(refused);
+  const { contentType, body } = own ?? { contentType: "application/json", body: refused.body };
+  return {
+    status: refused.status,
+    headers: { ...refused.headers, "content-type": contentType },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  };
+}
+
+function refusedBy(refusal: Refusal): Refused {
   const { message, reason, metadata, retryAfterMs } = refusal;
   const [status, code] = STATUS[refusal.code] ?? [500, "internal"];
   const { verdict } = metadata;
@@ -43,7 +74,7 @@ export function refusalResponse(refusal: Refusal): RefusalResponse {
       // Whole seconds, up: a client that keeps to them is not refused again.
       ...(retryAfterMs !== undefined && { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) }),
     },
-    body: JSON.stringify(body),
+    body,
   };
 }
 

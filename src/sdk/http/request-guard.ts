@@ -1,14 +1,26 @@
 import type { MethodAccess } from "../access.ts";
-import { askFunction, BOOLEAN, METHOD, orFunction, type Rules, SCOPES } from "../check-options.ts";
+import {
+  askFunction,
+  BOOLEAN,
+  FUNCTION,
+  isThenable,
+  METHOD,
+  OBJECT,
+  orFunction,
+  type Rules,
+  SCOPES,
+  TEXT,
+} from "../check-options.ts";
 import { type Admission, createGate } from "../gate.ts";
 import { checkKeyOptions, KEY_RULES, type KeyOptions } from "../key-options.ts";
+import { createListener } from "../listener.ts";
 import { type Principal, retirementOf } from "../principal.ts";
-import { internalError } from "../refusal.ts";
+import { internalError, type Refusal } from "../refusal.ts";
 import { SECRET_RETIRES } from "../retirement.ts";
 import type { Verifier } from "../verification.ts";
 import type { HttpRequest } from "./messages.ts";
 import type { WithPrincipal } from "./principal.ts";
-import { type RefusalResponse, refusalResponse } from "./refusal-response.ts";
+import { type OwnBody, type RefusalResponse, type Refused, refusalResponse } from "./refusal-response.ts";
 import { takeCredential } from "./take-credential.ts";
 
 /** As elsewhere; and where all requests are asked the same, it can be said without a function. */
@@ -19,6 +31,11 @@ export interface HttpKeyOptions<Request> extends Omit<KeyOptions<Request>, "scop
   readonly anonymous?: boolean | ((request: Request) => boolean | undefined);
   /** What usage is counted under, in the shape `/service/method`, such as `/shop/list-orders`; at most 256 bytes. Default: nothing. */
   readonly method?: string | ((request: Request) => string | undefined);
+  /**
+   * Called for each request that is refused, before it is answered: to log it, or to answer with a body of the service's
+   * own, which it then returns. The request has no key any more. Default: no function.
+   */
+  readonly onRefused?: (request: Request, refused: Refused) => OwnBody | undefined;
 }
 
 const RULES: Rules<HttpKeyOptions<never>> = {
@@ -26,6 +43,7 @@ const RULES: Rules<HttpKeyOptions<never>> = {
   scopes: orFunction(SCOPES),
   anonymous: orFunction(BOOLEAN),
   method: orFunction(METHOD),
+  onRefused: FUNCTION,
 };
 
 /** One request at a framework's door. */
@@ -57,31 +75,42 @@ export function createRequestGuard<Request extends object>(
   const { method } = options;
   const methodOf = (call: Request) =>
     typeof method === "function" ? askFunction("method", { ask: method, call, rule: METHOD }) : method;
+  const answer = createAnswer(options.onRefused);
   return (exchange) => {
     const { request, raw, peer } = exchange;
     const decision = gate({
       call: request,
-      credential: takeCredential(raw),
+      carrier: raw,
+      takeCredential: () => takeCredential(raw),
       method: () => methodOf(request),
       peer,
       access: () => access,
     });
     // In a turn of its own, as without a promise: what a handler throws is the service's.
-    if (decision instanceof Promise) void decision.then((admission) => process.nextTick(conclude, admission, exchange));
-    else conclude(decision, exchange);
+    if (decision instanceof Promise)
+      void decision.then((admission) => process.nextTick(conclude, admission, exchange, answer));
+    else conclude(decision, exchange, answer);
   };
 }
 
 /** Throws nothing itself, only what the handler does. */
-function conclude<Request extends object>(admission: Admission, exchange: Exchange<Request>): void {
-  if (isLetIn(admission, exchange)) exchange.proceed();
+function conclude<Request extends object>(
+  admission: Admission,
+  exchange: Exchange<Request>,
+  answer: Answer<Request>,
+): void {
+  if (isLetIn(admission, exchange, answer)) exchange.proceed();
 }
 
 /** Whether the request goes on to its handler; it was answered if not. */
-function isLetIn<Request extends object>(admission: Admission, exchange: Exchange<Request>): boolean {
+function isLetIn<Request extends object>(
+  admission: Admission,
+  exchange: Exchange<Request>,
+  answer: Answer<Request>,
+): boolean {
   try {
     if ("refusal" in admission) {
-      exchange.refuse(refusalResponse(admission.refusal));
+      exchange.refuse(answer(admission.refusal, exchange.request));
       return false;
     }
     setPrincipal(exchange.request, admission.principal);
@@ -89,18 +118,46 @@ function isLetIn<Request extends object>(admission: Admission, exchange: Exchang
     if (retires !== undefined) exchange.setHeader(SECRET_RETIRES, retires);
     return true;
   } catch (error) {
-    refuseAfter(error, exchange);
+    refuseAfter(error, exchange, answer);
     return false;
   }
 }
 
 /** The request was answered by another part of the service meanwhile, or cannot be answered at all. */
-function refuseAfter<Request>(error: unknown, { refuse }: Exchange<Request>): void {
+function refuseAfter<Request>(error: unknown, { refuse, request }: Exchange<Request>, answer: Answer<Request>): void {
   try {
-    refuse(refusalResponse(internalError(error)));
+    refuse(answer(internalError(error), request));
   } catch {
     // Its headers were sent already.
   }
+}
+
+/** How a refusal of that request is answered. Does not throw. */
+type Answer<Request> = (refusal: Refusal, request: Request) => RefusalResponse;
+
+/** Answers as `onRefused` says. One that throws, or returns what is no body, is told of as a listener is. */
+function createAnswer<Request>(onRefused: HttpKeyOptions<Request>["onRefused"]): Answer<Request> {
+  if (onRefused === undefined) return (refusal) => refusalResponse(refusal);
+  let own: OwnBody | undefined;
+  const ask = createListener("onRefused", ({ request, refused }: { request: Request; refused: Refused }) => {
+    const answered: unknown = onRefused(request, refused);
+    if (isThenable(answered)) return answered;
+    if (answered !== undefined && !isOwnBody(answered)) throw new TypeError("it returned no body. Return OwnBody");
+    own = answered;
+    return undefined;
+  });
+  return (refusal, request) =>
+    refusalResponse(refusal, (refused) => {
+      own = undefined;
+      ask({ request, refused });
+      return own;
+    });
+}
+
+function isOwnBody(value: unknown): value is OwnBody {
+  if (!OBJECT.holds(value)) return false;
+  const { contentType, body } = value as Partial<OwnBody>;
+  return TEXT.holds(contentType) && (TEXT.holds(body) || OBJECT.holds(body));
 }
 
 function setPrincipal(request: WithPrincipal & object, principal: Principal | undefined): void {
