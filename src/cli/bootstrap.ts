@@ -5,9 +5,8 @@ import { addSettingsOptions, readConfig, type SettingsOptions } from "./settings
 import type { Shell } from "./shell.ts";
 
 /** `claviger bootstrap` */
-export function addBootstrap(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("bootstrap"))
-    .description("make an admin key, straight in the database, and show its secret, this once")
+export function addBootstrap(command: Command, shell: Shell): void {
+  addSettingsOptions(command)
     .option("--json", "print the key's id and its secret as JSON, and errors too")
     .action(async (options: SettingsOptions) => {
       const config = await readConfig(shell, options);

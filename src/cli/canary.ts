@@ -40,9 +40,8 @@ interface NodeList {
 }
 
 /** `claviger canary` */
-export function addCanary(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("canary"))
-    .description("try the promise again and again: create a key, verify it on every node, revoke it, verify it again")
+export function addCanary(command: Command, shell: Shell): void {
+  addServerOptions(command)
     .option(
       "--node <url>",
       "a node to verify on; repeat it for each (default: with DATABASE_URL every live node, else the server)",

@@ -102,12 +102,12 @@ describe("keys create", () => {
     expect(outcome).toEqual({ code: 0, out: `${SECRET}\n`, err: `key id: ${ID}\n` });
   });
 
-  it("prints proto JSON with proto field names, the unset ones too, with --json", async () => {
+  it("prints JSON in camelCase, the unset fields too, with --json", async () => {
     const { out, err } = await runAgainst(routes, ["keys", "create", "--name", "demo", "--json"]);
     expect(err).toBe("");
     expect(out).toContain('\n  "secret": "clv_live_');
     expect(JSON.parse(out)).toMatchObject({
-      key: { id: ID, display_name: "demo", state: "KEY_STATE_ACTIVE", scopes: [], expire_time: "2027-02-20T12:00:00Z" },
+      key: { id: ID, displayName: "demo", state: "KEY_STATE_ACTIVE", scopes: [], expireTime: "2027-02-20T12:00:00Z" },
       secret: SECRET,
     });
   });
@@ -171,11 +171,11 @@ describe("keys list", () => {
   it("prints one document with --all --json, and an empty list as one", async () => {
     const { out, err } = await runAgainst(paged([]), ["keys", "list", "--all", "--json"]);
     expect(err).toBe("");
-    expect(JSON.parse(out)).toMatchObject({ keys: [{ id: ID }, { display_name: "second" }], next_page_token: "" });
+    expect(JSON.parse(out)).toMatchObject({ keys: [{ id: ID }, { displayName: "second" }], nextPageToken: "" });
     const none = (router: ConnectRouter) => router.service(KeyManagement, { listKeys: () => ({}) });
     expect(JSON.parse((await runAgainst(none, ["keys", "list", "--json"])).out)).toEqual({
       keys: [],
-      next_page_token: "",
+      nextPageToken: "",
     });
   });
 });
@@ -221,7 +221,7 @@ describe("keys rotate", () => {
       });
     const { code, out } = await runAgainst(routes, ["keys", "rotate", ID, ...words]);
     expect({ code, seen }).toEqual({ code: 0, seen: [request] });
-    expect(out).toContain("the old secret, version 1, ends 2026-11-23 12:00 (in 24 hours)");
+    expect(out).toContain("the old secret, version 1, ends 2026-11-23 12:00 UTC (in 24 hours)");
     expect(out.endsWith(`shown this once:\n${SECRET}\n`)).toBe(true);
   });
 });
@@ -324,8 +324,8 @@ describe("verify", () => {
     const { out, err } = await runAgainst(answering(Verdict.DISABLED), ["verify", "--json"], { input: SECRET });
     expect(JSON.parse(out)).toMatchObject({
       verdict: "VERDICT_DISABLED",
-      key: { id: ID, secret_version: 2 },
-      revision: "0",
+      key: { id: ID, secretVersion: 2 },
+      revision: 0,
     });
     expect(out + err).not.toContain(SECRET);
   });

@@ -10,6 +10,9 @@ import { readToken } from "./read-token.ts";
 import type { ServerOptions } from "./server-options.ts";
 import type { Shell } from "./shell.ts";
 
+/** Methods that change nothing. */
+const READS = /^(Get|List|Query|Verify|Check)/;
+
 const DEFAULT_URL = "http://127.0.0.1:4640";
 
 /** The services of one server. */
@@ -35,11 +38,16 @@ export async function withConnection(
   // keeps the process for minutes; `Http2SessionManager.abort()` of connect-node 2.2 does not end such a one.
   const hangUp = new AbortController();
   const nodeOptions: SecureClientSessionOptions & { signal: AbortSignal } = { signal: hangUp.signal };
+  let mayHaveChanged = false;
+  const noteChange: Interceptor = (next) => (request) => {
+    mayHaveChanged ||= !READS.test(request.method.name);
+    return next(request);
+  };
   const transport = createGrpcTransport({
     baseUrl: url,
     nodeOptions,
     defaultTimeoutMs: options.timeout,
-    interceptors: token === undefined ? [] : [withBearer(token)],
+    interceptors: [noteChange, ...(token === undefined ? [] : [withBearer(token)])],
   });
   try {
     await use({
@@ -49,7 +57,7 @@ export async function withConnection(
     });
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
-    throw callError(error, { url, timeoutMs: options.timeout, command: shell.command });
+    throw callError(error, { url, timeoutMs: options.timeout, command: shell.command, mayHaveChanged });
   } finally {
     hangUp.abort();
   }

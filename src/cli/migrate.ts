@@ -5,9 +5,8 @@ import { addSettingsOptions, readConfig, type SettingsOptions } from "./settings
 import type { Shell } from "./shell.ts";
 
 /** `claviger migrate` */
-export function addMigrate(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("migrate"))
-    .description("bring the database to this version's schema; `serve` does it too, and both may run at once")
+export function addMigrate(command: Command, shell: Shell): void {
+  addSettingsOptions(command)
     .option("--json", "print how many migrations the schema has as JSON, and errors too")
     .action(async (options: SettingsOptions) => {
       const config = await readConfig(shell, options);

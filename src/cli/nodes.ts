@@ -6,9 +6,8 @@ import type { Shell } from "./shell.ts";
 import { formatTable } from "./table.ts";
 
 /** `claviger nodes` */
-export function addNodes(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("nodes"))
-    .description("list the server processes of a database: their leases, how far behind they are, where they are")
+export function addNodes(command: Command, shell: Shell): void {
+  addSettingsOptions(command)
     .option("--json", "print JSON")
     .action(async (options: SettingsOptions) => {
       const config = await readConfig(shell, options);

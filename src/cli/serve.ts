@@ -8,10 +8,8 @@ import type { Shell } from "./shell.ts";
 import { stopSignal } from "./stop-signal.ts";
 
 /** `claviger serve` */
-export function addServe(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("serve"))
-    .description("run the server until it is told to stop; every flag is an environment variable too")
-    .action((options: SettingsOptions) => serveUntilStopped(shell, options));
+export function addServe(command: Command, shell: Shell): void {
+  addSettingsOptions(command).action((options: SettingsOptions) => serveUntilStopped(shell, options));
   addExamples(
     command,
     "claviger serve                              # everything in this process, data in .claviger/",

@@ -9,9 +9,8 @@ import { addSettingsOptions, readConfig, type SettingsOptions } from "../setting
 import type { Shell } from "../shell.ts";
 
 /** `claviger audit verify` */
-export function addAuditVerify(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("verify"))
-    .description("check the whole audit log, straight in the database, and name the first row that is wrong")
+export function addAuditVerify(command: Command, shell: Shell): void {
+  addSettingsOptions(command)
     .option("--head <file>", "a head that was kept elsewhere: without one, a cut-off end cannot be seen")
     .option("--json", "print the result as JSON, and errors too")
     .action(async (options: SettingsOptions) => {

@@ -8,8 +8,9 @@ import { describeReceipt } from "../describe-receipt.ts";
 import { enumNames, enumValue } from "../enum-names.ts";
 import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit-code.ts";
-import { labelOption, ownerOption } from "../key-options.ts";
-import { printLine, printMessage } from "../print.ts";
+import { isKeyId, KEY_ID_HELP, labelOption, ownerOption } from "../key-options.ts";
+import { printLine } from "../print.ts";
+import { printMessage } from "../print-message.ts";
 import { readSecret } from "../read-secret.ts";
 import { secretAsArgument } from "../secret-arguments.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
@@ -26,9 +27,8 @@ interface RevokeOptions extends ServerOptions {
 }
 
 /** `claviger keys revoke` */
-export function addRevoke(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("revoke"))
-    .description("revoke a key for good, or many: once this has returned, no verification answers VALID")
+export function addRevoke(command: Command, shell: Shell): void {
+  addServerOptions(command)
     .argument("[key-id]", "key_…")
     .option("--secret", "read a secret from standard input, or from a prompt, and revoke its key")
     .addOption(ownerOption("revoke all keys of this owner"))
@@ -47,7 +47,9 @@ export function addRevoke(parent: Command, shell: Shell): void {
 
 async function revoke(shell: Shell, keyId: string | undefined, options: RevokeOptions): Promise<void> {
   const bulk = options.owner !== undefined || options.label !== undefined;
+  // Before anything else is said of the argument: it may be a secret.
   if (options.secret && keyId !== undefined) throw secretAsArgument();
+  if (keyId !== undefined && !isKeyId(keyId)) throw usageError(`<key-id> is not valid. ${KEY_ID_HELP}`);
   if ([keyId !== undefined, options.secret === true, bulk].filter(Boolean).length !== 1) {
     throw usageError("say which: a key id, or --secret, or --owner and --label");
   }
