@@ -1,16 +1,16 @@
 import type { Command } from "commander";
 import { addExamples } from "./examples.ts";
 import { printLine } from "./print.ts";
-import { addSettingsOptions, readConfig, type SettingsOptions } from "./settings-options.ts";
+import { addSettingsOptions, DATABASE_SETTINGS, readConfig, type SettingsOptions } from "./settings-options.ts";
 import type { Shell } from "./shell.ts";
 import { formatTable } from "./table.ts";
 
 /** `claviger nodes` */
 export function addNodes(command: Command, shell: Shell): void {
-  addSettingsOptions(command)
+  addSettingsOptions(command, DATABASE_SETTINGS)
     .option("--json", "print JSON")
     .action(async (options: SettingsOptions) => {
-      const config = await readConfig(shell, options);
+      const config = await readConfig(shell, options, DATABASE_SETTINGS);
       const { listNodes } = await import("../server/nodes.ts");
       const nodes = await listNodes(config);
       if (options.json) {

@@ -28,7 +28,7 @@ export async function createProgram(shell: Shell, given: readonly string[]): Pro
 }
 
 /** The program with every command loaded. */
-async function createWholeProgram(shell: Shell): Promise<Command> {
+export async function createWholeProgram(shell: Shell): Promise<Command> {
   const program = createRoot(shell);
   await addCommands(program, COMMANDS, { shell, isNamed: () => true });
   return program;

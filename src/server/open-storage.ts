@@ -198,7 +198,7 @@ interface Address {
   readonly url: Secret;
 }
 
-function unreachable({ setting, url }: Address, error: unknown): StartupError {
+export function unreachable({ setting, url }: Address, error: unknown): StartupError {
   const { hostname, port, pathname } = new URL(url.reveal());
   const place = `${hostname}:${port || "5432"}${pathname}`;
   const cause = error instanceof ClavigerError ? error.cause : error;

@@ -1,13 +1,13 @@
 import type { Command } from "commander";
 import { addExamples } from "../examples.ts";
 import { noteLine, printLine } from "../print.ts";
-import { addSettingsOptions, readConfig, type SettingsOptions } from "../settings-options.ts";
+import { addSettingsOptions, DATABASE_SETTINGS, readConfig, type SettingsOptions } from "../settings-options.ts";
 import type { Shell } from "../shell.ts";
 
 /** `claviger audit head` */
 export function addAuditHead(command: Command, shell: Shell): void {
-  addSettingsOptions(command).action(async (options: SettingsOptions) => {
-    const config = await readConfig(shell, options);
+  addSettingsOptions(command, DATABASE_SETTINGS).action(async (options: SettingsOptions) => {
+    const config = await readConfig(shell, options, DATABASE_SETTINGS);
     const { auditHead, headToJson } = await import("../../server/audit.ts");
     const head = await auditHead(config);
     if (head === undefined) noteLine(shell, "the audit log is empty");
