@@ -131,9 +131,11 @@ export function createKeyManagement({ inTurn, rates, log }: KeyManagementOptions
       return { key: keyToProto(view), receipt: receiptToProto(receipt) };
     },
 
-    async revokeKey({ keyId, reason, note }, context) {
-      const command = { keyId, reason: nameOf(REVOCATION_REASONS, reason) ?? null, note };
-      const { view, receipt } = await revokeKey(...urgently(context, `key:${keyId}`), command);
+    async revokeKey({ keyId, secret, reason, note }, context) {
+      const revocation = { reason: nameOf(REVOCATION_REASONS, reason) ?? null, note };
+      const command = keyId === "" ? { ...revocation, secret } : { ...revocation, keyId };
+      const about = keyId === "" ? "" : `key:${keyId}`;
+      const { view, receipt } = await revokeKey(...urgently(context, about), command);
       return { key: keyToProto(view), receipt: receiptToProto(receipt) };
     },
 

@@ -465,7 +465,7 @@ export declare const RetireSecretResponseSchema: GenMessage<RetireSecretResponse
  */
 export declare type RevokeKeyRequest = Message<"claviger.v1.RevokeKeyRequest"> & {
   /**
-   * The key's id. Required.
+   * The key's id. Required without `secret`.
    *
    * @generated from field: string key_id = 1;
    */
@@ -484,6 +484,14 @@ export declare type RevokeKeyRequest = Message<"claviger.v1.RevokeKeyRequest"> &
    * @generated from field: string note = 3;
    */
   note: string;
+
+  /**
+   * A secret of the key, current or not, in the place of `key_id`: for a caller that has found a secret and does not know
+   * whose it is. It counts as no use. `KEY_NOT_FOUND` if it belongs to no key here. At most 4096 bytes.
+   *
+   * @generated from field: string secret = 4;
+   */
+  secret: string;
 };
 
 /**
