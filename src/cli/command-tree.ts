@@ -121,8 +121,12 @@ export const COMMANDS: Readonly<Record<string, Leaf | Group>> = {
     load: async () => (await import("./health.ts")).addHealth,
   },
   nodes: {
-    description: "list the server processes of a database: their leases, how far behind they are, where they are",
+    description: "list the nodes of the cluster: where they are, their leases, and how far behind they are",
     load: async () => (await import("./nodes.ts")).addNodes,
+  },
+  agents: {
+    description: "list the agents that verify from memory: whose they are, and what they have not acknowledged",
+    load: async () => (await import("./agents.ts")).addAgents,
   },
   canary: {
     description: "try the promise again and again: create a key, verify it on every node, revoke it, verify it again",

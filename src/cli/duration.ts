@@ -14,6 +14,13 @@ export function describeSpan(ms: number): string {
   return `${ms / factor} ${unit}`;
 }
 
+/** A measured span for people, rounded to the unit in which it has a digit: `3 d`, `15 s`, `50 ms`. */
+export function roundSpan(ms: number): string {
+  const units = Object.entries(UNITS).reverse();
+  const [unit, factor] = units.find(([, each]) => ms >= each) ?? ["ms", 1];
+  return `${Math.round(ms / factor)} ${unit}`;
+}
+
 /** Whether a text has the form of a span. */
 export function isDuration(text: string): boolean {
   return text === "0" || FORM.test(text);

@@ -10,6 +10,7 @@ import type { Environment, Key, KeyState, Limits, RevocationReason, RevocationRe
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { QueryUsageRequestSchema, QueryUsageResponseSchema } from "./usage_pb.js";
 import type { ListAuditEventsRequestSchema, ListAuditEventsResponseSchema } from "./audit_pb.js";
+import type { ListNodesRequestSchema, ListNodesResponseSchema } from "./node_pb.js";
 
 /**
  * Describes the file claviger/v1/key_management.proto.
@@ -771,6 +772,17 @@ export declare const KeyManagement: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEventsRequestSchema;
     output: typeof ListAuditEventsResponseSchema;
+  },
+  /**
+   * Lists the nodes of the database, and the agents attached to the process that answers. Needs `claviger:nodes.read`; users
+   * cannot call it.
+   *
+   * @generated from rpc claviger.v1.KeyManagement.ListNodes
+   */
+  listNodes: {
+    methodKind: "unary";
+    input: typeof ListNodesRequestSchema;
+    output: typeof ListNodesResponseSchema;
   },
 }>;
 
