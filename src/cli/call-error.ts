@@ -56,8 +56,9 @@ export function callError(error: ConnectError, target: CallTarget): CliError {
 }
 
 const ADVICE: Readonly<Record<string, string>> = {
-  CREDENTIAL_MISSING: "set CLAVIGER_TOKEN, or CLAVIGER_TOKEN_FILE, to a key that may do this",
-  CREDENTIAL_INVALID: "set CLAVIGER_TOKEN, or CLAVIGER_TOKEN_FILE, to a key that is valid",
+  CREDENTIAL_MISSING: "set CLAVIGER_TOKEN, or CLAVIGER_TOKEN_FILE, to a key that may do this, or run `claviger login`",
+  CREDENTIAL_INVALID:
+    "set CLAVIGER_TOKEN, or CLAVIGER_TOKEN_FILE, to a key that is valid, or run `claviger login` again",
 };
 
 /** What OpenSSL says where the other side answers a TLS handshake with something else. */

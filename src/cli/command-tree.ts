@@ -132,6 +132,14 @@ export const COMMANDS: Readonly<Record<string, Leaf | Group>> = {
     description: "try the promise again and again: create a key, verify it on every node, revoke it, verify it again",
     load: async () => (await import("./canary.ts")).addCanary,
   },
+  login: {
+    description: "keep a server's address and a key in a profile, in a file that only you can read",
+    load: async () => (await import("./login.ts")).addLogin,
+  },
+  logout: {
+    description: "remove a profile",
+    load: async () => (await import("./logout.ts")).addLogout,
+  },
   completion: {
     description: "print the completion script of a shell: bash, zsh or fish",
     load: async () => (await import("./completion.ts")).addCompletion,

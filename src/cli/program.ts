@@ -114,6 +114,7 @@ function createRoot(shell: Shell): Command {
       "Environment:",
       "  CLAVIGER_URL                            where the server is (default: http://127.0.0.1:4640)",
       "  CLAVIGER_TOKEN, CLAVIGER_TOKEN_FILE     whom to call as",
+      "  CLAVIGER_PROFILE                        otherwise: which profile of `claviger login` (default: default)",
       "  NO_COLOR                                no colours",
       "",
       "Exit codes: 0 OK or VALID, 1 another verdict, 2 usage, 3 refused by the server, 4 could not decide",
