@@ -48,7 +48,7 @@ function printAgents(
 
 const COLUMNS: readonly Column<Agent>[] = [
   { title: "KEY ID", cell: ({ keyId }) => keyId || "–" },
-  { title: "OWNER", cell: ({ owner }) => owner, shrinks: true },
+  { title: "OWNER", cell: ({ owner }) => owner, least: 8 },
   { title: "ADDRESS", cell: ({ address }) => address },
   { title: "ATTACHED", cell: ({ attached }) => (attached ? roundSpan(durationMs(attached)) : "–"), dispensable: 1 },
   { title: "LEASE", cell: ({ leased }) => (leased ? "held" : "none") },

@@ -2,6 +2,7 @@ import { create, type MessageInitShape, toJson } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { afterEach, describe, expect, it } from "vitest";
+import { AuditOutcome } from "#gen/claviger/v1/audit_pb.js";
 import {
   CreateKeyRequestSchema,
   KeyManagement,
@@ -10,12 +11,14 @@ import {
   RotateKeyRequestSchema,
   UpdateKeyRequestSchema,
 } from "#gen/claviger/v1/key_management_pb.js";
-import { Environment, KeySchema, KeyState, SecretState } from "#gen/claviger/v1/key_pb.js";
+import { ActorKind, Environment, KeySchema, KeyState, SecretState } from "#gen/claviger/v1/key_pb.js";
 import { KeyVerifier, Verdict, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { NodeState } from "#gen/claviger/v1/node_pb.js";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/health/v1/health_pb.js";
 import { type FakeServer, startFakeServer } from "./fake-server.ts";
 import { type FakeShellOptions, NOW, type Outcome, runInFakeShell } from "./fake-shell.ts";
+import { widthOf } from "./width.ts";
 
 const ID = "key_01hzy3v7mkf5c9q2w8xanb4tde";
 const SECRET = "clv_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM";
@@ -177,6 +180,56 @@ describe("keys list", () => {
       keys: [],
       nextPageToken: "",
     });
+  });
+});
+
+describe("on a terminal of 80 columns", () => {
+  const key = keyOf({ displayName: "a name of many words 日本語 🔑", owner: "google-oauth2|103547991597142817347" });
+  const events = [
+    {
+      ...{ sequence: 1_234_567n, time: timestampFromDate(NOW), action: "call.denied", outcome: AuditOutcome.DENIED },
+      actor: { kind: ActorKind.SERVICE, subject: "billing", keyId: ID },
+      ...{
+        keyId: ID,
+        owner: "alice",
+        details: { method: "CreateKey", reason: "PERMISSION_DENIED", asked_owner: "bob" },
+      },
+    },
+  ];
+  const node = { address: "http://10.120.130.140:4640", epoch: "0123456789abcdef", state: NodeState.LIVE };
+  const agent = { keyId: ID, owner: "a service of a long name", address: "10.120.130.140", leased: true };
+  const routes = (router: ConnectRouter) =>
+    router.service(KeyManagement, {
+      listKeys: () => ({ keys: [key, keyOf({ state: KeyState.REVOKED, revokeTime: timestampFromDate(NOW) })] }),
+      getKey: () => ({ key: keyOf({ expireTime: inDays(0.1) }) }),
+      listAuditEvents: () => ({ events }),
+      listNodes: () => ({ nodes: [node], epoch: node.epoch, agents: [agent], agentCount: 1 }),
+      queryUsage: () => ({ points: [{ group: { method: `/a.b.C/${"M".repeat(90)}` }, count: 9_000_000n }], total: 9n }),
+    });
+
+  it.each([`keys list`, `keys get ${ID}`, "audit list", "nodes", "agents", "usage --by method"])(
+    "%s fits, and in a pipe or with --wide shows everything",
+    async (words) => {
+      const narrow = await runAgainst(routes, words.split(" "), { columns: 80 });
+      expect(narrow.code).toBe(0);
+      for (const line of narrow.out.split("\n")) expect(widthOf(line), line).toBeLessThanOrEqual(80);
+      const piped = await runAgainst(routes, words.split(" "));
+      expect(piped.out).not.toContain("M…");
+      if (words.startsWith("keys get")) return;
+      const wide = await runAgainst(routes, [...words.split(" "), "--wide"], { columns: 80 });
+      expect(wide.out).toBe(piped.out);
+    },
+  );
+
+  it("says why a call was denied, and gives a revoked key no expiry", async () => {
+    expect((await runAgainst(routes, ["audit", "list"])).out).toContain("CreateKey: PERMISSION_DENIED asked-owner=bob");
+    expect((await runAgainst(routes, ["audit", "list"], { columns: 80 })).out).toContain("CreateKey: PERM");
+    const [, , revoked] = (await runAgainst(routes, ["keys", "list"])).out.split("\n");
+    expect(revoked).toMatch(/revoked +clv_live_…JKLM +–$/);
+  });
+
+  it("prints only ids with --quiet", async () => {
+    expect((await runAgainst(routes, ["keys", "list", "-q"])).out).toBe(`${ID}\n${ID}\n`);
   });
 });
 

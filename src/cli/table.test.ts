@@ -40,7 +40,7 @@ describe("a list", () => {
   }
   const columns: Column<Row>[] = [
     { title: "ID", cell: ({ id }) => id },
-    { title: "NAME", cell: ({ name }) => name, shrinks: true },
+    { title: "NAME", cell: ({ name }) => name, least: 8 },
     { title: "WHEN", cell: () => "2027-02-20 (in 90 days)", short: () => "2027-02-20" },
     { title: "HINT", cell: () => "clv_live_…JKLM", dispensable: 1 },
   ];

@@ -3,8 +3,6 @@ import { cutTo, widthOf } from "./width.ts";
 
 /** Between two columns. */
 const GAP = "  ";
-/** A column is not cut to fewer cells than this. */
-const LEAST_CELLS = 8;
 
 /** A column of a list. */
 export interface Column<Row> {
@@ -12,8 +10,8 @@ export interface Column<Row> {
   readonly cell: (row: Row) => string;
   /** What a narrow terminal shows instead. Default: the same. */
   readonly short?: (row: Row) => string;
-  /** Whether the cells may be cut on a narrow terminal. Default false: an id that is cut is of no use. */
-  readonly shrinks?: boolean;
+  /** To how many cells it may be cut on a narrow terminal. Default: it is not, as an id that is cut is of no use. */
+  readonly least?: number;
   /** Whether a narrow terminal goes without it; the highest number goes first. Default: it stays. */
   readonly dispensable?: number;
 }
@@ -59,19 +57,19 @@ function render<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): str
 
 function leastLine<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): number {
   const widths = widthsOf(render(rows, columns));
-  return lineOf(widths.map((cells, at) => (columns[at]?.shrinks ? Math.min(cells, LEAST_CELLS) : cells)));
+  return lineOf(widths.map((cells, at) => Math.min(cells, columns[at]?.least ?? cells)));
 }
 
 /** Takes what is too much from the widest of the columns that may be cut, cell by cell. */
-function shrink(rows: string[][], columns: readonly { readonly shrinks?: boolean }[], width: number): string[][] {
+function shrink(rows: string[][], columns: readonly { readonly least?: number }[], width: number): string[][] {
   const widths = widthsOf(rows);
   while (lineOf(widths) > width) {
-    const candidates = widths.map((cells, at) => (columns[at]?.shrinks && cells > LEAST_CELLS ? cells : 0));
+    const candidates = widths.map((cells, at) => (cells > (columns[at]?.least ?? cells) ? cells : 0));
     const widest = Math.max(...candidates);
     if (widest === 0) break;
     widths[candidates.indexOf(widest)] = widest - 1;
   }
-  return rows.map((row) => row.map((cell, at) => (columns[at]?.shrinks ? cutTo(cell, widths[at] ?? 0) : cell)));
+  return rows.map((row) => row.map((cell, at) => (columns[at]?.least ? cutTo(cell, widths[at] ?? 0) : cell)));
 }
 
 function widthsOf(rows: readonly (readonly string[])[]): number[] {

@@ -88,10 +88,10 @@ function columns(times: Times): Column<AuditEvent>[] {
     { title: "TIME", cell: ({ time }) => times.describe(time), short: ({ time }) => times.abbreviate(time) },
     { title: "ACTION", cell: ({ action }) => action },
     { title: "OUTCOME", cell: ({ outcome }) => enumName(AuditOutcomeSchema, outcome), dispensable: 3 },
-    { title: "ACTOR", cell: ({ actor }) => actor?.keyId || actor?.subject || "–", shrinks: true },
+    { title: "ACTOR", cell: ({ actor }) => actor?.keyId || actor?.subject || "–", least: 8 },
     { title: "KEY ID", cell: ({ keyId }) => keyId || "–", dispensable: 1 },
-    { title: "OWNER", cell: ({ owner }) => owner || "–", shrinks: true, dispensable: 2 },
-    { title: "DETAILS", cell: detailsOf, shrinks: true },
+    { title: "OWNER", cell: ({ owner }) => owner || "–", least: 8, dispensable: 2 },
+    { title: "DETAILS", cell: detailsOf, least: 24 },
   ];
 }
 

@@ -26,6 +26,7 @@ interface ListKeysOptions extends ServerOptions, ListOptions {
   readonly label?: Record<string, string>;
   readonly expiresBefore?: Timestamp;
   readonly unusedSince?: Timestamp;
+  readonly quiet?: true;
 }
 
 /** `claviger keys list` */
@@ -46,6 +47,7 @@ export function addList(command: Command, shell: Shell): void {
         "only keys made before this and not valid since: 30d ago, or an instant such as 2027-02-20T00:00:00Z",
       ).argParser(instantParser(shell.now, -1)),
     )
+    .addOption(new Option("-q, --quiet", "print only the key ids, a line each").conflicts("json"))
     .action((options: ListKeysOptions) =>
       withConnection(shell, options, async ({ management }) => {
         const response = await list(management, options);
@@ -58,6 +60,7 @@ export function addList(command: Command, shell: Shell): void {
     "claviger keys list --owner u42 --state active",
     "claviger keys list --label team=billing --expires-before 14d --all",
     "claviger keys list --unused-since 30d",
+    "claviger keys list --owner u42 --all --quiet | xargs -n 1 claviger keys disable",
     "claviger keys list --all --json | jq -r '.keys[].id'",
   );
 }
@@ -80,6 +83,7 @@ async function list(management: Connection["management"], options: ListKeysOptio
 
 function printKeys(shell: Shell, { keys, nextPageToken }: ListKeysResponse, options: ListKeysOptions): void {
   if (keys.length === 0) noteLine(shell, "no keys match");
+  else if (options.quiet) printLine(shell, keys.map(({ id }) => id).join("\n"));
   else printLine(shell, formatList(keys, columns(createTimes(shell)), widthFor(shell, options)));
   if (nextPageToken !== "") noteLine(shell, moreNote(nextPageToken));
   const warning = expiryWarning(keys, shell);
@@ -91,8 +95,8 @@ function columns(times: Times): Column<Key>[] {
   const end = ({ state, expireTime }: Key) => (state === KeyState.REVOKED ? undefined : expireTime);
   return [
     { title: "KEY ID", cell: ({ id }) => id },
-    { title: "NAME", cell: ({ displayName }) => displayName, shrinks: true },
-    { title: "OWNER", cell: ({ owner }) => owner, shrinks: true },
+    { title: "NAME", cell: ({ displayName }) => displayName, least: 8 },
+    { title: "OWNER", cell: ({ owner }) => owner, least: 8 },
     { title: "STATE", cell: ({ state }) => enumName(KeyStateSchema, state) },
     {
       title: "SECRET",
