@@ -13,7 +13,9 @@ export function shortenImports() {
     resolve(specifier, context, next) {
       const { parentURL = "" } = context;
       const isShort = PACKAGES.test(parentURL) && /^\.\.?\/.*\.js$/.test(specifier) && isImport(context);
-      return isShort ? { url: new URL(specifier, parentURL).href, format: "module", shortCircuit: true } : next(specifier, context);
+      return isShort
+        ? { url: new URL(specifier, parentURL).href, format: "module", shortCircuit: true }
+        : next(specifier, context);
     },
   });
 }

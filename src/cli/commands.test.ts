@@ -457,6 +457,17 @@ describe("an error of the server", () => {
     expect((await runAgainst(outage, ["keys", "get", ID])).code).toBe(4);
   });
 
+  it("says plainly that a cleartext port does not speak TLS", async () => {
+    const server = await startFakeServer(failing(Code.NotFound, "KEY_NOT_FOUND"));
+    servers.push(server);
+    const url = server.url.replace("http:", "https:");
+    const { code, err } = await runInFakeShell(["keys", "list", "--url", url]);
+    expect(code).toBe(4);
+    expect(err).toBe(
+      `error: what listens at ${url} does not speak TLS: write the address with http://, or start the proxy that speaks TLS\n`,
+    );
+  });
+
   it("that is no answer within --timeout exits with 4", async () => {
     const silent = (router: ConnectRouter) =>
       router.service(KeyManagement, {

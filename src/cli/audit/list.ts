@@ -104,7 +104,9 @@ function detailsOf({ outcome, details = {} }: AuditEvent): string {
 
 function factsOf(details: JsonObject): string {
   return Object.entries(details)
-    .map(([name, value]) => `${name.replaceAll("_", "-")}=${textOf(value)}`)
+    .map(([name, value]) => [name.replaceAll("_", "-"), textOf(value)] as const)
+    .filter(([, text]) => text !== "")
+    .map(([name, text]) => `${name}=${text}`)
     .join(" ");
 }
 
