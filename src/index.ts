@@ -7,5 +7,6 @@ export * from "#gen/claviger/v1/error_reason_pb.js";
 export * from "#gen/claviger/v1/key_management_pb.js";
 export * from "#gen/claviger/v1/key_pb.js";
 export * from "#gen/claviger/v1/key_verifier_pb.js";
+export * from "#gen/claviger/v1/node_pb.js";
 export * from "#gen/claviger/v1/options_pb.js";
 export * from "#gen/claviger/v1/usage_pb.js";

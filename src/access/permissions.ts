@@ -11,7 +11,8 @@ export type Permission =
   | "claviger:keys.write"
   | "claviger:keys.revoke"
   | "claviger:usage.read"
-  | "claviger:audit.read";
+  | "claviger:audit.read"
+  | "claviger:nodes.read";
 
 /** Owner of the admin keys. Not bound by the maximum of keys. */
 export const ADMIN_OWNER = "claviger:admin";
@@ -32,6 +33,7 @@ export const METHOD_PERMISSIONS: Readonly<Record<string, Permission | "open">> =
   "claviger.v1.KeyManagement/ReportLeakedSecret": "open",
   "claviger.v1.KeyManagement/QueryUsage": "claviger:usage.read",
   "claviger.v1.KeyManagement/ListAuditEvents": "claviger:audit.read",
+  "claviger.v1.KeyManagement/ListNodes": "claviger:nodes.read",
   "claviger.v1.KeyVerifier/Verify": "claviger:verify",
   "claviger.v1.KeyVerifier/BatchVerify": "claviger:verify",
   "claviger.v1.KeyVerifier/Sync": "claviger:verify",

@@ -116,8 +116,26 @@ describe("the launcher", { timeout: 20_000 }, () => {
       process.on("exit", () => console.log("found", found));`;
     const nodeOptions = ["--import", `data:text/javascript,${encodeURIComponent(count)}`];
     const environment = { DATABASE_URL: "postgres://127.0.0.1:1/none" };
-    expect(await runProcess(["migrate"], { nodeOptions, environment })).toMatchObject({ code: 2, out: "found 0\n" });
+    expect(await runProcess(["migrate"], { nodeOptions, environment })).toMatchObject({ code: 3, out: "found 0\n" });
     const bin = fileURLToPath(new URL("../postgres/schema.ts", import.meta.url));
+    expect((await runProcess([], { bin, nodeOptions })).out).toMatch(/found [1-9]\d+/);
+  });
+
+  it("has Node find none of the modules of Protobuf and Connect so either", async () => {
+    const count = `import { registerHooks } from "node:module";
+      let found = 0;
+      registerHooks({ resolve(specifier, context, next) {
+        found += specifier.startsWith(".") && /@(bufbuild|connectrpc).*esm/.test(context.parentURL ?? "") ? 1 : 0;
+        return next(specifier, context);
+      } });
+      process.on("exit", () => console.log("found", found));`;
+    const nodeOptions = ["--import", `data:text/javascript,${encodeURIComponent(count)}`];
+    const environment = { CLAVIGER_URL: "http://127.0.0.1:1" };
+    expect(await runProcess(["keys", "list"], { nodeOptions, environment })).toMatchObject({
+      code: 4,
+      out: "found 0\n",
+    });
+    const bin = fileURLToPath(new URL("./connection.ts", import.meta.url));
     expect((await runProcess([], { bin, nodeOptions })).out).toMatch(/found [1-9]\d+/);
   });
 

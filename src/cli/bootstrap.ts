@@ -1,20 +1,19 @@
 import type { Command } from "commander";
 import { addExamples } from "./examples.ts";
 import { noteLine, printLine } from "./print.ts";
-import { addSettingsOptions, readConfig, type SettingsOptions } from "./settings-options.ts";
+import { addSettingsOptions, DATABASE_SETTINGS, readConfig, type SettingsOptions } from "./settings-options.ts";
 import type { Shell } from "./shell.ts";
 
 /** `claviger bootstrap` */
-export function addBootstrap(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("bootstrap"))
-    .description("make an admin key, straight in the database, and show its secret, this once")
+export function addBootstrap(command: Command, shell: Shell): void {
+  addSettingsOptions(command, DATABASE_SETTINGS)
     .option("--json", "print the key's id and its secret as JSON, and errors too")
     .action(async (options: SettingsOptions) => {
-      const config = await readConfig(shell, options);
+      const config = await readConfig(shell, options, DATABASE_SETTINGS);
       const { bootstrapAdmin } = await import("../server/bootstrap.ts");
       const { keyId, secret } = await bootstrapAdmin(config);
       if (options.json === true) {
-        printLine(shell, JSON.stringify({ key_id: keyId, secret: secret.reveal() }, null, 2));
+        printLine(shell, JSON.stringify({ keyId, secret: secret.reveal() }, null, 2));
         return;
       }
       printLine(shell, `admin key: ${secret.reveal()}`);

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { BadRequestSchema, ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { callError, exitCodeOfCall } from "./call-error.ts";
 
-const TARGET = { url: "http://127.0.0.1:4640", timeoutMs: 15_000, command: "npx claviger" };
+const TARGET = { url: "http://127.0.0.1:4640", timeoutMs: 15_000, command: "npx claviger", mayHaveChanged: true };
 
 function refusal(code: Code, reason = "SOME_REASON"): ConnectError {
   return new ConnectError("no", code, undefined, [{ desc: ErrorInfoSchema, value: { reason, domain: "claviger" } }]);
@@ -41,7 +41,52 @@ describe("the exit code of a failed call", () => {
   );
 });
 
+/** `INVALID_FIELD` about these fields. */
+function invalid(violations: Record<string, string>): ConnectError {
+  const fieldViolations = Object.entries(violations).map(([field, description]) => ({ field, description }));
+  return new ConnectError("invalid request: …", Code.InvalidArgument, undefined, [
+    { desc: ErrorInfoSchema, value: { reason: "INVALID_FIELD", domain: "claviger" } },
+    { desc: BadRequestSchema, value: { fieldViolations } },
+  ]);
+}
+
 describe("a failed call", () => {
+  it.each([
+    ["display_name", "must not be empty", "--name must not be empty"],
+    ["key.allowed_cidrs[1]", "must be a prefix", "--cidr must be a prefix"],
+    ['labels["Foo Bar"]', "must have a key of letters", "--label must have a key of letters"],
+    ["limits.burst", "takes requests_per_second as well", "--burst takes --requests-per-second as well"],
+    ["brand_new", "must be old", "brand new must be old"],
+  ])("calls %s by its name on the command line, once", (field, description, said) => {
+    expect(callError(invalid({ [field]: description }), TARGET)).toMatchObject({ message: said, details: [] });
+  });
+
+  it("names every value that is not valid, a line each", () => {
+    expect(
+      callError(invalid({ display_name: "must not be empty", ttl: "must be at most 90 days" }), TARGET),
+    ).toMatchObject({
+      message: "some values are not valid",
+      details: ["--name must not be empty", "--ttl must be at most 90 days"],
+    });
+  });
+
+  it("speaks of the flags in what the server advises, and leaves the names of others alone", () => {
+    const refused = new ConnectError("team_blue: shorten grace_period", Code.FailedPrecondition, undefined, [
+      { desc: ErrorInfoSchema, value: { reason: "VERSION_LIMIT_REACHED", domain: "claviger" } },
+    ]);
+    expect(callError(refused, TARGET).message).toBe("team_blue: shorten --grace");
+  });
+
+  it("says that a change may have been made only where a change was asked for", () => {
+    for (const error of [
+      new ConnectError("read ECONNRESET", Code.Aborted),
+      new ConnectError("", Code.DeadlineExceeded),
+    ]) {
+      expect(callError(error, TARGET).message).toContain("a change may have been made");
+      expect(callError(error, { ...TARGET, mayHaveChanged: false }).message).not.toContain("change");
+    }
+  });
+
   it("keeps the server's message, reason, metadata and violations", () => {
     const error = new ConnectError("display_name is too long. Shorten it", Code.InvalidArgument, undefined, [
       {
@@ -54,15 +99,19 @@ describe("a failed call", () => {
       exitCode: 3,
       code: "INVALID_ARGUMENT",
       reason: "INVALID_FIELD",
-      message: "display_name is too long. Shorten it",
+      message: "--name at most 63",
       metadata: { field: "display_name" },
       violations: [{ field: "display_name", description: "at most 63" }],
     });
   });
 
   it("says which variable holds the credential when that is missing or bad", () => {
-    expect(callError(refusal(Code.Unauthenticated, "CREDENTIAL_MISSING"), TARGET).advice).toContain("CLAVIGER_TOKEN");
-    expect(callError(refusal(Code.Unauthenticated, "CREDENTIAL_INVALID"), TARGET).advice).toContain("CLAVIGER_TOKEN");
+    expect(callError(refusal(Code.Unauthenticated, "CREDENTIAL_MISSING"), TARGET).details).toEqual([
+      expect.stringContaining("CLAVIGER_TOKEN"),
+    ]);
+    expect(callError(refusal(Code.Unauthenticated, "CREDENTIAL_INVALID"), TARGET).details).toEqual([
+      expect.stringContaining("CLAVIGER_TOKEN"),
+    ]);
   });
 
   it("says how to start a server when none is reached", () => {

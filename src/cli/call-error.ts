@@ -1,7 +1,9 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { CliError } from "./cli-error.ts";
+import { describeSpan } from "./duration.ts";
 import { EXIT, type ExitCode } from "./exit-code.ts";
+import { inOwnWords, violationInOwnWords } from "./own-words.ts";
 
 /** Codes that say that nothing was decided. */
 const UNDECIDED: ReadonlySet<Code> = new Set([
@@ -29,40 +31,54 @@ export interface CallTarget {
   readonly timeoutMs: number;
   /** See `Shell.command`. */
   readonly command: string;
+  /** Whether a call that changes something was sent. */
+  readonly mayHaveChanged: boolean;
 }
 
 /** Turns what a client threw into what is shown. */
 export function callError(error: ConnectError, target: CallTarget): CliError {
   const info = error.findDetails(ErrorInfoSchema)[0];
+  const reason = info?.reason ?? "";
+  const violations = error.findDetails(BadRequestSchema).flatMap((details) => details.fieldViolations);
+  const broken = violations.map(violationInOwnWords);
+  const [first, ...others] = broken;
+  const advice = ADVICE[reason];
   return new CliError({
-    message: messageOf(error, target),
+    message: first === undefined ? messageOf(error, target) : others.length === 0 ? first : "some values are not valid",
     exitCode: exitCodeOfCall(error),
     code: codeName(error.code),
-    reason: info?.reason ?? "",
+    reason,
     metadata: info?.metadata ?? {},
-    violations: error.findDetails(BadRequestSchema).flatMap((details) => details.fieldViolations),
-    advice: ADVICE[info?.reason ?? ""] ?? "",
+    violations,
+    details: [...(others.length === 0 ? [] : broken), ...(advice === undefined ? [] : [advice])],
     cause: error,
   });
 }
 
 const ADVICE: Readonly<Record<string, string>> = {
-  CREDENTIAL_MISSING: "set CLAVIGER_TOKEN, or CLAVIGER_TOKEN_FILE, to a key that may do this",
-  CREDENTIAL_INVALID: "set CLAVIGER_TOKEN, or CLAVIGER_TOKEN_FILE, to a key that is valid",
+  CREDENTIAL_MISSING: "set CLAVIGER_TOKEN, or CLAVIGER_TOKEN_FILE, to a key that may do this, or run `claviger login`",
+  CREDENTIAL_INVALID:
+    "set CLAVIGER_TOKEN, or CLAVIGER_TOKEN_FILE, to a key that is valid, or run `claviger login` again",
 };
 
-function messageOf(error: ConnectError, { url, timeoutMs, command }: CallTarget): string {
-  if (reasonOf(error) !== "") return error.rawMessage;
+/** What OpenSSL says where the other side answers a TLS handshake with something else. */
+const NO_TLS = /SSL routines|wrong version number|packet length too long|EPROTO/i;
+
+function messageOf(error: ConnectError, { url, timeoutMs, command, mayHaveChanged }: CallTarget): string {
+  if (reasonOf(error) !== "") return inOwnWords(error.rawMessage);
+  if (exitCodeOfCall(error) !== EXIT.undecided) return error.rawMessage;
+  if (url.startsWith("https:") && NO_TLS.test(error.rawMessage)) {
+    return `what listens at ${url} does not speak TLS: write the address with http://, or start the proxy that speaks TLS`;
+  }
+  const change = mayHaveChanged ? "a change may have been made all the same; look, then " : "";
   if (error.code === Code.DeadlineExceeded) {
-    return `no answer from ${url} within ${timeoutMs} ms: a change may have been made all the same; look, then repeat, with a longer --timeout if need be`;
+    return `no answer from ${url} within ${describeSpan(timeoutMs)}: ${change}repeat, with a longer --timeout if need be`;
   }
+  const said = error.rawMessage.trim().replace(/\s+/g, " ");
   if (error.code === Code.Unavailable) {
-    return `cannot reach ${url} (${error.rawMessage}): is the server running? start it with \`${command} serve\`, or set CLAVIGER_URL`;
+    return `cannot reach ${url} (${said}): is the server running? start it with \`${command} serve\`, or set CLAVIGER_URL`;
   }
-  if (exitCodeOfCall(error) === EXIT.undecided) {
-    return `the connection to ${url} failed (${error.rawMessage}): a change may have been made all the same; check that a Claviger listens there, look, then repeat`;
-  }
-  return error.rawMessage;
+  return `the connection to ${url} failed (${said}): ${change}${change === "" ? "" : "repeat; "}check that a Claviger listens there`;
 }
 
 function reasonOf(error: ConnectError): string {

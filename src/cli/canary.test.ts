@@ -59,8 +59,8 @@ describe("claviger canary", () => {
     });
     expect(out.trim().split("\n")).toHaveLength(1);
     expect(JSON.parse(out)).toMatchObject({
-      ...{ round: 1, nodes: [url], reached: [url], revoked_but_accepted: [url], undecided: [] },
-      ...{ create_ms: expect.any(Number), verify_ms: expect.any(Number), revoke_ms: expect.any(Number) },
+      ...{ round: 1, nodes: [url], reached: [url], revokedButAccepted: [url], undecided: [] },
+      ...{ createMs: expect.any(Number), verifyMs: expect.any(Number), revokeMs: expect.any(Number) },
     });
     expect(code).toBe(1);
   });

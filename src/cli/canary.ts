@@ -18,7 +18,7 @@ import { noteLine, printLine } from "./print.ts";
 import { printable } from "./printable.ts";
 import { readToken } from "./read-token.ts";
 import { addServerOptions, type ServerOptions } from "./server-options.ts";
-import { readConfig } from "./settings-options.ts";
+import { DATABASE_SETTINGS, readConfig } from "./settings-options.ts";
 import type { Shell } from "./shell.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -42,9 +42,8 @@ interface NodeList {
 }
 
 /** `claviger canary` */
-export function addCanary(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("canary"))
-    .description("try the promise again and again: create a key, verify it on every node, revoke it, verify it again")
+export function addCanary(command: Command, shell: Shell): void {
+  addServerOptions(command)
     .option(
       "--node <url>",
       "a node to verify on; repeat it for each (default: with DATABASE_URL every live node, else the server)",
@@ -170,7 +169,7 @@ async function openList(shell: Shell, options: CanaryOptions, own: string): Prom
   if (options.node.length > 0) return { list: async () => [...new Set(options.node)], close };
   const { DATABASE_URL = "", DATABASE_URL_FILE = "" } = shell.environment;
   if (`${DATABASE_URL}${DATABASE_URL_FILE}`.trim() === "") return { list: async () => [own], close };
-  const config = await readConfig(shell, {});
+  const config = await readConfig(shell, {}, DATABASE_SETTINGS);
   const { openNodes } = await import("../server/nodes.ts");
   const { nameProcesses } = await import("../server/process-name.ts");
   const nodes = await openNodes(config);
@@ -222,8 +221,9 @@ function report(
 ): void {
   const { nodes, createMs, verifyMs, revokeMs, reached, stillAccepting, undecided, failures } = found;
   if (json) {
-    const durations = { create_ms: createMs, verify_ms: verifyMs, revoke_ms: revokeMs };
-    const line = { round, ...durations, nodes, reached, revoked_but_accepted: stillAccepting, undecided };
+    const [create, verify, revoke] = [createMs, verifyMs, revokeMs].map(Math.round);
+    const spans = { createMs: create, verifyMs: verify, revokeMs: revoke };
+    const line = { round, ...spans, nodes, reached, revokedButAccepted: stillAccepting, undecided };
     printLine(shell, JSON.stringify(line));
     return;
   }

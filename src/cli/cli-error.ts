@@ -16,8 +16,8 @@ export interface CliErrorOptions {
   readonly reason?: string;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly violations?: readonly Violation[];
-  /** What a person at this command line can do, where the message cannot know. Default empty. */
-  readonly advice?: string;
+  /** Lines for people below the message. Default none. */
+  readonly details?: readonly string[];
   readonly cause?: unknown;
 }
 
@@ -29,7 +29,7 @@ export class CliError extends Error {
   readonly reason: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly violations: readonly Violation[];
-  readonly advice: string;
+  readonly details: readonly string[];
 
   constructor(options: CliErrorOptions) {
     super(options.message, { cause: options.cause });
@@ -38,7 +38,7 @@ export class CliError extends Error {
     this.reason = options.reason ?? "";
     this.metadata = options.metadata ?? {};
     this.violations = options.violations ?? [];
-    this.advice = options.advice ?? "";
+    this.details = options.details ?? [];
   }
 }
 

@@ -6,9 +6,13 @@ import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { callError } from "./call-error.ts";
 import { usageError } from "./cli-error.ts";
+import { readProfile } from "./profiles.ts";
 import { readToken } from "./read-token.ts";
-import type { ServerOptions } from "./server-options.ts";
+import type { Endpoint, ServerOptions } from "./server-options.ts";
 import type { Shell } from "./shell.ts";
+
+/** Methods that change nothing. */
+const READS = /^(Get|List|Query|Verify|Check)/;
 
 const DEFAULT_URL = "http://127.0.0.1:4640";
 
@@ -29,17 +33,21 @@ export async function withConnection(
   options: ServerOptions,
   use: (connection: Connection) => Promise<void>,
 ): Promise<void> {
-  const url = serverUrl(options.url ?? shell.environment.CLAVIGER_URL);
-  const token = await readToken(shell.environment);
+  const { url, token } = options.endpoint ?? (await findEndpoint(shell, options));
   // Node hands the signal to the socket. Without it a connection that is still being made outlives the deadline, and
   // keeps the process for minutes; `Http2SessionManager.abort()` of connect-node 2.2 does not end such a one.
   const hangUp = new AbortController();
   const nodeOptions: SecureClientSessionOptions & { signal: AbortSignal } = { signal: hangUp.signal };
+  let mayHaveChanged = false;
+  const noteChange: Interceptor = (next) => (request) => {
+    mayHaveChanged ||= !READS.test(request.method.name);
+    return next(request);
+  };
   const transport = createGrpcTransport({
     baseUrl: url,
     nodeOptions,
     defaultTimeoutMs: options.timeout,
-    interceptors: token === undefined ? [] : [withBearer(token)],
+    interceptors: [noteChange, ...(token === undefined ? [] : [withBearer(token)])],
   });
   try {
     await use({
@@ -49,14 +57,30 @@ export async function withConnection(
     });
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
-    throw callError(error, { url, timeoutMs: options.timeout, command: shell.command });
+    throw callError(error, { url, timeoutMs: options.timeout, command: shell.command, mayHaveChanged });
   } finally {
     hangUp.abort();
   }
 }
 
-/** An empty variable counts as unset, as a shell script would mean it. */
-function serverUrl(text: string | undefined): string {
+/**
+ * Where to call, and as whom: by flags and variables, or else by a profile. The credential of a profile only goes to the
+ * profile's own address.
+ */
+async function findEndpoint(shell: Shell, options: ServerOptions): Promise<Endpoint> {
+  const given = options.url ?? (shell.environment.CLAVIGER_URL || undefined);
+  const token = await readToken(shell.environment);
+  const profile = token === undefined ? await readProfile(shell) : undefined;
+  const url = serverUrl(given ?? profile?.url);
+  return { url, token: token ?? (profile !== undefined && serverUrl(profile.url) === url ? profile.token : undefined) };
+}
+
+/**
+ * Reads an address. An empty one counts as unset, as a shell script would mean it.
+ *
+ * @throws CliError that says the form
+ */
+export function serverUrl(text: string | undefined): string {
   if (text === undefined || text === "") return DEFAULT_URL;
   const url = URL.parse(text);
   const ok =

@@ -8,16 +8,19 @@ import {
   type Limits,
   RevocationReason,
   RevocationReasonSchema,
+  SecretState,
   SecretStateSchema,
   type SecretVersion,
 } from "#gen/claviger/v1/key_pb.js";
-import { describeTime } from "./describe-time.ts";
+import { createTimes, type Times } from "./describe-time.ts";
 import { enumName } from "./enum-names.ts";
-import { formatTable } from "./table.ts";
+import type { Shell } from "./shell.ts";
+import { formatList, formatTable } from "./table.ts";
 
 /** A key for people: a line per fact that is set, then its secrets. */
-export function describeKey(key: Key, now: Date): string {
-  const time = (timestamp: Timestamp | undefined) => describeTime(timestamp, now);
+export function describeKey(key: Key, shell: Shell): string {
+  const times = createTimes(shell);
+  const time = (timestamp: Timestamp) => times.describe(timestamp);
   const facts = [
     ["key id", key.id],
     ["name", key.displayName],
@@ -32,7 +35,7 @@ export function describeKey(key: Key, now: Date): string {
     ["held", key.heldFields.join(" ")],
     ["last used", key.lastUsedTime && time(key.lastUsedTime)],
     ["created", key.createTime && `${time(key.createTime)}${describeActor(key.createdBy)}`],
-    ["expires", key.expireTime && time(key.expireTime)],
+    ["expires", key.revokeTime === undefined && key.expireTime && time(key.expireTime)],
     ["revoked", key.revokeTime && `${time(key.revokeTime)}${describeActor(key.revokedBy)}`],
     [
       "reason",
@@ -40,8 +43,8 @@ export function describeKey(key: Key, now: Date): string {
     ],
     ["note", key.revokeNote],
     ["etag", key.etag],
-  ].filter((fact): fact is [string, string] => fact[1] !== undefined && fact[1] !== "" && fact[1] !== "{}");
-  return `${formatTable(facts)}\n\n${describeSecrets(key.secrets, now)}`;
+  ].filter((fact): fact is [string, string] => Boolean(fact[1]) && fact[1] !== "{}");
+  return `${formatTable(facts)}\n\n${describeSecrets(key, times, shell.columns)}`;
 }
 
 /** `{ team: "billing", tier: "1" }` is `team=billing tier=1`. */
@@ -63,13 +66,26 @@ function describeActor(actor: Actor | undefined): string {
   return ` by ${who.filter(Boolean).join(" ")}`;
 }
 
-function describeSecrets(secrets: readonly SecretVersion[], now: Date): string {
-  const rows = secrets.map(({ version, hint, state, createTime, retireTime, expireTime }) => [
-    String(version),
-    hint,
-    enumName(SecretStateSchema, state),
-    describeTime(createTime, now),
-    describeTime(retireTime ?? expireTime, now),
-  ]);
-  return formatTable([["VERSION", "SECRET", "STATE", "CREATED", "ENDS"], ...rows]);
+function describeSecrets({ secrets, revokeTime }: Key, times: Times, width: number | undefined): string {
+  const end = ({ state, retireTime, expireTime }: SecretVersion) =>
+    state === SecretState.REVOKED ? revokeTime : (retireTime ?? expireTime);
+  return formatList(
+    secrets,
+    [
+      { title: "VERSION", cell: ({ version }) => String(version) },
+      { title: "SECRET", cell: ({ hint }) => hint },
+      { title: "STATE", cell: ({ state }) => enumName(SecretStateSchema, state) },
+      {
+        title: "CREATED",
+        cell: ({ createTime }) => times.describe(createTime),
+        short: ({ createTime }) => times.abbreviate(createTime),
+      },
+      {
+        title: "ENDS",
+        cell: (secret) => times.describe(end(secret)),
+        short: (secret) => times.abbreviate(end(secret)),
+      },
+    ],
+    width,
+  );
 }

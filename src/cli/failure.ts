@@ -30,16 +30,44 @@ export function failureOf(error: unknown): CliError | undefined {
 function usageFailure(error: CommanderError): CliError | undefined {
   if (error.exitCode === 0) return undefined;
   if (error.code === "commander.help") return usageError("name a command: see above");
-  return usageError(`${withoutValues(error)}; --help shows what is possible`);
-}
-
-/** Commander repeats what it did not expect, which may be a secret. */
-function withoutValues({ code, message }: CommanderError): string {
-  const text = message
+  const text = error.message
     .replace(/^error: /, "")
     .replace(/\.$/, "")
     .replace("\n(Did", " (did");
-  if (code === "commander.excessArguments") return text.replace(/(but got \d+): .*$/s, "$1");
-  if (code === "commander.unknownOption") return text.replace(/('-[^'=]*)=.*?'(?= \(did|$)/s, "$1'");
-  return text;
+  return usageError(inPlainWords(error.code, text));
+}
+
+/** Values that a flag was given are repeated up to here: whoever reads the error looks for them. */
+const LONGEST_VALUE = 60;
+
+/** Commander repeats what it did not expect, which may be a secret; and it calls flags by all their spellings. */
+function inPlainWords(code: string, text: string): string {
+  const help = "; --help shows what is possible";
+  switch (code) {
+    case "commander.invalidArgument": {
+      const [, flags = "", value = "", says = ""] =
+        /^option '([^']*)' argument '(.*)' is invalid\. (.*)$/s.exec(text) ?? [];
+      if (flags !== "") return `${longFlag(flags)} '${value.slice(0, LONGEST_VALUE)}' is not valid. ${says}`;
+      return text.replace(/^command-argument value '.*' is invalid for argument '([^']*)'\. /s, "<$1> is not valid. ");
+    }
+    case "commander.missingMandatoryOptionValue":
+      return `${text.replace(/^.*'(.*)'.*$/s, (_, flags) => longFlag(flags))} is required${help}`;
+    case "commander.optionMissingArgument":
+      return `${text.replace(/^.*'(.*)'.*$/s, (_, flags) => longFlag(flags))} needs a value${help}`;
+    case "commander.conflictingOption":
+      return text.replace(/^option '([^']*)' cannot be used with option '([^']*)'$/, (_, one, other) => {
+        return `${longFlag(one)} and ${longFlag(other)} exclude each other: give one of them`;
+      });
+    case "commander.excessArguments":
+      return `${text.replace(/(but got \d+): .*$/s, "$1")}${help}`;
+    case "commander.unknownOption":
+      return `${text.replace(/('-[^'=]*)=.*?'(?= \(did|$)/s, "$1'")}${help}`;
+    default:
+      return `${text}${help}`;
+  }
+}
+
+/** `-l, --label <key=value>` is `--label`. */
+function longFlag(flags: string): string {
+  return /--[\w-]+/.exec(flags)?.[0] ?? flags;
 }

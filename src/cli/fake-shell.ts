@@ -17,6 +17,10 @@ export interface FakeShellOptions {
   readonly input?: string;
   /** What is piped in, or typed, as a stream instead. */
   readonly stdin?: Shell["stdin"];
+  /** Default undefined: standard output is no terminal. */
+  readonly columns?: number;
+  /** Default UTC. */
+  readonly timeZone?: string;
 }
 
 /** The instant at which every fake shell lives. */
@@ -31,6 +35,8 @@ export function createFakeShell(options: FakeShellOptions = {}) {
     stdin: options.stdin ?? Readable.from([Buffer.from(options.input ?? "")]),
     stdout: collect(out),
     stderr: collect(err),
+    columns: options.columns,
+    timeZone: options.timeZone ?? "UTC",
     version: "1.2.3",
     command: "./bin/claviger.js",
     now: () => NOW,

@@ -14,7 +14,8 @@ import { type Connection, withConnection } from "./connection.ts";
 import { enumName } from "./enum-names.ts";
 import { addExamples } from "./examples.ts";
 import { EXIT } from "./exit-code.ts";
-import { printLine, printMessage } from "./print.ts";
+import { printLine } from "./print.ts";
+import { printMessage } from "./print-message.ts";
 import { addServerOptions, type ServerOptions } from "./server-options.ts";
 import type { Shell } from "./shell.ts";
 import { formatTable } from "./table.ts";
@@ -27,9 +28,8 @@ interface HealthOptions extends ServerOptions {
 }
 
 /** `claviger health` */
-export function addHealth(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("health"))
-    .description("say whether a server can do its work (grpc.health.v1)")
+export function addHealth(command: Command, shell: Shell): void {
+  addServerOptions(command)
     .option("--service <service>", `ask only about this one, such as ${KeyVerifier.typeName}; "" is the process`)
     .action((options: HealthOptions) =>
       withConnection(shell, options, async ({ health }) => {

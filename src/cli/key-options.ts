@@ -6,15 +6,44 @@ import {
   timestampFromDate,
   timestampFromMs,
 } from "@bufbuild/protobuf/wkt";
-import { InvalidArgumentError, Option } from "commander";
-import { parseDuration } from "./duration.ts";
+import { Argument, InvalidArgumentError, Option } from "commander";
+import { isDuration, parseDuration } from "./duration.ts";
 
 /** With an offset, or a day alone, which begins at midnight UTC: `Date` would take another for local time. */
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2}))?$/i;
 
+const KEY_ID = /^key_[0-7][0-9a-hjkmnp-tv-z]{25}$/;
+
+/** What is said to a person who gave something else. It repeats nothing: it may be a secret. */
+export const KEY_ID_HELP = "A key id is key_ and 26 characters, as `claviger keys list` shows it";
+
+/** The id of a key, as an argument. */
+export function keyIdArgument({ isOptional = false } = {}): Argument {
+  return new Argument(isOptional ? "[key-id]" : "<key-id>", "key_…").argParser(parseKeyId);
+}
+
+/** `--key`. */
+export function keyIdOption(description: string): Option {
+  return new Option("--key <key-id>", description).argParser(parseKeyId);
+}
+
+export function isKeyId(text: string): boolean {
+  return KEY_ID.test(text);
+}
+
+function parseKeyId(text: string): string {
+  if (isKeyId(text)) return text;
+  throw new InvalidArgumentError(KEY_ID_HELP);
+}
+
 /** `--scope`, once per scope. */
 export function scopeOption(description: string): Option {
-  return new Option("--scope <scope>", `${description} (repeat for more)`).argParser(append);
+  return new Option("--scope <scope>", `${description} (repeat for more)`).argParser(addScope);
+}
+
+function addScope(text: string, before: readonly string[] | undefined): string[] {
+  if (/[,\s]/.test(text)) throw new InvalidArgumentError("Give one scope, and repeat --scope for each other one");
+  return append(text, before);
 }
 
 /** `--cidr`, once per prefix. */
@@ -22,12 +51,17 @@ export function cidrOption(): Option {
   return new Option(
     "--cidr <prefix>",
     "where the key may be used from, such as 10.0.0.0/8 (repeat for more)",
-  ).argParser(append);
+  ).argParser(addCidr);
+}
+
+function addCidr(text: string, before: readonly string[] | undefined): string[] {
+  if (/[,\s]/.test(text)) throw new InvalidArgumentError("Give one prefix, and repeat --cidr for each other one");
+  return append(text, before);
 }
 
 /** `--label`, once per label. */
 export function labelOption(description: string): Option {
-  return new Option("--label <key=value>", `${description} (repeat for more)`).argParser(addLabel);
+  return new Option("-l, --label <key=value>", `${description} (repeat for more)`).argParser(addLabel);
 }
 
 /** `--owner`. Refuses an empty one: `--owner "$UNSET"` would otherwise select everybody's keys. */
@@ -83,10 +117,10 @@ export function parseSpan(text: string): Duration {
 /** Makes a parser of an instant: RFC 3339, or a span from now, or ago. */
 export function instantParser(now: () => Date, direction: 1 | -1 = 1): (text: string) => Timestamp {
   return (text) => {
-    if (!/^\d{4}-/.test(text)) return timestampFromMs(now().getTime() + direction * parseDuration(text));
+    if (isDuration(text)) return timestampFromMs(now().getTime() + direction * parseDuration(text));
     const date = new Date(RFC_3339.test(text) ? text : Number.NaN);
     if (Number.isNaN(date.getTime())) {
-      throw new InvalidArgumentError("Write an instant such as 2027-02-20T00:00:00Z, or a span such as 14d");
+      throw new InvalidArgumentError("Write an instant such as 2027-02-20T00:00:00Z (RFC 3339), or a span such as 14d");
     }
     return timestampFromDate(date);
   };

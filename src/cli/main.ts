@@ -44,6 +44,8 @@ function createShell(given: Pick<Shell, "onDefect">): Shell {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
+    columns: process.stdout.isTTY ? process.stdout.columns : undefined,
+    timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     version: readVersion(),
     command: commandToPaste(),
     now: () => new Date(),

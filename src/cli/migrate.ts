@@ -1,16 +1,15 @@
 import type { Command } from "commander";
 import { addExamples } from "./examples.ts";
 import { printLine } from "./print.ts";
-import { addSettingsOptions, readConfig, type SettingsOptions } from "./settings-options.ts";
+import { addSettingsOptions, readConfig, SCHEMA_SETTINGS, type SettingsOptions } from "./settings-options.ts";
 import type { Shell } from "./shell.ts";
 
 /** `claviger migrate` */
-export function addMigrate(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("migrate"))
-    .description("bring the database to this version's schema; `serve` does it too, and both may run at once")
+export function addMigrate(command: Command, shell: Shell): void {
+  addSettingsOptions(command, SCHEMA_SETTINGS)
     .option("--json", "print how many migrations the schema has as JSON, and errors too")
     .action(async (options: SettingsOptions) => {
-      const config = await readConfig(shell, options);
+      const config = await readConfig(shell, options, SCHEMA_SETTINGS);
       const { migrateDatabase } = await import("../server/migrate.ts");
       const { applied } = await migrateDatabase(config);
       printLine(

@@ -6,7 +6,7 @@ import type { Shell } from "./shell.ts";
 
 /** `--quiet`, for commands that mint a secret: `SECRET=$(claviger keys create --name demo --quiet)`. */
 export function quietOption(): Option {
-  return new Option("--quiet", "print only the secret; the key id goes to standard error").conflicts("json");
+  return new Option("-q, --quiet", "print only the secret; the key id goes to standard error").conflicts("json");
 }
 
 /** What to print of a secret that was just made. */
@@ -26,6 +26,6 @@ export function printMintedSecret(shell: Shell, { key, secret, description, quie
   } else {
     printLine(shell, `${description}\n\nsecret, shown this once:\n${secret}`);
   }
-  const warning = expiryWarning([key], shell.now());
+  const warning = expiryWarning([key], shell);
   if (warning !== "") warnLine(shell, warning);
 }

@@ -1,35 +1,59 @@
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
+import {
+  type ListNodesResponse,
+  ListNodesResponseSchema,
+  type Node,
+  NodeStateSchema,
+} from "#gen/claviger/v1/node_pb.js";
+import { withConnection } from "./connection.ts";
+import { roundSpan } from "./duration.ts";
+import { enumName } from "./enum-names.ts";
 import { addExamples } from "./examples.ts";
-import { printLine } from "./print.ts";
-import { addSettingsOptions, readConfig, type SettingsOptions } from "./settings-options.ts";
+import { type WideOption, wideOption, widthFor } from "./list-options.ts";
+import { noteLine, printLine } from "./print.ts";
+import { printMessage } from "./print-message.ts";
+import { addServerOptions, type ServerOptions } from "./server-options.ts";
+import { DATABASE_SETTINGS, readConfig } from "./settings-options.ts";
 import type { Shell } from "./shell.ts";
-import { formatTable } from "./table.ts";
+import { type Column, formatList } from "./table.ts";
+
+interface NodesOptions extends ServerOptions, WideOption {
+  readonly direct?: true;
+}
 
 /** `claviger nodes` */
-export function addNodes(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("nodes"))
-    .description("list the server processes of a database: their leases, how far behind they are, where they are")
-    .option("--json", "print JSON")
-    .action(async (options: SettingsOptions) => {
-      const config = await readConfig(shell, options);
-      const { listNodes } = await import("../server/nodes.ts");
-      const nodes = await listNodes(config);
-      if (options.json) {
-        printLine(shell, JSON.stringify({ nodes }, null, 2));
-        return;
+export function addNodes(command: Command, shell: Shell): void {
+  addServerOptions(command)
+    .option("--direct", "read the database itself, by DATABASE_URL and CLAVIGER_ROOT_SECRETS, while no server answers")
+    .addOption(wideOption())
+    .action(async (options: NodesOptions) => {
+      if (options.direct) {
+        const config = await readConfig(shell, {}, DATABASE_SETTINGS);
+        const { readNodes } = await import("../server/nodes.ts");
+        return printNodes(shell, await readNodes(config), options);
       }
-      const rows = nodes.map((node) => [
-        node.address,
-        node.state,
-        `${node.termMs} ms`,
-        `${node.silentMs} ms ago`,
-        String(node.lagRevisions),
-        node.epoch.slice(0, 8),
-      ]);
-      printLine(shell, formatTable([["ADDRESS", "LEASE", "TERM", "RENEWED", "LAG", "EPOCH"], ...rows]));
+      await withConnection(shell, options, async ({ management }) => {
+        printNodes(shell, await management.listNodes({}), options);
+      });
     });
-  addExamples(command, "DATABASE_URL=postgres://… claviger nodes").addHelpText(
+  addExamples(command, "claviger nodes", "DATABASE_URL=postgres://… claviger nodes --direct").addHelpText(
     "after",
-    "\nReads the database itself, with the server's settings; an embedded one only while its server is stopped.",
+    "\nNeeds claviger:nodes.read. A node that is silent delays revocations until it is given up.",
   );
 }
+
+function printNodes(shell: Shell, response: ListNodesResponse, options: NodesOptions): void {
+  if (options.json) printMessage(shell, ListNodesResponseSchema, response);
+  else if (response.nodes.length === 0) noteLine(shell, "no node is registered");
+  else printLine(shell, formatList(response.nodes, COLUMNS, widthFor(shell, options)));
+}
+
+const COLUMNS: readonly Column<Node>[] = [
+  { title: "ADDRESS", cell: ({ address }) => address },
+  { title: "LEASE", cell: ({ state }) => enumName(NodeStateSchema, state) },
+  { title: "TERM", cell: ({ term }) => (term ? roundSpan(durationMs(term)) : "–"), dispensable: 2 },
+  { title: "RENEWED", cell: ({ silence }) => (silence ? `${roundSpan(durationMs(silence))} ago` : "–") },
+  { title: "LAG", cell: ({ lagRevisions }) => String(lagRevisions) },
+  { title: "EPOCH", cell: ({ epoch }) => epoch.slice(0, 8), dispensable: 1 },
+];

@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/protobuf";
+import type { JsonValue } from "@bufbuild/protobuf";
 import type { CliError } from "./cli-error.ts";
 import { printable, printableJson } from "./printable.ts";
 import type { Shell } from "./shell.ts";
@@ -19,23 +19,16 @@ export function warnLine(shell: Shell, text: string): void {
   noteLine(shell, `${styleText("yellow", "warning:", { stream: shell.stderr })} ${printable(text)}`);
 }
 
-/**
- * Writes a message in proto JSON with proto field names. Fields that are not set are written too (an empty list as
- * `[]`), so that programs such as jq find the same shape every time.
- */
-export function printMessage<Desc extends DescMessage>(shell: Shell, schema: Desc, message: MessageShape<Desc>): void {
-  const json = toJsonString(schema, message, { useProtoFieldName: true, alwaysEmitImplicit: true, prettySpaces: 2 });
-  printLine(shell, printableJson(json));
+/** Writes a value for programs. */
+export function printJson(shell: Shell, value: JsonValue): void {
+  printLine(shell, printableJson(JSON.stringify(value, null, 2)));
 }
 
 /** Writes a failure for people. */
 export function printFailure(shell: Shell, failure: CliError): void {
   noteLine(shell, `${styleText("red", "error:", { stream: shell.stderr })} ${printable(failure.message)}`);
   if (failure.reason !== "") noteLine(shell, `  reason: ${printable(failure.reason)}`);
-  for (const { field, description } of failure.violations) {
-    noteLine(shell, `  ${printable(field)}: ${printable(description)}`);
-  }
-  if (failure.advice !== "") noteLine(shell, `  ${failure.advice}`);
+  for (const detail of failure.details) noteLine(shell, `  ${printable(detail)}`);
 }
 
 /** Writes a failure for programs: `code`, `reason`, `message`, `metadata` and `violations`. */

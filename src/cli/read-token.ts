@@ -28,8 +28,8 @@ async function readTokenFile(file: string): Promise<string> {
   }
 }
 
-/** Checked here because Node's own error would repeat the value. */
-function headerValue(token: string, source: string): string {
+/** A credential as a header can carry it. Checked here because Node's own error would repeat the value. */
+export function headerValue(token: string, source: string): string {
   if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw usageError(`${source} does not hold a credential: put a secret or a token into it, and nothing else`);
 }

@@ -2,7 +2,8 @@ import type { Command } from "commander";
 import { ReportLeakedSecretResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { withConnection } from "./connection.ts";
 import { addExamples } from "./examples.ts";
-import { printLine, printMessage } from "./print.ts";
+import { printLine } from "./print.ts";
+import { printMessage } from "./print-message.ts";
 import { readSecret } from "./read-secret.ts";
 import { refuseArguments } from "./secret-arguments.ts";
 import { addServerOptions, type ServerOptions } from "./server-options.ts";
@@ -13,9 +14,8 @@ interface ReportLeakedOptions extends ServerOptions {
 }
 
 /** `claviger report-leaked` */
-export function addReportLeaked(parent: Command, shell: Shell): void {
-  const command = refuseArguments(addServerOptions(parent.command("report-leaked")))
-    .description("revoke the key of a secret that was found where it should not be; needs no credential")
+export function addReportLeaked(command: Command, shell: Shell): void {
+  refuseArguments(addServerOptions(command))
     .option("--source <text>", "where it was found", "")
     .action(async (options: ReportLeakedOptions) => {
       const secret = await readSecret(shell);

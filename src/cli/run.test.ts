@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { runInFakeShell } from "./fake-shell.ts";
 
+const ID = "key_01hzy3v7mkf5c9q2w8xanb4tde";
 const SECRET = "clv_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM";
 /** Nothing listens on port 1: a command that gets as far as calling exits with 4. */
 const NOWHERE = { environment: { CLAVIGER_URL: "http://127.0.0.1:1" } };
@@ -11,21 +12,30 @@ describe("a wrong command line", () => {
     [["keys", "creat"], "unknown command 'creat' (did you mean create?)"],
     [["keys", "list", "--onwer", "u1"], "unknown option '--onwer' (did you mean --owner?)"],
     [["serve", "--lisen", "x"], "unknown option '--lisen' (did you mean --listen?)"],
-    [["keys", "create"], "required option '--name <name>' not specified"],
+    [["keys", "create"], "--name is required"],
     [["keys", "get"], "missing required argument 'key-id'"],
     [["keys", "list", "--state", "dead"], "Allowed choices are active, disabled, expired, revoked"],
     [["keys", "list", "--label", "a=1", "--label", "a=2"], "Label a is given twice"],
     [["keys", "list", "--page-size", "0"], "Give a whole number from 1"],
-    [["keys", "list", "--expires-before", "2027-02-20T00:00:00"], "such as 2027-02-20T00:00:00Z, or a span"],
+    [["keys", "list", "--expires-before", "2027-02-20T00:00:00"], "such as 2027-02-20T00:00:00Z (RFC 3339), or a span"],
     [["keys", "list", "--url", "127.0.0.1:4640"], "write it as http://127.0.0.1:4640"],
     [["keys", "list", "--timeout", "0"], "Give 1ms to 24h"],
     [["keys", "create", "--name", "x", "--metadata", "[]"], "Write a JSON object"],
-    [["keys", "create", "--name", "x", "--quiet", "--json"], "cannot be used with option"],
-    [["keys", "retire", "key_x", "--version", "0"], "Give a whole number from 1"],
-    [["keys", "update", "key_x"], "nothing to change"],
-    [["keys", "update", "key_x", "--scope", "a", "--clear", "scopes"], "both set and cleared"],
+    [["keys", "create", "--name", "x", "--quiet", "--json"], "--quiet and --json exclude each other"],
+    [["keys", "retire", ID, "--version", "0"], "Give a whole number from 1"],
+    [["keys", "update", ID], "nothing to change"],
+    [["keys", "update", ID, "--scope", "a", "--clear", "scopes"], "both set and cleared"],
     [["keys", "revoke"], "say which"],
-    [["keys", "revoke", "key_x", "--owner", "u1"], "say which"],
+    [["keys", "revoke", ID, "--owner", "u1"], "say which"],
+    [["keys", "delete", ID], "it is `claviger keys revoke` here"],
+    [["keys", "show", "--help"], "it is `claviger keys get` here"],
+    [["keys", "shwo", "--help"], "unknown command 'shwo'"],
+    [["status"], "it is `claviger health` here"],
+    [["keys", "get", "hunter2"], "A key id is key_ and 26 characters"],
+    [["keys", "create", "--name", ""], "--name '' is not valid"],
+    [["keys", "create", "--name", "x", "--scope", "a:b,c:d"], "repeat --scope"],
+    [["keys", "create", "--name"], "--name needs a value"],
+    [["keys", "list", "--page-token", "x", "--all"], "exclude each other"],
     [["keys"], "name a command"],
     [[], "name a command"],
   ])("%j exits with 2 and says what is right", async (words, said) => {
@@ -36,7 +46,7 @@ describe("a wrong command line", () => {
 
   it.each([
     ["an unset variable as the owner selects nobody", ["keys", "revoke", "--owner", "", "--label", "a=1"]],
-    ["a dry run of one key revokes nothing", ["keys", "revoke", "key_x", "--dry-run"]],
+    ["a dry run of one key revokes nothing", ["keys", "revoke", ID, "--dry-run"]],
   ])("%s", async (_, words) => {
     expect((await runInFakeShell(words, NOWHERE)).code).toBe(2);
   });
@@ -82,7 +92,7 @@ describe("a secret given as an argument", () => {
     [["keys", "list", "--token", "hunter2"]],
     [["keys", "list", "--token=hunter2"]],
     [["keys", "list", "--tokn=hunter2"]],
-    [["keys", "get", "key_x", "hunter2"]],
+    [["keys", "get", ID, "hunter2"]],
     [["keys", "create", "--name", "x", "--password=hunter2"]],
   ])("as a credential, %j is refused without being repeated", async (words) => {
     const { code, out, err } = await runInFakeShell(words, NOWHERE);

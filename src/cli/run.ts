@@ -8,17 +8,18 @@ import type { Shell } from "./shell.ts";
 /**
  * Runs one command, and shows its failure if it has one. Never throws.
  *
- * @param words the command line without the program: `["keys", "list"]`
+ * @param given the command line without the program: `["keys", "list"]`
  */
-export async function run(words: readonly string[], shell: Shell): Promise<ExitCode> {
+export async function run(given: readonly string[], shell: Shell): Promise<ExitCode> {
   try {
-    refuseSecretArguments(words);
-    await createProgram(shell).parseAsync(words, { from: "user" });
+    refuseSecretArguments(given);
+    const { program, words } = await createProgram(shell, given);
+    await program.parseAsync(words, { from: "user" });
     return shell.exitCode;
   } catch (error) {
     const failure = failureOf(error);
     if (failure === undefined) return shell.exitCode;
-    if (words.includes("--json")) printFailureJson(shell, failure);
+    if (given.includes("--json")) printFailureJson(shell, failure);
     else printFailure(shell, failure);
     return failure.exitCode;
   }

@@ -3,15 +3,13 @@ import type { ServerConfig } from "../server/config.ts";
 import type { WorkerLink } from "../server/worker.ts";
 import { addExamples } from "./examples.ts";
 import { printLine } from "./print.ts";
-import { addSettingsOptions, readConfig, type SettingsOptions } from "./settings-options.ts";
+import { ALL_SETTINGS, addSettingsOptions, readConfig, type SettingsOptions } from "./settings-options.ts";
 import type { Shell } from "./shell.ts";
 import { stopSignal } from "./stop-signal.ts";
 
 /** `claviger serve` */
-export function addServe(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("serve"))
-    .description("run the server until it is told to stop; every flag is an environment variable too")
-    .action((options: SettingsOptions) => serveUntilStopped(shell, options));
+export function addServe(command: Command, shell: Shell): void {
+  addSettingsOptions(command, ALL_SETTINGS).action((options: SettingsOptions) => serveUntilStopped(shell, options));
   addExamples(
     command,
     "claviger serve                              # everything in this process, data in .claviger/",
@@ -24,7 +22,7 @@ export function addServe(parent: Command, shell: Shell): void {
 /** The first stop signal drains: calls under way are answered. */
 async function serveUntilStopped(shell: Shell, options: SettingsOptions): Promise<void> {
   const stopped = stopSignal(shell);
-  const config = await readConfig(shell, options);
+  const config = await readConfig(shell, options, ALL_SETTINGS);
   const { openWorkerLink } = await import("../server/worker.ts");
   const link = openWorkerLink();
   const told = new Promise<void>((resolve) => link?.onStop(resolve));

@@ -9,6 +9,14 @@ export interface ServerOptions {
   /** Milliseconds for each call. Default 15 s: above the longest wait of a revocation, below a person's patience. */
   readonly timeout: number;
   readonly json?: true;
+  /** Where to call and as whom, for a command that finds it out itself. Default: flags, variables, then a profile. */
+  readonly endpoint?: Endpoint;
+}
+
+/** A server, and the credential to call it with. */
+export interface Endpoint {
+  readonly url: string;
+  readonly token: string | undefined;
 }
 
 const DEFAULT_TIMEOUT_MS = 15_000;
@@ -18,7 +26,9 @@ const LONGEST_TIMEOUT_MS = 86_400_000;
 /** Adds them. */
 export function addServerOptions(command: Command): Command {
   return command
-    .addOption(new Option("--url <url>", "where the server is (default: CLAVIGER_URL, or http://127.0.0.1:4640)"))
+    .addOption(
+      new Option("--url <url>", "where the server is (default: CLAVIGER_URL, the profile, or http://127.0.0.1:4640)"),
+    )
     .addOption(
       new Option("--timeout <duration>", "how long to wait for an answer")
         .argParser(parseTimeout)
@@ -29,7 +39,7 @@ export function addServerOptions(command: Command): Command {
     .hook("preAction", (_, action) => {
       if (action.opts().token === undefined) return;
       throw usageError(
-        "a credential is never an argument (this one is in your shell's history now: revoke it); set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE",
+        "a credential is never an argument (this one is in your shell's history now: revoke it); set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE, or run `claviger login`",
       );
     });
 }

@@ -7,6 +7,10 @@ export interface Shell {
   readonly stdin: Readable & { readonly isTTY?: boolean };
   /** For what was asked. A program may read it. */
   readonly stdout: Writable & { readonly isTTY?: boolean };
+  /** Cells in a line of the terminal that `stdout` is; undefined for a file or a pipe. */
+  readonly columns: number | undefined;
+  /** The time zone that people here read times in, such as `Europe/Berlin`. */
+  readonly timeZone: string;
   /** For errors, warnings and prompts. */
   readonly stderr: Writable;
   /** The version of this package. */

@@ -47,7 +47,7 @@ describe("claviger usage", () => {
   it("draws a bar a day, today included", async () => {
     const { out, code } = await run(`usage ${ID}`);
     const [yesterday, today] = [MIDNIGHT - DAY_MS, MIDNIGHT].map((ms) => new Date(ms).toISOString().slice(0, 10));
-    expect(out).toBe(`${yesterday}  0\n${today}  10  ${"█".repeat(40)}\n10 in all\n`);
+    expect(out).toBe(`${yesterday} UTC  0\n${today} UTC  10  ${"█".repeat(40)}\n10 in all\n`);
     expect(code).toBe(0);
     expect(seen).toMatchObject({
       keyId: ID,
@@ -56,8 +56,9 @@ describe("claviger usage", () => {
     });
   });
 
-  it("takes hours for a day or two", async () => {
-    await run("usage --owner u42 --days 1");
+  it("takes hours for a day or two, and gives each its time, midnight too", async () => {
+    const { out } = await run("usage --owner u42 --days 1");
+    expect(out).toMatch(/^2026-11-21 00:00 UTC {2}0\n2026-11-22 00:00 UTC {2}10 /);
     expect(seen).toMatchObject({ owner: "u42", step: "USAGE_STEP_HOUR" });
   });
 
@@ -70,7 +71,7 @@ describe("claviger usage", () => {
 
   it("prints what the server answered as JSON", async () => {
     const { out } = await run(`usage ${ID} --json`);
-    expect(JSON.parse(out)).toMatchObject({ total: "10", points: [{ count: "0" }, { count: "10" }] });
+    expect(JSON.parse(out)).toMatchObject({ total: 10, points: [{ count: 0 }, { count: 10 }] });
   });
 
   it.each([

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Command, Option } from "commander";
 import {
   QueryUsageRequestSchema,
@@ -8,21 +8,22 @@ import {
   UsageDimension,
   UsageStep,
 } from "#gen/claviger/v1/usage_pb.js";
-import { drawBars } from "./bars.ts";
+import { formatBars } from "./bars.ts";
 import { usageError } from "./cli-error.ts";
 import { withConnection } from "./connection.ts";
+import { createTimes } from "./describe-time.ts";
 import { addExamples } from "./examples.ts";
-import { integerParser, ownerOption } from "./key-options.ts";
-import { printLine, printMessage } from "./print.ts";
+import { integerParser, keyIdArgument, ownerOption } from "./key-options.ts";
+import { type WideOption, wideOption, widthFor } from "./list-options.ts";
+import { printLine } from "./print.ts";
+import { printMessage } from "./print-message.ts";
 import { addServerOptions, type ServerOptions } from "./server-options.ts";
 import type { Shell } from "./shell.ts";
-import { formatTable, shorten } from "./table.ts";
 
 const DAY_MS = 86_400_000;
 const DEFAULT_DAYS = 7;
 /** Up to so many days a bar is an hour. */
 const DAYS_OF_HOURS = 2;
-const LONGEST_CELL = 60;
 
 const DIMENSIONS = {
   verdict: UsageDimension.VERDICT,
@@ -31,24 +32,28 @@ const DIMENSIONS = {
   key: UsageDimension.KEY,
 } as const;
 
-interface UsageOptions extends ServerOptions {
+interface UsageOptions extends ServerOptions, WideOption {
   readonly owner?: string;
   readonly days?: number;
   readonly by?: keyof typeof DIMENSIONS;
 }
 
 /** `claviger usage` */
-export function addUsage(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("usage"))
-    .description("show how a key was used, or an owner's keys, or all: every verification that was decided")
-    .argument("[key-id]", "key_…")
+export function addUsage(command: Command, shell: Shell): void {
+  addServerOptions(command)
+    .addArgument(keyIdArgument({ isOptional: true }))
     .addOption(ownerOption("all keys of this owner"))
-    .option("--days <number>", `how many days, today included (default: ${DEFAULT_DAYS})`, integerParser(1))
+    .option(
+      "--days <number>",
+      `how many days of UTC, today included; up to ${DAYS_OF_HOURS} are shown by the hour (default: ${DEFAULT_DAYS})`,
+      integerParser(1),
+    )
     .addOption(
       new Option("--by <what>", "a bar for each verdict, method, secret version or key, instead of each day").choices(
         Object.keys(DIMENSIONS),
       ),
     )
+    .addOption(wideOption())
     .action((keyId: string | undefined, options: UsageOptions) => {
       if (keyId !== undefined && options.owner !== undefined) throw usageError("give a key or --owner, not both");
       return withConnection(shell, options, async ({ management }) => {
@@ -78,23 +83,23 @@ function requestOf(shell: Shell, keyId: string | undefined, { owner, days = DEFA
   });
 }
 
-function printUsage(shell: Shell, { points, total }: QueryUsageResponse, { by }: UsageOptions): void {
+function printUsage(shell: Shell, { points, total }: QueryUsageResponse, options: UsageOptions): void {
   const counts = new Map<string, number>();
+  const timeOf = options.by === undefined ? stepTimes(shell, options) : undefined;
   for (const { startTime, group, count } of points) {
-    const name = by === undefined ? timeOf(startTime) : nameOf(Object.values(group)[0] ?? "");
+    const name = timeOf?.(startTime) ?? nameOf(Object.values(group)[0] ?? "");
     counts.set(name, (counts.get(name) ?? 0) + Number(count));
   }
   const rows = [...counts];
-  if (by !== undefined) rows.sort(([, a], [, b]) => b - a);
-  const bars = drawBars(rows.map(([, count]) => count));
-  const table = rows.map(([name, count], at) => [shorten(name, LONGEST_CELL), String(count), bars[at] ?? ""]);
-  if (table.length > 0) printLine(shell, formatTable(table));
+  if (options.by !== undefined) rows.sort(([, a], [, b]) => b - a);
+  if (rows.length > 0) printLine(shell, formatBars(rows, widthFor(shell, options)));
   printLine(shell, `${total} in all`);
 }
 
-function timeOf(startTime: QueryUsageResponse["points"][number]["startTime"]): string {
-  const text = startTime === undefined ? "" : timestampDate(startTime).toISOString();
-  return text.endsWith("T00:00:00.000Z") ? text.slice(0, 10) : text.slice(0, 16).replace("T", " ");
+/** Days are those of UTC, in which usage is counted; hours are told in the time zone of the shell. */
+function stepTimes(shell: Shell, { days = DEFAULT_DAYS }: UsageOptions): (startTime: Timestamp | undefined) => string {
+  if (days <= DAYS_OF_HOURS) return createTimes(shell).clock;
+  return (startTime) => (startTime === undefined ? "" : `${timestampDate(startTime).toISOString().slice(0, 10)} UTC`);
 }
 
 /** A verdict as people write it; nothing as what it means. */

@@ -9,12 +9,13 @@ import {
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { withConnection } from "./connection.ts";
 import { describeLabels } from "./describe-key.ts";
-import { describeTime } from "./describe-time.ts";
+import { createTimes } from "./describe-time.ts";
 import { addExamples } from "./examples.ts";
 import { EXIT } from "./exit-code.ts";
 import { endsSoon } from "./expiry-warning.ts";
 import { integerParser, scopeOption } from "./key-options.ts";
-import { printLine, printMessage, warnLine } from "./print.ts";
+import { printLine, warnLine } from "./print.ts";
+import { printMessage } from "./print-message.ts";
 import { readSecret } from "./read-secret.ts";
 import { refuseArguments } from "./secret-arguments.ts";
 import { addServerOptions, type ServerOptions } from "./server-options.ts";
@@ -29,9 +30,8 @@ interface VerifyOptions extends ServerOptions {
 }
 
 /** `claviger verify` */
-export function addVerify(parent: Command, shell: Shell): void {
-  const command = refuseArguments(addServerOptions(parent.command("verify")))
-    .description("say whether a secret is good; it is read from standard input, or from a prompt")
+export function addVerify(command: Command, shell: Shell): void {
+  refuseArguments(addServerOptions(command))
     .addOption(scopeOption("a scope that the key must hold"))
     .option("--ip <address>", "where the secret was presented from, for keys with --cidr")
     .option("--method <method>", "the RPC being authorised, /package.Service/Method")
@@ -76,7 +76,7 @@ const MEANING: Readonly<Record<number, string>> = {
 
 function printVerdict(shell: Shell, response: VerifyResponse): void {
   const { verdict, key, secretExpireTime, retireTime, missingScopes } = response;
-  const now = shell.now();
+  const times = createTimes(shell);
   printLine(
     shell,
     `${VerdictSchema.value[verdict]?.localName ?? verdict}: ${MEANING[verdict] ?? "see the server's documentation"}`,
@@ -89,14 +89,14 @@ function printVerdict(shell: Shell, response: VerifyResponse): void {
     ["missing", missingScopes.join(" ")],
     ["labels", describeLabels(key?.labels ?? {})],
     ["version", key && String(key.secretVersion)],
-    ["ends", secretExpireTime && describeTime(secretExpireTime, now)],
+    ["ends", secretExpireTime && times.describe(secretExpireTime)],
   ].filter((fact): fact is [string, string] => Boolean(fact[1]));
   if (facts.length > 0) printLine(shell, formatTable(facts));
   if (verdict !== Verdict.VALID || key === undefined) return;
   if (retireTime !== undefined) {
-    warnLine(shell, `this secret was rotated out and ends ${describeTime(retireTime, now)}: use the new one`);
-  } else if (endsSoon(secretExpireTime, now)) {
+    warnLine(shell, `this secret was rotated out and ends ${times.describe(retireTime)}: use the new one`);
+  } else if (endsSoon(secretExpireTime, shell.now())) {
     const rotate = `\`claviger keys rotate ${key.id}\``;
-    warnLine(shell, `this secret expires ${describeTime(secretExpireTime, now)}: rotate it with ${rotate}`);
+    warnLine(shell, `this secret expires ${times.describe(secretExpireTime)}: rotate it with ${rotate}`);
   }
 }

@@ -1,9 +1,12 @@
 import { actorOf, type Caller } from "../access/caller.ts";
 import { requireChangeable } from "../access/permissions.ts";
-import type { Actor, JsonObject, KeyView, RevocationReason } from "../keys/key.ts";
+import { ClavigerError } from "../keys/errors.ts";
+import type { Actor, JsonObject, KeyRecord, KeyView, RevocationReason } from "../keys/key.ts";
 import { redactSecrets } from "../keys/redact.ts";
+import { findByDigests } from "../postgres/secrets.ts";
+import type { Database } from "../postgres/storage.ts";
 import type { ManageDeps } from "./deps.ts";
-import { lockKeyAndCaller } from "./lock.ts";
+import { type Locked, lockKeyAndCaller } from "./lock.ts";
 import type { Receipt } from "./receipt.ts";
 import { type Happening, record } from "./record.ts";
 import { settle } from "./settle.ts";
@@ -16,17 +19,26 @@ export interface Revocation {
   readonly note: string;
 }
 
-/** Revokes a key for good. Again on a revoked key changes nothing, and is OK once the first is effective. */
+/** Which key to revoke, by its id or by one of its secrets. Looking a secret up counts as no use of the key. */
+export type RevokeKey = Revocation & ({ readonly keyId: string } | { readonly secret: string });
+
+/**
+ * Revokes a key for good. Again on a revoked key changes nothing, and is OK once the first is effective.
+ *
+ * @throws ClavigerError `KEY_NOT_FOUND`; for a secret the same whether it is unknown or of a key that the caller may not
+ *   know of.
+ */
 export async function revokeKey(
   deps: ManageDeps,
   caller: Caller,
-  command: Revocation & { readonly keyId: string },
+  command: RevokeKey,
 ): Promise<{ readonly view: KeyView; readonly receipt: Receipt }> {
-  const { keyId, reason, note } = command;
+  const { reason, note } = command;
   const actor = actorOf(caller);
   const revocation = await deps.storage.transaction(async (transaction) => {
-    const held = await lockKeyAndCaller(transaction, keyId, { caller, permission: "claviger:keys.revoke" });
+    const held = await lockNamed(transaction, deps, { caller, command });
     const { key, now, identity } = held;
+    const keyId = key.id;
     requireChangeable(held.caller, key, "ends");
     if (key.revokeTime !== null) {
       return { view: { key, secrets: await viewSecrets(transaction, key, now), now, identity }, changed: false };
@@ -43,6 +55,29 @@ export async function revokeKey(
   const { view, changed } = revocation;
   if (changed) logRevocation(deps, view, actor);
   return { view, receipt: await settle(deps, { ...view, changed }) };
+}
+
+async function lockNamed(
+  transaction: Database,
+  deps: ManageDeps,
+  { caller, command }: { readonly caller: Caller; readonly command: RevokeKey },
+): Promise<Locked & { readonly key: KeyRecord }> {
+  const by = { caller, permission: "claviger:keys.revoke" } as const;
+  if ("keyId" in command) return lockKeyAndCaller(transaction, command.keyId, by);
+  const recognition = deps.keyring.recognise(command.secret);
+  if (recognition.kind !== "genuine") throw secretNotFound();
+  // To which key a secret belongs never changes, so that it can be read before the key is locked.
+  const [found] = (await findByDigests(transaction, [recognition.digest])).values();
+  if (found === undefined) throw secretNotFound();
+  try {
+    return await lockKeyAndCaller(transaction, found.key.id, by);
+  } catch (error) {
+    throw error instanceof ClavigerError && error.reason === "KEY_NOT_FOUND" ? secretNotFound() : error;
+  }
+}
+
+function secretNotFound(): ClavigerError {
+  return new ClavigerError("KEY_NOT_FOUND", "the secret belongs to no key here. Check that it is whole");
 }
 
 /** What the audit log keeps of a revocation. */

@@ -7,8 +7,22 @@ export function chooseSpan(
   policy: { readonly default: number; readonly max: number },
 ): number {
   if (asked === undefined) return policy.default;
-  if (asked > policy.max) throw invalidField(field, `must be at most ${policy.max / 1000} s`);
+  if (asked > policy.max) throw invalidField(field, `must be at most ${describeSpan(policy.max)}`);
   return asked;
+}
+
+const UNITS = [
+  ["day", 86_400_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+  ["second", 1000],
+] as const;
+
+/** A span of milliseconds in the largest unit that divides it: `90 days`, `24 hours`. */
+function describeSpan(ms: number): string {
+  const [unit, unitMs] = UNITS.find(([name, each]) => ms % each === 0 && (name !== "day" || ms > each)) ?? ["ms", 1];
+  const count = ms / unitMs;
+  return `${count} ${unit}${count === 1 || unit === "ms" ? "" : "s"}`;
 }
 
 /** `time` + `spanMs`. */

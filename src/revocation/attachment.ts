@@ -150,6 +150,11 @@ export class Attachment implements Child {
     return this.#options.clocks.monotonicMs() < this.#leaseEndsMs;
   }
 
+  /** Changes that it was told of and has not acknowledged. */
+  get pendingChanges(): number {
+    return this.#live().length;
+  }
+
   get isClosed(): boolean {
     return this.#isClosed;
   }

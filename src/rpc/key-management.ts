@@ -12,6 +12,7 @@ import { getKey } from "../manage/get-key.ts";
 import type { InTurn } from "../manage/in-turn.ts";
 import { type EventFilter, listAuditEvents, type SealedEvent } from "../manage/list-audit-events.ts";
 import { type KeyFilter, listKeys } from "../manage/list-keys.ts";
+import { listNodes } from "../manage/list-nodes.ts";
 import { queryUsage } from "../manage/query-usage.ts";
 import { reportLeakedSecret } from "../manage/report-leaked-secret.ts";
 import { retireSecret } from "../manage/retire-secret.ts";
@@ -30,6 +31,7 @@ import {
   nameOf,
   spanFromProto,
 } from "./from-proto.ts";
+import { type Answering, nodesToProto } from "./nodes-to-proto.ts";
 import { pageToProto } from "./page-to-proto.ts";
 import { createLeftOutWarning } from "./shown-key.ts";
 import {
@@ -47,10 +49,17 @@ export interface KeyManagementOptions {
   readonly inTurn: InTurn;
   readonly rates: CallerRates;
   readonly log: Logger;
+  /** This process, and the agents that are attached to it now. */
+  readonly self: () => Answering;
 }
 
 /** `claviger.v1.KeyManagement`: requests to commands, results to responses. */
-export function createKeyManagement({ inTurn, rates, log }: KeyManagementOptions): ServiceImpl<typeof KeyManagement> {
+export function createKeyManagement({
+  inTurn,
+  rates,
+  log,
+  self,
+}: KeyManagementOptions): ServiceImpl<typeof KeyManagement> {
   const takeTurn = (lane: Lane) => (context: HandlerContext, about: string) => {
     const caller = callerOf(context);
     return [inTurn({ caller, about, lane }), caller] as const;
@@ -131,9 +140,11 @@ export function createKeyManagement({ inTurn, rates, log }: KeyManagementOptions
       return { key: keyToProto(view), receipt: receiptToProto(receipt) };
     },
 
-    async revokeKey({ keyId, reason, note }, context) {
-      const command = { keyId, reason: nameOf(REVOCATION_REASONS, reason) ?? null, note };
-      const { view, receipt } = await revokeKey(...urgently(context, `key:${keyId}`), command);
+    async revokeKey({ keyId, secret, reason, note }, context) {
+      const revocation = { reason: nameOf(REVOCATION_REASONS, reason) ?? null, note };
+      const command = keyId === "" ? { ...revocation, secret } : { ...revocation, keyId };
+      const about = keyId === "" ? "" : `key:${keyId}`;
+      const { view, receipt } = await revokeKey(...urgently(context, about), command);
       return { key: keyToProto(view), receipt: receiptToProto(receipt) };
     },
 
@@ -165,6 +176,11 @@ export function createKeyManagement({ inTurn, rates, log }: KeyManagementOptions
       const rows = { ...page, rows: page.events, onLeftOut: onEventLeftOut };
       const { messages, nextPageToken } = pageToProto(rows, AuditEventSchema, auditEventToProto);
       return { events: messages, nextPageToken };
+    },
+
+    async listNodes(_, context) {
+      const [deps] = ordinarily(context, "");
+      return nodesToProto(await listNodes(deps), self());
     },
   };
 }

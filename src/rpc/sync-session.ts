@@ -21,6 +21,7 @@ import type { Asker, Metered, MeteredVerifier } from "../usage/metered-verifier.
 import { storableMethod } from "../usage/storable-method.ts";
 import { nameOf } from "./from-proto.ts";
 import { toCommand } from "./key-verifier.ts";
+import type { AgentStatus } from "./nodes-to-proto.ts";
 import { unsoundFields } from "./unsound-fields.ts";
 import type { Validate } from "./validate.ts";
 import { toResponse, VERDICTS } from "./verification-to-proto.ts";
@@ -79,6 +80,12 @@ export class SyncSession {
       },
     };
     this.#attachment = options.attach(stream, options.agent);
+  }
+
+  /** The client, for operators. */
+  get agent(): Omit<AgentStatus, "attachedMs"> {
+    const { pendingChanges } = this.#attachment;
+    return { ...this.#options.agent, isLeased: this.#attachment.isLeased(), pendingChanges };
   }
 
   handle(request: SyncRequest): void {

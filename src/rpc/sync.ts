@@ -11,6 +11,7 @@ import { presentError, toConnectError } from "./errors.ts";
 import { FairShares } from "./fair-shares.ts";
 import type { Gate } from "./gate.ts";
 import { askerOf } from "./key-verifier.ts";
+import type { AgentStatus } from "./nodes-to-proto.ts";
 import { Outgoing } from "./outgoing.ts";
 import { type SyncParts, SyncSession } from "./sync-session.ts";
 import { SyncTurns } from "./sync-turns.ts";
@@ -55,6 +56,7 @@ export interface OpenSync {
 interface Stream {
   readonly session: SyncSession;
   readonly peer: SyncPeer;
+  readonly openedMs: number;
 }
 
 const METHOD = `${KeyVerifier.typeName}/${KeyVerifier.method.sync.name}`;
@@ -78,6 +80,14 @@ export class SyncStreams {
 
   get size(): number {
     return this.#streams.size;
+  }
+
+  /** The agents that are attached, longest attached first. */
+  agents(): AgentStatus[] {
+    const nowMs = this.#options.clocks.monotonicMs();
+    return Array.from(this.#streams.members(), ({ session, openedMs }) => {
+      return { ...session.agent, attachedMs: Math.round(nowMs - openedMs) };
+    });
   }
 
   /** Notes the call; returns its id for the answer's `x-request-id`. */
@@ -105,7 +115,7 @@ export class SyncStreams {
       end: (error) => peer.end(error),
       present: (error) => presentError(error, log, call.requestId),
     });
-    const stream = { session, peer };
+    const stream = { session, peer, openedMs: this.#options.clocks.monotonicMs() };
     this.#streams.add(asker.callerId, stream);
     return {
       turn: (work) => this.#turns.take(asker.callerId, work),

@@ -3,6 +3,7 @@ import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
 import type { Interceptor } from "@connectrpc/connect";
 import { invalidFields } from "../keys/errors.ts";
+import { describeViolation } from "./describe-violation.ts";
 import { unsoundFields } from "./unsound-fields.ts";
 
 /** A rule about several fields has no path of its own. */
@@ -30,7 +31,7 @@ export function createValidate(): Validate {
     if (result.kind === "error" && unsound.length === 0) throw result.error;
     const broken = (result.violations ?? []).map((violation) => ({
       field: violation.field.length === 0 ? WHOLE_REQUEST : pathToString(violation.field),
-      description: violation.message,
+      description: describeViolation(violation.message),
     }));
     const others = broken.filter(({ field }) => unsound.every((known) => known.field !== field));
     const violations = unsound.concat(others).slice(0, MOST_NAMED);

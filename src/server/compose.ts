@@ -137,13 +137,14 @@ export function compose(parts: Parts & Gates): {
   });
   // Connect ignores unknown JSON fields unless it is told otherwise. Health and reflection keep that tolerance.
   const strict = { jsonOptions: { ignoreUnknownFields: false } };
-  router.service(KeyManagement, createKeyManagement({ inTurn, rates: createRates(config), log }), strict);
   const sync = new SyncStreams({
     ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, reports: parts.reports },
     ...{ leftMs: (known) => revocation.cache.leftMs(known), attach: revocation.attach, closeMs: policy.syncCloseMs },
     ...{ mostStreams: policy.syncStreams, mostWaiting: policy.syncWaiting, mostAsks: policy.syncAsks },
     mostTurnMs: policy.mostSyncTurnMs,
   });
+  const self = () => ({ epoch: revocation.epoch, agents: sync.agents() });
+  router.service(KeyManagement, createKeyManagement({ inTurn, rates: createRates(config), log, self }), strict);
   router.service(KeyVerifier, createKeyVerifier(verifier, sync.serve.bind(sync)), strict);
   health.routes(router);
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);

@@ -58,9 +58,13 @@ const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"
 /**
  * Reads the configuration. The environment is passed in: the one place that reads the process' own is `cli/main.ts`.
  *
+ * @param needsRootSecrets whether Postgres takes root secrets; default true. Changing the schema takes none.
  * @throws ConfigError that says which setting is wrong, what was wrong and what is right.
  */
-export async function loadConfig(environment: Environment): Promise<ServerConfig> {
+export async function loadConfig(
+  environment: Environment,
+  { needsRootSecrets = true }: { readonly needsRootSecrets?: boolean } = {},
+): Promise<ServerConfig> {
   const databaseUrl = await readDatabaseUrl(environment, "DATABASE_URL");
   const redis = await readRedis({
     url: await readSecret(environment, "REDIS_URL"),
@@ -74,7 +78,7 @@ export async function loadConfig(environment: Environment): Promise<ServerConfig
   });
   const rootSecrets = await readSecret(environment, "CLAVIGER_ROOT_SECRETS");
   if (rootSecrets !== undefined) parseRootSecrets(rootSecrets);
-  if (rootSecrets === undefined && databaseUrl !== undefined) {
+  if (needsRootSecrets && rootSecrets === undefined && databaseUrl !== undefined) {
     throw new ConfigError(
       "CLAVIGER_ROOT_SECRETS",
       "is not set, and keys in Postgres need it on every node. Make one with `openssl rand -base64 32` and keep it safe",

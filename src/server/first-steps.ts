@@ -8,17 +8,20 @@ export interface StartFacts {
   readonly embedded: string | undefined;
   /** The first admin key, if this start made it. */
   readonly adminKey: Secret | undefined;
-  /** Where the admin key also is; undefined if a person is looking at it. */
+  /** The file that holds the first admin key; undefined if there is none. */
   readonly adminKeyFile: string | undefined;
+  /** Whether an admin key was ever made. */
+  readonly hasAdminKey: boolean;
 }
 
 /** What a start shows: where the server is, the admin key the first time, and commands to paste. */
 export function describeStart(facts: StartFacts): string[] {
-  const { url, embedded, adminKey } = facts;
+  const { url, embedded, adminKey, command, hasAdminKey } = facts;
   return [
     ...(adminKey === undefined ? [] : [`admin key: ${adminKey.reveal()}`, "It is shown this once. Keep it safe."]),
     ...(embedded === undefined ? [] : [`keys are kept in ${embedded}; a power cut may undo the last changes`]),
     ...(embedded === undefined ? [] : commands(facts)),
+    ...(hasAdminKey ? [] : [`there is no admin key yet: make one with \`${command} bootstrap\`, with these settings`]),
     `listening on ${url}`,
   ];
 }
@@ -26,7 +29,9 @@ export function describeStart(facts: StartFacts): string[] {
 function commands({ url, command, adminKey, adminKeyFile }: StartFacts): string[] {
   const token =
     adminKeyFile === undefined ? (adminKey?.reveal() ?? "clv_live_…your-admin-key") : `"$(cat ${adminKeyFile})"`;
+  const isLost = adminKey === undefined && adminKeyFile === undefined;
   return [
+    ...(isLost ? [`if the admin key is lost: stop this server, then make another with \`${command} bootstrap\``] : []),
     "try it, in another terminal:",
     `  export CLAVIGER_URL=${url} CLAVIGER_TOKEN=${token}`,
     `  SECRET=$(${command} keys create --owner alice --name demo --quiet)   # create`,

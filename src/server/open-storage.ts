@@ -231,7 +231,7 @@ async function refuseDroppedRoots({ storage, roots }: OpenDatabase): Promise<voi
 const INSUFFICIENT_PRIVILEGE = "42501";
 
 /** A setting and where it leads to. */
-interface Address {
+export interface Address {
   readonly setting: "DATABASE_URL" | "CLAVIGER_LEASE_DATABASE_URL";
   readonly url: Secret;
 }
@@ -289,7 +289,7 @@ function placeOf({ url }: Address): string {
   return describeAddress(parseAddress(url.reveal()));
 }
 
-function unreachable(address: Address, error: unknown): StartupError {
+export function unreachable(address: Address, error: unknown): StartupError {
   const { setting } = address;
   const place = placeOf(address);
   const cause = error instanceof ClavigerError ? error.cause : error;

@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { access, constants, writeFile } from "node:fs/promises";
 import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
@@ -206,11 +206,21 @@ async function announceStart(
   { config, opened, deps, url }: Parts & { readonly deps: ManageDeps; readonly url: string },
 ): Promise<void> {
   const embedded = config.storage.kind === "embedded" ? config.storage.folder : undefined;
-  const isFirst = embedded !== undefined && !(await opened.storage.read((db) => isOwnerKnown(db, ADMIN_OWNER)));
-  const adminKey = isFirst ? (await createAdminKey(deps)).secret : undefined;
+  const isFirst = !(await opened.storage.read((db) => isOwnerKnown(db, ADMIN_OWNER)));
+  const adminKey = isFirst && embedded !== undefined ? (await createAdminKey(deps)).secret : undefined;
   const file = isTerminal ? undefined : opened.adminKeyFile;
   if (adminKey !== undefined && file !== undefined) await writeFile(file, `${adminKey.reveal()}\n`, { mode: 0o600 });
-  for (const line of describeStart({ url, command, embedded, adminKey, adminKeyFile: file })) announce(line);
+  // A start in a terminal wrote none, and people remove the file once they have the key elsewhere.
+  const adminKeyFile = file !== undefined && (await isReadable(file)) ? file : undefined;
+  const hasAdminKey = !isFirst || adminKey !== undefined;
+  for (const line of describeStart({ url, command, embedded, adminKey, adminKeyFile, hasAdminKey })) announce(line);
+}
+
+async function isReadable(file: string): Promise<boolean> {
+  return access(file, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 function outageOf(what: string, log: Logger): Outage {

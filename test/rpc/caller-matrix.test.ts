@@ -16,21 +16,22 @@ import { type MadeKey, makeKey, UNKNOWN_KEY_ID } from "./make-key.ts";
  * Claviger.
  */
 const TABLE = `
-                    none  nothing  user  user-admin  verify  keys.read  keys.write  keys.revoke  usage.read  audit.read  admin
-CreateKey           -     -        own   any         -       -          any         -            -           -           any
-GetKey              -     -        own   any         -       any        -           -            -           -           any
-ListKeys            -     -        own   any         -       any        -           -            -           -           any
-UpdateKey           -     -        own   any         -       -          any         -            -           -           any
-RotateKey           -     -        own   any         -       -          any         -            -           -           any
-RetireSecret        -     -        own   any         -       -          -           any          -           -           any
-RevokeKey           -     -        own   any         -       -          -           any          -           -           any
-RevokeKeys          -     -        own   any         -       -          -           any          -           -           any
-ReportLeakedSecret  open  open     open  open        open    open       open        open         open        open        open
-QueryUsage          -     -        own   any         -       -          -           -            any         -           any
-ListAuditEvents     -     -        own   any         -       -          -           -            -           any         any
-Verify              -     -        -     any         any     -          -           -            -           -           any
-BatchVerify         -     -        -     any         any     -          -           -            -           -           any
-Sync                -     -        -     any         any     -          -           -            -           -           any
+                    none  nothing  user  user-admin  verify  keys.read  keys.write  keys.revoke  usage.read  audit.read  nodes.read  admin
+CreateKey           -     -        own   any         -       -          any         -            -           -           -           any
+GetKey              -     -        own   any         -       any        -           -            -           -           -           any
+ListKeys            -     -        own   any         -       any        -           -            -           -           -           any
+UpdateKey           -     -        own   any         -       -          any         -            -           -           -           any
+RotateKey           -     -        own   any         -       -          any         -            -           -           -           any
+RetireSecret        -     -        own   any         -       -          -           any          -           -           -           any
+RevokeKey           -     -        own   any         -       -          -           any          -           -           -           any
+RevokeKeys          -     -        own   any         -       -          -           any          -           -           -           any
+ReportLeakedSecret  open  open     open  open        open    open       open        open         open        open        open        open
+QueryUsage          -     -        own   any         -       -          -           -            any         -           -           any
+ListAuditEvents     -     -        own   any         -       -          -           -            -           any         -           any
+ListNodes           -     -        -     any         -       -          -           -            -           -           any         any
+Verify              -     -        -     any         any     -          -           -            -           -           -           any
+BatchVerify         -     -        -     any         any     -          -           -            -           -           -           any
+Sync                -     -        -     any         any     -          -           -            -           -           -           any
 `;
 
 /** The table's columns for callers whose credential is accepted. */
@@ -48,7 +49,7 @@ interface Subject {
 }
 
 /** What a call names. That decides how another's thing, and one that is not there, are refused. */
-type Naming = "key" | "owner" | "secret";
+type Naming = "key" | "owner" | "secret" | "nothing";
 
 interface Method {
   readonly names: Naming;
@@ -82,6 +83,7 @@ const METHODS: Readonly<Record<string, Method>> = {
   ReportLeakedSecret: { names: "secret", call: ({ keys }, { secret }) => keys.reportLeakedSecret({ secret }) },
   QueryUsage: { names: "owner", call: ({ keys }, { owner }) => keys.queryUsage({ owner, startTime, endTime }) },
   ListAuditEvents: { names: "owner", call: ({ keys }, { owner }) => keys.listAuditEvents({ owner }) },
+  ListNodes: { names: "nothing", call: ({ keys }) => keys.listNodes({}) },
   Verify: { names: "secret", call: ({ verifier }, { secret }) => verifier.verify({ secret }) },
   BatchVerify: {
     names: "secret",

@@ -54,6 +54,38 @@ describeOnEachStorage("RevokeKey", (claviger) => {
     expect((await admin.keys.getKey({ keyId: id })).key).toEqual(key);
   });
 
+  it("revokes the key of a secret with claviger:keys.revoke alone", async () => {
+    const { admin, as } = claviger();
+    const { id, secret } = await makeKey(admin, { owner: "revoke-by-secret" });
+    const { secret: revoker } = await makeKey(admin, { owner: "revoker", scopes: ["claviger:keys.revoke"] });
+    const { secret: latest } = await admin.keys.rotateKey({ keyId: id });
+    const { key } = await as(revoker).keys.revokeKey({ secret, note: "found" });
+    expect(key).toMatchObject({ id, state: KeyState.REVOKED, revokeNote: "found" });
+    expect(await verdictOf(admin, latest)).toBe("REVOKED");
+    expect((await as(revoker).keys.revokeKey({ secret: latest })).key).toMatchObject({ id, revokeNote: "found" });
+  });
+
+  it("says the same of a secret that is unknown, mistyped, or of a key that the caller may not know of", async () => {
+    const { admin } = claviger();
+    const { secret } = await makeKey(admin, { owner: "revoke-unknown" });
+    const last = secret.endsWith("0") ? "1" : "0";
+    const refusals = [secret.slice(0, -1) + last, "hunter2"].map((wrong) =>
+      refusalOf(admin.keys.revokeKey({ secret: wrong })),
+    );
+    for (const refusal of await Promise.all(refusals)) {
+      expect(refusal).toMatchObject({ reason: "KEY_NOT_FOUND" });
+      expect(JSON.stringify(refusal)).not.toContain("hunter2");
+    }
+    expect(await verdictOf(admin, secret)).toBe("VALID");
+  });
+
+  it.each([{}, { keyId: UNKNOWN_KEY_ID, secret: "x" }])(
+    "takes exactly one of key id and secret: %j",
+    async (request) => {
+      expect(await refusalOf(claviger().admin.keys.revokeKey(request))).toMatchObject({ reason: "INVALID_FIELD" });
+    },
+  );
+
   it("again is OK with a receipt, and changes nothing of the first", async () => {
     const { admin } = claviger();
     const { id } = await makeKey(admin, { owner: "revoke-again" });

@@ -10,6 +10,7 @@ import type { Environment, Key, KeyState, Limits, RevocationReason, RevocationRe
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { QueryUsageRequestSchema, QueryUsageResponseSchema } from "./usage_pb.js";
 import type { ListAuditEventsRequestSchema, ListAuditEventsResponseSchema } from "./audit_pb.js";
+import type { ListNodesRequestSchema, ListNodesResponseSchema } from "./node_pb.js";
 
 /**
  * Describes the file claviger/v1/key_management.proto.
@@ -465,7 +466,7 @@ export declare const RetireSecretResponseSchema: GenMessage<RetireSecretResponse
  */
 export declare type RevokeKeyRequest = Message<"claviger.v1.RevokeKeyRequest"> & {
   /**
-   * The key's id. Required.
+   * The key's id. Required without `secret`.
    *
    * @generated from field: string key_id = 1;
    */
@@ -484,6 +485,14 @@ export declare type RevokeKeyRequest = Message<"claviger.v1.RevokeKeyRequest"> &
    * @generated from field: string note = 3;
    */
   note: string;
+
+  /**
+   * A secret of the key, current or not, in the place of `key_id`: for a caller that has found a secret and does not know
+   * whose it is. It counts as no use. `KEY_NOT_FOUND` if it belongs to no key here. At most 4096 bytes.
+   *
+   * @generated from field: string secret = 4;
+   */
+  secret: string;
 };
 
 /**
@@ -763,6 +772,17 @@ export declare const KeyManagement: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEventsRequestSchema;
     output: typeof ListAuditEventsResponseSchema;
+  },
+  /**
+   * Lists the nodes of the database, and the agents attached to the process that answers. Needs `claviger:nodes.read`; users
+   * cannot call it.
+   *
+   * @generated from rpc claviger.v1.KeyManagement.ListNodes
+   */
+  listNodes: {
+    methodKind: "unary";
+    input: typeof ListNodesRequestSchema;
+    output: typeof ListNodesResponseSchema;
   },
 }>;
 

@@ -1,21 +1,17 @@
 import type { Command } from "commander";
 import { addExamples } from "../examples.ts";
 import { noteLine, printLine } from "../print.ts";
-import { addSettingsOptions, readConfig, type SettingsOptions } from "../settings-options.ts";
+import { addSettingsOptions, DATABASE_SETTINGS, readConfig, type SettingsOptions } from "../settings-options.ts";
 import type { Shell } from "../shell.ts";
 
 /** `claviger audit head` */
-export function addAuditHead(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("head"))
-    .description(
-      "print the signed end of the audit log, straight from the database; keep it elsewhere, since without a kept head nobody can see that the end was cut off",
-    )
-    .action(async (options: SettingsOptions) => {
-      const config = await readConfig(shell, options);
-      const { auditHead, headToJson } = await import("../../server/audit.ts");
-      const head = await auditHead(config);
-      if (head === undefined) noteLine(shell, "the audit log is empty");
-      else printLine(shell, headToJson(head));
-    });
+export function addAuditHead(command: Command, shell: Shell): void {
+  addSettingsOptions(command, DATABASE_SETTINGS).action(async (options: SettingsOptions) => {
+    const config = await readConfig(shell, options, DATABASE_SETTINGS);
+    const { auditHead, headToJson } = await import("../../server/audit.ts");
+    const head = await auditHead(config);
+    if (head === undefined) noteLine(shell, "the audit log is empty");
+    else printLine(shell, headToJson(head));
+  });
   addExamples(command, "claviger audit head > kept-head.json", "claviger audit verify --head kept-head.json");
 }

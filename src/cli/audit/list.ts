@@ -1,88 +1,116 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { type Command, Option } from "commander";
 import {
+  type AuditEvent,
+  AuditOutcome,
   AuditOutcomeSchema,
   ListAuditEventsRequestSchema,
   type ListAuditEventsResponse,
   ListAuditEventsResponseSchema,
 } from "#gen/claviger/v1/audit_pb.js";
-import { withConnection } from "../connection.ts";
-import { describeTime } from "../describe-time.ts";
+import { type Connection, withConnection } from "../connection.ts";
+import { createTimes, type Times } from "../describe-time.ts";
 import { enumName } from "../enum-names.ts";
 import { addExamples } from "../examples.ts";
-import { instantParser, integerParser, ownerOption } from "../key-options.ts";
-import { noteLine, printLine, printMessage } from "../print.ts";
+import { instantParser, keyIdOption, ownerOption } from "../key-options.ts";
+import { addListOptions, type ListOptions, moreNote, readPages, widthFor } from "../list-options.ts";
+import { noteLine, printLine } from "../print.ts";
+import { printMessage } from "../print-message.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
 import type { Shell } from "../shell.ts";
-import { formatTable, shorten } from "../table.ts";
+import { type Column, formatList } from "../table.ts";
 
-/** Characters of a name in the list; `--json` shows all of them. */
-const LONGEST_CELL = 32;
-
-interface AuditListOptions extends ServerOptions {
+interface AuditListOptions extends ServerOptions, ListOptions {
   readonly key?: string;
   readonly owner?: string;
   readonly actor?: string;
   readonly since?: Timestamp;
   readonly until?: Timestamp;
-  readonly pageSize?: number;
-  readonly pageToken?: string;
 }
 
 /** `claviger audit list` */
-export function addAuditList(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("list"))
-    .description("list what was done to keys, and refused, newest first")
-    .option("--key <key-id>", "only events of this key")
+export function addAuditList(command: Command, shell: Shell): void {
+  const instant = (flags: string, description: string) =>
+    new Option(flags, `${description}: 7d ago, or an instant such as 2027-02-20T00:00:00Z`).argParser(
+      instantParser(shell.now, -1),
+    );
+  addListOptions(addServerOptions(command))
+    .addOption(keyIdOption("only events of this key"))
     .addOption(ownerOption("only events of this owner's keys"))
-    .option("--actor <who>", "only events of this actor: a subject or a key id")
-    .addOption(
-      new Option("--since <instant>", "only events from this RFC 3339 instant on").argParser(instantParser(shell.now)),
-    )
-    .addOption(
-      new Option("--until <instant>", "only events before this RFC 3339 instant").argParser(instantParser(shell.now)),
-    )
-    .option("--page-size <number>", "how many at once, at most 1000 (default: 50)", integerParser(1))
-    .option("--page-token <token>", "the token that the page before ended with")
+    .option("--actor <name>", "only events of this actor: a subject or a key id")
+    .addOption(instant("--since <when>", "only events from this on"))
+    .addOption(instant("--until <when>", "only events before this"))
     .action((options: AuditListOptions) =>
       withConnection(shell, options, async ({ management }) => {
-        const response = await management.listAuditEvents(requestOf(options));
+        const response = await list(management, options);
         if (options.json) printMessage(shell, ListAuditEventsResponseSchema, response);
-        else printEvents(shell, response);
+        else printEvents(shell, response, options);
       }),
     );
   addExamples(
     command,
-    "claviger audit list --owner u42",
-    "claviger audit list --key key_… --json | jq '.events[].action'",
+    "claviger audit list --owner u42 --since 7d",
+    "claviger audit list --all --wide > events.txt",
+    "claviger audit list --key key_01hzy3v7mkf5c9q2w8xanb4tde --json | jq '.events[].action'",
   );
 }
 
-function requestOf(options: AuditListOptions) {
-  return create(ListAuditEventsRequestSchema, {
-    keyId: options.key ?? "",
-    owner: options.owner ?? "",
-    actor: options.actor ?? "",
-    startTime: options.since,
-    endTime: options.until,
-    pageSize: options.pageSize ?? 0,
-    pageToken: options.pageToken ?? "",
+async function list(management: Connection["management"], options: AuditListOptions): Promise<ListAuditEventsResponse> {
+  const { items: events, nextPageToken } = await readPages<AuditEvent>(options, async (page) => {
+    const request = create(ListAuditEventsRequestSchema, {
+      keyId: options.key ?? "",
+      owner: options.owner ?? "",
+      actor: options.actor ?? "",
+      startTime: options.since,
+      endTime: options.until,
+      ...page,
+    });
+    const response = await management.listAuditEvents(request);
+    return { items: response.events, nextPageToken: response.nextPageToken };
   });
+  return create(ListAuditEventsResponseSchema, { events, nextPageToken });
 }
 
-function printEvents(shell: Shell, { events, nextPageToken }: ListAuditEventsResponse): void {
-  const now = shell.now();
-  const rows = events.map(({ sequence, time, action, outcome, actor, keyId, owner }) => [
-    String(sequence),
-    describeTime(time, now),
-    action,
-    enumName(AuditOutcomeSchema, outcome),
-    shorten(actor?.keyId || actor?.subject || "–", LONGEST_CELL),
-    keyId || "–",
-    shorten(owner || "–", LONGEST_CELL),
-  ]);
-  if (rows.length === 0) noteLine(shell, "no events match");
-  else printLine(shell, formatTable([["SEQ", "TIME", "ACTION", "OUTCOME", "ACTOR", "KEY ID", "OWNER"], ...rows]));
-  if (nextPageToken !== "") noteLine(shell, `there are more: add --page-token ${nextPageToken}`);
+function printEvents(
+  shell: Shell,
+  { events, nextPageToken }: ListAuditEventsResponse,
+  options: AuditListOptions,
+): void {
+  if (events.length === 0) noteLine(shell, "no events match");
+  else printLine(shell, formatList(events, columns(createTimes(shell)), widthFor(shell, options)));
+  if (nextPageToken !== "") noteLine(shell, moreNote(nextPageToken));
+}
+
+function columns(times: Times): Column<AuditEvent>[] {
+  return [
+    { title: "SEQ", cell: ({ sequence }) => String(sequence) },
+    { title: "TIME", cell: ({ time }) => times.describe(time), short: ({ time }) => times.abbreviate(time) },
+    { title: "ACTION", cell: ({ action }) => action },
+    { title: "OUTCOME", cell: ({ outcome }) => enumName(AuditOutcomeSchema, outcome), dispensable: 3 },
+    { title: "ACTOR", cell: ({ actor }) => actor?.keyId || actor?.subject || "–", least: 8 },
+    { title: "KEY ID", cell: ({ keyId }) => keyId || "–", dispensable: 1 },
+    { title: "OWNER", cell: ({ owner }) => owner || "–", least: 8, dispensable: 2 },
+    { title: "DETAILS", cell: detailsOf, least: 24 },
+  ];
+}
+
+/** What the event says beside its columns; of a refusal, why it was refused. */
+function detailsOf({ outcome, details = {} }: AuditEvent): string {
+  const { reason, method, methods, ...others } = details;
+  if (outcome !== AuditOutcome.DENIED) return factsOf(details);
+  return `${textOf(method ?? methods ?? "call")}: ${textOf(reason ?? "refused")} ${factsOf(others)}`.trim();
+}
+
+function factsOf(details: JsonObject): string {
+  return Object.entries(details)
+    .map(([name, value]) => [name.replaceAll("_", "-"), textOf(value)] as const)
+    .filter(([, text]) => text !== "")
+    .map(([name, text]) => `${name}=${text}`)
+    .join(" ");
+}
+
+function textOf(value: JsonValue): string {
+  if (Array.isArray(value)) return value.map(textOf).join(",");
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

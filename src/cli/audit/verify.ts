@@ -5,18 +5,17 @@ import { CliError, usageError } from "../cli-error.ts";
 import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit-code.ts";
 import { printLine } from "../print.ts";
-import { addSettingsOptions, readConfig, type SettingsOptions } from "../settings-options.ts";
+import { addSettingsOptions, DATABASE_SETTINGS, readConfig, type SettingsOptions } from "../settings-options.ts";
 import type { Shell } from "../shell.ts";
 
 /** `claviger audit verify` */
-export function addAuditVerify(parent: Command, shell: Shell): void {
-  const command = addSettingsOptions(parent.command("verify"))
-    .description("check the whole audit log, straight in the database, and name the first row that is wrong")
+export function addAuditVerify(command: Command, shell: Shell): void {
+  addSettingsOptions(command, DATABASE_SETTINGS)
     .option("--head <file>", "a head that was kept elsewhere: without one, a cut-off end cannot be seen")
     .option("--json", "print the result as JSON, and errors too")
     .action(async (options: SettingsOptions) => {
       const kept = typeof options.head === "string" ? await readHead(options.head) : undefined;
-      const config = await readConfig(shell, options);
+      const config = await readConfig(shell, options, DATABASE_SETTINGS);
       const { verifyAudit } = await import("../../server/audit.ts");
       const { head, events, problem, unchecked } = await verifyAudit(config, kept);
       if (problem !== undefined) {

@@ -14,12 +14,13 @@ import {
   limitOptions,
   limitsOf,
   metadataOption,
+  notEmpty,
   ownerOption,
   scopeOption,
   ttlOption,
 } from "../key-options.ts";
 import { printMintedSecret, quietOption } from "../minted-secret.ts";
-import { printMessage } from "../print.ts";
+import { printMessage } from "../print-message.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
 import type { Shell } from "../shell.ts";
 
@@ -36,10 +37,9 @@ interface CreateOptions extends ServerOptions, LimitOptions {
 }
 
 /** `claviger keys create` */
-export function addCreate(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("create"))
-    .description("create a key and show its secret, this once")
-    .requiredOption("--name <name>", "what to call the key, 1 to 63 characters")
+export function addCreate(command: Command, shell: Shell): void {
+  addServerOptions(command)
+    .requiredOption("-n, --name <name>", "what to call the key, 1 to 63 characters", notEmpty)
     .addOption(ownerOption("whom the key is for (default: the caller)"))
     .addOption(
       new Option("--environment <name>", "what the key is for (default: live)").choices(enumNames(EnvironmentSchema)),
@@ -56,7 +56,7 @@ export function addCreate(parent: Command, shell: Shell): void {
       const response = await management.createKey(createRequest(options));
       const { key, secret } = response;
       if (options.json || key === undefined) return printMessage(shell, CreateKeyResponseSchema, response);
-      const description = describeKey(key, shell.now());
+      const description = describeKey(key, shell);
       printMintedSecret(shell, { key, secret, description, quiet: options.quiet === true });
     }),
   );

@@ -6,61 +6,53 @@ import {
   type ListKeysResponse,
   ListKeysResponseSchema,
 } from "#gen/claviger/v1/key_management_pb.js";
-import { type Key, KeyStateSchema, SecretState } from "#gen/claviger/v1/key_pb.js";
+import { type Key, KeyState, KeyStateSchema, SecretState } from "#gen/claviger/v1/key_pb.js";
 import { type Connection, withConnection } from "../connection.ts";
-import { describeTime } from "../describe-time.ts";
+import { createTimes, type Times } from "../describe-time.ts";
 import { enumName, enumNames, enumValue } from "../enum-names.ts";
 import { addExamples } from "../examples.ts";
 import { expiryWarning } from "../expiry-warning.ts";
-import { instantParser, integerParser, labelOption, ownerOption } from "../key-options.ts";
-import { noteLine, printLine, printMessage, warnLine } from "../print.ts";
+import { instantParser, labelOption, ownerOption } from "../key-options.ts";
+import { addListOptions, type ListOptions, moreNote, readPages, widthFor } from "../list-options.ts";
+import { noteLine, printLine, warnLine } from "../print.ts";
+import { printMessage } from "../print-message.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
 import type { Shell } from "../shell.ts";
-import { formatTable, shorten } from "../table.ts";
+import { type Column, formatList } from "../table.ts";
 
-/** Characters of a name or an owner in the list; `keys get` shows all of them. */
-const LONGEST_CELL = 32;
-/** The server's largest page: fewest calls. */
-const LARGEST_PAGE = 1000;
-
-interface ListOptions extends ServerOptions {
+interface ListKeysOptions extends ServerOptions, ListOptions {
   readonly owner?: string;
   readonly state?: string;
   readonly label?: Record<string, string>;
   readonly expiresBefore?: Timestamp;
   readonly unusedSince?: Timestamp;
-  readonly pageSize?: number;
-  readonly pageToken?: string;
-  readonly all?: true;
+  readonly quiet?: true;
 }
 
 /** `claviger keys list` */
-export function addList(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("list"))
-    .description("list keys that match all filters, newest first")
+export function addList(command: Command, shell: Shell): void {
+  addListOptions(addServerOptions(command))
     .addOption(ownerOption("only this owner's keys"))
     .addOption(new Option("--state <state>", "only keys in this state").choices(enumNames(KeyStateSchema)))
     .addOption(labelOption("only keys with this label"))
     .addOption(
       new Option(
         "--expires-before <when>",
-        "only keys that expire, or expired, before this: 14d or an RFC 3339 instant",
+        "only keys that expire, or expired, before this: 14d, or an instant such as 2027-02-20T00:00:00Z",
       ).argParser(instantParser(shell.now)),
     )
     .addOption(
       new Option(
         "--unused-since <when>",
-        "only keys made before this and not valid since: 30d ago, or an RFC 3339 instant",
+        "only keys made before this and not valid since: 30d ago, or an instant such as 2027-02-20T00:00:00Z",
       ).argParser(instantParser(shell.now, -1)),
     )
-    .option("--page-size <number>", "how many at once, at most 1000 (default: 50)", integerParser(1))
-    .option("--page-token <token>", "the token that the page before ended with")
-    .option("--all", "all pages")
-    .action((options: ListOptions) =>
+    .addOption(new Option("-q, --quiet", "print only the key ids, a line each").conflicts("json"))
+    .action((options: ListKeysOptions) =>
       withConnection(shell, options, async ({ management }) => {
-        const response = await (options.all ? listAll : listPage)(management, options);
+        const response = await list(management, options);
         if (options.json) printMessage(shell, ListKeysResponseSchema, response);
-        else printKeys(shell, response);
+        else printKeys(shell, response, options);
       }),
     );
   addExamples(
@@ -68,47 +60,49 @@ export function addList(parent: Command, shell: Shell): void {
     "claviger keys list --owner u42 --state active",
     "claviger keys list --label team=billing --expires-before 14d --all",
     "claviger keys list --unused-since 30d",
+    "claviger keys list --owner u42 --all --quiet | xargs -n 1 claviger keys disable",
     "claviger keys list --all --json | jq -r '.keys[].id'",
   );
 }
 
-function listPage(management: Connection["management"], options: ListOptions): Promise<ListKeysResponse> {
-  const request = create(ListKeysRequestSchema, {
-    owner: options.owner ?? "",
-    state: enumValue(KeyStateSchema, options.state),
-    labelSelector: options.label ?? {},
-    expiresBefore: options.expiresBefore,
-    unusedSince: options.unusedSince,
-    pageSize: options.pageSize ?? (options.all ? LARGEST_PAGE : 0),
-    pageToken: options.pageToken ?? "",
+async function list(management: Connection["management"], options: ListKeysOptions): Promise<ListKeysResponse> {
+  const { items: keys, nextPageToken } = await readPages<Key>(options, async (page) => {
+    const request = create(ListKeysRequestSchema, {
+      owner: options.owner ?? "",
+      state: enumValue(KeyStateSchema, options.state),
+      labelSelector: options.label ?? {},
+      expiresBefore: options.expiresBefore,
+      unusedSince: options.unusedSince,
+      ...page,
+    });
+    const response = await management.listKeys(request);
+    return { items: response.keys, nextPageToken: response.nextPageToken };
   });
-  return management.listKeys(request);
+  return create(ListKeysResponseSchema, { keys, nextPageToken });
 }
 
-async function listAll(management: Connection["management"], options: ListOptions): Promise<ListKeysResponse> {
-  const keys: Key[] = [];
-  let page = await listPage(management, options);
-  keys.push(...page.keys);
-  while (page.nextPageToken !== "") {
-    page = await listPage(management, { ...options, pageToken: page.nextPageToken });
-    keys.push(...page.keys);
-  }
-  return create(ListKeysResponseSchema, { keys });
-}
-
-function printKeys(shell: Shell, { keys, nextPageToken }: ListKeysResponse): void {
-  const now = shell.now();
-  const rows = keys.map((key) => [
-    key.id,
-    shorten(key.displayName, LONGEST_CELL),
-    shorten(key.owner, LONGEST_CELL),
-    enumName(KeyStateSchema, key.state),
-    key.secrets.find(({ state }) => state === SecretState.CURRENT)?.hint ?? "–",
-    describeTime(key.expireTime, now),
-  ]);
-  if (rows.length === 0) noteLine(shell, "no keys match");
-  else printLine(shell, formatTable([["KEY ID", "NAME", "OWNER", "STATE", "SECRET", "EXPIRES"], ...rows]));
-  if (nextPageToken !== "") noteLine(shell, `there are more: add --all, or --page-token ${nextPageToken}`);
-  const warning = expiryWarning(keys, now);
+function printKeys(shell: Shell, { keys, nextPageToken }: ListKeysResponse, options: ListKeysOptions): void {
+  if (keys.length === 0) noteLine(shell, "no keys match");
+  else if (options.quiet) printLine(shell, keys.map(({ id }) => id).join("\n"));
+  else printLine(shell, formatList(keys, columns(createTimes(shell)), widthFor(shell, options)));
+  if (nextPageToken !== "") noteLine(shell, moreNote(nextPageToken));
+  const warning = expiryWarning(keys, shell);
   if (warning !== "") warnLine(shell, warning);
+}
+
+function columns(times: Times): Column<Key>[] {
+  // A revoked key has ended already.
+  const end = ({ state, expireTime }: Key) => (state === KeyState.REVOKED ? undefined : expireTime);
+  return [
+    { title: "KEY ID", cell: ({ id }) => id },
+    { title: "NAME", cell: ({ displayName }) => displayName, least: 8 },
+    { title: "OWNER", cell: ({ owner }) => owner, least: 8 },
+    { title: "STATE", cell: ({ state }) => enumName(KeyStateSchema, state) },
+    {
+      title: "SECRET",
+      cell: ({ secrets }) => secrets.find(({ state }) => state === SecretState.CURRENT)?.hint ?? "–",
+      dispensable: 1,
+    },
+    { title: "EXPIRES", cell: (key) => times.describe(end(key)), short: (key) => times.abbreviate(end(key)) },
+  ];
 }

@@ -3,7 +3,8 @@ import type { Key, RevocationReceipt } from "#gen/claviger/v1/key_pb.js";
 import { describeKey } from "../describe-key.ts";
 import { describeReceipt } from "../describe-receipt.ts";
 import { expiryWarning } from "../expiry-warning.ts";
-import { printLine, printMessage, warnLine } from "../print.ts";
+import { printLine, warnLine } from "../print.ts";
+import { printMessage } from "../print-message.ts";
 import type { Shell } from "../shell.ts";
 
 /** A response that is about one key. */
@@ -23,8 +24,8 @@ export function printKey<Desc extends DescMessage>(shell: Shell, { schema, respo
     printMessage(shell, schema, response);
     return;
   }
-  printLine(shell, describeKey(key, shell.now()));
+  printLine(shell, describeKey(key, shell));
   if (receipt !== undefined) printLine(shell, `\n${describeReceipt(receipt)}`);
-  const warning = expiryWarning([key], shell.now());
+  const warning = expiryWarning([key], shell);
   if (warning !== "") warnLine(shell, warning);
 }

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { RetireSecretResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { withConnection } from "../connection.ts";
 import { addExamples } from "../examples.ts";
-import { integerParser } from "../key-options.ts";
+import { integerParser, keyIdArgument } from "../key-options.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
 import type { Shell } from "../shell.ts";
 import { printKey } from "./print-key.ts";
@@ -12,10 +12,9 @@ interface RetireOptions extends ServerOptions {
 }
 
 /** `claviger keys retire` */
-export function addRetire(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("retire"))
-    .description("end one secret of a key now; the key and its other secrets stay")
-    .argument("<key-id>", "key_…")
+export function addRetire(command: Command, shell: Shell): void {
+  addServerOptions(command)
+    .addArgument(keyIdArgument())
     .requiredOption("--version <number>", "which secret; `claviger keys get` lists them", integerParser(1))
     .action((keyId: string, options: RetireOptions) =>
       withConnection(shell, options, async ({ management }) => {

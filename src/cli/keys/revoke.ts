@@ -1,15 +1,14 @@
 import { type Command, Option } from "commander";
 import { RevokeKeyResponseSchema, RevokeKeysResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { RevocationReasonSchema } from "#gen/claviger/v1/key_pb.js";
-import { VerdictSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import { CliError, usageError } from "../cli-error.ts";
+import { usageError } from "../cli-error.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { describeReceipt } from "../describe-receipt.ts";
 import { enumNames, enumValue } from "../enum-names.ts";
 import { addExamples } from "../examples.ts";
-import { EXIT } from "../exit-code.ts";
-import { labelOption, ownerOption } from "../key-options.ts";
-import { printLine, printMessage } from "../print.ts";
+import { isKeyId, KEY_ID_HELP, labelOption, ownerOption } from "../key-options.ts";
+import { printLine } from "../print.ts";
+import { printMessage } from "../print-message.ts";
 import { readSecret } from "../read-secret.ts";
 import { secretAsArgument } from "../secret-arguments.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
@@ -26,9 +25,8 @@ interface RevokeOptions extends ServerOptions {
 }
 
 /** `claviger keys revoke` */
-export function addRevoke(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("revoke"))
-    .description("revoke a key for good, or many: once this has returned, no verification answers VALID")
+export function addRevoke(command: Command, shell: Shell): void {
+  addServerOptions(command)
     .argument("[key-id]", "key_…")
     .option("--secret", "read a secret from standard input, or from a prompt, and revoke its key")
     .addOption(ownerOption("revoke all keys of this owner"))
@@ -47,7 +45,9 @@ export function addRevoke(parent: Command, shell: Shell): void {
 
 async function revoke(shell: Shell, keyId: string | undefined, options: RevokeOptions): Promise<void> {
   const bulk = options.owner !== undefined || options.label !== undefined;
+  // Before anything else is said of the argument: it may be a secret.
   if (options.secret && keyId !== undefined) throw secretAsArgument();
+  if (keyId !== undefined && !isKeyId(keyId)) throw usageError(`<key-id> is not valid. ${KEY_ID_HELP}`);
   if ([keyId !== undefined, options.secret === true, bulk].filter(Boolean).length !== 1) {
     throw usageError("say which: a key id, or --secret, or --owner and --label");
   }
@@ -59,22 +59,9 @@ async function revoke(shell: Shell, keyId: string | undefined, options: RevokeOp
   const secret = options.secret ? await readSecret(shell) : "";
   await withConnection(shell, options, async (connection) => {
     if (bulk) return revokeMany(shell, connection, options);
-    const id = keyId ?? (await keyIdOf(secret, connection));
     const reason = enumValue(RevocationReasonSchema, options.reason);
-    const response = await connection.management.revokeKey({ keyId: id, reason, note: options.note });
+    const response = await connection.management.revokeKey({ keyId: keyId ?? "", secret, reason, note: options.note });
     printKey(shell, { schema: RevokeKeyResponseSchema, response, json: options.json === true });
-  });
-}
-
-/** A genuine secret names its key whatever the verdict: a revoked one too, whose revocation is then waited for. */
-async function keyIdOf(secret: string, { verifier }: Connection): Promise<string> {
-  const { verdict, key } = await verifier.verify({ secret });
-  if (key !== undefined) return key.id;
-  const name = VerdictSchema.value[verdict]?.localName ?? String(verdict);
-  throw new CliError({
-    message: `nothing was revoked: the secret's verdict is ${name}, so that it belongs to no key here; check that it is whole`,
-    exitCode: EXIT.denied,
-    code: name,
   });
 }
 

@@ -10,11 +10,11 @@ import type { Key } from "#gen/claviger/v1/key_pb.js";
 import { withConnection } from "../connection.ts";
 import { describeKey } from "../describe-key.ts";
 import { describeReceipt } from "../describe-receipt.ts";
-import { describeTime } from "../describe-time.ts";
+import { createTimes } from "../describe-time.ts";
 import { addExamples } from "../examples.ts";
-import { parseSpan, ttlOption } from "../key-options.ts";
+import { keyIdArgument, parseSpan, ttlOption } from "../key-options.ts";
 import { printMintedSecret, quietOption } from "../minted-secret.ts";
-import { printMessage } from "../print.ts";
+import { printMessage } from "../print-message.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
 import type { Shell } from "../shell.ts";
 
@@ -26,10 +26,9 @@ interface RotateOptions extends ServerOptions {
 }
 
 /** `claviger keys rotate` */
-export function addRotate(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("rotate"))
-    .description("give a key a new secret and show it, this once; the old one stays good for a while")
-    .argument("<key-id>", "key_…")
+export function addRotate(command: Command, shell: Shell): void {
+  addServerOptions(command)
+    .addArgument(keyIdArgument())
     .addOption(
       new Option("--grace <duration>", "how long the old secret stays good; 0 ends it now (default: 24h)").argParser(
         parseSpan,
@@ -44,7 +43,7 @@ export function addRotate(parent: Command, shell: Shell): void {
         const response = await management.rotateKey(create(RotateKeyRequestSchema, { keyId, gracePeriod, ttl, etag }));
         const { key, secret } = response;
         if (options.json || key === undefined) return printMessage(shell, RotateKeyResponseSchema, response);
-        const description = describeRotation(key, response, shell.now());
+        const description = describeRotation(key, response, shell);
         printMintedSecret(shell, { key, secret, description, quiet: options.quiet === true });
       }),
     );
@@ -55,10 +54,10 @@ export function addRotate(parent: Command, shell: Shell): void {
   );
 }
 
-function describeRotation(key: Key, { retiring, receipt }: RotateKeyResponse, now: Date): string {
+function describeRotation(key: Key, { retiring, receipt }: RotateKeyResponse, shell: Shell): string {
   const old =
     retiring === undefined
       ? "the old secret was dead already"
-      : `the old secret, version ${retiring.version}, ends ${describeTime(retiring.retireTime ?? retiring.expireTime, now)}`;
-  return [describeKey(key, now), "", old, describeReceipt(receipt)].join("\n").trimEnd();
+      : `the old secret, version ${retiring.version}, ends ${createTimes(shell).describe(retiring.retireTime ?? retiring.expireTime)}`;
+  return [describeKey(key, shell), "", old, describeReceipt(receipt)].join("\n").trimEnd();
 }

@@ -8,11 +8,13 @@ import { type Connection, withConnection } from "../connection.ts";
 import { addExamples } from "../examples.ts";
 import {
   cidrOption,
+  keyIdArgument,
   type LimitOptions,
   labelOption,
   limitOptions,
   limitsOf,
   metadataOption,
+  notEmpty,
   scopeOption,
 } from "../key-options.ts";
 import { addServerOptions, type ServerOptions } from "../server-options.ts";
@@ -39,11 +41,10 @@ interface UpdateOptions extends ServerOptions, LimitOptions {
 }
 
 /** `claviger keys update` */
-export function addUpdate(parent: Command, shell: Shell): void {
-  const command = addServerOptions(parent.command("update"))
-    .description("change a key; what is given replaces the whole list, map or object, and of limits that one")
-    .argument("<key-id>", "key_…")
-    .option("--name <name>", "what to call the key")
+export function addUpdate(command: Command, shell: Shell): void {
+  addServerOptions(command)
+    .addArgument(keyIdArgument())
+    .option("-n, --name <name>", "what to call the key", notEmpty)
     .addOption(scopeOption("what a holder may do"))
     .addOption(labelOption("a mark to select keys by"))
     .addOption(metadataOption())
