@@ -61,7 +61,7 @@ export async function removeProfile(shell: Pick<Shell, "environment">, name: str
 export function profileName({ environment }: Pick<Shell, "environment">, flag: string | undefined): string {
   const name = flag ?? (environment.CLAVIGER_PROFILE || DEFAULT_NAME);
   if (NAME.test(name)) return name;
-  throw usageError("a profile's name has at most 63 letters, digits, '_', '.' and '-': name another");
+  throw usageError("--profile, or CLAVIGER_PROFILE, takes a name of at most 63 letters, digits, '_', '.' and '-'");
 }
 
 function requireFile({ environment }: Pick<Shell, "environment">, name: string): string {

@@ -47,9 +47,9 @@ describeWithPostgres("`claviger audit`, beside a server that runs", () => {
     const actions = [...table.stdout.matchAll(/key\.\w+/g)].map(([action]) => action);
     expect(actions).toEqual(["key.revoked", "key.rotated", "key.created"]);
     const json = await audit("list", "--key", keyId, "--json", "--page-size", "1");
-    const { events, next_page_token } = JSON.parse(json.stdout);
-    expect(events).toMatchObject([{ action: "key.revoked", key_id: keyId, owner: "cli" }]);
-    const next = await audit("list", "--key", keyId, "--json", "--page-size", "1", "--page-token", next_page_token);
+    const { events, nextPageToken } = JSON.parse(json.stdout);
+    expect(events).toMatchObject([{ action: "key.revoked", keyId, owner: "cli" }]);
+    const next = await audit("list", "--key", keyId, "--json", "--page-size", "1", "--page-token", nextPageToken);
     expect(JSON.parse(next.stdout).events).toMatchObject([{ action: "key.rotated" }]);
   });
 

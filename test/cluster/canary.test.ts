@@ -90,12 +90,12 @@ describeWithPostgres("the canary", () => {
   });
 
   it("`claviger nodes` lists each node with its lease, its lag and its address", async () => {
-    const { code, stdout } = await runProgram(process.execPath, [BIN, "nodes", "--json"], { env });
+    const { code, stdout } = await runProgram(process.execPath, [BIN, "nodes", "--direct", "--json"], { env });
     expect(code).toBe(0);
     const { nodes } = JSON.parse(stdout);
     expect(nodes.map(({ address }: { address: string }) => address).sort()).toEqual([0, 1, 2].map(urlOf).sort());
-    for (const node of nodes) expect(node).toMatchObject({ state: "live", termMs: 1000 });
-    const { stdout: table } = await runProgram(process.execPath, [BIN, "nodes"], { env });
+    for (const node of nodes) expect(node).toMatchObject({ state: "NODE_STATE_LIVE", term: "1s" });
+    const { stdout: table } = await runProgram(process.execPath, [BIN, "nodes", "--direct"], { env });
     expect(table).toMatch(/^ADDRESS +LEASE +TERM +RENEWED +LAG +EPOCH\n/);
   });
 });

@@ -67,7 +67,7 @@ describeWithPostgres("workers", () => {
   const workerPids = () =>
     readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, "utf8").trim().split(" ").map(Number);
   const nodes = async (): Promise<{ address: string; state: string }[]> =>
-    JSON.parse(await outputOf(process.execPath, [BIN, "nodes", "--json"], { env })).nodes;
+    JSON.parse(await outputOf(process.execPath, [BIN, "nodes", "--direct", "--json"], { env })).nodes;
 
   describe("of one server", () => {
     beforeAll(start, 60_000);
@@ -76,7 +76,7 @@ describeWithPostgres("workers", () => {
       expect(server.stdout().match(/listening on/g)).toHaveLength(1);
       expect(workerPids()).toHaveLength(WORKERS);
       expect(await metric('claviger_lease_state{state="leased"}')).toBe(WORKERS);
-      const live = (await nodes()).filter(({ state }) => state === "live");
+      const live = (await nodes()).filter(({ state }) => state === "NODE_STATE_LIVE");
       expect(live.map(({ address }) => address)).toEqual(Array(WORKERS).fill(server.url));
     });
 
@@ -135,7 +135,9 @@ describeWithPostgres("workers", () => {
       expect(await revoked).toHaveLength(CONNECTIONS);
       expect(await stopped).toBe(0);
       for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow("ESRCH");
-      expect((await nodes()).filter(({ address, state }) => address === server.url && state === "live")).toEqual([]);
+      expect(
+        (await nodes()).filter(({ address, state }) => address === server.url && state === "NODE_STATE_LIVE"),
+      ).toEqual([]);
     });
   });
 

@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Command, Option } from "commander";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createFakeShell, runInFakeShell } from "../../src/cli/fake-shell.ts";
@@ -23,10 +26,15 @@ const REST: Readonly<Record<string, readonly string[]>> = {
 const NOT_ASKED = /^(serve|migrate|bootstrap|canary|audit (head|verify))$/;
 
 let claviger: TestClaviger;
+let folder: string;
 beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "claviger-cli-errors-"));
   claviger = await startClaviger("embedded");
 }, 60_000);
-afterAll(() => claviger.close());
+afterAll(async () => {
+  await claviger.close();
+  await rm(folder, { recursive: true });
+});
 
 interface Flag {
   readonly command: string;
@@ -55,7 +63,8 @@ it("no error of any flag holds a regular expression or a field of the API, and n
   const { shell } = createFakeShell();
   const flags = flagsOf(await createWholeProgram(shell)).filter(({ command }) => !NOT_ASKED.test(command));
   expect(flags.length).toBeGreaterThan(30);
-  const environment = { CLAVIGER_URL: claviger.url, CLAVIGER_TOKEN: claviger.adminToken };
+  const XDG_CONFIG_HOME = join(folder, "config");
+  const environment = { CLAVIGER_URL: claviger.url, CLAVIGER_TOKEN: claviger.adminToken, XDG_CONFIG_HOME };
   const { key } = await claviger.admin.keys.createKey({ displayName: "fine", owner: "claviger-cli-errors" });
   const id = key?.id ?? "";
   let refused = 0;
