@@ -1,5 +1,6 @@
 import { migrationCount } from "../postgres/migrations.ts";
 import type { ServerConfig } from "./config.ts";
+import { createLogger } from "./logger.ts";
 import { openStorage, unreachable } from "./open-storage.ts";
 
 /**
@@ -16,11 +17,12 @@ export async function migrateDatabase(config: ServerConfig): Promise<{ readonly 
     return { applied: migrationCount() };
   }
   const { migrate } = await import("../postgres/migrate.ts");
-  // Not past a transaction pooler: the lock of migrations is the session's.
   const direct = leaseDatabaseUrl
     ? ({ setting: "CLAVIGER_LEASE_DATABASE_URL", url: leaseDatabaseUrl } as const)
     : ({ setting: "DATABASE_URL", url: storage.url } as const);
-  await migrate({ databaseUrl: direct.url.reveal() }).catch((error: unknown) => {
+  const log = createLogger(config.logLevel, config.logFormat);
+  const onWait = (problem: string) => log.warn({ event: "migration" }, problem);
+  await migrate({ databaseUrl: direct.url.reveal(), onWait }).catch((error: unknown) => {
     throw unreachable(direct, error);
   });
   return { applied: migrationCount() };
