@@ -101,6 +101,7 @@ export function connectPostgres(options: PostgresOptions): Connection {
     transaction,
     write: (work) => (isDirect ? confirmed((client) => work(drizzle(client))) : transaction(work)),
     probe: () => probing.query("select 1"),
+    load: () => ({ busy: pool.totalCount - pool.idleCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     async close() {
       const patience = setTimeout(cutOff, CLOSE_MS);
       await Promise.all([pool.end(), probing.end()]);

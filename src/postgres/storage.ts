@@ -18,6 +18,24 @@ export interface Connection {
   close(): Promise<void>;
   /** Cuts off what is under way, which may hang for ever; `connect` is called for another. */
   abandon(): void;
+  /** The pool at this moment; undefined for what is no pool. */
+  load?(): PoolLoad;
+}
+
+/** Connections of a pool, and work that waits for one. */
+export interface PoolLoad {
+  readonly busy: number;
+  readonly idle: number;
+  readonly waiting: number;
+}
+
+/** How a piece of work on storage ended: `away` if the database could not be asked. */
+export type StorageOutcome = "answered" | "refused" | "away";
+
+export interface StorageMeter {
+  readonly monotonicMs: () => number;
+  /** Told of each piece of work, with its duration in milliseconds. */
+  readonly onDone: (outcome: StorageOutcome, durationMs: number) => void;
 }
 
 export interface StorageOptions {
@@ -43,6 +61,7 @@ export class Storage {
   #connection: Connection;
   /** Each ends a piece of work that is under way. */
   readonly #giveUps = new Set<(cause: Error) => void>();
+  #meter: StorageMeter | undefined;
 
   constructor(options: StorageOptions) {
     this.#options = options;
@@ -77,6 +96,16 @@ export class Storage {
     return answer;
   }
 
+  /** Measures all work from now on. */
+  measure(meter: StorageMeter): void {
+    this.#meter = meter;
+  }
+
+  /** The pool at this moment; undefined where there is none. */
+  load(): PoolLoad | undefined {
+    return this.#connection.load?.();
+  }
+
   /** Gives up the connection and everything that waits on it, and opens another: for when the database has hung. */
   reconnect(): void {
     const hung = this.#connection;
@@ -100,7 +129,7 @@ export class Storage {
 
   #noteAway(error: unknown): Error {
     const translated = translateError(error);
-    if (translated instanceof ClavigerError && translated.reason === "STORAGE_UNAVAILABLE") {
+    if (isAwayFailure(translated)) {
       this.#options.onAway?.(describeOutage(translated));
     }
     return translated;
@@ -111,15 +140,25 @@ export class Storage {
     const giveUp = (cause: Error) => late.reject(storageUnavailable(cause));
     const timer = setTimeout(giveUp, this.#options.timeoutMs, new Error("timed out"));
     this.#giveUps.add(giveUp);
+    const meter = this.#meter;
+    const beganMs = meter?.monotonicMs() ?? 0;
+    const done = (outcome: StorageOutcome) => meter?.onDone(outcome, meter.monotonicMs() - beganMs);
     try {
       const result = await Promise.race([work, late.promise]);
       this.#options.onAnswer?.();
+      done("answered");
       return result;
     } catch (error) {
-      throw this.#noteAway(error);
+      const failure = this.#noteAway(error);
+      done(isAwayFailure(failure) ? "away" : "refused");
+      throw failure;
     } finally {
       clearTimeout(timer);
       this.#giveUps.delete(giveUp);
     }
   }
+}
+
+function isAwayFailure(error: Error): boolean {
+  return error instanceof ClavigerError && error.reason === "STORAGE_UNAVAILABLE";
 }

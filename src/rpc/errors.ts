@@ -50,7 +50,9 @@ const CODES: Readonly<Record<Reason, Code>> = {
 };
 
 /** Refusals whose cause the log has once for each outage, and not for each call. */
-const LOGGED_AS_OUTAGES: ReadonlySet<Reason> = new Set(["STORAGE_UNAVAILABLE", "ISSUER_UNAVAILABLE"]);
+const LOGGED_AS_OUTAGES: ReadonlySet<Reason> = new Set([
+  ...(["STORAGE_UNAVAILABLE", "ISSUER_UNAVAILABLE", "LIMITER_UNAVAILABLE"] as const),
+]);
 
 /**
  * The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. What was wrong in the request

@@ -1,11 +1,21 @@
 import { expect, it } from "vitest";
+import type { StorageMeter } from "../postgres/storage.ts";
 import { createMetrics } from "./metrics.ts";
 
+let meter: StorageMeter | undefined;
 const counters = { hits: 3, misses: 2, discardedFills: 1 };
 const sources = {
   version: "1.2.3",
   endingKeys: { soonestEndSeconds: () => 1_800_000_000 },
   sealing: { seconds: 1.5 },
+  storages: {
+    main: {
+      measure: (given: StorageMeter) => {
+        meter = given;
+      },
+      load: () => ({ busy: 3, idle: 1, waiting: 2 }),
+    },
+  },
   cache: { counters, size: 5 },
   lease: { state: "leased" as const, registrations: 2, lostRevisions: 5 },
   redis: { up: new Map([["bus", true] as const, ["limiter", false] as const]) },
@@ -61,6 +71,22 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
     expect(text.split("\n")).toContain(line);
   }
   expect(text).not.toContain("canary");
+});
+
+it("work on storage is told by pool and outcome, with the pool's load", async () => {
+  const metrics = createMetrics({ ...sources, canary: undefined });
+  meter?.onDone("answered", 3);
+  meter?.onDone("away", 3000);
+  const text = await metrics.text();
+  for (const line of [
+    'claviger_storage_duration_seconds_bucket{le="0.005",pool="main",outcome="answered"} 1',
+    'claviger_storage_duration_seconds_count{pool="main",outcome="away"} 1',
+    'claviger_storage_duration_seconds_count{pool="main",outcome="refused"} 0',
+    'claviger_storage_connections{pool="main",state="busy"} 3',
+    'claviger_storage_connections{pool="main",state="waiting"} 2',
+  ]) {
+    expect(text.split("\n")).toContain(line);
+  }
 });
 
 it("waits at the barrier are told by how they ended", async () => {

@@ -8,11 +8,13 @@ import {
   Registry,
 } from "prom-client";
 import { VERDICTS, type Verdict } from "../keys/verdict.ts";
+import type { Storage, StorageOutcome } from "../postgres/storage.ts";
 import type { LeaseState } from "../revocation/lease-keeper.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
 import { createPort } from "../transport/port.ts";
 import type { Lane } from "../usage/metered-verifier.ts";
 import { CallDurations } from "./call-durations.ts";
+import { monotonicMs } from "./clock.ts";
 import { DEFAULT_POLICY } from "./policy.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -22,6 +24,8 @@ export interface MetricSources {
   readonly version: string;
   readonly endingKeys: { soonestEndSeconds(): number };
   readonly sealing: { readonly seconds: number };
+  /** By the name of the pool. Storages that are one and the same have one name. */
+  readonly storages: Readonly<Record<string, Pick<Storage, "measure" | "load">>>;
   readonly cache: {
     readonly counters: { readonly hits: number; readonly misses: number; readonly discardedFills: number };
     readonly size: number;
@@ -75,6 +79,8 @@ export interface Metrics extends MetricsText {
 }
 
 const LEASE_STATES: readonly LeaseState[] = ["registering", "leased", "lapsed", "collected", "closing"];
+
+const STORAGE_OUTCOMES: readonly StorageOutcome[] = ["answered", "refused", "away"];
 
 const LANES: readonly Lane[] = ["router", "fast", "sync"];
 
@@ -174,6 +180,7 @@ export function createMetrics(sources: MetricSources): Metrics {
       },
     });
   }
+  addStorages(registry, sources.storages);
   const calls = new CallDurations(registry);
   const barrier = new Histogram({
     name: "claviger_barrier_duration_seconds",
@@ -228,6 +235,38 @@ function addCanary(registry: Registry, canary: () => CanaryCounts): void {
     "Revoked keys of the canary that a node still accepted. Anything but 0 breaks the promise.",
     () => canary().revokedButAccepted,
   );
+}
+
+/** From a round trip on one machine to the longest wait, in seconds. */
+const STORAGE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 12];
+
+function addStorages(registry: Registry, storages: MetricSources["storages"]): void {
+  const registers = [registry];
+  const durations = new Histogram({
+    name: "claviger_storage_duration_seconds",
+    help: "How long work on the database took, with the wait for a connection, by pool and by how it ended (away: it could not be asked).",
+    labelNames: ["pool", "outcome"],
+    buckets: STORAGE_BUCKETS,
+    registers,
+  });
+  for (const [pool, storage] of Object.entries(storages)) {
+    for (const outcome of STORAGE_OUTCOMES) durations.zero({ pool, outcome });
+    storage.measure({
+      monotonicMs,
+      onDone: (outcome, durationMs) => durations.observe({ pool, outcome }, durationMs / 1000),
+    });
+  }
+  new Gauge({
+    name: "claviger_storage_connections",
+    help: "Connections of a pool that are busy and idle, and work that waits for one.",
+    labelNames: ["pool", "state"],
+    registers,
+    collect() {
+      for (const [pool, storage] of Object.entries(storages)) {
+        for (const [state, count] of Object.entries(storage.load() ?? {})) this.set({ pool, state }, count);
+      }
+    },
+  });
 }
 
 function addUsage(registry: Registry, { verifier, recorder, flusher, folded, reports }: MetricSources["usage"]): void {

@@ -162,7 +162,7 @@ async function openVerifier({ config, opened, log }: Parts, version: string) {
   const counts = () => canary ?? { rounds: 0, undecided: 0, revokedButAccepted: 0 };
   const runs = config.canaryMs !== undefined;
   const metrics = createMetrics({
-    ...{ version, cache, lease, feed, usage, redis, endingKeys, sealing },
+    ...{ version, cache, lease, feed, usage, redis, endingKeys, sealing, storages: storagesOf(opened) },
     canary: runs ? counts : undefined,
   });
   const runCanary = (deps: ManageDeps) => {
@@ -172,6 +172,11 @@ async function openVerifier({ config, opened, log }: Parts, version: string) {
     return opened.round;
   };
   return { bus, revocation, usage, metrics, sealing, runCanary };
+}
+
+/** The embedded database is one connection for all. */
+function storagesOf({ storage, misses, leases }: Parts["opened"]) {
+  return misses === storage ? { main: storage } : { main: storage, misses, leases };
 }
 
 /** What decides about callers besides storage: the users' issuers and the feature flag. */
