@@ -122,7 +122,17 @@ async function openPostgres(
     keepsPlans: missesKeepPlans,
     settings: leaseDatabaseUrl === undefined ? settings : "none",
   } as const;
-  const forLeases = { settings, poolSize: 1, storageTimeoutMs: policy.leaseMs, refusalOf: refusalOfLease } as const;
+  let isOldPrimaryTold = false;
+  const forLeases: Partial<PostgresOptions> = {
+    ...{ settings, poolSize: 1, storageTimeoutMs: policy.leaseMs },
+    refusalOf(identity) {
+      const refusal = refusalOfLease(identity);
+      // A line of its own: an outage of the lease has its first reason only.
+      if (refusal !== undefined && !isOldPrimaryTold) log.error({ event: "old primary" }, refusal);
+      isOldPrimaryTold ||= refusal !== undefined;
+      return refusal;
+    },
+  };
   const storage = open(direct.url, { settings });
   const misses = open(url, { ...forMisses, storageTimeoutMs: policy.missTimeoutMs });
   const leases = open(direct.url, forLeases);
@@ -142,6 +152,7 @@ async function openPostgres(
     expect(identity) {
       const isOther = expected !== undefined && identity !== expected;
       expected = identity;
+      isOldPrimaryTold = false;
       if (isOther) for (const other of [storage, misses]) other.reconnect();
     },
     close,

@@ -29,10 +29,13 @@ let claviger: TestClaviger;
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "claviger-cli-errors-"));
+  // A wrong value may be the name of a folder that a command makes.
+  process.chdir(folder);
   claviger = await startClaviger("embedded");
 }, 60_000);
 afterAll(async () => {
   await claviger.close();
+  process.chdir(tmpdir());
   await rm(folder, { recursive: true });
 });
 

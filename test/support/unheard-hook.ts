@@ -4,6 +4,9 @@ import { appendFileSync } from "node:fs";
  * Notes every exception that a process does not catch, every rejection that it does not hear, and every warning of Node,
  * in the file that the environment names. It changes nothing of what the process does.
  */
+/** Warnings of node:sqlite on Node 22, and of the SDK, which warns where nothing listens to it. */
+const EXPECTED: ReadonlySet<string> = new Set(["ExperimentalWarning", "ClavigerWarning"]);
+
 const file = process.env.CLAVIGER_TEST_UNHEARD;
 if (file !== undefined) {
   const note = (kind: string, what: unknown) => {
@@ -12,7 +15,6 @@ if (file !== undefined) {
   };
   process.on("uncaughtExceptionMonitor", (error, kind) => note(kind, error));
   process.on("warning", (warning) => {
-    // Of node:sqlite, on Node 22.
-    if (warning.name !== "ExperimentalWarning") note("warning", warning);
+    if (!EXPECTED.has(warning.name)) note("warning", warning);
   });
 }
