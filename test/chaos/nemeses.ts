@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
+import postgres from "postgres";
 import type { Chance } from "../support/chance.ts";
 import type { Cluster, Node } from "./cluster.ts";
 
@@ -17,6 +18,23 @@ export const node = ({ nodes }: Cluster, chance: Chance): Node => {
 
 /** From half a lease to two. */
 export const while_ = ({ leaseMs }: Cluster, chance: Chance) => sleep(leaseMs * (0.5 + 1.5 * chance.next()));
+
+/** Leases after which a node that nobody has collected is let go on. */
+const COLLECTED_WITHIN_TERMS = 15;
+
+/** Waits until other nodes have collected the process at that address: on a busy machine that takes longer. */
+async function untilCollected({ postgres: { url }, leaseMs }: Cluster, address: string): Promise<void> {
+  const sql = postgres(url, { max: 1, connect_timeout: 5, onnotice: () => undefined });
+  try {
+    for (let term = 0; term < COLLECTED_WITHIN_TERMS; term++) {
+      const waiting = await sql`select from verifier where address = ${address} and collect_time is null`;
+      if (waiting.length === 0) return;
+      await sleep(leaseMs);
+    }
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
 
 type Link = keyof Node["links"];
 
@@ -50,9 +68,9 @@ export const NODE_NEMESES: readonly Nemesis[] = [
   {
     name: "node: SIGSTOP until it is collected",
     async strike(cluster, chance) {
-      const { server } = node(cluster, chance);
+      const { server, url } = node(cluster, chance);
       await server.kill("SIGSTOP");
-      await sleep(cluster.leaseMs * 3);
+      await Promise.all([sleep(cluster.leaseMs * 3), untilCollected(cluster, url)]);
       await server.kill("SIGCONT");
     },
   },
