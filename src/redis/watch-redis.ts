@@ -45,8 +45,10 @@ export function watchRedis({ connections, probe, health, timers }: WatchRedisOpt
     } catch (error) {
       // That a command could not be sent is the outcome; why there is no connection was said before.
       const isAnswer = error instanceof Error && error.name === "ReplyError";
-      if (noted !== undefined && ++noted.age > NOTED_FOR) noted = undefined;
-      if (!isStopped) health.failed(describeRedisError(isAnswer ? error : (noted?.error ?? error)));
+      // An answer such as READONLY also explains what fails next: the server is left for it.
+      if (isAnswer) noted = { error, ofSentinel: false, age: 0 };
+      else if (noted !== undefined && ++noted.age > NOTED_FOR) noted = undefined;
+      if (!isStopped) health.failed(describeRedisError(noted?.error ?? error));
     }
   };
   const again = () => {
