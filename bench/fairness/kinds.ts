@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { Clients } from "../../test/support/connect.ts";
 
 export type FloodName = "UpdateKey of one key" | "ListAuditEvents" | "CreateKey at the limit" | "RevokeKey of one key";
@@ -17,7 +18,7 @@ export const FLOODS: Readonly<Record<FloodName, Flood>> = {
   "UpdateKey of one key": {
     calls: MANY_IN_FLIGHT,
     send: ({ keys }, id) =>
-      keys.updateKey({ key: { id, displayName: "again" }, updateMask: { paths: ["display_name"] } }),
+      keys.updateKey({ key: { id, displayName: randomUUID() }, updateMask: { paths: ["display_name"] } }),
   },
   ListAuditEvents: { calls: IN_FLIGHT, send: ({ keys }) => keys.listAuditEvents({}) },
   "CreateKey at the limit": { calls: IN_FLIGHT, send: ({ keys }) => keys.createKey({ displayName: "one more" }) },

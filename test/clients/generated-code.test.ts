@@ -45,6 +45,7 @@ describeWithPython("a Python client of generated code", () => {
     const messages = [
       "claviger/v1/audit",
       "claviger/v1/key",
+      "claviger/v1/node",
       "claviger/v1/usage",
       "buf/validate/validate",
       "google/rpc/status",

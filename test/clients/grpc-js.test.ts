@@ -106,7 +106,7 @@ describeWithPostgres("a grpc-js client with a retryPolicy, when the database is 
     const client = createGrpcJsClient({ ...server, channel: { "grpc.service_config": RETRIES } });
     try {
       await loseDatabase();
-      const refused = '"reason":"STORAGE_UNAVAILABLE"';
+      const refused = '"code":"UNAVAILABLE","reason":"STORAGE_UNAVAILABLE"';
       const refusals = () => server.process.stderr().split(refused).length - 1;
       const before = refusals();
       const call = client.call("KeyVerifier/Verify", { secret: server.token });

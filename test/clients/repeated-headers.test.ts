@@ -42,7 +42,7 @@ async function http2(server: OwnServer, id: string, { path, values }: { path: st
 
 describe("headers that come twice", () => {
   it("are refused where they are two different credentials, on both HTTP versions and in every lane", async () => {
-    const server = await startOwnServer({ logLevel: "info" });
+    const server = await startOwnServer({ logLevel: "debug" });
     const good = `Bearer ${server.token}`;
     const twice = ([first, second]: readonly [string, string]) =>
       http1(server, ["host: x", `authorization: ${first}`, `Authorization: ${second}`]);
@@ -56,7 +56,7 @@ describe("headers that come twice", () => {
       expect(answer).toMatch(/^HTTP\/1\.1 401 /);
       expect(answer).toContain("Send one `authorization` header with one credential");
     }
-    const refused = { code: "Unauthenticated", reason: "CREDENTIAL_INVALID" };
+    const refused = { code: "UNAUTHENTICATED", reason: "CREDENTIAL_INVALID" };
     for (const [name, path] of [
       ["verify", PATHS.verify],
       ["sync", PATHS.sync],
@@ -66,20 +66,20 @@ describe("headers that come twice", () => {
       expect([name, await http2(server, `${name}-differ`, different)]).toEqual([name, refused]);
     }
     const same = { path: PATHS.verify, values: [good, good] };
-    expect(await http2(server, "same", same)).toMatchObject({ code: "ok" });
+    expect(await http2(server, "same", same)).toMatchObject({ code: "OK" });
   });
 
   it("control: the first would count where Node's own reading is taken", async () => {
     const file = "src/transport/repeated-fields.ts";
     const server = await startOwnServer({
-      logLevel: "info",
+      logLevel: "debug",
       mutations: [{ file, find: "if (values.size > 1)", replace: "if (values.size > 99)" }],
     });
     const good = `Bearer ${server.token}`;
     const lines = ["host: x", `authorization: ${good}`, "authorization: Bearer other"];
     expect(await http1(server, lines)).toMatch(/^HTTP\/1\.1 200 /);
     const values = { path: PATHS.verify, values: [good, "Bearer other"] };
-    expect(await http2(server, "first", values)).toMatchObject({ code: "ok" });
+    expect(await http2(server, "first", values)).toMatchObject({ code: "OK" });
   });
 
   it("are refused where they are two hosts", async () => {

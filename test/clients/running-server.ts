@@ -44,7 +44,7 @@ export async function startOnPostgres({ databaseUrl, env, mutate = [] }: OnPostg
   const settings = {
     DATABASE_URL: databaseUrl,
     CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET,
-    CLAVIGER_LOG_LEVEL: "info",
+    CLAVIGER_LOG_LEVEL: "debug",
     ...env,
   };
   const { secret } = await bootstrapAdmin(await loadConfig(settings));

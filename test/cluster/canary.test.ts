@@ -63,7 +63,7 @@ describeWithPostgres("the canary", () => {
     const { code, stdout } = await runProgram(process.execPath, words, { env: { ...env, CLAVIGER_URL: "" } });
     const round = JSON.parse(stdout);
     expect(round.reached.toSorted()).toEqual([0, 1, 2].map(urlOf).sort());
-    expect(round.revoked_but_accepted).toEqual([urlOf(2)]);
+    expect(round.revokedButAccepted).toEqual([urlOf(2)]);
     expect(code).toBe(1);
   });
 
@@ -115,7 +115,7 @@ describeWithPostgres("processes that share an address, or have none of their own
       const round = JSON.parse(stdout);
       expect(round.reached).toHaveLength(2);
       expect(new Set(round.reached)).toEqual(new Set(round.nodes));
-      expect(round).toMatchObject({ undecided: [], revoked_but_accepted: [] });
+      expect(round).toMatchObject({ undecided: [], revokedButAccepted: [] });
       expect(code).toBe(0);
     } finally {
       await server.stop();

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
 import { loadConfig } from "../../src/server/config.ts";
@@ -37,7 +38,7 @@ const FLOODS: Readonly<Record<string, Flood>> = {
     calls: 500,
     hold: (url, id) => holdLock(url, (sql) => sql`select from api_key where id = ${id} for update`),
     send: ({ keys }, id) =>
-      keys.updateKey({ key: { id, displayName: "again" }, updateMask: { paths: ["display_name"] } }),
+      keys.updateKey({ key: { id, displayName: randomUUID() }, updateMask: { paths: ["display_name"] } }),
   },
   "100 ListAuditEvents": {
     calls: 100,

@@ -328,7 +328,7 @@ describe("whatever the door lets in", () => {
         expect((await json.keys.listKeys({ owner, pageSize: 1 }, { headers })).keys).toEqual([key]);
         // What was read can be sent back.
         const paths = ["display_name", "scopes", "labels", "metadata", "allowed_cidrs"];
-        const changed = await admin.keys.updateKey({ key, updateMask: { paths } });
+        const changed = await admin.keys.updateKey({ key: { ...key, displayName: "renamed" }, updateMask: { paths } });
         expect(changed.key?.metadata).toEqual(key.metadata);
         await admin.keys.revokeKey({ keyId: key.id });
         const audit = await json.keys.listAuditEvents({ keyId: key.id }, { headers });

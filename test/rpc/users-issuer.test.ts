@@ -143,7 +143,7 @@ describe("a server with users of a real issuer", () => {
   // Last: it looks at what all of the above has left behind.
   it("logs every one of those calls, and no part of a token", async () => {
     expect(sent.length).toBeGreaterThan(20);
-    await eventually(() => expect(server.stderr()).toContain('"code":"Unauthenticated"'));
+    await eventually(() => expect(server.stderr()).toContain('"code":"UNAUTHENTICATED"'));
     expectNoTokenIn(server);
   });
 
