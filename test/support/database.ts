@@ -13,7 +13,10 @@ export interface TestDatabase {
 export async function createTestDatabase(): Promise<TestDatabase> {
   const shared = inject("postgres");
   if (!shared) throw new Error("there is no Postgres here; put this suite into describeWithPostgres");
-  return await createDatabase(shared);
+  const database = await createDatabase(shared);
+  // A clone has the cluster id of its template: nodes of several clusters would hear each other on a shared Redis.
+  await administer(database.url, (sql) => sql`update revision set cluster_id = ${randomUUID()}`);
+  return database;
 }
 
 /** A new database on the server at `adminUrl`, as a clone of `template` (default: an empty one). */
