@@ -19,6 +19,7 @@ const NAMES = {
   adminKey: "admin-key",
   lock: "lock",
   holder: "holder",
+  gitignore: ".gitignore",
 } as const;
 
 /** Names with which a folder is taken for one of Claviger's, and those of a volume that is new. */
@@ -31,16 +32,19 @@ const OWN = new Set<string>([
 ]);
 
 /**
- * Takes the folder, made if it is missing, for this user alone: who can write to it can put other secrets into it. PGlite takes no lock of its own, and what a second opener acknowledges
- * vanishes. The lock is SQLite's on an otherwise unused file: the kernel drops it when its holder dies, however it
- * dies, so a stale lock cannot be, and no look at process ids can be wrong.
+ * Takes the folder, made if it is missing, for this user alone: who can write to it can put other secrets into it. Git
+ * ignores a folder that was made here. PGlite takes no lock of its own, and what a second opener acknowledges vanishes.
+ * The lock is SQLite's on an otherwise unused file: the kernel drops it when its holder dies, however it dies, so a
+ * stale lock cannot be, and no look at process ids can be wrong.
  *
  * @throws StartupError with the holder's process id when another process holds it, or if it cannot be made.
  */
 export async function holdDataFolder(folder: string): Promise<DataFolder> {
   const file = (name: string) => join(folder, name);
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+    // The folder holds root secrets, and may lie in somebody's repository under any name.
+    if (made !== undefined) await writeFile(file(NAMES.gitignore), "*\n", { mode: 0o600 });
   } catch (error) {
     throw new StartupError(
       `cannot make the data folder ${folder}: ${String(error)}. Give another by CLAVIGER_DATA_DIR`,

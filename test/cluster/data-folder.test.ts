@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,6 +43,15 @@ describeWithModes("the data folder of the embedded database", () => {
     const find = "await makePrivate(folder.databaseFolder);";
     await serveOnce({ mutate: [{ file: "src/server/open-storage.ts", find, replace: "" }] });
     expect((await openToOthers()).length).toBeGreaterThan(100);
+  });
+
+  it("is ignored by Git with every file when a start made it inside a repository", async () => {
+    const git = (...words: string[]) => spawnSync("git", words, { cwd: parent, encoding: "utf8" }).stdout;
+    git("init");
+    await writeFile(join(parent, "seen"), "");
+    await serveOnce();
+    expect((await readdir(folder)).length).toBeGreaterThan(3);
+    expect(git("status", "--porcelain", "--untracked-files=all")).toBe("?? seen\n");
   });
 
   it("is mended with its files when an older version has left them open", async () => {
