@@ -13,6 +13,7 @@ if (major > 22 || (major === 22 && minor >= 18)) {
 async function start() {
   const { existsSync } = await import("node:fs");
   await keepCompiled(existsSync);
+  if (major === 22) dropSqliteWarning();
   (await import("./shorten-imports.js")).shortenImports();
   const sources = new URL("../src/cli/main.ts", import.meta.url);
   const { main } = await import(
@@ -27,6 +28,14 @@ async function keepCompiled(existsSync) {
   const { fileURLToPath } = await import("node:url");
   const modules = fileURLToPath(new URL("../node_modules", import.meta.url));
   if (existsSync(modules)) enableCompileCache(`${modules}/.cache/claviger/compiled`);
+}
+
+/** Node 22 warns at each start that SQLite, which locks the data folder, is experimental. Later ones do not. */
+function dropSqliteWarning() {
+  const { emitWarning } = process;
+  process.emitWarning = (warning, ...rest) => {
+    if (!String(warning).startsWith("SQLite is an experimental feature")) emitWarning.call(process, warning, ...rest);
+  };
 }
 
 /** A clone brings a Node of its own as a dev dependency. */

@@ -91,6 +91,10 @@ describeWithNodes("on each Node that is supported", () => {
     const createKey = async (owner: string) =>
       (await claviger(["keys", "create", "--owner", owner, "--name", "node", "--quiet"])).trim();
 
+    it("starts without a warning of Node", () => {
+      expect(output).not.toContain("Warning");
+    });
+
     it("a clone starts, and its command line creates and verifies a key", async () => {
       expect(await claviger(["verify"], await createKey("alice"))).toMatch(/^VALID:/);
     });
