@@ -114,6 +114,13 @@ describe("a failed call", () => {
     ]);
   });
 
+  it("says that the profile is for another address where its key was therefore not sent", () => {
+    const target = { ...TARGET, profileUrl: "http://10.0.0.1:4640" };
+    expect(callError(refusal(Code.Unauthenticated, "CREDENTIAL_MISSING"), target).details).toEqual([
+      expect.stringContaining(`the profile is for http://10.0.0.1:4640, and its key is not sent to ${TARGET.url}`),
+    ]);
+  });
+
   it("says how to start a server when none is reached", () => {
     expect(callError(new ConnectError("connect ECONNREFUSED", Code.Unavailable), TARGET).message).toBe(
       "cannot reach http://127.0.0.1:4640 (connect ECONNREFUSED): is the server running? start it with `npx claviger serve`, or set CLAVIGER_URL",

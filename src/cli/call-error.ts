@@ -33,6 +33,8 @@ export interface CallTarget {
   readonly command: string;
   /** Whether a call that changes something was sent. */
   readonly mayHaveChanged: boolean;
+  /** See `Endpoint.profileUrl`. */
+  readonly profileUrl?: string | undefined;
 }
 
 /** Turns what a client threw into what is shown. */
@@ -42,7 +44,7 @@ export function callError(error: ConnectError, target: CallTarget): CliError {
   const violations = error.findDetails(BadRequestSchema).flatMap((details) => details.fieldViolations);
   const broken = violations.map(violationInOwnWords);
   const [first, ...others] = broken;
-  const advice = ADVICE[reason];
+  const advice = reason === "CREDENTIAL_MISSING" ? (otherProfile(target) ?? ADVICE[reason]) : ADVICE[reason];
   return new CliError({
     message: first === undefined ? messageOf(error, target) : others.length === 0 ? first : "some values are not valid",
     exitCode: exitCodeOfCall(error),
@@ -60,6 +62,11 @@ const ADVICE: Readonly<Record<string, string>> = {
   CREDENTIAL_INVALID:
     "set CLAVIGER_TOKEN, or CLAVIGER_TOKEN_FILE, to a key that is valid, or run `claviger login` again",
 };
+
+function otherProfile({ url, profileUrl }: CallTarget): string | undefined {
+  if (profileUrl === undefined) return undefined;
+  return `the profile is for ${profileUrl}, and its key is not sent to ${url}: correct CLAVIGER_URL or --url, set CLAVIGER_TOKEN, or make another profile with \`claviger login --profile\``;
+}
 
 /** What OpenSSL says where the other side answers a TLS handshake with something else. */
 const NO_TLS = /SSL routines|wrong version number|packet length too long|EPROTO/i;

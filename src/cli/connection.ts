@@ -33,7 +33,7 @@ export async function withConnection(
   options: ServerOptions,
   use: (connection: Connection) => Promise<void>,
 ): Promise<void> {
-  const { url, token } = options.endpoint ?? (await findEndpoint(shell, options));
+  const { url, token, profileUrl } = options.endpoint ?? (await findEndpoint(shell, options));
   // Node hands the signal to the socket. Without it a connection that is still being made outlives the deadline, and
   // keeps the process for minutes; `Http2SessionManager.abort()` of connect-node 2.2 does not end such a one.
   const hangUp = new AbortController();
@@ -57,7 +57,7 @@ export async function withConnection(
     });
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
-    throw callError(error, { url, timeoutMs: options.timeout, command: shell.command, mayHaveChanged });
+    throw callError(error, { url, timeoutMs: options.timeout, command: shell.command, mayHaveChanged, profileUrl });
   } finally {
     hangUp.abort();
   }
@@ -72,7 +72,9 @@ async function findEndpoint(shell: Shell, options: ServerOptions): Promise<Endpo
   const token = await readToken(shell.environment);
   const profile = token === undefined ? await readProfile(shell) : undefined;
   const url = serverUrl(given ?? profile?.url);
-  return { url, token: token ?? (profile !== undefined && serverUrl(profile.url) === url ? profile.token : undefined) };
+  if (profile === undefined) return { url, token };
+  const profileUrl = serverUrl(profile.url);
+  return profileUrl === url ? { url, token: profile.token } : { url, token: undefined, profileUrl };
 }
 
 /**

@@ -17,6 +17,8 @@ export interface ServerOptions {
 export interface Endpoint {
   readonly url: string;
   readonly token: string | undefined;
+  /** The address of the profile, where its key is not sent since it is another one. */
+  readonly profileUrl?: string | undefined;
 }
 
 const DEFAULT_TIMEOUT_MS = 15_000;
