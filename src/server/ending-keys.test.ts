@@ -1,6 +1,6 @@
 import { beforeEach, expect, it } from "vitest";
 import { fakeFound, NOW } from "../verify/fake-found.ts";
-import { EndingKeys } from "./ending-keys.ts";
+import { EndingKeys, NO_END_SECONDS } from "./ending-keys.ts";
 
 const DAY_MS = 86_400_000;
 let lines: Record<string, unknown>[];
@@ -36,12 +36,12 @@ it("says nothing of keys without a scope of Claviger, and of those that are over
   keys.note(service(1, { key: { disabled: true } }));
   keys.note(service(-1));
   expect(lines).toEqual([]);
-  expect(keys.soonestEndSeconds()).toBe(0);
+  expect(keys.soonestEndSeconds()).toBe(NO_END_SECONDS);
 });
 
 it("forgets a secret that is not in use any more, as after a rotation", () => {
   keys.note(service(1));
   monotonicMs += 3_600_001;
   keys.note(service(80, { version: 2 }));
-  expect(keys.soonestEndSeconds()).toBe(0);
+  expect(keys.soonestEndSeconds()).toBe(NO_END_SECONDS);
 });

@@ -10,6 +10,9 @@ const IN_USE_MS = 3_600_000;
 /** Secrets that are remembered. */
 const MOST = 10_000;
 
+/** The year 2286: far enough that an alert on the time that is left needs no exception. */
+export const NO_END_SECONDS = 9_999_999_999;
+
 interface Ending {
   readonly endMs: number;
   readonly warnedDays: number;
@@ -57,11 +60,11 @@ export class EndingKeys {
     );
   }
 
-  /** The soonest end within 14 days of a secret in use, in seconds since 1970; 0 if there is none. */
+  /** The soonest end within 14 days of a secret in use, in seconds since 1970; `NO_END_SECONDS` if there is none. */
   soonestEndSeconds(): number {
     const oldest = this.#options.monotonicMs() - IN_USE_MS;
     for (const [name, { readMs }] of this.#endings) if (readMs < oldest) this.#endings.delete(name);
     const ends = [...this.#endings.values()].map(({ endMs }) => endMs);
-    return ends.length === 0 ? 0 : Math.min(...ends) / 1000;
+    return ends.length === 0 ? NO_END_SECONDS : Math.min(...ends) / 1000;
   }
 }

@@ -109,9 +109,9 @@ export function createMetrics(sources: MetricSources): Metrics {
   }).set({ version: sources.version, node: process.version }, 1);
   gauge(
     "claviger_calling_key_soonest_end_timestamp_seconds",
-    "When the next secret of a calling key in use ends, if that is within 14 days, in seconds since 1970; else 0. The log names it.",
+    "When the next secret of a calling key in use ends, if that is within 14 days, in seconds since 1970; else 9999999999. The log names it.",
     () => sources.endingKeys.soonestEndSeconds(),
-    "max",
+    "min",
   );
   gauge(
     "claviger_audit_lag_seconds",
