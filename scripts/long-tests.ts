@@ -3,19 +3,26 @@ import { fileURLToPath } from "node:url";
 
 /**
  * Tests that take minutes: whole clusters of which everything breaks, and controls. CI runs them, and `npm test` with
- * `CLAVIGER_TEST_LONG=1` or with a part of their names. Without them `npm test` takes two thirds of the time.
+ * `CLAVIGER_TEST_LONG=1` or with a part of their names. Without them `npm test` takes half of the time.
  */
 export const LONG_TESTS: readonly string[] = [
   "test/clients/broken-connections.test.ts",
+  "test/clients/hostile-clients.test.ts",
   "test/cluster/agent-outages.test.ts",
   "test/cluster/agent-usage.test.ts",
   "test/cluster/agents.test.ts",
   "test/cluster/chaos.test.ts",
+  "test/cluster/database-loss.test.ts",
   "test/cluster/last-resort.test.ts",
+  "test/cluster/log-output.test.ts",
+  "test/cluster/revocation-bounds.test.ts",
   "test/cluster/usage-accounting.test.ts",
   "test/ha/*.test.ts",
+  "test/repo/leak-canary.test.ts",
   "test/repo/pack.test.ts",
   "test/repo/supported-nodes.test.ts",
+  "test/sdk/flooded-address.test.ts",
+  "test/sdk/page-programs.test.ts",
   "test/simulation/promise-widely.test.ts",
   "test/simulation/rules.test.ts",
 ];
