@@ -1,7 +1,8 @@
 import { migrationCount } from "../postgres/migrations.ts";
 import type { ServerConfig } from "./config.ts";
 import { createLogger } from "./logger.ts";
-import { openStorage, unreachable } from "./open-storage.ts";
+import { openStorage } from "./open-storage.ts";
+import { directAddress, unreachable } from "./reach-postgres.ts";
 
 /**
  * Brings the schema up to date without serving; returns how many migrations it then has. Needs no root secrets with
@@ -17,9 +18,7 @@ export async function migrateDatabase(config: ServerConfig): Promise<{ readonly 
     return { applied: migrationCount() };
   }
   const { migrate } = await import("../postgres/migrate.ts");
-  const direct = leaseDatabaseUrl
-    ? ({ setting: "CLAVIGER_LEASE_DATABASE_URL", url: leaseDatabaseUrl } as const)
-    : ({ setting: "DATABASE_URL", url: storage.url } as const);
+  const direct = directAddress(storage.url, leaseDatabaseUrl);
   const log = createLogger(config.logLevel, config.logFormat);
   const onWait = (problem: string) => log.warn({ event: "migration" }, problem);
   await migrate({ databaseUrl: direct.url.reveal(), onWait }).catch((error: unknown) => {

@@ -1,20 +1,14 @@
-import { setTimeout as pause } from "node:timers/promises";
 import { sql } from "drizzle-orm";
 import type { Logger } from "pino";
 import { type KeptRoots, keepAuditRoots } from "../audit/kept-roots.ts";
-import { ClavigerError } from "../keys/errors.ts";
 import { deriveRootKeys, type RootKeys } from "../keys/root-secret.ts";
 import type { Secret } from "../keys/secret.ts";
-import { describeAddress, parseAddress } from "../postgres/address.ts";
-import { describeOutage, mayPass } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/postgres-connection.ts";
 import { isEarlierTimeline, readRevision } from "../postgres/revisions.ts";
 import { verifier } from "../postgres/schema.ts";
 import { countLiveUnderOtherRoots } from "../postgres/secrets.ts";
 import { SERVICE_ROLE } from "../postgres/service-role.ts";
 import { Storage } from "../postgres/storage.ts";
-import { UnfitSession } from "../postgres/unfit-session.ts";
-import { monotonicMs } from "./clock.ts";
 import { parseRootSecrets, type ServerConfig } from "./config.ts";
 import { ensureDatabase } from "./create-database.ts";
 import { holdDataFolder } from "./data-folder.ts";
@@ -23,6 +17,7 @@ import { createLogger } from "./logger.ts";
 import { Outage } from "./outage.ts";
 import { makePrivate } from "./private-folder.ts";
 import { systemRandom } from "./random.ts";
+import { type Address, directAddress, reach } from "./reach-postgres.ts";
 import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
 import { StartupError } from "./startup-error.ts";
 import { explainDatabase, explainFolder } from "./unusable-folder.ts";
@@ -87,9 +82,7 @@ async function openPostgres(
   // Before the first connection: loading keeps this thread busy, and a time-out would run while the answer waits to be
   // read. A process with a tenth of a core loads for 10 s.
   await load?.();
-  const direct: Address = leaseDatabaseUrl
-    ? { setting: "CLAVIGER_LEASE_DATABASE_URL", url: leaseDatabaseUrl }
-    : { setting: "DATABASE_URL", url };
+  const direct = directAddress(url, leaseDatabaseUrl);
   const log = createLogger(config.logLevel, config.logFormat);
   const onWait = (problem: string) => log.warn({ event: "migration" }, problem);
   const patience = { patienceMs: policy.startPatienceMs, stopped, log };
@@ -238,15 +231,6 @@ async function refuseDroppedRoots({ storage, roots }: OpenDatabase): Promise<voi
   );
 }
 
-/** SQLSTATE. */
-const INSUFFICIENT_PRIVILEGE = "42501";
-
-/** A setting and where it leads to. */
-export interface Address {
-  readonly setting: "DATABASE_URL" | "CLAVIGER_LEASE_DATABASE_URL";
-  readonly url: Secret;
-}
-
 /** Of all pools: they lead to one database. The calls themselves say only that it could not be asked. */
 function storageOutage(log: Logger): Outage {
   return new Outage({
@@ -258,58 +242,4 @@ function storageOutage(log: Logger): Outage {
 
 function pooledLeases({ setting }: Address): string {
   return `${setting} leads to a connection pooler, so that leases wait for its connections together with all other work. Set CLAVIGER_LEASE_DATABASE_URL to a direct connection`;
-}
-
-/** Between two attempts of a start to use Postgres, in milliseconds. */
-const PAUSE_MS = 500;
-
-interface Patience {
-  readonly patienceMs: number;
-  readonly stopped: Promise<void> | undefined;
-  readonly log: Logger;
-}
-
-/**
- * Does the work of a start that needs Postgres, and again while its failure may pass by itself: during a failover, or
- * where Postgres is started at the same time.
- *
- * @throws StartupError with the last reason, at once if it does not pass by itself
- */
-async function reach<T>(address: Address, work: () => Promise<T>, patience: Patience): Promise<T> {
-  const { patienceMs, stopped = new Promise<void>(() => undefined), log } = patience;
-  const giveUpAtMs = monotonicMs() + patienceMs;
-  let hasEnded = false;
-  void stopped.then(() => {
-    hasEnded = true;
-  });
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (hasEnded || !mayPass(error) || monotonicMs() >= giveUpAtMs) throw unreachable(address, error);
-      if (attempt === 1) {
-        const waiting = { event: "storage.awaited", reason: describeOutage(error), forMs: patienceMs };
-        log.warn(waiting, `Postgres at ${placeOf(address)} cannot be used yet; the start goes on trying`);
-      }
-    }
-    await Promise.race([pause(PAUSE_MS), stopped]);
-  }
-}
-
-function placeOf({ url }: Address): string {
-  return describeAddress(parseAddress(url.reveal()));
-}
-
-export function unreachable(address: Address, error: unknown): StartupError {
-  const { setting } = address;
-  const place = placeOf(address);
-  const cause = error instanceof ClavigerError ? error.cause : error;
-  const reason = describeOutage(error).replace(/\.$/, "");
-  if (cause instanceof UnfitSession) return new StartupError(`cannot use Postgres at ${place}: ${reason}`);
-  if (cause instanceof Error && "code" in cause && cause.code === INSUFFICIENT_PRIVILEGE) {
-    return new StartupError(
-      `the schema at ${place} is behind this version, and who connects may not change it (${reason}). Run \`claviger migrate\` as the owner of the schema first`,
-    );
-  }
-  return new StartupError(`cannot use Postgres at ${place} (${reason}). Start it, or correct ${setting}`);
 }
