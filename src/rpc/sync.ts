@@ -1,3 +1,4 @@
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { KeyVerifier, type SyncRequest, type SyncResponse } from "#gen/claviger/v1/key_verifier_pb.js";
@@ -110,7 +111,7 @@ export class SyncStreams {
       ...this.#options,
       ...{ asker, agent: agentOf(call) },
       admit: () => this.admit(call, authorization),
-      credentialEnd: () => secretEndOf(call),
+      credentialEnd: createCredentialEnd(call),
       send: (message) => peer.send(message),
       end: (error) => peer.end(error),
       present: (error) => presentError(error, log, call.requestId),
@@ -200,8 +201,15 @@ function turnOf(stream: OpenSync): Promise<void> | undefined {
   return stream.turn(resolve) ? undefined : promise;
 }
 
-function secretEndOf({ caller }: Call) {
-  return caller.kind === "service" && caller.about !== undefined ? readAbout(caller.about).secretExpireTime : undefined;
+/** Every renewal of a lease asks, and the answer is decoded once for each time that the caller's secret was read. */
+function createCredentialEnd(call: Call): () => Timestamp | undefined {
+  let known: { readonly about: string; readonly end: Timestamp | undefined } | undefined;
+  return () => {
+    const { caller } = call;
+    if (caller.kind !== "service" || caller.about === undefined) return undefined;
+    if (known?.about !== caller.about) known = { about: caller.about, end: readAbout(caller.about).secretExpireTime };
+    return known.end;
+  };
 }
 
 function agentOf({ caller }: Call): Agent {
