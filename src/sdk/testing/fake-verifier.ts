@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Environment } from "#gen/claviger/v1/key_pb.js";
@@ -5,6 +6,9 @@ import { Freshness, Verdict, VerifiedKeySchema } from "#gen/claviger/v1/key_veri
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { missingScopes } from "../../keys/scopes.ts";
 import type { Question, Verification, Verifier } from "../verification.ts";
+
+/** Characters of a real secret after its prefix. */
+const SECRET_DIGITS = 49;
 
 /** A key of a `FakeVerifier`. Default: a good live key without scopes. */
 export interface FakeKey {
@@ -56,7 +60,8 @@ export class FakeVerifier implements Verifier {
   /** Adds a key of that owner. Returns its secret, which only this verifier knows; the same again for the same owner. */
   addKey(owner: string, key: FakeKey = {}): string {
     const environment = key.environment ?? "live";
-    const secret = `clv_${environment}_${owner.replaceAll(/[^0-9A-Za-z]/g, "0").padEnd(49, "0")}`;
+    // Of a hash, so that two owners never share a secret: each would have the other's scopes.
+    const secret = `clv_${environment}_${createHash("sha256").update(owner).digest("hex").slice(0, SECRET_DIGITS)}`;
     this.keys.set(secret, key);
     this.#owners.set(secret, owner);
     return secret;
