@@ -99,18 +99,22 @@ async function begin({ client, isPooled }: Connected): Promise<Connected> {
 
 /** With start-up options, or without them where something in between takes none. */
 async function connect(way: Way, { parameters }: PostgresAddress): Promise<Connected> {
-  const open = async (options: string) => {
+  const open = async (options: string): Promise<Connected> => {
     const client = new pg.Client({ ...way.config(), connectionTimeoutMillis: CONNECT_MS, options });
     client.on("error", () => undefined);
-    await client.connect();
-    return client;
+    try {
+      await client.connect();
+      return { client, isPooled: options === "" || !(await hasStartupOptions(client)) };
+    } catch (error) {
+      await client.end();
+      throw error;
+    }
   };
   try {
-    const client = await open(startupOptions(NO_LIMITS, { fromUrl: parameters.get("options") }));
-    return { client, isPooled: !(await hasStartupOptions(client)) };
+    return await open(startupOptions(NO_LIMITS, { fromUrl: parameters.get("options") }));
   } catch (error) {
     if (!refusesOptions(error)) throw error;
-    return { client: await open(""), isPooled: true };
+    return open("");
   }
 }
 
