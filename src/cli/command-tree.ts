@@ -91,7 +91,7 @@ const AUDIT: Group = {
 /** Every command, in the order of the help. */
 export const COMMANDS: Readonly<Record<string, Leaf | Group>> = {
   serve: {
-    description: "run the server until it is told to stop; every flag is an environment variable too",
+    description: "run the server until SIGTERM or SIGINT; each flag can also be set by an environment variable",
     load: async () => (await import("./serve.ts")).addServe,
   },
   migrate: {

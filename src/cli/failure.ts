@@ -37,7 +37,7 @@ function usageFailure(error: CommanderError): CliError | undefined {
   return usageError(inPlainWords(error.code, text));
 }
 
-/** Values that a flag was given are repeated up to here: whoever reads the error looks for them. */
+/** Longest value of a flag that an error repeats. */
 const LONGEST_VALUE = 60;
 
 /** Commander repeats what it did not expect, which may be a secret; and it calls flags by all their spellings. */

@@ -45,7 +45,7 @@ function run(words: string, input = "", environment: Record<string, string> = {}
 const fileOf = (name: string) => join(folder, "claviger", "profiles", `${name}.json`);
 
 describe("claviger login", () => {
-  it("keeps address and key for later commands, in a file that nobody else can read", async () => {
+  it("keeps address and key for later commands, in a file that only this user can read", async () => {
     const { code, out, err } = await run(`login --url ${server.url}`, `${GOOD}\n`);
     expect({ code, err }).toEqual({ code: 0, err: "" });
     expect(out).not.toContain(GOOD);

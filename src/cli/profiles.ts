@@ -33,7 +33,7 @@ export async function readProfile({ environment }: Pick<Shell, "environment">): 
   return profile;
 }
 
-/** Keeps a profile in a file that nobody else can read. Returns the file. */
+/** Writes a profile to a file of mode 0600. Returns the path of the file. */
 export async function writeProfile(shell: Pick<Shell, "environment">, name: string, profile: Profile): Promise<string> {
   const file = requireFile(shell, name);
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });

@@ -96,7 +96,7 @@ function printUsage(shell: Shell, { points, total }: QueryUsageResponse, options
   printLine(shell, `${total} in all`);
 }
 
-/** Days are those of UTC, in which usage is counted; hours are told in the time zone of the shell. */
+/** Formats the start of a row: days in UTC, as usage is counted, and hours in the time zone of the shell. */
 function stepTimes(shell: Shell, { days = DEFAULT_DAYS }: UsageOptions): (startTime: Timestamp | undefined) => string {
   if (days <= DAYS_OF_HOURS) return createTimes(shell).clock;
   return (startTime) => (startTime === undefined ? "" : `${timestampDate(startTime).toISOString().slice(0, 10)} UTC`);
