@@ -12,6 +12,8 @@ import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 const START_MS = 120_000;
 /** Above the time that node-postgres gives a connection at the start. */
 const FROZEN_MS = 6000;
+/** Until a process that goes on has run the time-outs that are over. */
+const RESUMED_MS = 1000;
 const IMPATIENT = JSON.stringify({ startPatienceMs: 1 });
 
 /** Connects while it loads, as starts once did. */
@@ -116,9 +118,11 @@ describeWithPostgres("a start", () => {
     const freeze = async (pid: number) => {
       await eventually(() => expect(proxy.connectionCount()).toBeGreaterThan(0), { withinMs: START_MS });
       process.kill(pid, "SIGSTOP");
-      await proxy.resume();
       await sleep(FROZEN_MS);
       process.kill(pid, "SIGCONT");
+      // Not before: an answer that waits is sometimes read before the time-out that is over.
+      await sleep(RESUMED_MS);
+      await proxy.resume();
     };
     const onSpawn = (pid: number) => void freeze(pid).then(frozen.resolve, frozen.reject);
     const server = await startServer({ env: env(settings), startMs: START_MS, onSpawn });
