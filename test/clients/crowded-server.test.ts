@@ -115,7 +115,7 @@ it("control: keep callers out where a full server makes no room", async () => {
       {
         file: "src/transport/connections.ts",
         find: "const displaced = this.#victimFor(address);",
-        replace: "const displaced = undefined as any;",
+        replace: "const displaced = undefined as never;",
       },
     ],
   });

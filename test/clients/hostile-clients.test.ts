@@ -255,7 +255,7 @@ describe("what a hostile client sends", () => {
       {
         file: "src/transport/received-bytes.ts",
         find: "    if (size > this.#bytes.length) this.#grow(size);",
-        replace: `    const all = ((this as any).all ??= [...this.bytes].map((byte) => Buffer.of(byte)));
+        replace: `    const all = ((this as { all?: Buffer[] }).all ??= [...this.bytes].map((byte) => Buffer.of(byte)));
           all.push(chunk);
           Buffer.concat(all);
           if (size > this.#bytes.length) this.#grow(size);`,
