@@ -152,8 +152,10 @@ describeWithPostgres("a start", () => {
     "waits for a Postgres that is not there yet",
     async () => {
       await proxy.refuse();
-      const starting = startServer({ env: env({}), startMs: START_MS, onSpawn: () => setTimeout(proxy.resume, 3000) });
-      const server = await starting;
+      const onStderr = (text: string) => {
+        if (text.includes("the start goes on trying")) void proxy.resume();
+      };
+      const server = await startServer({ env: env({}), startMs: START_MS, onStderr });
       expect(server.stderr()).toMatch(/"reason":"connect ECONNREFUSED .*the start goes on trying/);
       await server.stop();
     },

@@ -34,6 +34,9 @@ export interface RedisSentinel {
 const SENTINELS = 3;
 /** A failover takes as long as the sentinels wait, and an election or two. */
 const FAILOVER_MS = 40_000;
+const FAILOVER_TIMEOUT_MS = 10_000;
+/** A sentinel has given a failover up after its time-out, and a while on a slow machine. */
+const GIVEN_UP_MS = FAILOVER_TIMEOUT_MS + 5000;
 
 /** A master, its replicas and three sentinels of the caller's own; nothing is kept on disk. */
 export async function startRedisSentinel(options: RedisSentinelOptions = {}): Promise<RedisSentinel> {
@@ -66,14 +69,14 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
     if (found === undefined) throw new Error("two sentinels do not agree on a master; wait, and ask again");
     return found;
   };
-  const masterLeaves = (old: RedisServer) =>
+  const masterLeaves = (old: RedisServer, withinMs = FAILOVER_MS) =>
     eventually(
       async () => {
         const now = await master();
         if (now === old) throw new Error("no other master was elected; look at the sentinels");
         return now;
       },
-      { withinMs: FAILOVER_MS },
+      { withinMs },
     );
 
   try {
@@ -90,7 +93,7 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
       const lines = [
         `sentinel monitor main 127.0.0.1 ${first.port} 2`,
         `sentinel down-after-milliseconds main ${downAfterMs}`,
-        "sentinel failover-timeout main 10000",
+        `sentinel failover-timeout main ${FAILOVER_TIMEOUT_MS}`,
         ...sentinelLines,
       ];
       sentinels.push(await startRedisServer({ settings: sentinelSettings, sentinel: lines, tls }));
@@ -108,13 +111,20 @@ export async function startRedisSentinel(options: RedisSentinelOptions = {}): Pr
     failOver: async () => {
       const old = await master();
       const [sentinel] = sentinels as [RedisServer];
-      const connection = new Redis(sentinel.url, access);
-      try {
-        await connection.call("SENTINEL", "FAILOVER", "main");
-      } finally {
-        connection.disconnect();
-      }
-      await masterLeaves(old);
+      // A sentinel gives a planned failover up, and does not try it again, when the replica lags on a slow machine.
+      await eventually(
+        async () => {
+          if ((await master()) !== old) return;
+          const connection = new Redis(sentinel.url, access);
+          try {
+            await connection.call("SENTINEL", "FAILOVER", "main");
+          } finally {
+            connection.disconnect();
+          }
+          await masterLeaves(old, GIVEN_UP_MS);
+        },
+        { withinMs: 2 * FAILOVER_MS, everyMs: 500 },
+      );
     },
   };
 }

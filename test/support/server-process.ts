@@ -19,6 +19,8 @@ export interface StartServerOptions {
   readonly mutate?: readonly Mutation[];
   /** Called with its process id as soon as there is one, long before it listens. */
   readonly onSpawn?: (pid: number) => void;
+  /** Called with all that the server has written to its standard error, each time that there is more. */
+  readonly onStderr?: (text: string) => void;
   /** Milliseconds until it must listen. Default 120,000. */
   readonly startMs?: number;
   /** Whether it may have errors that no code of it handles. Default: the test file fails if it has. */
@@ -65,6 +67,7 @@ export async function startServer(options: StartServerOptions = {}): Promise<Ser
   for (const name of ["stdout", "stderr"] as const) {
     server.child[name]?.setEncoding("utf8").on("data", (text: string) => {
       output[name] += text;
+      if (name === "stderr") options.onStderr?.(output.stderr);
     });
   }
 
