@@ -138,7 +138,7 @@ async function underAbuse(
   await abuser.stop();
   // The next connection of the well-behaved client, from the same address, would wait too: for that, and for one that
   // the abuser had waiting, which is cut off in its turn.
-  if (cutOff > 0) await sleep(2 * DEFAULT_POLICY.returnMs + CONNECT_MS);
+  if (cutOff > 0) await sleep(2 * DEFAULT_POLICY.port.returnMs + CONNECT_MS);
   return { ...turn, framesPerSecond: frames / seconds, cutOff };
 }
 

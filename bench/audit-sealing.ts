@@ -45,7 +45,7 @@ const unsealed: number[] = [];
 await createsPerSecond("warm-up", {});
 for (let turn = 0; turn < TURNS; turn++) {
   const id = `${process.pid}-${turn}`;
-  unsealed.push(await createsPerSecond(`without-${id}`, { sealEveryMs: NEVER_MS }));
+  unsealed.push(await createsPerSecond(`without-${id}`, { audit: { sealEveryMs: NEVER_MS } }));
   sealed.push(await createsPerSecond(`with-${id}`, {}));
 }
 const ratio = median(sealed.map((rate, turn) => rate / (unsealed[turn] ?? rate)));

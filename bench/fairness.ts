@@ -32,9 +32,8 @@ async function run(): Promise<Answer> {
   // The rate of one user would end the floods soon: here the turns are measured. On a busy machine a process that gets no
   // CPU for a second would lose its transactions, which is another question.
   const policy = JSON.stringify({
-    userChangeBurst: 1_000_000,
-    idleInTransactionTimeoutMs: 30_000,
-    probeTimeoutMs: 30_000,
+    manage: { userChangeBurst: 1_000_000 },
+    postgres: { idleInTransactionTimeoutMs: 30_000, probeTimeoutMs: 30_000 },
   });
   const server = await place.serve({ ...users.settings, CLAVIGER_LOG_LEVEL: "error", CLAVIGER_POLICY: policy });
   const admin = connect(server.url, place.token);

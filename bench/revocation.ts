@@ -11,7 +11,7 @@ const NODES = 3;
 const WARM_UP = 40;
 const REVOCATIONS = 300;
 const MANY = 100_000;
-const ENV = { CLAVIGER_LOG_LEVEL: "silent", CLAVIGER_POLICY: '{"keysPerOwner": 1000000}' };
+const ENV = { CLAVIGER_LOG_LEVEL: "silent", CLAVIGER_POLICY: '{"manage": {"keysPerOwner": 1000000}}' };
 
 export const bench: Bench = {
   id: "revocation",

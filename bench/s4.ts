@@ -8,7 +8,7 @@ import { openPlace } from "./harness/claviger.ts";
 const KEYS = 100_000;
 const SCRIPT = fileURLToPath(new URL("./harness/sdk-verify.ts", import.meta.url));
 /** One agent that uses as many keys as a node keeps. */
-const POLICY = JSON.stringify({ syncKeys: 2 * KEYS, cacheEntries: 2 * KEYS });
+const POLICY = JSON.stringify({ sync: { keysPerStream: 2 * KEYS }, verify: { cacheEntries: 2 * KEYS } });
 
 export const bench: Bench = {
   id: "s4",

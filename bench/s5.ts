@@ -13,7 +13,7 @@ const PER_PROCESS = 4;
 const WARM_UP = 40;
 const REVOCATIONS = 300;
 const SCRIPT = fileURLToPath(new URL("./harness/sdk-agents.ts", import.meta.url));
-const ENV = { CLAVIGER_LOG_LEVEL: "silent", CLAVIGER_POLICY: '{"keysPerOwner": 1000000}' };
+const ENV = { CLAVIGER_LOG_LEVEL: "silent", CLAVIGER_POLICY: '{"manage": {"keysPerOwner": 1000000}}' };
 
 export const bench: Bench = {
   id: "s5",

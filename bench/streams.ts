@@ -10,7 +10,7 @@ import { cpuSeconds, residentMegabytes } from "./harness/processes.ts";
 const STREAMS = 5000;
 const REVOCATIONS = 20;
 const SCRIPT = fileURLToPath(new URL("./harness/many-streams.ts", import.meta.url));
-const ENV = { CLAVIGER_LOG_LEVEL: "silent", CLAVIGER_POLICY: '{"keysPerOwner": 1000000}' };
+const ENV = { CLAVIGER_LOG_LEVEL: "silent", CLAVIGER_POLICY: '{"manage": {"keysPerOwner": 1000000}}' };
 /** Long enough that every lease is renewed twice. */
 const QUIET_MS = 5000;
 

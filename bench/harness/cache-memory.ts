@@ -7,20 +7,21 @@ import { describeFound } from "../../src/rpc/describe-found.ts";
 import { systemClocks } from "../../src/server/clock.ts";
 import { DEFAULT_POLICY } from "../../src/server/policy.ts";
 import { systemRandom } from "../../src/server/random.ts";
+import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
 import { Lease } from "../../src/verify/lease.ts";
 import { createReady } from "../../src/verify/ready-secret.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
 
 const KEYS = Number(process.argv[2]);
 const BATCH = 1000;
-const options = { ...DEFAULT_POLICY, url: process.env.DATABASE_URL ?? "", role: undefined };
+const options = { ...DEFAULT_POLICY.postgres, url: process.env.DATABASE_URL ?? "", role: undefined };
 const storage = new Storage({ connect: () => connectPostgres(options), timeoutMs: 60_000 });
 const lease = new Lease(systemClocks);
 lease.grant({ monotonicMs: systemClocks.monotonicMs(), wallMs: systemClocks.wallMs() }, 3_600_000);
 const cache = new SecretCache({
   ...{ lease, clocks: systemClocks, random: systemRandom, capacity: KEYS, maxAgeMs: 3_600_000 },
 });
-const ready = createReady({ ...DEFAULT_POLICY, describe: describeFound });
+const ready = createReady({ clockRateError: CLOCK_RATE_ERROR, describe: describeFound });
 
 function bytes(): number {
   for (let i = 0; i < 3; i++) globalThis.gc?.();

@@ -14,7 +14,7 @@ const H2LOAD_TURNS = 5;
 const MANNER = { connections: 4, streams: 32 };
 export const VERIFY_PATH = "/claviger.v1.KeyVerifier/Verify";
 /** The caller's own key is kept too; and what is 100,000 keys should not be just too many. */
-const ROOMY = { CLAVIGER_POLICY: JSON.stringify({ cacheEntries: KEYS + 1000, cacheEntryMs: 3_600_000 }) };
+const ROOMY = { CLAVIGER_POLICY: JSON.stringify({ verify: { cacheEntries: KEYS + 1000, cacheEntryMs: 3_600_000 } }) };
 
 export interface Turn extends LoadResult {
   readonly cpuMicroseconds: number;

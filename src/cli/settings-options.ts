@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import type { ServerConfig } from "../server/config.ts";
-import { SETTINGS, type Setting } from "../server/settings.ts";
+import { describeSetting, SETTINGS, type Setting } from "../server/settings.ts";
 import { usageError } from "./cli-error.ts";
 import type { Shell } from "./shell.ts";
 
@@ -38,8 +38,9 @@ function named(...variables: readonly string[]): Setting[] {
 
 /** Adds a flag for each of the settings that has one. */
 export function addSettingsOptions(command: Command, { settings }: NeededSettings): Command {
-  for (const { variable, flag, description } of settings) {
-    if (flag) command.addOption(new Option(flag, `${description} [${variable}]`));
+  for (const setting of settings) {
+    const { variable, flag } = setting;
+    if (flag) command.addOption(new Option(flag, `${describeSetting(setting)} [${variable}]`));
   }
   return command;
 }

@@ -14,7 +14,6 @@ export interface ManagePolicy extends KeyLimits {
   readonly defaultGraceMs: number;
   readonly maxGraceMs: number;
   readonly leaseMs: number;
-  readonly clockRateError: number;
   readonly revokeBatchSize: number;
   readonly retentionMs: number;
   readonly usageMinutesMs: number;

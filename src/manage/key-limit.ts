@@ -31,7 +31,7 @@ export async function requirePlace(
   if (keys < limit) return;
   throw new ClavigerError(
     "KEY_LIMIT_REACHED",
-    `${owner} has ${keys} keys that are neither revoked nor expired, of ${limit} allowed. Revoke one first, or raise keysPerOwner or keysPerOwnerPrefix in CLAVIGER_POLICY on every server`,
+    `${owner} has ${keys} keys that are neither revoked nor expired, of ${limit} allowed. Revoke one first, or raise manage.keysPerOwner or manage.keysPerOwnerPrefix in CLAVIGER_POLICY on every server`,
     { metadata: { owner, limit: String(limit), keys: String(keys) } },
   );
 }

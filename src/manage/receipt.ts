@@ -1,5 +1,6 @@
 import type { Settlement } from "../revocation/revoker.ts";
 import { waitingTime } from "../revocation/waiting-time.ts";
+import { CLOCK_RATE_ERROR } from "../verify/clocks.ts";
 import type { ManagePolicy } from "./deps.ts";
 
 /** How a change that takes validity away became effective everywhere. */
@@ -32,6 +33,6 @@ export function settledReceipt(revision: number, time: Date): Receipt {
  * Whether validity that ends at `end` ends so soon that the change waits at the barrier: before now + 2W. What ends
  * later is learnt by every cache in time.
  */
-export function endsSoon(end: Date, now: Date, { leaseMs, clockRateError }: ManagePolicy): boolean {
-  return end.getTime() < now.getTime() + 2 * waitingTime(leaseMs, clockRateError);
+export function endsSoon(end: Date, now: Date, { leaseMs }: Pick<ManagePolicy, "leaseMs">): boolean {
+  return end.getTime() < now.getTime() + 2 * waitingTime(leaseMs, CLOCK_RATE_ERROR);
 }

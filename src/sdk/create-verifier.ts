@@ -3,6 +3,7 @@ import { isKeyId } from "../keys/key.ts";
 import { readSecretForm } from "../keys/secret-form.ts";
 import { UsageFlusher } from "../usage/flusher.ts";
 import { UsageRecorder } from "../usage/recorder.ts";
+import { CLOCK_RATE_ERROR } from "../verify/clocks.ts";
 import { Lease } from "../verify/lease.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
 import { AnyServer, type NodeOptions } from "./any-server.ts";
@@ -71,8 +72,6 @@ const RULES: Rules<VerifierOptions> = {
 
 const FORMS = { isSecret: (text: string) => readSecretForm(text) !== undefined, isKeyId };
 const DEFAULT_URL = "http://127.0.0.1:4640";
-/** ε: by how much the rates of two clocks may differ. Part of the protocol, and no matter of taste. */
-const CLOCK_RATE_ERROR = 0.02;
 /** After this long an entry is asked for again, whatever it says; as on servers. */
 const ENTRY_MS = 5 * 60_000;
 /** How long a lease may take to come: half of the term of one, of 3 seconds, as servers have it. */

@@ -11,7 +11,7 @@ import { Keyring } from "../keys/keyring.ts";
 import { PageTokens } from "../keys/page-token.ts";
 import { Bulkhead } from "../manage/bulkhead.ts";
 import { CallerRates } from "../manage/caller-rates.ts";
-import type { ManageDeps } from "../manage/deps.ts";
+import type { ManageDeps, ManagePolicy } from "../manage/deps.ts";
 import { createInTurn } from "../manage/in-turn.ts";
 import { recordDenial } from "../manage/record-denial.ts";
 import { createCallInterceptor } from "../rpc/call-interceptor.ts";
@@ -48,7 +48,13 @@ import type { ServerLog } from "./logger.ts";
 import type { OpenRevocation } from "./open-revocation.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { Outage } from "./outage.ts";
+import { portLimits } from "./port-limits.ts";
 import { systemRandom } from "./random.ts";
+
+/** Questions of one stream that are worked on at once: as many as calls on a connection. */
+const SYNC_ASKS = 128;
+/** Messages of one stream that wait to be read. */
+const SYNC_WAITING = 2000;
 
 /** What everything is built from. */
 export interface Parts extends ServerLog {
@@ -59,13 +65,23 @@ export interface Parts extends ServerLog {
 /** What management needs to create keys, with or without a server around it. */
 export function createManageDeps({ config, opened, log }: Omit<Parts, "callLines">): Omit<ManageDeps, "revoker"> {
   const { policy } = config;
-  const keyring = new Keyring({ roots: opened.roots, brand: policy.brand });
+  const keyring = new Keyring({ roots: opened.roots, brand: policy.manage.brand });
   const pageTokens = new PageTokens(keyring.pageTokenKeys);
   const signer = new AuditSigner(opened.roots, opened.keptRoots.vouched);
   const canLimit = config.redis !== undefined || config.storage.kind === "embedded";
   const { storage } = opened;
   const seal = createSealer({ storage, signer, log });
-  return { storage, seal, keyring, pageTokens, signer, random: systemRandom, canLimit, policy, log };
+  return {
+    storage,
+    seal,
+    keyring,
+    pageTokens,
+    signer,
+    random: systemRandom,
+    canLimit,
+    policy: managePolicy(policy),
+    log,
+  };
 }
 
 /** What decides besides storage: about callers, and from memory. */
@@ -130,7 +146,7 @@ export function compose(parts: Parts & Gates): {
       createFeatureInterceptor(inTurn, feature),
       createValidateInterceptor(validate),
     ],
-    readMaxBytes: policy.maxMessageBytes,
+    readMaxBytes: policy.port.maxMessageBytes,
     acceptCompression: [compressionGzip],
     // Requests may be compressed; responses are not, since an error must stay readable on its way out.
     compressMinBytes: Number.MAX_SAFE_INTEGER,
@@ -139,9 +155,9 @@ export function compose(parts: Parts & Gates): {
   const strict = { jsonOptions: { ignoreUnknownFields: false } };
   const sync = new SyncStreams({
     ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, reports: parts.reports },
-    ...{ leftMs: (known) => revocation.cache.leftMs(known), attach: revocation.attach, closeMs: policy.syncCloseMs },
-    ...{ mostStreams: policy.syncStreams, mostWaiting: policy.syncWaiting, mostAsks: policy.syncAsks },
-    mostTurnMs: policy.mostSyncTurnMs,
+    ...{ leftMs: (known) => revocation.cache.leftMs(known), attach: revocation.attach, closeMs: policy.sync.closeMs },
+    ...{ mostStreams: policy.sync.streams, mostWaiting: SYNC_WAITING, mostAsks: SYNC_ASKS },
+    mostTurnMs: policy.sync.maxTurnMs,
   });
   const self = () => ({ epoch: revocation.epoch, agents: sync.agents() });
   router.service(KeyManagement, createKeyManagement({ inTurn, rates: createRates(config), log, self }), strict);
@@ -151,8 +167,10 @@ export function compose(parts: Parts & Gates): {
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
   const networks = new ConnectionNetworks();
+  const { maxTurnMs, maxRoutedTurnMs, ...bursts } = policy.overload;
   const turns = {
-    ...policy,
+    ...bursts,
+    mostTurnMs: maxTurnMs,
     monotonicMs,
     addressOf: (connection: object) => networks.of(connection),
     isKnown: (network: string) => known.has(network),
@@ -166,15 +184,14 @@ export function compose(parts: Parts & Gates): {
     log.error({ err: error }, "internal error in a lane; its call ended as INTERNAL");
   const door = new Door({
     router,
-    isOverloaded: (connection, isRouted) =>
-      calling.isOver(connection, isRouted ? policy.mostRoutedTurnMs : policy.mostTurnMs),
+    isOverloaded: (connection, isRouted) => calling.isOver(connection, isRouted ? maxRoutedTurnMs : maxTurnMs),
     isDirect: (headers) => isPlainGrpc(headers, method.path),
     isOverloadedByHealth: (connection) => probing.isOver(connection),
     enter: (call, askedId) => gate.enter(call, askedId),
     onRefused: (method, call) => callLog.overloaded(method, call),
   });
   const handler = createConnectHandler({
-    ...{ router, ...policy, onError },
+    ...{ router, ...policy.port, onError },
     onUnseen: (method, call, error) => callLog.refused(method, call, error),
     budget,
   });
@@ -184,26 +201,33 @@ export function compose(parts: Parts & Gates): {
     validate: (request) => validate(VerifyRequestSchema, request),
   });
   const routeStream = createSyncLane({
-    ...{ method: sync, maxMessageBytes: policy.maxMessageBytes, mostWaitingBytes: policy.syncWaitingBytes },
+    ...{ method: sync, maxMessageBytes: policy.port.maxMessageBytes, mostWaitingBytes: policy.sync.waitingBytes },
     ...{ budget, onDefect, route: createStreamRouter({ serve, resume: handler }) },
   });
   const port: Port = createPort({
     ...{ ...config.listen, onError, handler: door.requests(serve) },
-    streams: door.streams(createFastLane({ ...policy, method, budget, onDefect, route: routeStream })),
-    limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
+    streams: door.streams(createFastLane({ ...policy.port, method, budget, onDefect, route: routeStream })),
+    limits: portLimits(policy.port),
   });
   return { port, health, deps, sync, denials };
 }
 
 function createBulkhead({ storage, policy }: ServerConfig): Bulkhead {
-  const connections = storage.kind === "postgres" ? policy.poolSize : 1;
-  return new Bulkhead({ connections, monotonicMs, waitMs: policy.storageTimeoutMs });
+  const connections = storage.kind === "postgres" ? policy.postgres.poolSize : 1;
+  return new Bulkhead({ connections, monotonicMs, waitMs: policy.postgres.storageTimeoutMs });
+}
+
+/** The numbers of other rooms that management obeys too. */
+function managePolicy({ manage, revocation, usage }: ServerConfig["policy"]): ManagePolicy {
+  const { minutesMs: usageMinutesMs, hoursMs: usageHoursMs, points: usagePoints } = usage;
+  return { ...manage, leaseMs: revocation.leaseMs, usageMinutesMs, usageHoursMs, usagePoints };
 }
 
 function createRates({ policy }: ServerConfig): CallerRates {
+  const { userChangesPerHour, userChangeBurst, serviceChangesPerHour, serviceChangeBurst } = policy.manage;
   return new CallerRates({
-    users: { perHour: policy.userChangesPerHour, burst: policy.userChangeBurst },
-    others: { perHour: policy.serviceChangesPerHour, burst: policy.serviceChangeBurst },
+    users: { perHour: userChangesPerHour, burst: userChangeBurst },
+    others: { perHour: serviceChangesPerHour, burst: serviceChangeBurst },
     monotonicMs,
   });
 }

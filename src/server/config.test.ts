@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { rootCertificates } from "node:tls";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ConfigError, loadConfig, parseRootSecrets, WORKER_NUMBER } from "./config.ts";
+import { ConfigError, loadConfig, WORKER_NUMBER } from "./config.ts";
 import { DEFAULT_POLICY } from "./policy.ts";
+import { parseRootSecrets } from "./settings.ts";
 
 const ROOT = Buffer.alloc(32, 1).toString("base64");
 const OTHER_ROOT = Buffer.alloc(48, 2).toString("base64");
@@ -69,7 +70,7 @@ describe("a setting that is right", () => {
       CLAVIGER_VERIFY_ACCESS: "open",
       CLAVIGER_REFLECTION: "on",
       CLAVIGER_LOG_LEVEL: "debug",
-      CLAVIGER_POLICY: '{"keysPerOwner": 20}',
+      CLAVIGER_POLICY: '{"manage": {"keysPerOwner": 20}}',
     });
     expect(config).toMatchObject({
       listen: { host: "localhost", port: 0 },
@@ -77,7 +78,7 @@ describe("a setting that is right", () => {
       verifyAccess: "open",
       reflection: true,
       logLevel: "debug",
-      policy: { ...DEFAULT_POLICY, keysPerOwner: 20 },
+      policy: { ...DEFAULT_POLICY, manage: { ...DEFAULT_POLICY.manage, keysPerOwner: 20 } },
       warnings: [],
     });
   });
@@ -128,7 +129,7 @@ describe("a setting that is wrong stops the start, and the message says which, w
     ["CLAVIGER_REFLECTION", "yes", ["yes", "on, off"]],
     ["CLAVIGER_LOG_LEVEL", "loud", ["loud", "debug, info, warn"]],
     ["CLAVIGER_POLICY", "20", ["JSON object", "keysPerOwner"]],
-    ["CLAVIGER_POLICY", '{"keysPerUser": 1}', ["keysPerUser", "keysPerOwner"]],
+    ["CLAVIGER_POLICY", '{"manage": {"keysPerUser": 1}}', ["manage.keysPerUser", "keysPerOwner"]],
   ])("%s=%s", async (variable, value, parts) => {
     const complaint = await complaintAbout({ [variable]: value });
     expect(complaint.setting).toBe(variable);
@@ -204,7 +205,12 @@ describe("TLS to Postgres", () => {
 describe("Redis and leases", () => {
   it("are off, or at their defaults, where nothing is said", async () => {
     const { redis, onDatabaseLoss, policy, leaseDatabaseUrl } = await loadConfig({});
-    expect([redis, onDatabaseLoss, policy.leaseMs, leaseDatabaseUrl]).toEqual([undefined, "deny", 3000, undefined]);
+    expect([redis, onDatabaseLoss, policy.revocation.leaseMs, leaseDatabaseUrl]).toEqual([
+      undefined,
+      "deny",
+      3000,
+      undefined,
+    ]);
   });
 
   it("are as they are set", async () => {
@@ -216,7 +222,7 @@ describe("Redis and leases", () => {
     });
     expect(config.redis).toEqual({ kind: "standalone", url: "redis://:hunter2@r" });
     expect(config.leaseDatabaseUrl?.reveal()).toBe(URL);
-    expect([config.onDatabaseLoss, config.policy.leaseMs]).toEqual(["revocation-set", 500]);
+    expect([config.onDatabaseLoss, config.policy.revocation.leaseMs]).toEqual(["revocation-set", 500]);
     expect(JSON.stringify(config.described)).not.toContain("hunter2");
   });
 
@@ -364,10 +370,13 @@ describe("workers", () => {
   const load = (settings: Readonly<Record<string, string>>) => loadConfig({ ...onPostgres, ...settings });
 
   it("share the connections to Postgres that one process has", async () => {
-    const { workers, policy } = await load({ CLAVIGER_WORKERS: "4", CLAVIGER_POLICY: '{"poolSize": 10}' });
-    expect({ workers, poolSize: policy.poolSize }).toEqual({ workers: 4, poolSize: 3 });
-    expect((await load({ CLAVIGER_WORKERS: "200" })).policy.poolSize).toBe(2);
-    expect((await load({ CLAVIGER_POLICY: '{"poolSize": 1}' })).policy.poolSize).toBe(1);
+    const { workers, policy } = await load({
+      CLAVIGER_WORKERS: "4",
+      CLAVIGER_POLICY: '{"postgres": {"poolSize": 10}}',
+    });
+    expect({ workers, poolSize: policy.postgres.poolSize }).toEqual({ workers: 4, poolSize: 3 });
+    expect((await load({ CLAVIGER_WORKERS: "200" })).policy.postgres.poolSize).toBe(2);
+    expect((await load({ CLAVIGER_POLICY: '{"postgres": {"poolSize": 1}}' })).policy.postgres.poolSize).toBe(1);
   });
 
   it("are as many as there are cores, if that is asked for", async () => {

@@ -1,20 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
-import { availableParallelism } from "node:os";
 import type { IssuerConfig } from "../access/issuer-config.ts";
 import { shownPath } from "../keys/redact.ts";
-import { MIN_ROOT_BYTES } from "../keys/root-secret.ts";
 import { Secret } from "../keys/secret.ts";
 import { parseAddress } from "../postgres/address.ts";
 import { parseTls, TLS_VARIABLES } from "../postgres/tls.ts";
 import type { RedisAddress } from "../redis/parse-redis-url.ts";
 import { ConfigError } from "./config-error.ts";
 import type { LogFormat } from "./logger.ts";
-import { parseIssuers } from "./parse-issuers.ts";
-import { LONGEST_TIMER_MS, parsePolicy } from "./parse-policy.ts";
 import type { Policy } from "./policy.ts";
 import { readRedis } from "./read-redis.ts";
-import { SETTINGS } from "./settings.ts";
+import { parseRootSecrets, SETTING, SETTINGS, type Setting } from "./settings.ts";
 import { warnOfUnknownSettings } from "./unknown-settings.ts";
 
 export { ConfigError };
@@ -53,7 +49,8 @@ export interface ServerConfig {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+/** The number of a worker, from 1. No setting: the process that starts the workers sets it. */
+export const WORKER_NUMBER = "CLAVIGER_WORKER_NUMBER";
 
 /**
  * Reads the configuration. The environment is passed in: the one place that reads the process' own is `cli/main.ts`.
@@ -65,78 +62,43 @@ export async function loadConfig(
   environment: Environment,
   { needsRootSecrets = true }: { readonly needsRootSecrets?: boolean } = {},
 ): Promise<ServerConfig> {
-  const databaseUrl = await readDatabaseUrl(environment, "DATABASE_URL");
+  const read = <Value>({ variable, parse }: Setting<Value>) => parse(setting(environment, variable));
+  const databaseUrl = await readDatabaseUrl(environment, SETTING.databaseUrl.variable);
   const redis = await readRedis({
-    url: await readSecret(environment, "REDIS_URL"),
-    files: {
-      ca: setting(environment, "REDIS_TLS_CA"),
-      cert: setting(environment, "REDIS_TLS_CERT"),
-      key: setting(environment, "REDIS_TLS_KEY"),
-    },
-    sentinelUsername: setting(environment, "REDIS_SENTINEL_USERNAME"),
-    sentinelPassword: await readSecret(environment, "REDIS_SENTINEL_PASSWORD"),
+    url: await readSecret(environment, SETTING.redisUrl.variable),
+    files: { ca: read(SETTING.redisTlsCa), cert: read(SETTING.redisTlsCert), key: read(SETTING.redisTlsKey) },
+    sentinelUsername: read(SETTING.redisSentinelUsername),
+    sentinelPassword: await readSecret(environment, SETTING.redisSentinelPassword.variable),
   });
-  const rootSecrets = await readSecret(environment, "CLAVIGER_ROOT_SECRETS");
-  if (rootSecrets !== undefined) parseRootSecrets(rootSecrets);
-  if (needsRootSecrets && rootSecrets === undefined && databaseUrl !== undefined) {
-    throw new ConfigError(
-      "CLAVIGER_ROOT_SECRETS",
-      "is not set, and keys in Postgres need it on every node. Make one with `openssl rand -base64 32` and keep it safe",
-    );
-  }
-  const workers = parseWorkers(setting(environment, "CLAVIGER_WORKERS"), databaseUrl === undefined);
-  const number = Number(environment[WORKER_NUMBER] ?? 1);
-  const listen = parseListen(setting(environment, "CLAVIGER_LISTEN") ?? "127.0.0.1:4640");
+  const rootSecrets = await readRootSecrets(environment, needsRootSecrets && databaseUrl !== undefined);
   const embedded = databaseUrl === undefined;
-  const reflection = oneOf(environment, "CLAVIGER_REFLECTION", ["on", "off"]) ?? (embedded ? "on" : "off");
-  const folder = setting(environment, "CLAVIGER_DATA_DIR") ?? ".claviger";
+  const workers = read(SETTING.workers);
+  if (workers > 1 && embedded) throw oneProcess(environment);
+  const number = Number(environment[WORKER_NUMBER] ?? 1);
+  const listen = read(SETTING.listen);
+  const folder = read(SETTING.dataDir);
+  const canaryMs = read(SETTING.canaryMs);
   return {
     listen,
     storage: databaseUrl === undefined ? { kind: "embedded", folder } : { kind: "postgres", url: databaseUrl },
     rootSecrets,
-    leaseDatabaseUrl: await readDatabaseUrl(environment, "CLAVIGER_LEASE_DATABASE_URL"),
+    leaseDatabaseUrl: await readDatabaseUrl(environment, SETTING.leaseDatabaseUrl.variable),
     redis,
-    onDatabaseLoss: parseOnLoss(environment, redis),
-    onLimiterLoss: oneOf(environment, "CLAVIGER_ON_LIMITER_LOSS", ["allow", "deny"]) ?? "allow",
+    onDatabaseLoss: checkLoss(read(SETTING.onDatabaseLoss), redis),
+    onLimiterLoss: read(SETTING.onLimiterLoss),
     // One of several workers is enough.
-    canaryMs: number > 1 ? undefined : parseCanary(setting(environment, "CLAVIGER_CANARY_MS")),
+    canaryMs: number > 1 ? undefined : canaryMs,
     workers,
-    verifyAccess: oneOf(environment, "CLAVIGER_VERIFY_ACCESS", ["key", "open"]) ?? "key",
-    reflection: reflection === "on",
-    logLevel: oneOf(environment, "CLAVIGER_LOG_LEVEL", LOG_LEVELS) ?? "info",
-    logFormat: oneOf(environment, "CLAVIGER_LOG_FORMAT", ["auto", "json", "text"]) ?? "auto",
-    policy: sharedBy(
-      workers,
-      withLease(parsePolicy(setting(environment, "CLAVIGER_POLICY")), setting(environment, "CLAVIGER_LEASE_MS")),
-    ),
-    issuers: parseIssuers(setting(environment, "CLAVIGER_JWT_ISSUERS")),
-    flagsFile: setting(environment, "CLAVIGER_FLAGS_FILE"),
+    verifyAccess: read(SETTING.verifyAccess),
+    reflection: (read(SETTING.reflection) ?? (embedded ? "on" : "off")) === "on",
+    logLevel: read(SETTING.logLevel),
+    logFormat: read(SETTING.logFormat),
+    policy: adjustPolicy(read(SETTING.policy), { workers, leaseMs: read(SETTING.leaseMs) }),
+    issuers: read(SETTING.jwtIssuers),
+    flagsFile: read(SETTING.flagsFile),
     described: describeSettings(environment),
     warnings: number > 1 ? [] : [...exposure(listen.host), ...warnOfUnknownSettings(environment)],
   };
-}
-
-/** The root secrets as bytes, newest first. */
-export function parseRootSecrets(text: Secret): [Buffer, ...Buffer[]] {
-  const roots = text
-    .reveal()
-    .split(/[\s,]+/)
-    .filter((part) => part !== "")
-    .map((part, index) => parseRoot(part, index + 1));
-  const [newest, ...older] = roots;
-  if (newest === undefined) throw new ConfigError("CLAVIGER_ROOT_SECRETS", "is empty. Put at least one in, in base64");
-  return [newest, ...older];
-}
-
-function parseRoot(text: string, place: number): Buffer {
-  const root = Buffer.from(text, "base64");
-  if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(text) || root.length < MIN_ROOT_BYTES) {
-    throw new ConfigError(
-      "CLAVIGER_ROOT_SECRETS",
-      `number ${place} is not base64 of at least ${MIN_ROOT_BYTES} bytes. Make one with \`openssl rand -base64 32\``,
-    );
-  }
-  return root;
 }
 
 function setting(environment: Environment, variable: string): string | undefined {
@@ -160,27 +122,15 @@ async function readSecret(environment: Environment, variable: string): Promise<S
   }
 }
 
-function oneOf<Value extends string>(
-  environment: Environment,
-  variable: string,
-  values: readonly Value[],
-): Value | undefined {
-  const given = setting(environment, variable);
-  if (given === undefined) return undefined;
-  const value = values.find((known) => known === given);
-  if (value === undefined)
-    throw new ConfigError(variable, `is ${JSON.stringify(given)}. Give one of ${values.join(", ")}`);
-  return value;
-}
-
-function parseListen(text: string): ServerConfig["listen"] {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host === undefined || port > 65535) {
-    throw new ConfigError("CLAVIGER_LISTEN", `is ${JSON.stringify(text)}. Give host:port, such as 127.0.0.1:4640`);
-  }
-  return { host, port };
+async function readRootSecrets(environment: Environment, isRequired: boolean): Promise<Secret | undefined> {
+  const { variable } = SETTING.rootSecrets;
+  const rootSecrets = await readSecret(environment, variable);
+  if (rootSecrets !== undefined) parseRootSecrets(rootSecrets);
+  if (rootSecrets !== undefined || !isRequired) return rootSecrets;
+  throw new ConfigError(
+    variable,
+    "is not set, and keys in Postgres need it on every node. Make one with `openssl rand -base64 32` and keep it safe",
+  );
 }
 
 /** The URL, completed by what the environment says of TLS. */
@@ -203,66 +153,37 @@ async function readDatabaseUrl(environment: Environment, variable: string): Prom
 }
 
 /** A Redis that fails over may lose what it acknowledged, and with it a revocation. */
-function parseOnLoss(environment: Environment, redis: RedisAddress | undefined): ServerConfig["onDatabaseLoss"] {
-  const variable = "CLAVIGER_ON_DATABASE_LOSS";
-  const choice = oneOf(environment, variable, ["deny", "revocation-set"]) ?? "deny";
-  if (choice === "revocation-set" && redis?.kind !== "standalone" && redis?.kind !== "unix") {
-    throw new ConfigError(
-      variable,
-      "is revocation-set, which takes one standalone Redis in REDIS_URL: neither none, nor Sentinel, nor a cluster. Set one, or choose deny",
-    );
-  }
-  return choice;
-}
-
-const SHORTEST_CANARY_MS = 1000;
-
-function parseCanary(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const ms = Number(text);
-  if (Number.isInteger(ms) && ms >= SHORTEST_CANARY_MS && ms <= LONGEST_TIMER_MS) return ms;
+function checkLoss(
+  choice: ServerConfig["onDatabaseLoss"],
+  redis: RedisAddress | undefined,
+): ServerConfig["onDatabaseLoss"] {
+  if (choice === "deny" || redis?.kind === "standalone" || redis?.kind === "unix") return choice;
   throw new ConfigError(
-    "CLAVIGER_CANARY_MS",
-    `is ${JSON.stringify(text)}. Give milliseconds from ${SHORTEST_CANARY_MS} to ${LONGEST_TIMER_MS}, such as 60000`,
+    SETTING.onDatabaseLoss.variable,
+    "is revocation-set, which takes one standalone Redis in REDIS_URL: neither none, nor Sentinel, nor a cluster. Set one, or choose deny",
   );
 }
 
-/** What a worker's number, from 1, is handed on in. No setting: whoever starts the workers sets it. */
-export const WORKER_NUMBER = "CLAVIGER_WORKER_NUMBER";
-const MOST_WORKERS = 256;
-
-function parseWorkers(text: string | undefined, isEmbedded: boolean): number {
-  const variable = "CLAVIGER_WORKERS";
-  const workers = text === "auto" ? availableParallelism() : Number(text ?? 1);
-  if (!Number.isInteger(workers) || workers < 1 || workers > MOST_WORKERS) {
-    throw new ConfigError(variable, `is ${JSON.stringify(text)}. Give a number from 1 to ${MOST_WORKERS}, or auto`);
-  }
-  if (workers > 1 && isEmbedded) {
-    throw new ConfigError(
-      variable,
-      `is ${text}, and the embedded database is for one process. Set DATABASE_URL, or leave it out`,
-    );
-  }
-  return workers;
+function oneProcess(environment: Environment): ConfigError {
+  const { variable } = SETTING.workers;
+  return new ConfigError(
+    variable,
+    `is ${setting(environment, variable)}, and the embedded database is for one process. Set DATABASE_URL, or leave it out`,
+  );
 }
 
 /** Workers share the connections to Postgres that one process would have: more only queue there. */
-function sharedBy(workers: number, policy: Policy): Policy {
-  return workers === 1 ? policy : { ...policy, poolSize: Math.max(2, Math.ceil(policy.poolSize / workers)) };
-}
-
-const SHORTEST_LEASE_MS = 200;
-const LONGEST_LEASE_MS = 60_000;
-
-function withLease(policy: Policy, text: string | undefined): Policy {
-  const leaseMs = text === undefined ? policy.leaseMs : Number(text);
-  if (!Number.isInteger(leaseMs) || leaseMs < SHORTEST_LEASE_MS || leaseMs > LONGEST_LEASE_MS) {
-    throw new ConfigError(
-      "CLAVIGER_LEASE_MS",
-      `is ${JSON.stringify(text ?? leaseMs)}. Give milliseconds from ${SHORTEST_LEASE_MS} to ${LONGEST_LEASE_MS}, such as 3000`,
-    );
-  }
-  return { ...policy, leaseMs };
+function adjustPolicy(policy: Policy, own: { readonly workers: number; readonly leaseMs: number | undefined }): Policy {
+  const { revocation, postgres } = policy;
+  const { poolSize } = postgres;
+  return {
+    ...policy,
+    revocation: { ...revocation, leaseMs: own.leaseMs ?? revocation.leaseMs },
+    postgres: {
+      ...postgres,
+      poolSize: own.workers === 1 ? poolSize : Math.max(2, Math.ceil(poolSize / own.workers)),
+    },
+  };
 }
 
 /** What was set, for the log of the start; secrets masked. */

@@ -16,6 +16,7 @@ import type { Lane } from "../usage/metered-verifier.ts";
 import { CallDurations } from "./call-durations.ts";
 import { monotonicMs } from "./clock.ts";
 import { DEFAULT_POLICY } from "./policy.ts";
+import { portLimits } from "./port-limits.ts";
 import { StartupError } from "./startup-error.ts";
 
 /** What metrics are read from, at the moment that somebody asks. */
@@ -218,7 +219,7 @@ export async function serveCanaryMetrics(
     else res.end();
   });
   // Nothing that is under way here is worth waiting for.
-  const limits = { ...DEFAULT_POLICY, headerListBytes: DEFAULT_POLICY.maxHeaderBytes, drainMs: 0 };
+  const limits = { ...portLimits(DEFAULT_POLICY.port), drainMs: 0 };
   const port = createPort({ ...listen, handler, limits });
   const { url } = await port.listen().catch((error: unknown) => {
     throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });

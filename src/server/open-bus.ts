@@ -35,7 +35,7 @@ export async function openBus(parts: {
   const options = {
     address: config.redis,
     clusterId: await opened.storage.read(readClusterId),
-    commandTimeoutMs: config.policy.redisTimeoutMs,
+    commandTimeoutMs: config.policy.redis.timeoutMs,
     random: systemRandom,
     timers: systemTimers,
     onWarning: (problem: string) => log.warn({ event: "redis", problem }, "the change bus has a problem"),

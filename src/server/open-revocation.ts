@@ -16,6 +16,7 @@ import { Revoker } from "../revocation/revoker.ts";
 import { waitingTime } from "../revocation/waiting-time.ts";
 import { describeFound } from "../rpc/describe-found.ts";
 import { createLeftOutWarning } from "../rpc/shown-key.ts";
+import { CLOCK_RATE_ERROR } from "../verify/clocks.ts";
 import { Lease } from "../verify/lease.ts";
 import { createReady } from "../verify/ready-secret.ts";
 import { SecretCache } from "../verify/secret-cache.ts";
@@ -27,6 +28,18 @@ import type { OpenBus } from "./open-bus.ts";
 import type { OpenStorage } from "./open-storage.ts";
 import { Outage } from "./outage.ts";
 import { systemRandom as random } from "./random.ts";
+
+/** Interval at which a waiting change reads the registry. */
+const BARRIER_POLL_MS = 25;
+/** Time after which a change is pushed once more: a lost message is rarer than a slow one. */
+const PUSH_AGAIN_MS = 50;
+/** Time for which a look-up statement that hangs makes others wait. */
+const FIND_WAIT_MS = 100;
+/** Time for which fewer secrets are read at once after a refusal: above most pauses of a garbage collector. */
+const CROWDED_MS = 250;
+/** Time that changes stay in the feed, and at least beyond what a verifier may live on the revocation set. */
+const FEED_KEPT_MS = 20 * 60_000;
+const BEYOND_REVOCATION_SET_MS = 5 * 60_000;
 
 export interface RevocationParts {
   readonly config: ServerConfig;
@@ -65,7 +78,9 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   const { policy } = config;
   const { storage } = opened;
   const { bus, set } = parts.bus;
-  const { clockRateError, leaseMs: termMs } = policy;
+  const termMs = policy.revocation.leaseMs;
+  const clockRateError = CLOCK_RATE_ERROR;
+  const feedKeptMs = Math.max(FEED_KEPT_MS, policy.revocation.revocationSetMs + BEYOND_REVOCATION_SET_MS);
   const usesRevocationSet = config.onDatabaseLoss === "revocation-set";
   const epoch = Buffer.from(random(16)).toString("hex");
   let address = "";
@@ -77,7 +92,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   const lease = new Lease(clocks);
   const cache = new SecretCache({
     ...{ lease, clocks, random },
-    ...{ capacity: policy.cacheEntries, maxAgeMs: policy.cacheEntryMs },
+    ...{ capacity: policy.verify.cacheEntries, maxAgeMs: policy.verify.cacheEntryMs },
   });
   const feed = new Feed({ epoch, cache, bus });
   const onLoss =
@@ -87,7 +102,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
           replaceMarker: (seen, marker) => storage.write((database) => replaceSetMarker(database, seen, marker)),
           appliedRevision: () => feed.appliedRevision,
           isAway: () => keeper.isAway,
-          lastsMs: policy.revocationSetMs,
+          lastsMs: policy.revocation.revocationSetMs,
         })
       : undefined;
   const renewing = new Outage({
@@ -117,9 +132,9 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     onCollected: (lost) => log.warn({ event: "collected", epoch: lost }, "a verifier is gone; nobody waits for it now"),
   });
   const barrier = new Barrier({
-    ...{ registry, bus, clocks, timers, clockRateError, pollMs: policy.barrierPollMs, pushAgainMs: policy.pushAgainMs },
+    ...{ registry, bus, clocks, timers, clockRateError, pollMs: BARRIER_POLL_MS, pushAgainMs: PUSH_AGAIN_MS },
     giveUpMs: 2 * waitingTime(termMs, clockRateError),
-    slowMs: policy.slowChangeMs,
+    slowMs: policy.revocation.slowChangeMs,
     onDelay: (delay) => log.warn({ event: "slow node", ...delay }, "a change waited for a node"),
   });
   const find = createFindByDigests({ keepsPlans: opened.missesKeepPlans });
@@ -135,12 +150,22 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     ...{ epoch, cache, feed, keeper },
     attach: (stream, agent) =>
       new Attachment({
-        ...{ tree: feed.tree, lease, clocks, stream, agent, mostKeys: policy.syncKeys, slowMs: policy.slowChangeMs },
+        ...{
+          tree: feed.tree,
+          lease,
+          clocks,
+          stream,
+          agent,
+          mostKeys: policy.sync.keysPerStream,
+          slowMs: policy.revocation.slowChangeMs,
+        },
         onDelay: (delay) => log.warn({ event: "slow agent", ...delay }, "a change waited for an agent"),
         appliedRevision: () => feed.appliedRevision,
       }),
     verifier: new Verifier({
-      ...{ ...policy, keyring, cache, onLoss, timers, monotonicMs: clocks.monotonicMs },
+      ...{ mostFinds: policy.verify.maxFinds, findWaitMs: FIND_WAIT_MS },
+      ...{ mostReads: policy.verify.maxReads, crowdedReads: policy.verify.crowdedReads, crowdedMs: CROWDED_MS },
+      ...{ keyring, cache, onLoss, timers, monotonicMs: clocks.monotonicMs },
       ready: createReady({ clockRateError, describe }),
       find: (digests) => opened.misses.read((database) => find(database, digests)),
       appliedRevision: () => feed.appliedRevision,
@@ -152,8 +177,8 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
       collector.start();
     },
     async trim() {
-      const floor = await storage.transaction((transaction) => trimFeed(transaction, policy.feedKeptMs));
-      await storage.read((database) => forgetCollected(database, policy.revocationSetMs + termMs));
+      const floor = await storage.transaction((transaction) => trimFeed(transaction, feedKeptMs));
+      await storage.read((database) => forgetCollected(database, policy.revocation.revocationSetMs + termMs));
       if (floor > 0 && set?.state() !== undefined) await set.trim(await currentMarker(), floor);
     },
     stopLeasing() {

@@ -9,7 +9,7 @@ import { verifier } from "../postgres/schema.ts";
 import { countLiveUnderOtherRoots } from "../postgres/secrets.ts";
 import { SERVICE_ROLE } from "../postgres/service-role.ts";
 import { Storage } from "../postgres/storage.ts";
-import { parseRootSecrets, type ServerConfig } from "./config.ts";
+import type { ServerConfig } from "./config.ts";
 import { ensureDatabase } from "./create-database.ts";
 import { holdDataFolder } from "./data-folder.ts";
 import { adopt } from "./database-template.ts";
@@ -19,6 +19,7 @@ import { makePrivate } from "./private-folder.ts";
 import { systemRandom } from "./random.ts";
 import { type Address, directAddress, reach } from "./reach-postgres.ts";
 import { readOrMakeRootSecrets } from "./root-secrets-file.ts";
+import { parseRootSecrets } from "./settings.ts";
 import { StartupError } from "./startup-error.ts";
 import { explainDatabase, explainFolder } from "./unusable-folder.ts";
 
@@ -85,7 +86,7 @@ async function openPostgres(
   const direct = directAddress(url, leaseDatabaseUrl);
   const log = createLogger(config.logLevel, config.logFormat);
   const onWait = (problem: string) => log.warn({ event: "migration" }, problem);
-  const patience = { patienceMs: policy.startPatienceMs, stopped, log };
+  const patience = { patienceMs: policy.postgres.startPatienceMs, stopped, log };
   const migrated = await reach(direct, () => migrate({ databaseUrl: direct.url.reveal(), onWait }), patience);
   const role = migrated.canServeAsRole ? SERVICE_ROLE : undefined;
   let expected: string | undefined;
@@ -101,7 +102,7 @@ async function openPostgres(
   const onAnswer = () => outage.succeeded();
   const open = (to: Secret, numbers: Partial<PostgresOptions>) => {
     const route = new Route(to.reveal());
-    const options = { url: to.reveal(), route, role, refusalOf, jitter, ...policy, ...numbers };
+    const options = { url: to.reveal(), route, role, refusalOf, jitter, ...policy.postgres, ...numbers };
     return new Storage({
       connect: () => connectPostgres(options),
       timeoutMs: options.storageTimeoutMs,
@@ -117,7 +118,7 @@ async function openPostgres(
   } as const;
   let isOldPrimaryTold = false;
   const forLeases: Partial<PostgresOptions> = {
-    ...{ settings, poolSize: 1, storageTimeoutMs: policy.leaseMs },
+    ...{ settings, poolSize: 1, storageTimeoutMs: policy.revocation.leaseMs },
     refusalOf(identity) {
       const refusal = refusalOfLease(identity);
       // A line of its own: an outage of the lease has its first reason only.
@@ -127,7 +128,7 @@ async function openPostgres(
     },
   };
   const storage = open(direct.url, { settings });
-  const misses = open(url, { ...forMisses, storageTimeoutMs: policy.missTimeoutMs });
+  const misses = open(url, { ...forMisses, storageTimeoutMs: policy.verify.missTimeoutMs });
   const leases = open(direct.url, forLeases);
   const close = async () => void (await Promise.all([storage, misses, leases].map((each) => each.close())));
   try {
@@ -197,7 +198,7 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     await connection.database.delete(verifier);
     const outage = storageOutage(createLogger(config.logLevel, config.logFormat));
     const storage = new Storage({
-      ...{ connect: () => connection, timeoutMs: config.policy.storageTimeoutMs },
+      ...{ connect: () => connection, timeoutMs: config.policy.postgres.storageTimeoutMs },
       onAway: (reason) => outage.failed(reason),
       onAnswer: () => outage.succeeded(),
     });

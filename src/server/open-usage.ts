@@ -20,6 +20,12 @@ import { Outage } from "./outage.ts";
 import { systemRandom as random } from "./random.ts";
 import type { RedisStates } from "./redis-states.ts";
 
+/** Rows of counts in one batch, and rows that one fold takes: far below what a statement may take. */
+const BATCH_ROWS = 20_000;
+const FOLD_ROWS = 20_000;
+/** Keys with limits that a process remembers when it runs alone. */
+const LIMITED_KEYS = 100_000;
+
 export interface OpenUsage {
   readonly verifier: MeteredVerifier;
   readonly recorder: UsageRecorder;
@@ -45,7 +51,7 @@ export async function openUsage(parts: {
   const { config, opened, log } = parts;
   const { policy } = config;
   const { storage } = opened;
-  const recorder = new UsageRecorder({ clocks, budgetBytes: policy.usageBytes });
+  const recorder = new UsageRecorder({ clocks, budgetBytes: policy.usage.bufferBytes });
   const ledger: UsageLedger = { append: (batch) => storage.write((database) => appendUsage(database, batch)) };
   const sending = new Outage({
     ...{ log, event: "usage" },
@@ -53,14 +59,14 @@ export async function openUsage(parts: {
     well: "counts are sent again",
   });
   const flusher = new UsageFlusher({
-    ...{ recorder, ledger, random, clocks, batchRows: policy.usageBatchRows },
+    ...{ recorder, ledger, random, clocks, batchRows: BATCH_ROWS },
     onFailure: (error) => sending.failed(error),
     onSent: () => sending.succeeded(),
   });
   const reports = new AgentReports({
-    ...{ proofs: new UsageProofs(opened.roots), ledger, clocks, timers, entryMs: policy.cacheEntryMs },
-    ...{ mostReports: policy.mostReports, mostWaitingReports: policy.mostWaitingReports },
-    reportWaitMs: policy.reportWaitMs,
+    ...{ proofs: new UsageProofs(opened.roots), ledger, clocks, timers, entryMs: policy.verify.cacheEntryMs },
+    ...{ mostReports: policy.usage.maxReports, mostWaitingReports: policy.usage.maxWaitingReports },
+    reportWaitMs: policy.usage.reportWaitMs,
     onRefused: ({ callerId, reason, rows }) =>
       log.warn(
         { event: "usage", callerId, reason, rows },
@@ -76,7 +82,7 @@ export async function openUsage(parts: {
     ...{ verifier, recorder, flusher, reports, folded },
     async fold() {
       folded.batches += await foldLedger({
-        ...{ storage, rows: policy.foldRows },
+        ...{ storage, rows: FOLD_ROWS },
         onRejected: (rejected) => {
           folded.rejected += rejected;
           log.error({ event: "usage", rows: rejected }, "rows of usage cannot be folded; see table usage_rejected");
@@ -84,16 +90,16 @@ export async function openUsage(parts: {
       });
     },
     async renewPartitions() {
-      const kept = { minutesMs: policy.usageMinutesMs, hoursMs: policy.usageHoursMs };
+      const kept = { minutesMs: policy.usage.minutesMs, hoursMs: policy.usage.hoursMs };
       await storage.read(makePartitions);
       await storage.read((database) => dropPartitions(database, kept));
-      await storage.write((database) => forgetSources(database, policy.cacheEntryMs + REPORT_WAIT_MS + DAY_MS));
+      await storage.write((database) => forgetSources(database, policy.verify.cacheEntryMs + REPORT_WAIT_MS + DAY_MS));
     },
     async close() {
-      const deadline = clocks.monotonicMs() + policy.storageTimeoutMs;
+      const deadline = clocks.monotonicMs() + policy.postgres.storageTimeoutMs;
       while (!flusher.isEmpty && clocks.monotonicMs() < deadline) {
         await flusher.flush();
-        if (!flusher.isEmpty) await new Promise((done) => setTimeout(done, policy.flushUsageMs / 10));
+        if (!flusher.isEmpty) await new Promise((done) => setTimeout(done, policy.usage.flushMs / 10));
       }
       if (!flusher.isEmpty) log.error({ event: "usage", rows: recorder.size }, "counts were lost: storage is away");
       await limiter?.close();
@@ -119,7 +125,7 @@ async function openLimiter(parts: {
       address,
       clusterId,
       timers,
-      timeoutMs: policy.limiterTimeoutMs,
+      timeoutMs: policy.usage.limiterTimeoutMs,
       async readCharged(keyId, day) {
         await flusher.flush();
         return await charged(keyId, day);
@@ -130,6 +136,6 @@ async function openLimiter(parts: {
     });
   }
   if (config.storage.kind !== "embedded") return undefined;
-  const limiter = new InProcessLimiter({ clocks, readCharged: charged, capacity: policy.limitedKeys });
+  const limiter = new InProcessLimiter({ clocks, readCharged: charged, capacity: LIMITED_KEYS });
   return { charge: limiter.charge.bind(limiter), close: async () => undefined };
 }

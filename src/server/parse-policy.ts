@@ -1,91 +1,90 @@
-import { isOwnScope } from "../keys/scopes.ts";
 import { ConfigError } from "./config-error.ts";
-import { DEFAULT_POLICY, type Policy } from "./policy.ts";
+import { DEFAULT_POLICY, isObject, POLICY, type Policy, type PolicyEntry } from "./policy.ts";
 
 const VARIABLE = "CLAVIGER_POLICY";
-const SCOPE = /^(\*|[a-z0-9_.-]+(:[a-z0-9_.-]+)*(:\*)?)$/;
+const ROOMS: Readonly<Record<string, Readonly<Record<string, PolicyEntry>>>> = POLICY;
 
-/** What a value must be, and how to say so. */
-interface Rule {
-  readonly right: string;
-  readonly holds: (value: unknown) => boolean;
-}
-
-const POSITIVE: Rule = {
-  right: "a positive whole number",
-  holds: (value) => Number.isSafeInteger(value) && Number(value) > 0,
+/** Where the values stand whose names were other ones while the policy had no rooms. */
+const RENAMED: Readonly<Record<string, string>> = {
+  mostFinds: "verify.maxFinds",
+  mostReads: "verify.maxReads",
+  mostTurnMs: "overload.maxTurnMs",
+  mostRoutedTurnMs: "overload.maxRoutedTurnMs",
+  syncStreams: "sync.streams",
+  syncKeys: "sync.keysPerStream",
+  syncWaitingBytes: "sync.waitingBytes",
+  mostSyncTurnMs: "sync.maxTurnMs",
+  syncCloseMs: "sync.closeMs",
+  mostReports: "usage.maxReports",
+  mostWaitingReports: "usage.maxWaitingReports",
+  redisTimeoutMs: "redis.timeoutMs",
+  flushUsageMs: "usage.flushMs",
+  foldUsageMs: "usage.foldMs",
+  usageBytes: "usage.bufferBytes",
+  usageMinutesMs: "usage.minutesMs",
+  usageHoursMs: "usage.hoursMs",
+  usagePoints: "usage.points",
+  mostOpenCalls: "port.maxOpenCalls",
+  mostTinyPieces: "port.maxTinyPieces",
 };
 
-/** Timers of Node fire at once, again and again, where they are set for longer than 24.8 days. */
-export const LONGEST_TIMER_MS = 24 * 86_400_000;
-/** A hundred years: added to an instant it stays within what a date can hold. */
-const LONGEST_SPAN_MS = 36_500 * 86_400_000;
-/** Times that no timer is set to. */
-const SPANS = new Set(["maxTtlMs", "defaultGraceMs", "maxGraceMs", "retentionMs", "usageMinutesMs", "usageHoursMs"]);
+/** Values that were in the policy, and are constants of the server now. */
+const CONSTANTS: readonly string[] = [
+  ...["clockRateError", "findWaitMs", "crowdedMs", "syncAsks", "syncWaiting", "barrierPollMs", "pushAgainMs"],
+  ...["feedKeptMs", "usageBatchRows", "foldRows", "limitedKeys", "maxHeaders", "mostUnreadAnswers"],
+  ...["deafMs", "maxSessionInvalidFrames", "maxSessionRejectedStreams", "firstByteTimeoutMs", "headersTimeoutMs"],
+];
 
-/** For the values that are not simply numbers. */
-const RULES: Readonly<Record<string, Rule>> = {
-  brand: {
-    right: "2 to 16 lower-case letters",
-    holds: (value) => typeof value === "string" && /^[a-z]{2,16}$/.test(value),
-  },
-  keysPerOwnerPrefix: {
-    right: 'an object of positive whole numbers by prefix, such as {"svc:": 100}',
-    holds: (value) =>
-      typeof value === "object" &&
-      value !== null &&
-      !Array.isArray(value) &&
-      Object.values(value).every(POSITIVE.holds),
-  },
-  clockRateError: {
-    right: "a number above 0 and below 1",
-    holds: (value) => typeof value === "number" && value > 0 && value < 1,
-  },
-  userGrantableScopes: {
-    // Only administrators grant scopes of Claviger: a user who could would be one.
-    right: 'a list of scopes outside claviger:, such as ["orders:*"]',
-    holds: (value) => Array.isArray(value) && value.every(isGrantableScope),
-  },
-};
-
-/** The default policy with the values that `text`, a JSON object, replaces. */
+/** The default policy with the values that `text`, a JSON object of rooms, replaces. */
 export function parsePolicy(text: string | undefined): Policy {
   const changes = text === undefined ? {} : parseObject(text);
-  for (const [name, value] of Object.entries(changes)) {
-    if (!Object.hasOwn(DEFAULT_POLICY, name)) throw new ConfigError(VARIABLE, `has no ${name}. It takes ${known()}`);
-    const rule = RULES[name] ?? (name.endsWith("Ms") ? upTo(longest(name)) : POSITIVE);
-    if (!rule.holds(value)) {
-      throw new ConfigError(VARIABLE, `has ${JSON.stringify(value)} for ${name}. Give ${rule.right}`);
+  const replaced = Object.entries(changes).map(([room, values]) => {
+    if (!Object.hasOwn(ROOMS, room)) throw new ConfigError(VARIABLE, misplaced(room));
+    return [room, { ...DEFAULT_POLICY[room as keyof Policy], ...parseRoom(room, values) }] as const;
+  });
+  return { ...DEFAULT_POLICY, ...Object.fromEntries(replaced) };
+}
+
+function parseRoom(room: string, values: unknown): Readonly<Record<string, unknown>> {
+  const entries = ROOMS[room] ?? {};
+  if (!isObject(values)) {
+    const example = JSON.stringify({ [room]: DEFAULT_POLICY[room as keyof Policy] });
+    throw new ConfigError(VARIABLE, `has ${JSON.stringify(values)} for ${room}. Give an object, such as ${example}`);
+  }
+  for (const [name, value] of Object.entries(values)) {
+    const entry = Object.hasOwn(entries, name) ? entries[name] : undefined;
+    if (entry === undefined) {
+      const place = placeOf(name);
+      const advice = place === undefined ? `${room} takes ${Object.keys(entries).join(", ")}` : `Give ${place}`;
+      throw new ConfigError(VARIABLE, `has no ${room}.${name}. ${advice}`);
+    }
+    if (!entry.holds(value)) {
+      throw new ConfigError(VARIABLE, `has ${JSON.stringify(value)} for ${room}.${name}. Give ${entry.right}`);
     }
   }
-  return { ...DEFAULT_POLICY, ...changes };
+  return values;
 }
 
-function longest(name: string): number {
-  return SPANS.has(name) ? LONGEST_SPAN_MS : LONGEST_TIMER_MS;
+/** Says where a name that is no room belongs. */
+function misplaced(name: string): string {
+  const place = placeOf(name);
+  if (place !== undefined) return `has no room ${name}: ${name} is now ${place}`;
+  if (CONSTANTS.includes(name)) return `has no ${name}: the server fixes it now. Leave it out`;
+  return `has no room ${name}. It takes ${Object.keys(ROOMS).join(", ")}`;
 }
 
-function upTo(most: number): Rule {
-  return {
-    right: `a positive whole number of milliseconds, at most ${most}`,
-    holds: (value) => POSITIVE.holds(value) && Number(value) <= most,
-  };
+function placeOf(name: string): string | undefined {
+  if (Object.hasOwn(RENAMED, name)) return RENAMED[name];
+  const room = Object.keys(ROOMS).find((each) => Object.hasOwn(ROOMS[each] ?? {}, name));
+  return room === undefined ? undefined : `${room}.${name}`;
 }
 
-function isGrantableScope(scope: unknown): boolean {
-  return typeof scope === "string" && SCOPE.test(scope) && !isOwnScope(scope);
-}
-
-function parseObject(text: string): object {
+function parseObject(text: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+    if (isObject(value)) return value;
   } catch {
     // Falls through to the one message for both.
   }
-  throw new ConfigError(VARIABLE, 'is not a JSON object. Give one such as {"keysPerOwner": 20}');
-}
-
-function known(): string {
-  return Object.keys(DEFAULT_POLICY).join(", ");
+  throw new ConfigError(VARIABLE, 'is not a JSON object. Give one such as {"manage": {"keysPerOwner": 20}}');
 }

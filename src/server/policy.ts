@@ -1,199 +1,319 @@
+import { isOwnScope } from "../keys/scopes.ts";
+
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** The numbers that somebody may want to change, by `CLAVIGER_POLICY`. Times are in milliseconds. */
-export const DEFAULT_POLICY = {
-  /** Begins every secret, so that people and scanners recognise it. */
-  brand: "clv",
-  /** Keys per owner that are neither revoked nor expired: what the users of the service asked for. */
-  keysPerOwner: 10,
-  /** The same for owners that begin with a prefix, such as `{"svc:": 100}`; the longest prefix that fits counts. */
-  keysPerOwnerPrefix: {} as Readonly<Record<string, number>>,
-  /** Scopes, possibly wildcards, that users may grant to their own keys: any outside `claviger:`. */
-  userGrantableScopes: ["*"] as readonly string[],
-  /** Live secrets per key: a rotation a day with the longest grace needs two. */
-  liveSecretsPerKey: 5,
-  /** Default and longest term of a secret: a leak that nobody notices ends by itself. */
-  maxTtlMs: 90 * DAY,
-  /** How long a rotated secret stays valid: one deployment cycle. */
-  defaultGraceMs: 24 * HOUR,
-  /** Longest grace that a rotation may ask for. */
-  maxGraceMs: 24 * HOUR,
-  /** Lease term D: how long a Postgres outage cached verification rides out, and a revocation waits for a dead holder. */
-  leaseMs: 3 * SECOND,
-  /** ε: by how much the rates of two clocks may differ. */
-  clockRateError: 0.02,
-  /** Secrets that a verifier keeps in memory. */
-  cacheEntries: 100_000,
-  /** After this long a kept secret is read again, whatever it says. */
-  cacheEntryMs: 5 * MINUTE,
-  /** Statements that read secrets at once, each all that wait: with 10, two shared cores read half as many. */
-  mostFinds: 2,
-  /** … and how long one that hangs makes others wait. */
-  findWaitMs: 100,
-  /** Secrets that are read at once: as many as calls on one connection, so that nobody alone is refused; and a full batch. */
-  mostReads: 128,
-  /** … and where that is not enough, for as long after the last that was refused: above most pauses of a collector. */
-  crowdedReads: 24,
-  crowdedMs: 250,
-  /**
-   * How long calls may go on coming in at once: an answer waits for all that come with it, and for those before. Past the
-   * router a refusal takes half as long as an answer: with 10, 14,000 answers a second at twice the capacity were 9,000.
-   */
-  mostTurnMs: 20,
-  /** … and those that Connect's router serves: with 10, p99 at twice the capacity was 111 ms instead of 47. */
-  mostRoutedTurnMs: 5,
-  /** What comes later is refused beyond a burst, unless it is alone; the next may come soon. */
-  burstCalls: 128,
-  burstApartMs: 100,
-  /** Streams of verifiers inside agents at once on one process; beyond it, each calling key has a fair share. */
-  syncStreams: 10_000,
-  /** Keys that one of them is told of changes of; beyond it, it begins anew. */
-  syncKeys: 50_000,
-  /** Questions of one of them that are worked on at once: as many as calls on a connection. */
-  syncAsks: 128,
-  /** Messages of one of them that wait to be read, and bytes of those: a full answer takes 10 KB. */
-  syncWaiting: 2000,
-  syncWaitingBytes: 1024 * 1024,
-  /** How long their messages are handled in one turn of the event loop; what comes beyond waits for a later turn. */
-  mostSyncTurnMs: 5,
-  /** Usage reports written at once, on as many connections to Postgres: management leaves two for such work. */
-  mostReports: 2,
-  /** Reports that wait for that, of about 100 KB each, and for how long: an agent gives up a stream after 15 s. */
-  mostWaitingReports: 512,
-  reportWaitMs: 2 * SECOND,
-  /** How long they have to give their leases back when the process stops: a few round trips. */
-  syncCloseMs: SECOND,
-  /** Longest wait for the read of a secret that is not kept: an agent gives up about then. */
-  missTimeoutMs: 3 * SECOND,
-  /** How often the registry is read while somebody waits for acknowledgements. */
-  barrierPollMs: 25,
-  /** After this long a change is pushed once more: a lost message is rarer than a slow one. */
-  pushAgainMs: 50,
-  /** From when on the log names a node or an agent that a change waits for: far above a round trip, far below a lease. */
-  slowChangeMs: 250,
-  /** Longest wait for Redis: it is never what makes anything true. */
-  redisTimeoutMs: 50,
-  /** How long without Postgres kept secrets may go on by the revocation set. */
-  revocationSetMs: 15 * MINUTE,
-  /** How long changes stay in the feed: above the time that a verifier may live on the revocation set. */
-  feedKeptMs: 20 * MINUTE,
-  /** How often the feed is trimmed. */
-  trimEveryMs: MINUTE,
-  /** Keys per transaction when many are revoked: short enough for others to get in between. */
-  revokeBatchSize: 1000,
-  /** How long revoked and expired keys stay readable: 13 months, a year and its last invoice. */
-  retentionMs: 396 * DAY,
-  /** How often audit events get their place in the chain: how long somebody with the database could remove one unseen. */
-  sealEveryMs: SECOND,
-  /** How often a process sends what it counted: what a kill loses. */
-  flushUsageMs: SECOND,
-  /** Memory for counts that the ledger does not have: an hour without Postgres at 3,000 counted things a minute. */
-  usageBytes: 64 * 1024 * 1024,
-  /** Rows of counts in one batch: it folds in well under a statement's time. */
-  usageBatchRows: 20_000,
-  /** How often batches are folded into minutes and hours, and how many rows at once. */
-  foldUsageMs: SECOND,
-  foldRows: 20_000,
-  /** How long usage can be read by the minute, and by the hour. */
-  usageMinutesMs: 7 * DAY,
-  usageHoursMs: 396 * DAY,
-  /** Points of one answer about usage: a month of hours for a dozen groups. */
-  usagePoints: 10_000,
-  /** How often partitions for usage are made and dropped. */
-  renewPartitionsMs: HOUR,
-  /** Longest wait for a charge: what a Redis that is away adds to a verification of a key with limits. */
-  limiterTimeoutMs: 100,
-  /** Keys with limits that one process remembers when it runs alone. */
-  limitedKeys: 100_000,
-  /** How often keys beyond the retention are removed. */
-  forgetEveryMs: HOUR,
-  /**
-   * Creations, changes and rotations of one user through one process. Each leaves an audit event for ever: 10 keys that
-   * rotate every minute need 600 an hour.
-   */
-  userChangesPerHour: 720,
-  userChangeBurst: 120,
-  /** … and of one service or administrator: more than one process can do for long, less than a loop without a pause. */
-  serviceChangesPerHour: 360_000,
-  serviceChangeBurst: 20_000,
+/** Timers of Node that are set for longer than 24.8 days fire at once, again and again. */
+export const LONGEST_TIMER_MS = 24 * DAY;
+/** A hundred years: added to an instant, it stays within what a date can hold. */
+const LONGEST_SPAN_MS = 36_500 * DAY;
 
-  /** Connections to Postgres: beyond about twice a database's cores they only queue there. */
-  poolSize: 10,
-  /** Longest statement. No statement here should take a tenth of it. */
-  statementTimeoutMs: 10 * SECOND,
-  /** Longest wait for a lock. */
-  lockTimeoutMs: 5 * SECOND,
-  /** How long a transaction may be idle: a frozen process must not hold its locks. */
-  idleInTransactionTimeoutMs: SECOND,
-  /** Longest wait for storage as a whole: above the statement's, since Postgres' own answer says more. */
-  storageTimeoutMs: 12 * SECOND,
-  /** How long a start waits for a Postgres that is starting or failing over: above most failovers. */
-  startPatienceMs: 30 * SECOND,
-  /** How often readiness asks Postgres, and how long it waits for the answer. */
-  probeEveryMs: SECOND,
-  probeTimeoutMs: 2 * SECOND,
+/** One number of the policy, or another value that operators may change by `CLAVIGER_POLICY`. */
+export interface PolicyEntry<Value = unknown> {
+  readonly default: Value;
+  /** What the value counts, such as `milliseconds`. */
+  readonly unit: string;
+  /** What the value bounds, and why the default is what it is. */
+  readonly text: string;
+  /** What a value must be, as the end of the sentence "Give …". */
+  readonly right: string;
+  readonly holds: (value: unknown) => boolean;
+}
 
-  /** Longest message: a request holds a few KiB. Connect's own limit is 4 GiB. */
-  maxMessageBytes: 64 * 1024,
-  /** Longest header list of a request. */
-  maxHeaderBytes: 16 * 1024,
-  /** Header fields of a request. */
-  maxHeaders: 100,
-  /** Calls under way at once on one connection. */
-  maxConcurrentStreams: 128,
-  /** Bytes a second beside calls on one HTTP/2 connection: 3,800 PINGs. */
-  idleBytesPerSecond: 64 * 1024,
-  /** How long an answer may wait for its client to take it. */
-  unreadAnswerMs: 15 * SECOND,
-  /**
-   * Calls that may stay open on all connections for longer than a tenth of a second: a call that waits, for its request
-   * or for its client to take the answer, holds 45 KB.
-   */
-  mostOpenCalls: 20_000,
-  /** Answers that may wait on a connection that takes next to nothing, and how long more may: who reads needs neither. */
-  mostUnreadAnswers: 32,
-  deafMs: SECOND,
-  /** Calls that a client may take back at once, and then a second: a proxy's timeouts are more than nghttp2's 33. */
-  streamResetBurst: 500,
-  streamResetRate: 200,
-  /** Wrong or empty frames, and refused calls, in the life of one HTTP/2 connection: as Node (26) has them. */
-  maxSessionInvalidFrames: 1000,
-  maxSessionRejectedStreams: 100,
-  /**
-   * DATA frames and chunks below 64 bytes on one connection, beyond eight for each call and message. Clients that stream
-   * small messages send whole ones.
-   */
-  mostTinyPieces: 1000,
-  /**
-   * How long new connections wait from where one flooded, unless the address has others that behave: half of what the
-   * SDK gives a connection (`PATIENCE_MS`), so that a verifier behind the same address still attaches.
-   */
-  returnMs: 750,
-  /** Connections at once; beyond it, a new one takes the place of an idle one. */
-  maxConnections: 10_000,
-  /** Deadline of a call whose client sets none, and the longest that a client can set. */
-  defaultDeadlineMs: 15 * SECOND,
-  maxDeadlineMs: 2 * MINUTE,
-  /** Time to say which HTTP version is spoken, to send an HTTP/1.1 head, to send it all. */
-  firstByteTimeoutMs: 10 * SECOND,
-  headersTimeoutMs: 10 * SECOND,
-  requestTimeoutMs: 30 * SECOND,
-  /** How long a connection may be idle: above the minute of common balancers, so that they close first. */
-  idleTimeoutMs: 5 * MINUTE,
-  /** How long calls in flight may take to finish after SIGTERM: orchestrators kill after 30 s. */
-  drainMs: 20 * SECOND,
+/** Every value of the policy by room. The JSON of `CLAVIGER_POLICY` has the same shape. */
+export const POLICY = {
+  manage: {
+    brand: other("clv", {
+      unit: "text",
+      text: "Begins every secret, so that people and scanners recognise it",
+      right: "2 to 16 lower-case letters",
+      holds: (value) => typeof value === "string" && /^[a-z]{2,16}$/.test(value),
+    }),
+    keysPerOwner: count(10, "keys", "Keys per owner that are neither revoked nor expired"),
+    keysPerOwnerPrefix: other<Readonly<Record<string, number>>>(
+      {},
+      {
+        unit: "keys by prefix",
+        text: 'Replaces `keysPerOwner` for owners that begin with a prefix, such as `{"svc:": 100}`. The longest prefix that fits counts',
+        right: 'an object of positive whole numbers by prefix, such as {"svc:": 100}',
+        holds: (value) => isObject(value) && Object.values(value).every(isPositive),
+      },
+    ),
+    liveSecretsPerKey: count(
+      5,
+      "secrets",
+      "Secrets of one key that are valid at once. A rotation a day with the longest grace needs two",
+    ),
+    maxTtlMs: span(90 * DAY, "Default and longest term of a secret. An unnoticed leak ends by itself"),
+    defaultGraceMs: span(24 * HOUR, "Time that a rotated secret stays valid by default: one deployment cycle"),
+    maxGraceMs: span(24 * HOUR, "Longest grace that a rotation may ask for"),
+    revokeBatchSize: count(
+      1000,
+      "keys",
+      "Keys per transaction of RevokeKeys. Other changes get their turn between two transactions",
+    ),
+    retentionMs: span(
+      396 * DAY,
+      "Time that revoked and expired keys stay readable: 13 months cover a year and its last invoice",
+    ),
+    forgetEveryMs: time(HOUR, "Interval at which the server removes keys beyond the retention"),
+    userChangesPerHour: count(
+      720,
+      "changes per hour",
+      "Creations, changes and rotations of one user on one process. Each leaves an audit event for ever; 10 keys that rotate every minute need 600",
+    ),
+    userChangeBurst: count(120, "changes", "Changes that one user may make at once, before the hourly rate holds"),
+    serviceChangesPerHour: count(
+      360_000,
+      "changes per hour",
+      "Changes of one service or administrator on one process: above what a process does for long, below a loop without a pause",
+    ),
+    serviceChangeBurst: count(20_000, "changes", "Changes that one service or administrator may make at once"),
+  },
+  access: {
+    userGrantableScopes: other<readonly string[]>(["*"], {
+      unit: "scopes",
+      text: "Scopes, possibly wildcards, that users may grant to their own keys. Scopes of `claviger:` are for administrators only",
+      // A user who could grant scopes of Claviger would be an administrator.
+      right: 'a list of scopes outside claviger:, such as ["orders:*"]',
+      holds: (value) => Array.isArray(value) && value.every(isGrantableScope),
+    }),
+  },
+  audit: {
+    sealEveryMs: time(
+      SECOND,
+      "Interval at which audit events enter the signed chain. An event can be removed from the database unseen only before that",
+    ),
+  },
+  verify: {
+    cacheEntries: count(100_000, "secrets", "Secrets that one process keeps in memory"),
+    cacheEntryMs: time(5 * MINUTE, "Time after which the server reads a cached secret again"),
+    maxFinds: count(
+      2,
+      "statements",
+      "Concurrent look-up statements. Each takes every waiting secret; with 10, two shared cores read half as many secrets",
+    ),
+    maxReads: count(
+      128,
+      "secrets",
+      "Secrets that are read at once: as many as calls on one connection, and a full batch",
+    ),
+    crowdedReads: count(
+      24,
+      "secrets",
+      "Secrets that are read at once for a quarter of a second after a refusal. A standing queue adds latency and no throughput",
+    ),
+    missTimeoutMs: time(
+      3 * SECOND,
+      "Longest wait for a secret that is not in memory. Verifiers in agents give up after about as long",
+    ),
+  },
+  revocation: {
+    leaseMs: {
+      default: 3 * SECOND,
+      unit: "milliseconds",
+      text: "Lease term D, which `CLAVIGER_LEASE_MS` overrides: time that a revocation waits for a dead verifier, and that cached verification survives an outage of Postgres",
+      right: "milliseconds from 200 to 60000",
+      holds: (value: unknown) => isPositive(value) && Number(value) >= 200 && Number(value) <= 60_000,
+    } as PolicyEntry<number>,
+    slowChangeMs: time(
+      250,
+      "Time after which the log names the node or agent that a change waits for: far above a round trip, far below a lease",
+    ),
+    revocationSetMs: time(
+      15 * MINUTE,
+      "Longest time without Postgres in which the server answers from memory by the revocation set, where `CLAVIGER_ON_DATABASE_LOSS` is `revocation-set`",
+    ),
+    trimEveryMs: time(MINUTE, "Interval at which the server trims the feed of changes"),
+  },
+  usage: {
+    flushMs: time(
+      SECOND,
+      "Interval at which a process sends its counts to Postgres. A killed process loses these counts",
+    ),
+    foldMs: time(SECOND, "Interval at which the server folds batches of counts into minutes and hours"),
+    bufferBytes: count(
+      64 * 1024 * 1024,
+      "bytes",
+      "Memory for counts that Postgres has not taken: an hour without Postgres at 3,000 counted things a minute",
+    ),
+    minutesMs: span(7 * DAY, "Time that usage can be read by the minute"),
+    hoursMs: span(396 * DAY, "Time that usage can be read by the hour"),
+    points: count(10_000, "points", "Points in one answer of QueryUsage: a month of hours for a dozen groups"),
+    limiterTimeoutMs: time(
+      100,
+      "Longest wait for a charge. An unreachable Redis adds this much to the verification of a key with limits",
+    ),
+    renewPartitionsMs: time(HOUR, "Interval at which the server makes and drops partitions of the usage tables"),
+    maxReports: count(
+      2,
+      "reports",
+      "Usage reports of agents that are written at once, each on a connection to Postgres. Management leaves two for such work",
+    ),
+    maxWaitingReports: count(512, "reports", "Usage reports, of about 100 KB each, that wait to be written"),
+    reportWaitMs: time(2 * SECOND, "Longest wait of a usage report. An agent gives up its stream after 15 seconds"),
+  },
+  postgres: {
+    poolSize: count(
+      10,
+      "connections",
+      "Connections of one node to Postgres. Beyond twice the cores of a database, connections only queue there",
+    ),
+    statementTimeoutMs: time(10 * SECOND, "Longest statement. No statement of the server should take a tenth of it"),
+    lockTimeoutMs: time(5 * SECOND, "Longest wait for a lock"),
+    idleInTransactionTimeoutMs: time(
+      SECOND,
+      "Longest pause in a transaction. A frozen process must not hold its locks",
+    ),
+    storageTimeoutMs: time(
+      12 * SECOND,
+      "Longest wait for storage as a whole: above the statement's, since Postgres' own answer says more",
+    ),
+    startPatienceMs: time(
+      30 * SECOND,
+      "Time that a start waits for a Postgres that is starting or failing over: above most failovers",
+    ),
+    probeEveryMs: time(SECOND, "Interval at which readiness asks Postgres"),
+    probeTimeoutMs: time(2 * SECOND, "Longest wait of readiness for an answer of Postgres"),
+  },
+  redis: {
+    timeoutMs: time(50, "Longest wait for Redis on the path of a change. Redis is never what makes a change true"),
+  },
+  sync: {
+    streams: count(
+      10_000,
+      "streams",
+      "Streams of verifiers in agents on one process. Beyond it, each calling key has a fair share",
+    ),
+    keysPerStream: count(
+      50_000,
+      "keys",
+      "Keys whose changes one stream carries. A verifier that asks for more begins anew with an empty memory",
+    ),
+    waitingBytes: count(1024 * 1024, "bytes", "Messages of one stream that wait to be read. A full answer takes 10 KB"),
+    maxTurnMs: time(
+      5,
+      "Time in one turn of the event loop for messages of all streams. The rest waits for a later turn",
+    ),
+    closeMs: time(SECOND, "Time for agents to give back their leases when the process stops: a few round trips"),
+  },
+  port: {
+    maxMessageBytes: count(
+      64 * 1024,
+      "bytes",
+      "Longest message. Requests hold a few KiB; Connect's own limit is 4 GiB",
+    ),
+    maxHeaderBytes: count(16 * 1024, "bytes", "Longest header list of a request"),
+    maxConcurrentStreams: count(128, "calls", "Concurrent calls on one connection"),
+    idleBytesPerSecond: count(
+      64 * 1024,
+      "bytes per second",
+      "Bytes beside calls on one HTTP/2 connection: 3,800 PING frames",
+    ),
+    unreadAnswerMs: time(15 * SECOND, "Longest wait of an answer for its client to read it"),
+    maxOpenCalls: count(
+      20_000,
+      "calls",
+      "Calls on all connections that may stay open for longer than a tenth of a second. A call that waits holds 45 KB; set fewer below 4 GB of memory",
+    ),
+    streamResetBurst: count(
+      500,
+      "calls",
+      "Calls that a client may cancel at once. The time-outs of proxies cancel more than the 33 a second of nghttp2",
+    ),
+    streamResetRate: count(200, "calls per second", "Calls that a client may cancel for long"),
+    maxTinyPieces: count(
+      1000,
+      "pieces",
+      "DATA frames and chunks below 64 bytes on one connection, beyond eight for each call and message. Clients send small messages whole",
+    ),
+    returnMs: time(
+      750,
+      "Delay of new connections from an address that flooded, unless it has others that behave: half of what the SDK gives a connection",
+    ),
+    maxConnections: count(
+      10_000,
+      "connections",
+      "Concurrent connections. A further one takes the place of an idle one",
+    ),
+    defaultDeadlineMs: time(15 * SECOND, "Deadline of a call whose client sets none"),
+    maxDeadlineMs: time(2 * MINUTE, "Longest deadline that a client can set"),
+    requestTimeoutMs: time(30 * SECOND, "Longest time to send an HTTP/1.1 request"),
+    idleTimeoutMs: time(
+      5 * MINUTE,
+      "Longest idle time of a connection: above the minute of common balancers, so that they close first",
+    ),
+    drainMs: time(20 * SECOND, "Time for calls to finish after SIGTERM. Orchestrators kill a process after 30 seconds"),
+  },
+  overload: {
+    maxTurnMs: time(
+      20,
+      "Time in one turn of the event loop in which calls may arrive; later calls are shed. With 10, 14,000 answers a second at twice the capacity were 9,000",
+    ),
+    maxRoutedTurnMs: time(
+      5,
+      "The same for calls that go through Connect's router. With 10, p99 at twice the capacity was 111 ms instead of 47 ms",
+    ),
+    burstCalls: count(128, "calls", "Late calls that are served before the server sheds any"),
+    burstApartMs: time(100, "Time without late calls after which a burst is allowed again"),
+  },
 } as const;
 
-/** A policy has the shape of the default, with other values. */
+type Entries = typeof POLICY;
+
+/** The values of a policy, by room. */
 export type Policy = {
-  readonly [Name in keyof typeof DEFAULT_POLICY]: (typeof DEFAULT_POLICY)[Name] extends number
-    ? number
-    : (typeof DEFAULT_POLICY)[Name] extends string
-      ? string
-      : (typeof DEFAULT_POLICY)[Name] extends readonly string[]
-        ? readonly string[]
-        : Readonly<Record<string, number>>;
+  readonly [Room in keyof Entries]: {
+    readonly [Name in keyof Entries[Room]]: Entries[Room][Name] extends PolicyEntry<infer Value> ? Value : never;
+  };
 };
+
+/** The policy of a server that sets none. */
+export const DEFAULT_POLICY = Object.fromEntries(
+  Object.entries(POLICY).map(([room, entries]) => [
+    room,
+    Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.default])),
+  ]),
+) as Policy;
+
+function count(standard: number, unit: string, text: string): PolicyEntry<number> {
+  return { default: standard, unit, text, right: "a positive whole number", holds: isPositive };
+}
+
+/** A time that a timer is set to. */
+function time(standard: number, text: string): PolicyEntry<number> {
+  return upTo(LONGEST_TIMER_MS, { default: standard, text });
+}
+
+/** A time that no timer is set to. */
+function span(standard: number, text: string): PolicyEntry<number> {
+  return upTo(LONGEST_SPAN_MS, { default: standard, text });
+}
+
+function upTo(longestMs: number, entry: Pick<PolicyEntry<number>, "default" | "text">): PolicyEntry<number> {
+  return {
+    ...entry,
+    unit: "milliseconds",
+    right: `a positive whole number of milliseconds, at most ${longestMs}`,
+    holds: (value) => isPositive(value) && Number(value) <= longestMs,
+  };
+}
+
+function other<Value>(standard: Value, entry: Omit<PolicyEntry, "default">): PolicyEntry<Value> {
+  return { default: standard, ...entry };
+}
+
+function isPositive(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) > 0;
+}
+
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isGrantableScope(scope: unknown): boolean {
+  const form = /^(\*|[a-z0-9_.-]+(:[a-z0-9_.-]+)*(:\*)?)$/;
+  return typeof scope === "string" && form.test(scope) && !isOwnScope(scope);
+}

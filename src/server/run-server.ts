@@ -91,7 +91,7 @@ async function listen(
       storage,
       log,
       service: typeName,
-      ...config.policy,
+      ...config.policy.postgres,
       onChange: (ready) => health.set(typeName, ready),
     });
   };
@@ -109,14 +109,14 @@ async function listen(
   const tasks = [
     watch(KeyManagement, opened.storage),
     watch(KeyVerifier, opened.misses),
-    chore(config.policy.trimEveryMs, "trimming the feed", () => revocation.trim()),
-    chore(config.policy.forgetEveryMs, "removing keys beyond the retention", () => forget(deps)),
-    chore(config.policy.sealEveryMs, "sealing audit events", () => sealing.measure(deps.seal)),
-    chore(config.policy.trimEveryMs, "looking for audit events that cannot be sealed", reportUnsealable),
-    every(config.policy.sealEveryMs, () => denials.flush()),
-    every(config.policy.flushUsageMs, () => usage.flusher.flush()),
-    chore(config.policy.foldUsageMs, "folding counts", () => usage.fold()),
-    every(config.policy.renewPartitionsMs, renewPartitions),
+    chore(config.policy.revocation.trimEveryMs, "trimming the feed", () => revocation.trim()),
+    chore(config.policy.manage.forgetEveryMs, "removing keys beyond the retention", () => forget(deps)),
+    chore(config.policy.audit.sealEveryMs, "sealing audit events", () => sealing.measure(deps.seal)),
+    chore(config.policy.revocation.trimEveryMs, "looking for audit events that cannot be sealed", reportUnsealable),
+    every(config.policy.audit.sealEveryMs, () => denials.flush()),
+    every(config.policy.usage.flushMs, () => usage.flusher.flush()),
+    chore(config.policy.usage.foldMs, "folding counts", () => usage.fold()),
+    every(config.policy.usage.renewPartitionsMs, renewPartitions),
     ...(round === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, round)]),
   ];
 
@@ -144,7 +144,7 @@ async function listen(
 
 /** What answers from memory, and what it says of itself. */
 async function openVerifier({ config, opened, log }: Parts, version: string) {
-  const keyring = new Keyring({ roots: opened.roots, brand: config.policy.brand });
+  const keyring = new Keyring({ roots: opened.roots, brand: config.policy.manage.brand });
   const redis = new RedisStates({ log, monotonicMs });
   const bus = await openBus({ config, opened, keyring, log, redis });
   const endingKeys = new EndingKeys({ log, monotonicMs });
@@ -199,7 +199,7 @@ async function openUsers({ config, log }: Pick<Parts, "config" | "log">) {
   }
   return createUserAuthenticator({
     issuers: config.issuers,
-    grantableScopes: config.policy.userGrantableScopes,
+    grantableScopes: config.policy.access.userGrantableScopes,
     clock: systemClock,
     onWarning: (problem, issuer) => outages.get(issuer)?.failed(problem),
     onLoaded: (issuer) => outages.get(issuer)?.succeeded(),

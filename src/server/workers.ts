@@ -108,7 +108,7 @@ class Workers {
     for (const worker of this.#running.values()) tell(worker, { kind: "stop" });
     const cutOff = setTimeout(() => {
       for (const worker of this.#running.values()) worker.process.kill("SIGKILL");
-    }, this.#options.config.policy.drainMs + STOP_MARGIN_MS);
+    }, this.#options.config.policy.port.drainMs + STOP_MARGIN_MS);
     await gone;
     clearTimeout(cutOff);
   }

@@ -74,6 +74,18 @@ export interface AbuseLimits {
   readonly returnMs: number;
 }
 
+/** Limits that no operator has a reason to change. */
+export const FIXED_LIMITS = {
+  maxHeaders: 100,
+  mostUnreadAnswers: 32,
+  deafMs: 1000,
+  /** As Node (26) has them. */
+  maxSessionInvalidFrames: 1000,
+  maxSessionRejectedStreams: 100,
+  firstByteTimeoutMs: 10_000,
+  headersTimeoutMs: 10_000,
+} as const;
+
 export interface PortOptions {
   /** Host name or address to listen on. */
   readonly host: string;

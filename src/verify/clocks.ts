@@ -24,6 +24,9 @@ export function readMoment(clocks: Clocks): Moment {
   return { monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() };
 }
 
+/** ε: by how much the rates of two clocks may differ. Nodes and verifiers in agents must agree on it (rule R11). */
+export const CLOCK_RATE_ERROR = 0.02;
+
 /** A span that another clock has measured, as this one may count it: over early, never late. In milliseconds. */
 export function countedHere(spanMs: number, clockRateError: number): number {
   return Math.floor((spanMs * (1 - clockRateError)) / (1 + clockRateError));

@@ -47,7 +47,7 @@ describeWithPostgres("The audit log when root secrets come and go", () => {
   beforeEach(async () => {
     database = await createTestDatabase();
     lines = [];
-    const options = { ...DEFAULT_POLICY, url: database.url, role: "claviger_app", poolSize: 2 };
+    const options = { ...DEFAULT_POLICY.postgres, url: database.url, role: "claviger_app", poolSize: 2 };
     storage = new Storage({ connect: () => connectPostgres(options), timeoutMs: 10_000 });
     superuser = postgres(database.url, { max: 1, onnotice: () => undefined });
   });

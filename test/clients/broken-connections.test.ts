@@ -26,7 +26,7 @@ describe("connections that break every rule, at any byte,", () => {
     await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
     // What is left open would be for longer than a test waits, and hold up the server's end: but for a call whose
     // connection Node (26) has given up silently, as after GOAWAY and a PING that is too long, until its deadline.
-    const policy = { returnMs: 20, drainMs: 600_000, idleTimeoutMs: 600_000, defaultDeadlineMs: 2000 };
+    const policy = { port: { returnMs: 20, drainMs: 600_000, idleTimeoutMs: 600_000, defaultDeadlineMs: 2000 } };
     const settings = { CLAVIGER_DATA_DIR: folder, CLAVIGER_LOG_LEVEL: "error" };
     const env = { ...settings, CLAVIGER_POLICY: JSON.stringify(policy) };
     server = await startServer({ env, mutate, hasDefects: mutate.length > 0 });

@@ -20,7 +20,7 @@ const IDLE_MS = 1000;
 const REQUEST = "GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n";
 
 async function start(options: OwnServerOptions = {}): Promise<OwnServer> {
-  return startOwnServer({ ...options, policy: { maxConnections: MOST, ...options.policy } });
+  return startOwnServer({ ...options, policy: { port: { maxConnections: MOST }, ...options.policy } });
 }
 
 /** A client that does nothing but be there. */
@@ -149,7 +149,7 @@ it("an address with all watchers of health keeps out no other, and those displac
 });
 
 it("a key with all streams of Sync keeps out no other key, up to an equal share", async () => {
-  const server = await start({ policy: { syncStreams: 6 } });
+  const server = await start({ policy: { sync: { streams: 6 } } });
   const authorize = (token: string) => ({ url: server.url, adminToken: token });
   const transport = createGrpcTransport({
     baseUrl: server.url,

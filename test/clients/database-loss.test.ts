@@ -11,11 +11,13 @@ import { type RunningServer, startOnPostgres } from "./running-server.ts";
 
 /** Quick enough for a test to wait for; the relations of the defaults are kept. */
 const POLICY = JSON.stringify({
-  statementTimeoutMs: 1000,
-  lockTimeoutMs: 800,
-  storageTimeoutMs: 1500,
-  probeEveryMs: 200,
-  probeTimeoutMs: 400,
+  postgres: {
+    statementTimeoutMs: 1000,
+    lockTimeoutMs: 800,
+    storageTimeoutMs: 1500,
+    probeEveryMs: 200,
+    probeTimeoutMs: 400,
+  },
 });
 
 const UNAVAILABLE = "UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo";

@@ -98,7 +98,7 @@ describeWithPostgres("a server that gets SIGTERM", () => {
     await server.close();
     server = await startOnPostgres({
       databaseUrl: database.url,
-      env: { CLAVIGER_POLICY: JSON.stringify({ drainMs: 300, lockTimeoutMs: 3000 }) },
+      env: { CLAVIGER_POLICY: JSON.stringify({ port: { drainMs: 300 }, postgres: { lockTimeoutMs: 3000 } }) },
     });
     const client = createGrpcJsClient(server);
     const { release } = await holdOwner();

@@ -41,7 +41,7 @@ describe("HTTP/2 abuse", () => {
     folders.push(folder);
     await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
     const settings = { CLAVIGER_DATA_DIR: folder, CLAVIGER_LOG_LEVEL: "silent" };
-    const env = { ...settings, CLAVIGER_POLICY: JSON.stringify({ returnMs: 1, ...policy }) };
+    const env = { ...settings, CLAVIGER_POLICY: JSON.stringify({ port: { returnMs: 1, ...policy } }) };
     return startServer({ env, mutate: mutations });
   };
 

@@ -13,7 +13,10 @@ const VERIFIERS_PER_NODE = 2;
 /** Questions of one verifier at once: fewer than a node works on. */
 const AT_ONCE = 50;
 /** A busy machine must not look like a Redis that is away. */
-const PATIENT = { CLAVIGER_POLICY: JSON.stringify({ limiterTimeoutMs: 5000 }), CLAVIGER_ON_LIMITER_LOSS: "deny" };
+const PATIENT = {
+  CLAVIGER_POLICY: JSON.stringify({ usage: { limiterTimeoutMs: 5000 } }),
+  CLAVIGER_ON_LIMITER_LOSS: "deny",
+};
 
 describeWithPostgres("verifiers inside agents, two at each of three nodes", () => {
   describeWithRedis("which count in Redis", () => {

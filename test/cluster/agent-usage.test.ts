@@ -37,7 +37,7 @@ describeWithPostgres("what agents with the SDK answered and what the ledger says
     });
 
     async function begin(count: number, mutate?: readonly Mutation[]) {
-      const policy = { flushUsageMs: 300, foldUsageMs: 150, limiterTimeoutMs: 5000 };
+      const policy = { usage: { flushMs: 300, foldMs: 150, limiterTimeoutMs: 5000 } };
       cluster = await startCluster({
         ...{ nodes: 2, leaseMs: 1000, onDatabaseLoss: "deny", env: { CLAVIGER_POLICY: JSON.stringify(policy) } },
       });

@@ -10,7 +10,7 @@ import { startServer } from "../support/server-process.ts";
 import { holdLock } from "./held-lock.ts";
 
 const POOL_SIZE = 2;
-const POLICY = { poolSize: POOL_SIZE, probeEveryMs: 100, probeTimeoutMs: 1000 };
+const POLICY = { postgres: { poolSize: POOL_SIZE, probeEveryMs: 100, probeTimeoutMs: 1000 } };
 /** Management leaves connections to others, which is another mitigation: here it may take all. */
 const TAKES_ALL: Mutation = {
   file: "src/manage/in-turn.ts",

@@ -11,7 +11,10 @@ const REQUESTS = 10_000;
 const AT_ONCE = 300;
 const PER_CALL = 10;
 /** A busy machine must not look like a Redis that is away. */
-const PATIENT = { CLAVIGER_POLICY: JSON.stringify({ limiterTimeoutMs: 5000 }), CLAVIGER_ON_LIMITER_LOSS: "deny" };
+const PATIENT = {
+  CLAVIGER_POLICY: JSON.stringify({ usage: { limiterTimeoutMs: 5000 } }),
+  CLAVIGER_ON_LIMITER_LOSS: "deny",
+};
 
 interface Outcomes {
   valid: number;
@@ -79,7 +82,7 @@ describeWithPostgres("limits", () => {
       it("control: where each node counts for itself, more get through", async () => {
         const alone = {
           ...PATIENT,
-          CLAVIGER_POLICY: JSON.stringify({ limiterTimeoutMs: 5000, flushUsageMs: 600_000 }),
+          CLAVIGER_POLICY: JSON.stringify({ usage: { limiterTimeoutMs: 5000, flushMs: 600_000 } }),
         };
         const mutate = [
           {

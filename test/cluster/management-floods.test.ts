@@ -19,8 +19,11 @@ const POOL_SIZE = 10;
  * test releases it, on a slow machine too.
  */
 const POLICY = {
-  ...{ poolSize: POOL_SIZE, userChangeBurst: 100_000, idleInTransactionTimeoutMs: 60_000, probeTimeoutMs: 60_000 },
-  ...{ lockTimeoutMs: 60_000, statementTimeoutMs: 60_000, storageTimeoutMs: 60_000 },
+  manage: { userChangeBurst: 100_000 },
+  postgres: {
+    ...{ poolSize: POOL_SIZE, idleInTransactionTimeoutMs: 60_000, probeTimeoutMs: 60_000 },
+    ...{ lockTimeoutMs: 60_000, statementTimeoutMs: 60_000, storageTimeoutMs: 60_000 },
+  },
 };
 const CONNECTIONS = 4;
 

@@ -47,7 +47,7 @@ describeWithPostgres("the log of a server", () => {
       const users = { issuer: "https://login.test", audience: "claviger", algorithms: ["ES256"] };
       const nobody = `http://127.0.0.1:${await freePort()}/keys`;
       const issuers = JSON.stringify([{ ...users, jwks_url: nobody }]);
-      const policy = JSON.stringify({ sealEveryMs: 50, foldUsageMs: 50 });
+      const policy = JSON.stringify({ audit: { sealEveryMs: 50 }, usage: { foldMs: 50 } });
       server = await startServer({
         env: { ...env, CLAVIGER_LEASE_MS: "1000", CLAVIGER_POLICY: policy, CLAVIGER_JWT_ISSUERS: issuers },
       });

@@ -93,7 +93,7 @@ describeWithPostgres("what clients saw and what the ledger says", () => {
   afterEach(() => cluster?.stop());
 
   async function begin(mutate?: readonly Mutation[]) {
-    const policy = { flushUsageMs: FLUSH_MS, foldUsageMs: 150, storageTimeoutMs: 1500 };
+    const policy = { usage: { flushMs: FLUSH_MS, foldMs: 150 }, postgres: { storageTimeoutMs: 1500 } };
     cluster = await startCluster({
       ...{ nodes: 3, leaseMs: 1000, onDatabaseLoss: "deny", env: { CLAVIGER_POLICY: JSON.stringify(policy) } },
       ...(mutate === undefined ? {} : { mutate }),

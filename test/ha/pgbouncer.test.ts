@@ -66,7 +66,7 @@ describeWithPostgres("A connection pooler,", () => {
     const settings = (url: string, direct?: string) => ({
       DATABASE_URL: url,
       CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET,
-      CLAVIGER_POLICY: JSON.stringify({ startPatienceMs: 1 }),
+      CLAVIGER_POLICY: JSON.stringify({ postgres: { startPatienceMs: 1 } }),
       ...(direct === undefined ? {} : { CLAVIGER_LEASE_DATABASE_URL: direct }),
     });
     async function adminToken(url: string): Promise<string> {

@@ -42,7 +42,7 @@ describeWithPostgres("a server", () => {
         const settings = {
           ...{ DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, ...env },
           // A busy machine must not look like a Redis that does not answer.
-          CLAVIGER_POLICY: JSON.stringify({ redisTimeoutMs: 1500, limiterTimeoutMs: 1000 }),
+          CLAVIGER_POLICY: JSON.stringify({ redis: { timeoutMs: 1500 }, usage: { limiterTimeoutMs: 1000 } }),
         };
         const server = await startServer({ env: settings });
         closing.push(() => server.stop());

@@ -14,7 +14,7 @@ const START_MS = 120_000;
 const FROZEN_MS = 6000;
 /** Until a process that goes on has run the time-outs that are over. */
 const RESUMED_MS = 1000;
-const IMPATIENT = JSON.stringify({ startPatienceMs: 1 });
+const IMPATIENT = JSON.stringify({ postgres: { startPatienceMs: 1 } });
 
 /** Connects while it loads, as starts once did. */
 const CONNECTS_FIRST: Mutation = {
@@ -172,7 +172,7 @@ describeWithPostgres("a start", () => {
         proxy.reset();
         process.kill(pid, "SIGTERM");
       };
-      const policy = JSON.stringify({ startPatienceMs: 10 * START_MS });
+      const policy = JSON.stringify({ postgres: { startPatienceMs: 10 * START_MS } });
       const starting = startServer({
         env: env({ CLAVIGER_POLICY: policy }),
         startMs: START_MS,

@@ -30,7 +30,7 @@ describeWithPostgres("A look-up whose plan Postgres keeps", () => {
 
   /** On one connection. */
   function open(keepsPlans: boolean): Storage {
-    const options = { ...DEFAULT_POLICY, url: database.url, role: undefined, poolSize: 1, keepsPlans };
+    const options = { ...DEFAULT_POLICY.postgres, url: database.url, role: undefined, poolSize: 1, keepsPlans };
     const storage = new Storage({ connect: () => connectPostgres(options), timeoutMs: 3000 });
     opened.push(storage);
     return storage;

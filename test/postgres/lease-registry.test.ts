@@ -24,7 +24,8 @@ describeWithPostgres("the registry of leases in Postgres", () => {
     const url = new URL(claviger.databaseUrl ?? "");
     const { expected } = options;
     const refusalOf = (seen: string) => (expected === undefined || seen === expected ? undefined : "another database");
-    const connect = () => connectPostgres({ url: url.href, role: "claviger_app", ...DEFAULT_POLICY, refusalOf });
+    const connect = () =>
+      connectPostgres({ url: url.href, role: "claviger_app", ...DEFAULT_POLICY.postgres, refusalOf });
     return new Storage({ connect, timeoutMs: 3000 });
   }
   const change = (id: string, narrows = true) =>

@@ -152,7 +152,7 @@ describe("a service that connects as a role of its own", () => {
   });
 
   it("sees its statements and its waits for locks ended by Postgres", async () => {
-    const limits = { statementTimeoutMs: 300, lockTimeoutMs: 100 };
+    const limits = { postgres: { statementTimeoutMs: 300, lockTimeoutMs: 100 } };
     const opened = await openStorage(
       await loadConfig({ ...settingsOf("service"), CLAVIGER_POLICY: JSON.stringify(limits) }),
     );

@@ -97,9 +97,9 @@ describeWithPostgres("Whatever the database, the role or the server is set to,",
   const settings = () => ({
     DATABASE_URL: url,
     CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET,
-    CLAVIGER_POLICY: '{"startPatienceMs": 1}',
+    CLAVIGER_POLICY: '{"postgres": {"startPatienceMs": 1}}',
   });
-  const start = () => startClaviger("postgres", { ...settings(), CLAVIGER_POLICY: '{"flushUsageMs": 50}' });
+  const start = () => startClaviger("postgres", { ...settings(), CLAVIGER_POLICY: '{"usage": {"flushMs": 50}}' });
   const open = async () => openStorage(await loadConfig(settings()));
 
   let owners = 0;

@@ -37,7 +37,7 @@ describeWithPostgres("Several hosts in DATABASE_URL", () => {
     const hosts = ports.map((port) => `127.0.0.1:${port}`).join(",");
     const url = `postgres://${username}@${hosts}${pathname}?target_session_attrs=read-write`;
     const memory = remembers ? { route: new Route(url) } : {};
-    const limits = { ...DEFAULT_POLICY, poolSize: POOL, storageTimeoutMs: TIMEOUT_MS };
+    const limits = { ...DEFAULT_POLICY.postgres, poolSize: POOL, storageTimeoutMs: TIMEOUT_MS };
     const connect = () => connectPostgres({ ...limits, url, role: undefined, ...memory });
     storage = new Storage({ connect, timeoutMs: 20_000 });
     return storage;

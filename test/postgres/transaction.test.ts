@@ -98,7 +98,7 @@ function transactions(open: () => Promise<Opened>): void {
 describeWithPostgres("a transaction on Postgres", () => {
   transactions(async () => {
     const database = await createTestDatabase();
-    const connection = connectPostgres({ url: database.url, role: undefined, ...DEFAULT_POLICY });
+    const connection = connectPostgres({ url: database.url, role: undefined, ...DEFAULT_POLICY.postgres });
     return { connection, remove: () => database.drop() };
   });
 });

@@ -15,7 +15,7 @@ import { describeWithPostgres } from "../support/describe-with.ts";
 
 const DAY_MS = 86_400_000;
 /** Nothing folds by itself. */
-const STILL = { CLAVIGER_POLICY: JSON.stringify({ foldUsageMs: 1_000_000_000, flushUsageMs: 1_000_000_000 }) };
+const STILL = { CLAVIGER_POLICY: JSON.stringify({ usage: { foldMs: 1_000_000_000, flushMs: 1_000_000_000 } }) };
 /** One more than `bigint` holds, and more than a double does: JSON has both. */
 const HUGE = ["9223372036854775808", "1e400"];
 
@@ -260,7 +260,7 @@ function nowSeconds(): bigint {
 }
 
 async function asOwner(url: string, work: (owner: Database) => Promise<void>): Promise<void> {
-  const connection = connectPostgres({ url, role: undefined, ...DEFAULT_POLICY });
+  const connection = connectPostgres({ url, role: undefined, ...DEFAULT_POLICY.postgres });
   try {
     await connection.read(work);
   } finally {

@@ -14,7 +14,7 @@ import { describeWithPostgres } from "../support/describe-with.ts";
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 /** Nothing folds by itself. */
-const STILL = { CLAVIGER_POLICY: JSON.stringify({ foldUsageMs: 1_000_000_000, flushUsageMs: 1_000_000_000 }) };
+const STILL = { CLAVIGER_POLICY: JSON.stringify({ usage: { foldMs: 1_000_000_000, flushMs: 1_000_000_000 } }) };
 
 describe.each(["embedded", "postgres"] as const)("the usage ledger (%s)", (kind) => {
   const suite = kind === "postgres" ? describeWithPostgres : describe;
@@ -165,7 +165,7 @@ describe.each(["embedded", "postgres"] as const)("the usage ledger (%s)", (kind)
         );
         return rows.map(({ name }) => name).sort();
       };
-      const kept = { minutesMs: DEFAULT_POLICY.usageMinutesMs, hoursMs: DEFAULT_POLICY.usageHoursMs };
+      const kept = { minutesMs: DEFAULT_POLICY.usage.minutesMs, hoursMs: DEFAULT_POLICY.usage.hoursMs };
       const today = new Date(now).toISOString().slice(0, 10).replaceAll("-", "");
       const renew = async () => {
         await storage.read(makePartitions);
@@ -222,7 +222,7 @@ describeWithPostgres("the usage ledger, of several processes", () => {
   beforeAll(async () => {
     claviger = await startClaviger("postgres", STILL);
     const url = new URL(claviger.databaseUrl ?? "");
-    const connect = () => connectPostgres({ url: url.href, role: "claviger_app", ...DEFAULT_POLICY });
+    const connect = () => connectPostgres({ url: url.href, role: "claviger_app", ...DEFAULT_POLICY.postgres });
     storages = [1, 2, 3].map(() => new Storage({ connect, timeoutMs: 10_000 }));
     keyId = (await makeKey(claviger.admin, { owner: "many" })).id;
   });
@@ -309,7 +309,7 @@ describeWithPostgres("the usage ledger, of several processes", () => {
       return transaction.$count(usageHour);
     });
     await new Promise((done) => setTimeout(done, 50));
-    const kept = { minutesMs: DEFAULT_POLICY.usageMinutesMs, hoursMs: DEFAULT_POLICY.usageHoursMs };
+    const kept = { minutesMs: DEFAULT_POLICY.usage.minutesMs, hoursMs: DEFAULT_POLICY.usage.hoursMs };
     const making = two.read(makePartitions).then(() => two.read((database) => dropPartitions(database, kept)));
     await new Promise((done) => setTimeout(done, 50));
     const query = { keyId, startTime: new Date(Date.now() - DAY_MS), endTime: new Date(), step: "minute" } as const;
@@ -360,7 +360,7 @@ describeWithPostgres("the usage ledger, of several processes", () => {
 });
 
 async function asOwner(url: string, work: (owner: Storage) => Promise<void>): Promise<void> {
-  const connect = () => connectPostgres({ url, role: undefined, ...DEFAULT_POLICY });
+  const connect = () => connectPostgres({ url, role: undefined, ...DEFAULT_POLICY.postgres });
   const owner = new Storage({ connect, timeoutMs: 10_000 });
   try {
     await work(owner);

@@ -110,7 +110,7 @@ describe("no secret is anywhere but in the answer that minted it (Postgres)", ()
     CLAVIGER_ROOT_SECRETS: ROOT_SECRET,
     CLAVIGER_LOG_LEVEL: "trace",
     // Nothing is answered from memory: it is failures that are looked for.
-    CLAVIGER_POLICY: '{"cacheEntryMs": 1}',
+    CLAVIGER_POLICY: '{"verify": {"cacheEntryMs": 1}}',
   });
   const configured: Canary[] = [
     { name: "the root secret", text: ROOT_SECRET },

@@ -383,7 +383,7 @@ describeOnEachStorage(
       expect(await outcomesOf(adminToken, { own: "svc-admin" })).toEqual(expectedOf("admin"));
     });
   },
-  { ...users.settings, CLAVIGER_POLICY: JSON.stringify({ keysPerOwner: 1000 }) },
+  { ...users.settings, CLAVIGER_POLICY: JSON.stringify({ manage: { keysPerOwner: 1000 } }) },
 );
 
 function parseTable(text: string): Map<string, Map<Role, string>> {

@@ -47,5 +47,5 @@ describeOnEachStorage(
       for (let turn = 0; turn < BURST + 1; turn++) await makeKey(claviger().admin, { owner: `other-${turn}` });
     });
   },
-  { ...users.settings, CLAVIGER_POLICY: JSON.stringify({ userChangesPerHour: 1, userChangeBurst: BURST }) },
+  { ...users.settings, CLAVIGER_POLICY: JSON.stringify({ manage: { userChangesPerHour: 1, userChangeBurst: BURST } }) },
 );

@@ -8,7 +8,7 @@ import { eventually } from "../support/eventually.ts";
 import { refusalOf } from "../support/refusal.ts";
 import { makeKey } from "./make-key.ts";
 
-const PATIENT = JSON.stringify({ limiterTimeoutMs: 2000 });
+const PATIENT = JSON.stringify({ usage: { limiterTimeoutMs: 2000 } });
 
 function limitsWith(name: string, start: () => Promise<TestClaviger>): void {
   describe(name, () => {

@@ -12,8 +12,11 @@ import { makeKey } from "./make-key.ts";
 // Nothing else may ask the database meanwhile: the periodic tasks are put off.
 const NEVER = 100_000_000;
 const QUIET = JSON.stringify({
-  ...{ probeEveryMs: NEVER, trimEveryMs: NEVER, forgetEveryMs: NEVER, sealEveryMs: NEVER },
-  ...{ flushUsageMs: NEVER, foldUsageMs: NEVER, renewPartitionsMs: NEVER },
+  postgres: { probeEveryMs: NEVER },
+  revocation: { trimEveryMs: NEVER },
+  manage: { forgetEveryMs: NEVER },
+  audit: { sealEveryMs: NEVER },
+  usage: { flushMs: NEVER, foldMs: NEVER, renewPartitionsMs: NEVER },
 });
 
 describeWithPostgres("Verification without a credential (CLAVIGER_VERIFY_ACCESS=open)", () => {

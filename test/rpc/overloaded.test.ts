@@ -8,11 +8,11 @@ import { refusalOf } from "../support/refusal.ts";
 import { type MadeKey, makeKey } from "./make-key.ts";
 
 /** A few calls through the router take longer than a turn may bring them; past it there is all the time. */
-const HASTY = { mostTurnMs: 1_000_000_000, mostRoutedTurnMs: 1, burstCalls: 1 };
+const HASTY = { maxTurnMs: 1_000_000_000, maxRoutedTurnMs: 1, burstCalls: 1 };
 const AT_ONCE = 100;
 
 async function start(burstApartMs: number) {
-  const policy = JSON.stringify({ ...HASTY, burstApartMs });
+  const policy = JSON.stringify({ overload: { ...HASTY, burstApartMs } });
   const claviger = await startClaviger("embedded", { CLAVIGER_POLICY: policy });
   onTestFinished(() => claviger.close());
   const { verifier } = claviger.admin;
@@ -27,11 +27,11 @@ async function start(burstApartMs: number) {
 
 describeWithPostgres("as many secrets as calls fit on a connection", () => {
   /** While none of the reads ends. */
-  const readAtOnce = async (policy: Readonly<Record<string, number>>) => {
-    const claviger = await startClaviger("postgres", { CLAVIGER_POLICY: JSON.stringify(policy) });
+  const readAtOnce = async (verify: Readonly<Record<string, number>>) => {
+    const claviger = await startClaviger("postgres", { CLAVIGER_POLICY: JSON.stringify({ verify }) });
     onTestFinished(() => claviger.close());
     const { admin, adminToken, databaseUrl = "" } = claviger;
-    const owners = Array.from({ length: DEFAULT_POLICY.maxConcurrentStreams - 1 }, (_, at) => `owner-${at}`);
+    const owners = Array.from({ length: DEFAULT_POLICY.port.maxConcurrentStreams - 1 }, (_, at) => `owner-${at}`);
     const keys: MadeKey[] = [];
     for (const owner of owners) keys.push(await makeKey(admin, { owner }));
     await admin.verifier.verify({ secret: adminToken });
@@ -50,8 +50,8 @@ describeWithPostgres("as many secrets as calls fit on a connection", () => {
   });
 
   it("control: are not where fewer may be", async () => {
-    const refused = (await readAtOnce({ mostReads: 100 })).filter(({ status }) => status === "rejected");
-    expect(refused).toHaveLength(DEFAULT_POLICY.maxConcurrentStreams - 1 - 100);
+    const refused = (await readAtOnce({ maxReads: 100 })).filter(({ status }) => status === "rejected");
+    expect(refused).toHaveLength(DEFAULT_POLICY.port.maxConcurrentStreams - 1 - 100);
   });
 });
 

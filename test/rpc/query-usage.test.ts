@@ -11,7 +11,7 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const METHOD = "/orders.v1.Orders/Place";
 /** Every flush and fold at once, so that no test waits. */
-const QUICK = { CLAVIGER_POLICY: JSON.stringify({ flushUsageMs: 20, foldUsageMs: 50, usagePoints: 200 }) };
+const QUICK = { CLAVIGER_POLICY: JSON.stringify({ usage: { flushMs: 20, foldMs: 50, points: 200 } }) };
 
 describeOnEachStorage(
   "QueryUsage",

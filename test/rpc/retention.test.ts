@@ -56,5 +56,5 @@ describeOnEachStorage(
       for (const { id } of [other, unlabelled, live]) expect((await admin.keys.getKey({ keyId: id })).key?.id).toBe(id);
     });
   },
-  { CLAVIGER_POLICY: '{"forgetEveryMs": 100}' },
+  { CLAVIGER_POLICY: '{"manage": {"forgetEveryMs": 100}}' },
 );

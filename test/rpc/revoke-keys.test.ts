@@ -9,7 +9,7 @@ import { verdictOf } from "./verdict-of.ts";
 const DAY_MS = 86_400_000;
 
 // Three keys per transaction, so that a handful of keys take several.
-const settings = { CLAVIGER_POLICY: '{"revokeBatchSize": 3}' };
+const settings = { CLAVIGER_POLICY: '{"manage": {"revokeBatchSize": 3}}' };
 
 const body: Parameters<typeof describeOnEachStorage>[1] = (claviger) => {
   it("revokes every key of an owner once it has returned, and nobody else's", async () => {

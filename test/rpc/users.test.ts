@@ -303,5 +303,5 @@ describeOnEachStorage(
       await makeKey(claviger().as(writer.secret), { owner: "acme:bob", scopes: ["billing:read"] });
     });
   },
-  { ...users.settings, CLAVIGER_POLICY: JSON.stringify({ userGrantableScopes: ["orders:*"] }) },
+  { ...users.settings, CLAVIGER_POLICY: JSON.stringify({ access: { userGrantableScopes: ["orders:*"] } }) },
 );

@@ -76,7 +76,7 @@ it("control: does not, where each breach is taken for a flood and makes all of t
       replace: "return sleep(",
     },
   ];
-  const server = await startOwnServer({ mutations, policy: { returnMs: 2000 } });
+  const server = await startOwnServer({ mutations, policy: { port: { returnMs: 2000 } } });
   attack(server, WRONG_LENGTH, 50);
   // A machine that is busy may leave gaps between the attacks at first.
   await eventually(async () => expect(await freshLooks(server, 5000)).toBe(0), { withinMs: 45_000 });

@@ -22,7 +22,7 @@ import type { Mutation } from "../support/mutation.ts";
 import { openRaw, type Said, said } from "../support/raw-sync.ts";
 import { startServer } from "../support/server-process.ts";
 
-const QUICK = { CLAVIGER_POLICY: JSON.stringify({ flushUsageMs: 50, foldUsageMs: 50 }), CLAVIGER_LEASE_MS: "3000" };
+const QUICK = { CLAVIGER_POLICY: JSON.stringify({ usage: { flushMs: 50, foldMs: 50 } }), CLAVIGER_LEASE_MS: "3000" };
 const DAY_SECONDS = 86_400n;
 const MOST_INT64 = 2n ** 63n - 1n;
 /** A cost that stands just below the end of `bigint`, and one that a double rounds to beyond it. */

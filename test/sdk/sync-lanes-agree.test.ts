@@ -55,12 +55,12 @@ describe("a stream of Sync ends the same past the router and through it", () => 
     ["a report that breaks a rule", [REPORT], { code: "INVALID_ARGUMENT" }],
     [
       "more than a message may have, declared",
-      [frame(Buffer.alloc(1), { length: DEFAULT_POLICY.maxMessageBytes + 1 })],
+      [frame(Buffer.alloc(1), { length: DEFAULT_POLICY.port.maxMessageBytes + 1 })],
       { code: "RESOURCE_EXHAUSTED" },
     ],
     [
       "more than a message may have, sent",
-      [frame(Buffer.alloc(DEFAULT_POLICY.maxMessageBytes + 1))],
+      [frame(Buffer.alloc(DEFAULT_POLICY.port.maxMessageBytes + 1))],
       { code: "RESOURCE_EXHAUSTED" },
     ],
   ])("after %s", async (_, chunks, expected) => {
@@ -133,14 +133,14 @@ it.each(WAYS)(
     expect((await endOf(raw)).code).toBe("INVALID_ARGUMENT");
     const began = performance.now();
     await claviger.close();
-    expect(performance.now() - began).toBeLessThan(DEFAULT_POLICY.drainMs / 2);
+    expect(performance.now() - began).toBeLessThan(DEFAULT_POLICY.port.drainMs / 2);
   },
 );
 
 describe("a client that does not read", () => {
   it("is not read from, and has every answer once it reads", async () => {
     const claviger = await startClaviger("embedded", {
-      CLAVIGER_POLICY: JSON.stringify({ syncWaitingBytes: 128 * 1024 }),
+      CLAVIGER_POLICY: JSON.stringify({ sync: { waitingBytes: 128 * 1024 } }),
     });
     const { secret } = await claviger.admin.keys.createKey({ owner: "deaf", displayName: "k" });
     await claviger.admin.verifier.verify({ secret });
@@ -156,7 +156,9 @@ describe("a client that does not read", () => {
   });
 
   it("is ended when more changes wait than may, and hears why once it reads", async () => {
-    const claviger = await startClaviger("embedded", { CLAVIGER_POLICY: JSON.stringify({ syncWaitingBytes: 256 }) });
+    const claviger = await startClaviger("embedded", {
+      CLAVIGER_POLICY: JSON.stringify({ sync: { waitingBytes: 256 } }),
+    });
     const { key, secret } = await claviger.admin.keys.createKey({ owner: "deaf", displayName: "k" });
     const deaf = openDeaf(claviger);
     for (const id of [1n, 2n]) deaf.stream.write(said({ case: "ask", value: { id, request: { secret } } }));

@@ -250,7 +250,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("is refused beyond as many as a process takes, and taken once another is gone", async () => {
-    const { admin } = await start({ syncStreams: 1 });
+    const { admin } = await start({ sync: { streams: 1 } });
     const first = await openLeased(admin);
     expect(await refusalOfEnd(open(admin))).toMatchObject({
       ...{ code: "Unavailable", reason: "OVERLOADED", metadata: { limit: "1" }, hasRetryInfo: true },
@@ -264,7 +264,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("is refused while the server stops, which waits for the leases that it has granted", async () => {
-    const { admin, claviger } = await start({ syncCloseMs: 60_000 });
+    const { admin, claviger } = await start({ sync: { closeMs: 60_000 } });
     const stream = await openLeased(admin);
     const closed = claviger.close();
     await stream.hear("closing");
@@ -275,7 +275,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("whose lease is not given back to a server that stops is ended, and told why", async () => {
-    const { admin, claviger } = await start({ syncCloseMs: 50 });
+    const { admin, claviger } = await start({ sync: { closeMs: 50 } });
     const stream = await openLeased(admin);
     const closed = claviger.close();
     expect(await refusalOfEnd(stream)).toMatchObject(STOPPING);
@@ -332,7 +332,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   });
 
   it("may go on for longer than a call may send bytes", async () => {
-    const { admin } = await start({ idleBytesPerSecond: 100 });
+    const { admin } = await start({ port: { idleBytesPerSecond: 100 } });
     const { secret } = await makeKey(admin, { owner: newOwner() });
     const stream = open(admin);
     const count = 3000;

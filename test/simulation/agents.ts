@@ -1,13 +1,14 @@
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { SyncListener } from "../../src/sdk/sync-link.ts";
 import type { Verification } from "../../src/sdk/verification.ts";
+import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
 import type { Chance } from "../support/chance.ts";
 import { callNode } from "./call-node.ts";
 import type { Counts } from "./counts.ts";
 import { Machine } from "./machine.ts";
 import type { Promises } from "./promises.ts";
 import { SimAgent } from "./sim-agent.ts";
-import { CLOCK_RATE_ERROR, type SimNode } from "./sim-node.ts";
+import type { SimNode } from "./sim-node.ts";
 import { type Served, Stream } from "./stream.ts";
 import type { World } from "./world.ts";
 

@@ -1,6 +1,6 @@
+import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
 import { KEYS, type Run } from "./run.ts";
 import type { SimAgent } from "./sim-agent.ts";
-import { CLOCK_RATE_ERROR } from "./sim-node.ts";
 
 type Strike = "stall" | "sleep" | "hold" | "hold up" | "hold down" | "break" | "crash" | "leave" | "set clock";
 

@@ -1,7 +1,7 @@
+import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
 import { STRIKES, strike } from "./improvise.ts";
 import { DATABASE_LINKS } from "./network.ts";
 import { KEYS, type Narrowing, type Run, TERM_MS } from "./run.ts";
-import { CLOCK_RATE_ERROR } from "./sim-node.ts";
 
 /** Longer than any lease of this play lasts: a database that comes back from a backup was away meanwhile. */
 const RESTORING_MS = 2200;

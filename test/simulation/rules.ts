@@ -268,7 +268,7 @@ export const RULES: readonly Rule[] = [
     without: [
       {
         file: "src/manage/receipt.ts",
-        find: "now.getTime() + 2 * waitingTime(leaseMs, clockRateError)",
+        find: "now.getTime() + 2 * waitingTime(leaseMs, CLOCK_RATE_ERROR)",
         replace: "now.getTime()",
       },
     ],

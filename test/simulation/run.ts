@@ -1,6 +1,7 @@
 import type { KeyRecord } from "../../src/keys/key.ts";
 import { endsSoon } from "../../src/manage/receipt.ts";
 import { waitingTime } from "../../src/revocation/waiting-time.ts";
+import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
 import { Chance } from "../support/chance.ts";
 import { Agents, type StreamFlaws } from "./agents.ts";
 import { noCounts } from "./counts.ts";
@@ -9,7 +10,7 @@ import { Database, type DatabaseFlaws } from "./database.ts";
 import { Machine } from "./machine.ts";
 import { Network, TIMEOUT_MS } from "./network.ts";
 import { type Committed, Promises } from "./promises.ts";
-import { CLOCK_RATE_ERROR, SimNode } from "./sim-node.ts";
+import { SimNode } from "./sim-node.ts";
 import { World } from "./world.ts";
 
 export const TERM_MS = 1000;
@@ -175,8 +176,7 @@ export class Run {
     }
     const end = Math.min(retireAt, now + graceMs);
     if (retireAt <= end) return { key: record, changed: false, end };
-    const policy = { leaseMs: at.termMs, clockRateError: CLOCK_RATE_ERROR } as Parameters<typeof endsSoon>[2];
-    const narrows = endsSoon(new Date(end), new Date(now), policy);
+    const narrows = endsSoon(new Date(end), new Date(now), { leaseMs: at.termMs });
     return { key: database.change(keyId, {}, { narrows, retire: end }), changed: true, end };
   }
 

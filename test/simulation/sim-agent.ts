@@ -2,11 +2,11 @@ import { type About, InProcessVerifier, type InProcessVerifierOptions } from "..
 import { SyncLink, type SyncLinkOptions } from "../../src/sdk/sync-link.ts";
 import { troubleOf } from "../../src/sdk/trouble.ts";
 import { UsageRecorder } from "../../src/usage/recorder.ts";
+import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
 import { Lease } from "../../src/verify/lease.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
 import type { Chance } from "../support/chance.ts";
 import type { Machine } from "./machine.ts";
-import { CLOCK_RATE_ERROR } from "./sim-node.ts";
 import type { Stream } from "./stream.ts";
 
 export interface SimAgentOptions {

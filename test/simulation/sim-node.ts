@@ -13,6 +13,7 @@ import { LeaseKeeper } from "../../src/revocation/lease-keeper.ts";
 import type { LeaseRegistry } from "../../src/revocation/lease-registry.ts";
 import { Revoker } from "../../src/revocation/revoker.ts";
 import { waitingTime } from "../../src/revocation/waiting-time.ts";
+import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
 import { Lease } from "../../src/verify/lease.ts";
 import { createReady } from "../../src/verify/ready-secret.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
@@ -23,8 +24,6 @@ import type { Database, DatabaseFlaws } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Links } from "./network.ts";
 import { SimStreams } from "./sim-streams.ts";
-
-export const CLOCK_RATE_ERROR = 0.02;
 
 const keyring = {
   recognise: (secret: string) => ({ kind: "genuine", digest: Buffer.from(secret) }),

@@ -40,7 +40,7 @@ export async function startClaviger(
   const place = await (kind === "embedded" ? temporaryFolder() : temporaryDatabase());
   // A short lease, so that what a test writes into the database by itself is known soon.
   // Nor does anything that was counted show on keys that a test compares; tests of usage say otherwise.
-  const policy = JSON.stringify({ flushUsageMs: 1_000_000_000 });
+  const policy = JSON.stringify({ usage: { flushMs: 1_000_000_000 } });
   const quick = {
     CLAVIGER_POLICY: policy,
     CLAVIGER_LISTEN: "127.0.0.1:0",
