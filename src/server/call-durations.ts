@@ -1,7 +1,7 @@
 import { Histogram, type Registry } from "prom-client";
 
 const NAME = "claviger_call_duration_seconds";
-const HELP = "Calls by method and gRPC status code, with their duration. Streams count when they end.";
+const HELP = "Duration of calls by method and gRPC status code. Streams count when they end.";
 /** Upper bounds of the buckets, in seconds: from an answer out of memory to the default deadline. */
 const BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15];
 

@@ -104,65 +104,70 @@ export function createMetrics(sources: MetricSources): Metrics {
   collectDefaultMetrics({ register: registry });
   new Gauge({
     name: "claviger_build_info",
-    help: "1, with the version of Claviger and of Node.",
+    help: "Always 1; the labels are the versions of Claviger and of Node.",
     labelNames: ["version", "node"],
     ...{ registers, aggregator: "first" },
   }).set({ version: sources.version, node: process.version }, 1);
   gauge(
     "claviger_calling_key_soonest_end_timestamp_seconds",
-    "When the next secret of a calling key in use ends, if that is within 14 days, in seconds since 1970; else 9999999999. The log names it.",
+    "Unix time at which the next secret of a calling key in use ends, if within 14 days; else 9999999999. The log names the key.",
     () => sources.endingKeys.soonestEndSeconds(),
     "min",
   );
   gauge(
     "claviger_audit_lag_seconds",
-    "Seconds since all audit events had their place in the chain.",
+    "Seconds since every audit event was in the signed chain.",
     () => sources.sealing.seconds,
     "max",
   );
   counter("claviger_cache_hits_total", "Verifications answered from memory.", () => cache.counters.hits);
-  counter("claviger_cache_misses_total", "Verifications that memory could not answer.", () => cache.counters.misses);
+  counter("claviger_cache_misses_total", "Verifications that read storage.", () => cache.counters.misses);
   counter(
     "claviger_fills_discarded_total",
-    "Reads that were not kept, since their key may have changed meanwhile.",
+    "Reads that were not cached, because their key may have changed during the read.",
     () => cache.counters.discardedFills,
   );
-  gauge("claviger_cache_entries", "Secrets kept in memory.", () => cache.size);
-  counter("claviger_registrations_total", "Times that this process registered for a lease.", () => lease.registrations);
+  gauge("claviger_cache_entries", "Secrets in memory.", () => cache.size);
+  counter("claviger_registrations_total", "Registrations of this process for a lease.", () => lease.registrations);
   counter(
     "claviger_lost_revisions_total",
-    "Changes that this process had applied and a failover lost. Anything but 0 is a loss.",
+    "Changes that this process had applied and that a database failover lost. Every value above 0 is a loss.",
     () => lease.lostRevisions,
   );
-  gauge("claviger_feed_applied_revision", "Every change up to here is obeyed.", () => feed.appliedRevision, "min");
+  gauge(
+    "claviger_feed_applied_revision",
+    "Revision up to which this process obeys every change.",
+    () => feed.appliedRevision,
+    "min",
+  );
   gauge(
     "claviger_feed_lag_revisions",
-    "Revisions heard of and not applied in order yet.",
+    "Revisions that this process has received and not applied yet.",
     () => feed.newestRevision - feed.appliedRevision,
     "max",
   );
   gauge(
     "claviger_attached_verifiers",
-    "Verifiers inside agents that share this process' lease, or may still hold one from it.",
+    "Verifiers in agents that hold a lease from this process, or may still hold one.",
     () => feed.tree.size,
   );
   counter(
     "claviger_agents_waited_out_total",
-    "Times that the lease of an agent ended before the agent had acknowledged a change; the log names the agent.",
+    "Leases of agents that a change waited out because the agent did not acknowledge it. The log names the agent.",
     () => feed.tree.waitedOut,
   );
   addUsage(registry, usage);
   gauge(
     "claviger_usage_lag_seconds",
-    "Since everything counted was in the ledger.",
+    "Seconds since every count was in the ledger.",
     () => usage.flusher.lagMs / 1000,
     "max",
   );
-  gauge("claviger_usage_unsent_rows", "Counts that were not sent to the ledger yet.", () => usage.recorder.size);
+  gauge("claviger_usage_unsent_rows", "Rows of counts that the ledger does not have yet.", () => usage.recorder.size);
   if (canary !== undefined) addCanary(registry, canary);
   new Gauge({
     name: "claviger_lease_state",
-    help: "How many processes, of those that serve here, have their lease in that state.",
+    help: "Number of local processes whose lease is in this state.",
     labelNames: ["state"],
     registers,
     collect() {
@@ -172,7 +177,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   if (redis.up.size > 0) {
     new Gauge({
       name: "claviger_redis_up",
-      help: "1 while Redis can be used for that purpose, by every process that serves here; the log says why not.",
+      help: "1 while every local process can use Redis for this purpose, else 0. The log says why.",
       labelNames: ["purpose"],
       registers,
       aggregator: "min",
@@ -185,7 +190,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   const calls = new CallDurations(registry);
   const barrier = new Histogram({
     name: "claviger_barrier_duration_seconds",
-    help: "How long revocations waited until every verifier obeyed, by how the wait ended.",
+    help: "Time that revocations waited until every verifier obeyed, by how the wait ended.",
     labelNames: ["outcome"],
     buckets: BARRIER_BUCKETS,
     registers,
@@ -230,10 +235,14 @@ export async function serveCanaryMetrics(
 function addCanary(registry: Registry, canary: () => CanaryCounts): void {
   const counter = counterIn(registry);
   counter("claviger_canary_rounds_total", "Rounds of the canary in this process.", () => canary().rounds);
-  counter("claviger_canary_undecided_total", "Rounds that could not be decided.", () => canary().undecided);
+  counter(
+    "claviger_canary_undecided_total",
+    "Rounds of the canary that could not be decided.",
+    () => canary().undecided,
+  );
   counter(
     "claviger_canary_revoked_but_accepted_total",
-    "Revoked keys of the canary that a node still accepted. Anything but 0 breaks the promise.",
+    "Revoked keys of the canary that a node still accepted. Every value above 0 is a broken promise.",
     () => canary().revokedButAccepted,
   );
 }
@@ -245,7 +254,7 @@ function addStorages(registry: Registry, storages: MetricSources["storages"]): v
   const registers = [registry];
   const durations = new Histogram({
     name: "claviger_storage_duration_seconds",
-    help: "How long work on the database took, with the wait for a connection, by pool and by how it ended (away: it could not be asked).",
+    help: "Time of work on the database with its wait for a connection, by pool and outcome. With outcome away, the database did not answer.",
     labelNames: ["pool", "outcome"],
     buckets: STORAGE_BUCKETS,
     registers,
@@ -259,7 +268,7 @@ function addStorages(registry: Registry, storages: MetricSources["storages"]): v
   }
   new Gauge({
     name: "claviger_storage_connections",
-    help: "Connections of a pool that are busy and idle, and work that waits for one.",
+    help: "Busy and idle connections of a pool, and work that waits for a connection.",
     labelNames: ["pool", "state"],
     registers,
     collect() {
@@ -274,7 +283,7 @@ function addUsage(registry: Registry, { verifier, recorder, flusher, folded, rep
   const counter = counterIn(registry);
   new Counter({
     name: "claviger_verifications_total",
-    help: "Verifications that were decided, by verdict, and by the way that the call came in.",
+    help: "Decided verifications by verdict and by the path of the call.",
     labelNames: ["verdict", "lane"],
     registers: [registry],
     collect() {
@@ -287,35 +296,47 @@ function addUsage(registry: Registry, { verifier, recorder, flusher, folded, rep
   });
   counter(
     "claviger_uncharged_total",
-    "Requests for keys with limits that were let through, since nothing could count them.",
+    "Requests of keys with limits that were allowed without a charge, because the live counters did not answer.",
     () => verifier.counters.allowedUncharged,
   );
-  counter("claviger_usage_batches_total", "Batches of counts that the ledger took.", () => flusher.counters.batches);
-  counter("claviger_usage_rows_total", "Counts in those batches.", () => flusher.counters.rows);
-  counter("claviger_usage_folded_total", "Batches that this process folded.", () => folded.batches);
+  counter(
+    "claviger_usage_batches_total",
+    "Batches of counts that this process wrote to the ledger.",
+    () => flusher.counters.batches,
+  );
+  counter(
+    "claviger_usage_rows_total",
+    "Rows of counts that this process wrote to the ledger.",
+    () => flusher.counters.rows,
+  );
+  counter(
+    "claviger_usage_folded_total",
+    "Batches of counts that this process folded into minutes and hours.",
+    () => folded.batches,
+  );
   counter(
     "claviger_usage_rejected_total",
-    "Rows of counts that could not be folded. They are in the table usage_rejected.",
+    "Rows of counts that could not be folded. The table usage_rejected has them.",
     () => folded.rejected,
   );
   counter(
     "claviger_usage_reported_rows_refused_total",
-    "Rows that agents reported and the server refused, such as of keys that they were not told of.",
+    "Rows in reports of agents that the server refused, such as rows without a valid usage proof.",
     () => reports.counters.rowsRefused,
   );
   counter(
     "claviger_usage_reports_put_off_total",
-    "Reports of agents that have to be sent again: their calling key has begun too many epochs, or too many reports wait.",
+    "Reports that agents must send again, because their calling key began too many epochs or too many reports wait.",
     () => reports.counters.reportsPutOff,
   );
   counter(
     "claviger_usage_methods_dropped_total",
-    "Verifications counted without their method, for want of memory.",
+    "Verifications counted without their method, because the memory for counts was full.",
     () => recorder.counters.methodsDropped,
   );
   counter(
     "claviger_usage_counts_dropped_total",
-    "Verifications that were not counted, for want of memory. Anything but 0 is a loss.",
+    "Verifications that were not counted, because the memory for counts was full. Every value above 0 is a loss.",
     () => recorder.counters.countsDropped,
   );
 }

@@ -35,7 +35,7 @@ export declare const ErrorReason: {
 
   /**
    * `UNAUTHENTICATED`: the credential is malformed, unknown, revoked, disabled, retired, expired, or used from a
-   * forbidden address. Do not retry; get a new one.
+   * forbidden address. Do not retry; get a new credential.
    *
    * @generated from enum value: ERROR_REASON_CREDENTIAL_INVALID = 2;
    */
@@ -43,17 +43,17 @@ export declare const ErrorReason: {
 
   /**
    * `PERMISSION_DENIED`: the caller may not call this method, or not for this owner, or may not loosen what an
-   * administrator or a service has set (`held_fields` of the key). Do not retry; ask an administrator for the permission
-   * or the change that is named in `metadata`.
+   * administrator or a service has set (`held_fields` of the key). Do not retry; ask an administrator for the
+   * permission or the change that is named in `metadata`.
    *
    * @generated from enum value: ERROR_REASON_PERMISSION_DENIED = 3;
    */
   readonly PERMISSION_DENIED: 3,
 
   /**
-   * `PERMISSION_DENIED`: the caller may not grant a scope that the key has, or would get. This includes changing or
-   * ending a key that holds a scope of `claviger:`. Do not retry; leave the scope or the key out, or ask an
-   * administrator.
+   * `PERMISSION_DENIED`: the caller may not grant a scope that the key has, or would get. Changing or ending a key that
+   * holds a scope of `claviger:` needs the right to grant that scope. Do not retry; leave the scope or the key out, or
+   * ask an administrator.
    *
    * @generated from enum value: ERROR_REASON_SCOPE_NOT_GRANTABLE = 4;
    */
@@ -67,8 +67,8 @@ export declare const ErrorReason: {
   readonly INVALID_FIELD: 5,
 
   /**
-   * `INVALID_ARGUMENT`: the page token was not made by this server for these filters. Do not retry; start again
-   * without a token, or repeat the filters of the first page.
+   * `INVALID_ARGUMENT`: the page token was not made by this server for these filters. Do not retry; start again without
+   * a token, or repeat the filters of the first page.
    *
    * @generated from enum value: ERROR_REASON_PAGE_TOKEN_INVALID = 6;
    */
@@ -82,7 +82,7 @@ export declare const ErrorReason: {
   readonly REQUEST_ID_REUSED: 7,
 
   /**
-   * `NOT_FOUND`: there is no such key, or it belongs to somebody else. Do not retry.
+   * `NOT_FOUND`: the key does not exist, or belongs to another owner. Do not retry; check the id.
    *
    * @generated from enum value: ERROR_REASON_KEY_NOT_FOUND = 8;
    */
@@ -96,50 +96,54 @@ export declare const ErrorReason: {
   readonly SECRET_VERSION_NOT_FOUND: 9,
 
   /**
-   * `ALREADY_EXISTS`: the request was done before; its secret cannot be shown again. If the first answer was lost,
-   * rotate the key in `metadata` with `grace_period: 0`.
+   * `ALREADY_EXISTS`: the request was done before, and its secret cannot be shown again. Do not retry; if the first
+   * answer was lost, rotate the key in `metadata` with `grace_period: 0`.
    *
    * @generated from enum value: ERROR_REASON_REQUEST_ALREADY_DONE = 10;
    */
   readonly REQUEST_ALREADY_DONE: 10,
 
   /**
-   * `FAILED_PRECONDITION`: `enable-api-key-management` is off for this owner. Retry once it is on.
+   * `FAILED_PRECONDITION`: the feature flag `enable-api-key-management` is off for this owner. Do not retry; ask the
+   * operator to switch the flag on.
    *
    * @generated from enum value: ERROR_REASON_FEATURE_DISABLED = 11;
    */
   readonly FEATURE_DISABLED: 11,
 
   /**
-   * `FAILED_PRECONDITION`: the key is revoked, which is for good. Do not retry; create a new key.
+   * `FAILED_PRECONDITION`: the key is revoked for good. Do not retry; create a new key.
    *
    * @generated from enum value: ERROR_REASON_KEY_REVOKED = 12;
    */
   readonly KEY_REVOKED: 12,
 
   /**
-   * `FAILED_PRECONDITION`: the key would have too many live secrets. Retire one, or wait for one to retire.
+   * `FAILED_PRECONDITION`: the key would have too many live secrets. Do not retry; retire a secret first, or wait until
+   * one retires.
    *
    * @generated from enum value: ERROR_REASON_VERSION_LIMIT_REACHED = 13;
    */
   readonly VERSION_LIMIT_REACHED: 13,
 
   /**
-   * `FAILED_PRECONDITION`: limits need live counters, and none are configured. Set `REDIS_URL` on the server.
+   * `FAILED_PRECONDITION`: limits need live counters, and the server has none. Do not retry; the operator must set
+   * `REDIS_URL`.
    *
    * @generated from enum value: ERROR_REASON_LIMITER_NOT_CONFIGURED = 14;
    */
   readonly LIMITER_NOT_CONFIGURED: 14,
 
   /**
-   * `ABORTED`: the key has changed since the `etag` was read. Read it again, and retry with the new `etag`.
+   * `ABORTED`: the key has changed since the `etag` was read. Retry with the new `etag`, after reading the key again.
    *
    * @generated from enum value: ERROR_REASON_ETAG_MISMATCH = 15;
    */
   readonly ETAG_MISMATCH: 15,
 
   /**
-   * `RESOURCE_EXHAUSTED`: the owner has as many keys as allowed (`google.rpc.QuotaFailure`). Revoke one first.
+   * `RESOURCE_EXHAUSTED`: the owner has as many keys as allowed (`google.rpc.QuotaFailure`). Do not retry; revoke a key
+   * first.
    *
    * @generated from enum value: ERROR_REASON_KEY_LIMIT_REACHED = 16;
    */
@@ -174,21 +178,21 @@ export declare const ErrorReason: {
   readonly LIMITER_UNAVAILABLE: 20,
 
   /**
-   * `UNAVAILABLE`: the change is durable, but not confirmed everywhere. Repeat the call: it converges.
+   * `UNAVAILABLE`: the change is durable, but not confirmed by every verifier. Retry the same call until it returns OK.
    *
    * @generated from enum value: ERROR_REASON_REVOCATION_UNCONFIRMED = 21;
    */
   readonly REVOCATION_UNCONFIRMED: 21,
 
   /**
-   * `INTERNAL`: a defect of the server, logged under the request id in `metadata`. Report it.
+   * `INTERNAL`: a defect of the server, logged under the request id in `metadata`. Do not retry; report the request id.
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 22;
    */
   readonly INTERNAL: 22,
 
   /**
-   * `UNIMPLEMENTED`: the method, or the field in `metadata`, is declared and not built yet. Do not retry; leave the
+   * `UNIMPLEMENTED`: the server does not implement the method, or the field in `metadata`. Do not retry; leave the
    * field out, or use a newer server.
    *
    * @generated from enum value: ERROR_REASON_NOT_IMPLEMENTED = 23;
@@ -196,8 +200,8 @@ export declare const ErrorReason: {
   readonly NOT_IMPLEMENTED: 23,
 
   /**
-   * `DEADLINE_EXCEEDED`: the deadline passed before the answer. A change may have been made: read the key, or repeat
-   * the call if it is idempotent.
+   * `DEADLINE_EXCEEDED`: the deadline passed before the answer, and a change may have been made. Retry if the call is
+   * idempotent; else read the key first.
    *
    * @generated from enum value: ERROR_REASON_DEADLINE_EXCEEDED = 24;
    */
@@ -211,29 +215,29 @@ export declare const ErrorReason: {
   readonly MESSAGE_TOO_LARGE: 25,
 
   /**
-   * `NOT_FOUND`: the health service knows no service of that name. Do not retry; its `List` has the names.
+   * `NOT_FOUND`: the health service knows no service of that name. Do not retry; its method `List` has the names.
    *
    * @generated from enum value: ERROR_REASON_SERVICE_UNKNOWN = 26;
    */
   readonly SERVICE_UNKNOWN: 26,
 
   /**
-   * `UNAVAILABLE`: the server is stopping. Retry, on another one.
+   * `UNAVAILABLE`: the server is stopping. Retry on another server.
    *
    * @generated from enum value: ERROR_REASON_SHUTTING_DOWN = 27;
    */
   readonly SHUTTING_DOWN: 27,
 
   /**
-   * `UNAVAILABLE`: the issuer of the user's token does not give its keys, and none are known. Retry after the time in
-   * `google.rpc.RetryInfo`.
+   * `UNAVAILABLE`: the issuer of the user's token does not serve its keys, and the server has none in memory. Retry
+   * after the time in `google.rpc.RetryInfo`.
    *
    * @generated from enum value: ERROR_REASON_ISSUER_UNAVAILABLE = 28;
    */
   readonly ISSUER_UNAVAILABLE: 28,
 
   /**
-   * `RESOURCE_EXHAUSTED`: the client of a stream reads more slowly than it must. Open another, and read faster.
+   * `RESOURCE_EXHAUSTED`: the client of a stream reads too slowly. Retry on a new stream, and read faster.
    *
    * @generated from enum value: ERROR_REASON_STREAM_UNREAD = 29;
    */
@@ -256,22 +260,23 @@ export declare const ErrorReason: {
   readonly QUOTA_EXHAUSTED: 31,
 
   /**
-   * `UNAVAILABLE`, from a verifier inside an agent that was closed. Do not retry; create another.
+   * `UNAVAILABLE`, from a verifier in an agent: the agent has closed the verifier. Do not retry; create another
+   * verifier.
    *
    * @generated from enum value: ERROR_REASON_VERIFIER_CLOSED = 32;
    */
   readonly VERIFIER_CLOSED: 32,
 
   /**
-   * `RESOURCE_EXHAUSTED`: the caller creates, changes or rotates keys too often. Retry after the time in
-   * `google.rpc.RetryInfo`. Revoking keys and retiring secrets is always allowed.
+   * `RESOURCE_EXHAUSTED`: the caller creates, changes or rotates keys too often. Revoking and retiring is always
+   * allowed. Retry after the time in `google.rpc.RetryInfo`.
    *
    * @generated from enum value: ERROR_REASON_CALLER_RATE_EXCEEDED = 33;
    */
   readonly CALLER_RATE_EXCEEDED: 33,
 
   /**
-   * `UNAVAILABLE`, from a verifier inside an agent: no server of Claviger can be reached. Retry after the time in
+   * `UNAVAILABLE`, from a verifier in an agent: no server of Claviger can be reached. Retry after the time in
    * `google.rpc.RetryInfo`.
    *
    * @generated from enum value: ERROR_REASON_SERVER_UNREACHABLE = 34;
@@ -279,8 +284,8 @@ export declare const ErrorReason: {
   readonly SERVER_UNREACHABLE: 34,
 
   /**
-   * `UNAVAILABLE`, from a verifier inside an agent, or a service that uses one: its own set-up for Claviger is wrong,
-   * such as its key or the server's address. Do not retry; the operator of the service must correct it.
+   * `UNAVAILABLE`, from a verifier in an agent, or from a service that uses one: the set-up for Claviger there is
+   * wrong, such as the key or the server's address. Do not retry; the operator of the agent or service must correct it.
    *
    * @generated from enum value: ERROR_REASON_VERIFIER_MISCONFIGURED = 35;
    */
