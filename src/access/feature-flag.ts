@@ -1,6 +1,6 @@
 import type { Client } from "@openfeature/server-sdk";
 import { ClavigerError } from "../keys/errors.ts";
-import { within } from "./within.ts";
+import { within } from "../system/within.ts";
 
 /** The flag that switches the making and changing of keys on, owner by owner. */
 export const KEY_MANAGEMENT_FLAG = "enable-api-key-management";

@@ -1,8 +1,8 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { CliError } from "./cli-error.ts";
-import { describeSpan } from "./duration.ts";
 import { EXIT, type ExitCode } from "./exit-code.ts";
+import { describeSpan } from "./input/duration.ts";
 import { inOwnWords, violationInOwnWords } from "./own-words.ts";
 
 /** Codes that say that nothing was decided. */

@@ -1,6 +1,6 @@
 import { CommanderError } from "commander";
 import { ClavigerError } from "../keys/errors.ts";
-import { ConfigError } from "../server/config-error.ts";
+import { ConfigError } from "../server/config/config-error.ts";
 import { StartupError } from "../server/startup-error.ts";
 import { CliError, usageError } from "./cli-error.ts";
 import { EXIT } from "./exit-code.ts";

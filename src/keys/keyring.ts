@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
+import type { Random } from "../system/random.ts";
 import type { Environment } from "./key.ts";
-import type { Random } from "./random.ts";
 import type { RootKeys } from "./root-secret.ts";
 import { Secret } from "./secret.ts";
 import { readSecretForm, type SecretForm, writeSecretForm } from "./secret-form.ts";

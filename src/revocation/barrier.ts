@@ -1,5 +1,5 @@
 import type { Change } from "../keys/change.ts";
-import type { Clocks, Timers } from "../verify/clocks.ts";
+import type { Clocks, Timers } from "../system/clocks.ts";
 import type { ChangeBus } from "./change-bus.ts";
 import type { Holder, LeaseRegistry } from "./lease-registry.ts";
 import { RegistryPoller, type RegistryReader } from "./registry-poller.ts";

@@ -1,4 +1,4 @@
-import type { Clocks, Timers } from "../verify/clocks.ts";
+import type { Clocks, Timers } from "../system/clocks.ts";
 import type { Holder, LeaseRegistry } from "./lease-registry.ts";
 import { waitingTime } from "./waiting-time.ts";
 

@@ -1,4 +1,4 @@
-import { type Clocks, type Moment, readMoment, type Timers } from "../verify/clocks.ts";
+import { type Clocks, type Moment, readMoment, type Timers } from "../system/clocks.ts";
 import type { Lease } from "../verify/lease.ts";
 import type { Feed } from "./feed.ts";
 import type { LeaseRegistry, Registered, Registrant, Renewed } from "./lease-registry.ts";

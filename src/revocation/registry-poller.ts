@@ -1,4 +1,4 @@
-import type { Timers } from "../verify/clocks.ts";
+import type { Timers } from "../system/clocks.ts";
 import type { Holder, LeaseRegistry } from "./lease-registry.ts";
 
 /** Somebody who wants to know what the registry says. */

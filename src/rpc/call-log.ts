@@ -5,7 +5,7 @@ import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Caller } from "../access/caller.ts";
 import { redactSecrets } from "../keys/redact.ts";
 import type { Verdict as VerdictName } from "../keys/verdict.ts";
-import type { Clocks } from "../verify/clocks.ts";
+import type { Clocks } from "../system/clocks.ts";
 import type { Call } from "./call.ts";
 
 /** Writes a line, which ends with a newline. */

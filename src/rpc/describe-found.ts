@@ -2,8 +2,8 @@ import { fromJson, toBinary } from "@bufbuild/protobuf";
 import { StructSchema, TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import { endOfSecret, isLive } from "../keys/state.ts";
-import { type OnLeftOut, shownKey, shownMs } from "./shown-key.ts";
-import { ENVIRONMENTS } from "./to-proto.ts";
+import { type OnLeftOut, shownKey, shownMs } from "./codec/shown-key.ts";
+import { ENVIRONMENTS } from "./codec/to-proto.ts";
 
 /**
  * What an answer tells of the key and the secret: the bytes of such a `VerifyResponse`, each as a character. Written by

@@ -1,4 +1,4 @@
-import type { Random } from "../keys/random.ts";
+import type { Random } from "../system/random.ts";
 
 const ID_BYTES = 12;
 /** Ids per call of the random source: one each took 5 % of a verification, by its profile. */

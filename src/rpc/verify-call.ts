@@ -5,17 +5,17 @@ import type { Logger } from "pino";
 import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../keys/errors.ts";
-import { isPlainMethod, QUESTION_LIMITS } from "../keys/question-limits.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
+import { decodePlainly, type PlainRequest } from "../wire/decode-plainly.ts";
+import { isPlainMethod, QUESTION_LIMITS } from "../wire/question-limits.ts";
 import type { Call } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
-import { decodePlainly, type PlainRequest } from "./decode-plainly.ts";
-import { encodeVerification } from "./encode-verification.ts";
+import { encodeVerification } from "./codec/encode-verification.ts";
+import { nameOf } from "./codec/from-proto.ts";
+import { ENVIRONMENTS } from "./codec/to-proto.ts";
 import { presentError } from "./errors.ts";
-import { nameOf } from "./from-proto.ts";
 import type { Gate } from "./gate.ts";
 import { askerOf, toCommand } from "./key-verifier.ts";
-import { ENVIRONMENTS } from "./to-proto.ts";
 
 /** As Connect's router calls it. */
 const METHOD = `${KeyVerifier.typeName}/${KeyVerifier.method.verify.name}`;

@@ -1,9 +1,9 @@
 import { sealPending } from "../audit/seal-pending.ts";
 import { AuditSigner } from "../audit/signer.ts";
 import { type ChainCheck, type KeptHead, signedHead, verifyChain } from "../audit/verify-chain.ts";
-import type { ServerConfig } from "./config.ts";
-import { createLogger } from "./logger.ts";
-import { openStorage } from "./open-storage.ts";
+import type { ServerConfig } from "./config/config.ts";
+import { createLogger } from "./observe/logger.ts";
+import { openStorage } from "./open/open-storage.ts";
 
 /** Checks the whole audit log, straight in the database; `kept` is a head that was kept elsewhere. */
 export function verifyAudit(config: ServerConfig, kept: KeptHead | undefined): Promise<ChainCheck> {

@@ -1,8 +1,8 @@
-import { migrationCount } from "../postgres/migrations.ts";
-import type { ServerConfig } from "./config.ts";
-import { createLogger } from "./logger.ts";
-import { openStorage } from "./open-storage.ts";
-import { directAddress, unreachable } from "./reach-postgres.ts";
+import { migrationCount } from "../postgres/migrate/migrations.ts";
+import type { ServerConfig } from "./config/config.ts";
+import { createLogger } from "./observe/logger.ts";
+import { openStorage } from "./open/open-storage.ts";
+import { directAddress, unreachable } from "./open/reach-postgres.ts";
 
 /**
  * Brings the schema up to date without serving; returns how many migrations it then has. Needs no root secrets with
@@ -17,7 +17,7 @@ export async function migrateDatabase(config: ServerConfig): Promise<{ readonly 
     await opened.close();
     return { applied: migrationCount() };
   }
-  const { migrate } = await import("../postgres/migrate.ts");
+  const { migrate } = await import("../postgres/migrate/migrate.ts");
   const direct = directAddress(storage.url, leaseDatabaseUrl);
   const log = createLogger(config.logLevel, config.logFormat);
   const onWait = (problem: string) => log.warn({ event: "migration" }, problem);

@@ -1,8 +1,8 @@
 import type { ListNodesResponse } from "#gen/claviger/v1/node_pb.js";
 import { listNodes, type NodeStatus } from "../manage/list-nodes.ts";
-import { nodesToProto } from "../rpc/nodes-to-proto.ts";
-import type { ServerConfig } from "./config.ts";
-import { openStorage } from "./open-storage.ts";
+import { nodesToProto } from "../rpc/codec/nodes-to-proto.ts";
+import type { ServerConfig } from "./config/config.ts";
+import { openStorage } from "./open/open-storage.ts";
 
 /** The registry of a database, to be read again and again. */
 export interface OpenNodes {

@@ -1,6 +1,6 @@
-import type { ServerConfig } from "./config.ts";
-import { logDefect, openLog } from "./logger.ts";
-import { openStorage } from "./open-storage.ts";
+import type { ServerConfig } from "./config/config.ts";
+import { logDefect, openLog } from "./observe/logger.ts";
+import { openStorage } from "./open/open-storage.ts";
 import type { RunningServer, RunOptions } from "./run-server.ts";
 
 export interface ServeOptions extends RunOptions {

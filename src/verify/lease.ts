@@ -1,4 +1,4 @@
-import type { Clocks, Moment } from "./clocks.ts";
+import type { Clocks, Moment } from "../system/clocks.ts";
 
 /**
  * The permission to answer from a cache until a deadline (Gray and Cheriton, 1989). It is judged by the clocks read at

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, test } from "vitest";
-import { REPOSITORY } from "../support/repository-copy.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
 
 const PAGE = readFileSync(join(REPOSITORY, "src/sdk/README.md"), "utf8");
 const ENTRIES: Readonly<Record<string, string>> = {

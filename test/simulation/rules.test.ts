@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { mutate } from "../support/mutation.ts";
-import { outputOf } from "../support/run-program.ts";
+import { mutate } from "../../testkit/mutation.ts";
+import { outputOf } from "../../testkit/run-program.ts";
 import { BEYOND, DIRECTED, type Direct } from "./directed.ts";
 import { type Played, playRule } from "./play-rule.ts";
 import { RULES, type Rule } from "./rules.ts";

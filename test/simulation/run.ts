@@ -1,7 +1,7 @@
 import type { KeyRecord } from "../../src/keys/key.ts";
 import { endsSoon } from "../../src/manage/receipt.ts";
 import { waitingTime } from "../../src/revocation/waiting-time.ts";
-import { Chance } from "../support/chance.ts";
+import { Chance } from "../../testkit/chance.ts";
 import { Agents, type StreamFlaws } from "./agents.ts";
 import { noCounts } from "./counts.ts";
 import { createDescribe } from "./create-describe.ts";

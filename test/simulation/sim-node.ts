@@ -17,7 +17,7 @@ import { Lease } from "../../src/verify/lease.ts";
 import { createReady } from "../../src/verify/ready-secret.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
 import { Verifier } from "../../src/verify/verifier.ts";
-import type { Chance } from "../support/chance.ts";
+import type { Chance } from "../../testkit/chance.ts";
 import type { Counts } from "./counts.ts";
 import type { Database, DatabaseFlaws } from "./database.ts";
 import type { Machine } from "./machine.ts";

@@ -1,9 +1,9 @@
 import type { Interceptor, StreamRequest, StreamResponse } from "@connectrpc/connect";
-import type { Recheck } from "../gate.ts";
-import { type Principal, retirementOf } from "../principal.ts";
-import { toConnectError } from "../refusal-details.ts";
-import { SECRET_RETIRES } from "../retirement.ts";
-import { type WatchSettings, watchKey } from "../watch-key.ts";
+import { SECRET_RETIRES } from "../attach/retirement.ts";
+import type { Recheck } from "../protect/gate.ts";
+import { type Principal, retirementOf } from "../protect/principal.ts";
+import { toConnectError } from "../protect/refusal-details.ts";
+import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
 import { severedBy } from "./severed.ts";
 import { unlessAborted } from "./unless-aborted.ts";
 

@@ -1,0 +1,43 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Freshness, Verdict, type VerifyResponse, VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { Verdict as VerdictName } from "../../keys/verdict.ts";
+import type { Metered } from "../../usage/metered-verifier.ts";
+import type { Freshness as FreshnessName } from "../../verify/verifier.ts";
+
+export const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
+  malformed: Verdict.MALFORMED,
+  unknown: Verdict.UNKNOWN,
+  revoked: Verdict.REVOKED,
+  disabled: Verdict.DISABLED,
+  retired: Verdict.RETIRED,
+  expired: Verdict.EXPIRED,
+  environment_denied: Verdict.ENVIRONMENT_DENIED,
+  address_denied: Verdict.ADDRESS_DENIED,
+  scope_missing: Verdict.SCOPE_MISSING,
+  rate_limited: Verdict.RATE_LIMITED,
+  quota_exhausted: Verdict.QUOTA_EXHAUSTED,
+  valid: Verdict.VALID,
+};
+
+export const FRESHNESS: Readonly<Record<FreshnessName, Freshness>> = {
+  authoritative: Freshness.AUTHORITATIVE,
+  leased: Freshness.LEASED,
+  revocation_set: Freshness.REVOCATION_SET,
+};
+
+/** What an answer tells of a key and a secret, from `KnownSecret.about`. */
+export function readAbout(about: string): VerifyResponse {
+  return fromBinary(VerifyResponseSchema, Buffer.from(about, "latin1"));
+}
+
+/** A verification as it is answered. */
+export function toResponse({ decision, found, freshness, revision, retryAfterMs }: Metered): VerifyResponse {
+  const response = readAbout(found?.about ?? "");
+  response.verdict = VERDICTS[decision.verdict];
+  response.missingScopes = [...decision.missingScopes];
+  response.freshness = FRESHNESS[freshness];
+  response.revision = BigInt(revision);
+  if (retryAfterMs !== undefined) response.retryAfter = durationFromMs(retryAfterMs);
+  return response;
+}

@@ -1,0 +1,36 @@
+/** A moment by both clocks of a process, in milliseconds. */
+export interface Moment {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
+/**
+ * Both clocks of a process. The monotonic one is never set, but may stand still while the machine is suspended; the
+ * wall clock counts that time, but may be set. A span is over as soon as either says so (rule R11).
+ */
+export interface Clocks {
+  monotonicMs(): number;
+  wallMs(): number;
+}
+
+/** The wall clock alone, which may be set. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+}
+
+/** Runs work later. */
+export interface Timers {
+  /** Runs `work` once, no sooner than after `ms`, unless cancelled. Does not keep the process alive. */
+  after(ms: number, work: () => void): { cancel(): void };
+}
+
+/** Reads both clocks. */
+export function readMoment(clocks: Clocks): Moment {
+  return { monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() };
+}
+
+/** A span that another clock has measured, as this one may count it: over early, never late. In milliseconds. */
+export function countedHere(spanMs: number, clockRateError: number): number {
+  return Math.floor((spanMs * (1 - clockRateError)) / (1 + clockRateError));
+}
