@@ -78,3 +78,8 @@ export function invalidFields(violations: readonly FieldViolation[]): ClavigerEr
     violations,
   });
 }
+
+/** The message of a thrown value, which may be no `Error`. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -4,6 +4,7 @@ import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ADMIN_OWNER } from "../access/permissions.ts";
 import { createUnsealableReport } from "../audit/report-unsealable.ts";
+import { messageOf } from "../keys/errors.ts";
 import { Keyring } from "../keys/keyring.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { forgetKeys } from "../manage/forget-keys.ts";
@@ -74,7 +75,7 @@ async function listen(
   const round = runCanary(deps);
   const { url } = await port.listen().catch(async (error: unknown) => {
     await Promise.all([usage.close(), bus.close()]);
-    throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });
+    throw new StartupError(messageOf(error), { cause: error });
   });
   try {
     await revocation.start(url);

@@ -1,7 +1,7 @@
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Verdict as VerdictName } from "../keys/verdict.ts";
 
-/** Verdicts as they are sent; as in `rpc/`, which a package for agents does not carry. */
+/** The verdicts of the domain as enum values of `claviger.v1.Verdict`. */
 export const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
   malformed: Verdict.MALFORMED,
   unknown: Verdict.UNKNOWN,

@@ -4,8 +4,8 @@ import { ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
-
 import { KeyVerifier, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { messageOf } from "../../keys/errors.ts";
 import { CANARY_OWNER } from "../../keys/owner.ts";
 import type { Canary, CanaryRound } from "../../server/canary/canary.ts";
 import { exitCodeOfCall } from "../call-error.ts";
@@ -246,10 +246,6 @@ function reportFailure(
 ): void {
   if (json) printLine(shell, JSON.stringify({ round, error: messageOf(error) }));
   else noteLine(shell, printable(`round ${round} could not be made: ${messageOf(error)}`));
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function collect(url: string, urls: readonly string[]): string[] {

@@ -1,7 +1,8 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Metered } from "../../usage/metered-verifier.ts";
-import { FRESHNESS, toResponse, VERDICTS } from "./verification-to-proto.ts";
+import { VERDICTS } from "../../wire/verdicts.ts";
+import { FRESHNESS, toResponse } from "./verification-to-proto.ts";
 
 // Field numbers and wire types of `VerifyResponse`: a varint each.
 const VERDICT_TAG = 0x08;

@@ -1,24 +1,9 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Freshness, Verdict, type VerifyResponse, VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import type { Verdict as VerdictName } from "../../keys/verdict.ts";
+import { Freshness, type VerifyResponse, VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Metered } from "../../usage/metered-verifier.ts";
 import type { Freshness as FreshnessName } from "../../verify/verifier.ts";
-
-export const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
-  malformed: Verdict.MALFORMED,
-  unknown: Verdict.UNKNOWN,
-  revoked: Verdict.REVOKED,
-  disabled: Verdict.DISABLED,
-  retired: Verdict.RETIRED,
-  expired: Verdict.EXPIRED,
-  environment_denied: Verdict.ENVIRONMENT_DENIED,
-  address_denied: Verdict.ADDRESS_DENIED,
-  scope_missing: Verdict.SCOPE_MISSING,
-  rate_limited: Verdict.RATE_LIMITED,
-  quota_exhausted: Verdict.QUOTA_EXHAUSTED,
-  valid: Verdict.VALID,
-};
+import { VERDICTS } from "../../wire/verdicts.ts";
 
 export const FRESHNESS: Readonly<Record<FreshnessName, Freshness>> = {
   authoritative: Freshness.AUTHORITATIVE,

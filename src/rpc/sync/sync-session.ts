@@ -19,9 +19,9 @@ import type { Agent, Attachment, AttachmentStream } from "../../revocation/attac
 import type { AgentReports } from "../../usage/agent-reports.ts";
 import type { Asker, Metered, MeteredVerifier } from "../../usage/metered-verifier.ts";
 import { storableMethod } from "../../usage/storable-method.ts";
-import { nameOf } from "../codec/from-proto.ts";
+import { VERDICTS, verdictName } from "../../wire/verdicts.ts";
 import type { AgentStatus } from "../codec/nodes-to-proto.ts";
-import { toResponse, VERDICTS } from "../codec/verification-to-proto.ts";
+import { toResponse } from "../codec/verification-to-proto.ts";
 import { toCommand } from "../key-verifier.ts";
 import { unsoundFields } from "../unsound-fields.ts";
 import type { Validate } from "../validate.ts";
@@ -247,7 +247,7 @@ function deltaFromProto(delta: UsageDeltaMessage): UsageDelta {
   // A verifier of somebody else's making may not have looked.
   const method = storableMethod(delta.method);
   const lastSecond = Math.floor((lastTime === undefined ? 0 : timestampMs(lastTime)) / 1000);
-  const verdict = nameOf(VERDICTS, delta.verdict) ?? "valid";
+  const verdict = verdictName(delta.verdict) ?? "valid";
   const minute = Math.floor(lastSecond / 60);
   const proof = Buffer.from(delta.usageProof).toString("latin1");
   return { keyId, callerId: "", version, verdict, method, minute, count, cost: Number(delta.cost), lastSecond, proof };

@@ -1,4 +1,5 @@
 import type { Interceptor, StreamRequest, UnaryRequest } from "@connectrpc/connect";
+import { explainedError } from "../../wire/errors.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import { createMethodReader } from "../protect/access.ts";
 import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
@@ -11,7 +12,6 @@ import {
   type StreamOptions,
 } from "../protect/key-options.ts";
 import { retirementOf } from "../protect/principal.ts";
-import { toConnectError } from "../protect/refusal-details.ts";
 import { watchSettings } from "../protect/watch-key.ts";
 import type { Verifier } from "../verification.ts";
 import { peerKey } from "./peer.ts";
@@ -57,7 +57,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
     };
     const decision = gate(arrival);
     const admission = decision instanceof Promise ? await decision : decision;
-    if ("refusal" in admission) throw toConnectError(admission.refusal);
+    if ("refusal" in admission) throw explainedError(admission.refusal);
     request.contextValues.set(principalKey, admission.principal);
     if (admission.principal === undefined) return next(request);
     if (request.stream) return runWatched({ next, request, ...admission }, settings);

@@ -2,12 +2,12 @@ import { inspect } from "node:util";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { explainedError } from "../../wire/errors.ts";
 import { FakeVerifier } from "../testing/fake-verifier.ts";
 import { ANY_KEY, type MethodAccess } from "./access.ts";
 import { readCredential } from "./credential.ts";
 import { type Admission, type Arrival, createGate } from "./gate.ts";
 import type { KeyOptions } from "./key-options.ts";
-import { toConnectError } from "./refusal-details.ts";
 
 let verifier: FakeVerifier;
 
@@ -87,7 +87,7 @@ describe("a decision about a call", () => {
     const look = async () => {
       const admission = await call([secret]);
       told.push(inspect(admission, { depth: 9 }), JSON.stringify(admission));
-      if ("refusal" in admission) told.push(inspect(toConnectError(admission.refusal), { depth: 9 }));
+      if ("refusal" in admission) told.push(inspect(explainedError(admission.refusal), { depth: 9 }));
     };
     for (const verdict of Object.values(Verdict)) {
       verifier.keys.set(secret, { verdict });

@@ -3,10 +3,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { explainedError } from "../../wire/errors.ts";
 import type { Verification } from "../verification.ts";
 import { unasked, undecided as whyUndecided } from "../verifier/wire.ts";
 import { type Refusal, refusalOf, undecided } from "./refusal.ts";
-import { toConnectError } from "./refusal-details.ts";
 
 type VerdictName = keyof typeof Verdict;
 
@@ -55,7 +55,7 @@ describe("a verdict, as it is told", () => {
     });
     const limited = refused("RATE_LIMITED", { retryAfterMs: 1500 });
     if (limited === undefined) throw new Error("a limit refuses");
-    const error = toConnectError(limited);
+    const error = explainedError(limited);
     expect(error.findDetails(RetryInfoSchema)).toMatchObject([{ retryDelay: durationFromMs(1500) }]);
     expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ domain: "claviger", reason: "RATE_LIMITED" }]);
   });

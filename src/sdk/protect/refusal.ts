@@ -4,6 +4,7 @@ import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { Verdict, VerdictSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Reason } from "../../keys/errors.ts";
+import { RETRY_DELAY_MS } from "../../wire/errors.ts";
 import type { Verification } from "../verification.ts";
 
 /** Names of `claviger.v1.ErrorReason` that only services say, and not the server. */
@@ -23,9 +24,6 @@ export interface Refusal {
   /** What went wrong, for the service's own log; never sent. */
   readonly cause?: unknown;
 }
-
-/** When to try again after "could not decide", if the verifier does not say. */
-const RETRY_DELAY_MS = 1000;
 
 /** Verdicts that speak against the secret itself, and what its holder can do. */
 const INVALID: Readonly<Partial<Record<Verdict, string>>> = {

@@ -11,7 +11,7 @@ import {
   type VerifyResponse,
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
-import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
 import { QUESTION_LIMITS as MOST } from "../../wire/question-limits.ts";
 import type { Question, Verification } from "../verification.ts";
 import { ENVIRONMENT, findWrong, LONGEST_TIMER_MS, METHOD, type Rules, SCOPES } from "./check-options.ts";
@@ -92,33 +92,29 @@ export function fromRefusal({ code, message, details }: Refusal): ConnectError {
   return error;
 }
 
-/** It could not be decided, which says nothing about the secret. */
+/** The verifier could not decide, which says nothing about the secret. */
 export function undecided(reason: string, message: string, cause?: unknown): ConnectError {
-  const error = new ConnectError(message, Code.Unavailable, undefined, undefined, cause);
-  error.details.push({ desc: ErrorInfoSchema, value: { domain: "claviger", reason } });
-  error.details.push({ desc: RetryInfoSchema, value: { retryDelay: { seconds: 1n } } });
-  return error;
+  return explainedError({ code: Code.Unavailable, reason, message, retryAfterMs: RETRY_DELAY_MS, cause });
 }
 
-/** No server could be asked, or none is a server that takes this verifier. Only what may pass says when to retry. */
+/** No server answered, or none accepts this verifier. Only a cause that may pass says when to retry. */
 export function unasked({ code, message, isPermanent }: Trouble, cause: unknown): ConnectError {
-  const error = new ConnectError(message, Code.Unavailable, undefined, undefined, cause);
-  const reason = isPermanent ? "VERIFIER_MISCONFIGURED" : "SERVER_UNREACHABLE";
-  error.details.push({
-    desc: ErrorInfoSchema,
-    value: { domain: "claviger", reason, metadata: { [TROUBLE_CODE]: code } },
-  });
-  if (!isPermanent) error.details.push({ desc: RetryInfoSchema, value: { retryDelay: { seconds: 1n } } });
-  return error;
+  const metadata = { [TROUBLE_CODE]: code };
+  return isPermanent
+    ? explainedError({ code: Code.Unavailable, reason: "VERIFIER_MISCONFIGURED", message, metadata, cause })
+    : explainedError({
+        code: Code.Unavailable,
+        reason: "SERVER_UNREACHABLE",
+        message,
+        metadata,
+        retryAfterMs: RETRY_DELAY_MS,
+        cause,
+      });
 }
 
 function invalid(field: string, rule: string): ConnectError {
-  const error = new ConnectError(`invalid question: ${rule}`, Code.InvalidArgument);
-  error.details.push({
-    desc: ErrorInfoSchema,
-    value: { domain: "claviger", reason: "INVALID_FIELD", metadata: { fields: field } },
-  });
-  return error;
+  const message = `invalid question: ${rule}`;
+  return explainedError({ code: Code.InvalidArgument, reason: "INVALID_FIELD", message, metadata: { fields: field } });
 }
 
 function isInt32(value: unknown): boolean {

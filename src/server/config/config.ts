@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { availableParallelism } from "node:os";
 import type { IssuerConfig } from "../../access/issuer-config.ts";
+import { messageOf } from "../../keys/errors.ts";
 import { shownPath } from "../../keys/redact.ts";
 import { MIN_ROOT_BYTES } from "../../keys/root-secret.ts";
 import { Secret } from "../../keys/secret.ts";
@@ -198,7 +199,7 @@ async function readDatabaseUrl(environment: Environment, variable: string): Prom
     parseTls(parseAddress(url).parameters);
     return new Secret(url);
   } catch (error) {
-    throw new ConfigError(variable, error instanceof Error ? error.message : String(error));
+    throw new ConfigError(variable, messageOf(error));
   }
 }
 

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { existsSync, rmSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
+import { messageOf } from "../../keys/errors.ts";
 import type { Database } from "../../postgres/storage.ts";
 import { StartupError } from "../startup-error.ts";
 import { findTemplate } from "./database-template.ts";
@@ -34,7 +35,7 @@ export async function ensureDatabase(folder: string): Promise<void> {
     if (template === undefined) await createInChild(unfinished);
     else await copyInThread(template, unfinished);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw new StartupError(`cannot make the embedded database in ${folder}: ${reason}. Is the disk full?`, { cause });
   }
   await rename(unfinished, folder);

@@ -7,6 +7,7 @@ import {
   Histogram,
   Registry,
 } from "prom-client";
+import { messageOf } from "../../keys/errors.ts";
 import { VERDICTS, type Verdict } from "../../keys/verdict.ts";
 import type { Storage, StorageOutcome } from "../../postgres/storage.ts";
 import type { LeaseState } from "../../revocation/lease-keeper.ts";
@@ -221,7 +222,7 @@ export async function serveCanaryMetrics(
   const limits = { ...DEFAULT_POLICY, headerListBytes: DEFAULT_POLICY.maxHeaderBytes, drainMs: 0 };
   const port = createPort({ ...listen, handler, limits });
   const { url } = await port.listen().catch((error: unknown) => {
-    throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });
+    throw new StartupError(messageOf(error), { cause: error });
   });
   return { url: `${url}/metrics`, close: () => port.drain() };
 }

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Provider } from "@openfeature/server-sdk";
+import { messageOf } from "../../keys/errors.ts";
 import { within } from "../../system/within.ts";
 
 /**
@@ -11,7 +12,7 @@ import { within } from "../../system/within.ts";
  */
 export async function loadFlagProvider(path: string, timeoutMs: number): Promise<Provider> {
   const made = await within(timeoutMs, makeDefault(path)).catch((cause: unknown) => {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = messageOf(cause);
     throw new Error(`cannot be loaded: ${why}. Correct the module or its path`, { cause });
   });
   if (isProvider(made)) return made;

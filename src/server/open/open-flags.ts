@@ -2,6 +2,7 @@ import { NOOP_PROVIDER, OpenFeature, type Provider, ProviderEvents } from "@open
 import type { Logger } from "pino";
 import { ALWAYS_ON, createFeatureFlag, type FeatureFlag } from "../../access/feature-flag.ts";
 import { FlagsFileProvider } from "../../access/flags-file-provider.ts";
+import { messageOf } from "../../keys/errors.ts";
 import { every } from "../../system/every.ts";
 import { systemRandom } from "../../system/node.ts";
 import { within } from "../../system/within.ts";
@@ -101,5 +102,5 @@ function startupError(problem: string): StartupError {
 }
 
 function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { messageOf } from "../../keys/errors.ts";
 import { shownPath } from "../../keys/redact.ts";
 import type { Secret } from "../../keys/secret.ts";
 import { parseRedisUrl, type RedisAddress, type RedisCertificates } from "../../redis/parse-redis-url.ts";
@@ -50,7 +51,7 @@ function parse(url: Secret | undefined): RedisAddress | undefined {
   try {
     return parseRedisUrl(url.reveal());
   } catch (error) {
-    throw new ConfigError("REDIS_URL", error instanceof Error ? error.message : String(error));
+    throw new ConfigError("REDIS_URL", messageOf(error));
   }
 }
 

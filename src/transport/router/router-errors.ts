@@ -10,7 +10,7 @@ import {
 import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { explainedError } from "./error-info.ts";
+import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
 
 export interface ExplainOptions {
   /** Returns what is wrong with a unary JSON request that could not be decoded, field by field, where that is known. */
@@ -105,7 +105,7 @@ export function deadlineExceeded(): ConnectError {
 /** More calls came at once than are answered in time. */
 export function tooManyAtOnce(): ConnectError {
   const message = "more calls came at once than are answered in time. Retry in a moment, or add workers or nodes";
-  return explainedError({ code: Code.Unavailable, reason: "OVERLOADED", message, retryAfterMs: 1000 });
+  return explainedError({ code: Code.Unavailable, reason: "OVERLOADED", message, retryAfterMs: RETRY_DELAY_MS });
 }
 
 /** The client went away; nobody is told. */

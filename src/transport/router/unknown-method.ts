@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
-import { explainedError } from "./error-info.ts";
+import { explainedError } from "../../wire/errors.ts";
 import { refusal } from "./refusal.ts";
 
 /** The answer to a call of a method that no service has. */

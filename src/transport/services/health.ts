@@ -7,7 +7,7 @@ import {
 import { callOf } from "../../rpc/call.ts";
 import { FairShares } from "../../rpc/fair-shares.ts";
 import { networkOf } from "../../verify/network-of.ts";
-import { explainedError } from "../router/error-info.ts";
+import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
 
 export interface HealthOptions {
   /** Full names of the services to answer for, besides `""`, the process. They start as NOT_SERVING. */
@@ -113,7 +113,7 @@ function tooManyWatchers() {
 }
 
 function unavailable(reason: string, message: string) {
-  return explainedError({ code: Code.Unavailable, reason, message, retryAfterMs: 1000 });
+  return explainedError({ code: Code.Unavailable, reason, message, retryAfterMs: RETRY_DELAY_MS });
 }
 
 function unknownService(service: string) {
