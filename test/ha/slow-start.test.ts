@@ -113,8 +113,6 @@ describeWithPostgres("a start", () => {
   async function startFrozen(settings: Readonly<Record<string, string>>) {
     proxy.hang();
     const frozen = Promise.withResolvers<void>();
-    // Heard of only if the server did start.
-    frozen.promise.catch(() => undefined);
     const freeze = async (pid: number) => {
       await eventually(() => expect(proxy.connectionCount()).toBeGreaterThan(0), { withinMs: START_MS });
       process.kill(pid, "SIGSTOP");
@@ -125,7 +123,10 @@ describeWithPostgres("a start", () => {
       await proxy.resume();
     };
     const onSpawn = (pid: number) => void freeze(pid).then(frozen.resolve, frozen.reject);
-    const server = await startServer({ env: env(settings), startMs: START_MS, onSpawn });
+    const starting = startServer({ env: env(settings), startMs: START_MS, onSpawn });
+    // A start that fails ends before the link is resumed, which must not be that of the next test.
+    await Promise.allSettled([starting, frozen.promise]);
+    const server = await starting;
     await frozen.promise;
     const said = server.stderr();
     await server.stop();
