@@ -1,7 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { CliError } from "./cli-error.ts";
-import { EXIT, type ExitCode } from "./exit-code.ts";
+import { CliError, EXIT, type ExitCode } from "./cli-error.ts";
 import { describeSpan } from "./input/duration.ts";
 import { inOwnWords, violationInOwnWords } from "./own-words.ts";
 

@@ -2,8 +2,7 @@ import { CommanderError } from "commander";
 import { ClavigerError } from "../keys/errors.ts";
 import { ConfigError } from "../server/config/config-error.ts";
 import { StartupError } from "../server/startup-error.ts";
-import { CliError, usageError } from "./cli-error.ts";
-import { EXIT } from "./exit-code.ts";
+import { CliError, EXIT, usageError } from "./cli-error.ts";
 
 /** Turns whatever ended a command into what is shown; `undefined` if nothing failed (`--help`, `--version`). */
 export function failureOf(error: unknown): CliError | undefined {

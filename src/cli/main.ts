@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 import process from "node:process";
-import { EXIT } from "./exit-code.ts";
+import { EXIT } from "./cli-error.ts";
 import { run } from "./run.ts";
 import type { Shell } from "./shell.ts";
 

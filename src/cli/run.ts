@@ -1,4 +1,4 @@
-import type { ExitCode } from "./exit-code.ts";
+import type { ExitCode } from "./cli-error.ts";
 import { failureOf } from "./failure.ts";
 import { refuseSecretArguments } from "./input/secret-arguments.ts";
 import { printFailure, printFailureJson } from "./output/print.ts";

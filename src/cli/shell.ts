@@ -1,5 +1,5 @@
 import type { Readable, Writable } from "node:stream";
-import type { ExitCode } from "./exit-code.ts";
+import type { ExitCode } from "./cli-error.ts";
 
 /** All that a command sees of the process it runs in. `main.ts` makes the real one, tests make their own. */
 export interface Shell {

@@ -1,6 +1,6 @@
 import { DrizzleQueryError } from "drizzle-orm";
 import { ClavigerError } from "../keys/errors.ts";
-import { POOLER_HINT, UnfitSession } from "./connect/unfit-session.ts";
+import { POOLER_HINT, UnfitSession } from "./connect/session.ts";
 
 /** Two transactions wanted each other's locks, or a replayed one may do better. The work was undone as a whole. */
 const RETRYABLE = new Set(["40001", "40P01"]);

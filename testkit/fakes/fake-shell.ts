@@ -1,5 +1,5 @@
 import { Readable, Writable } from "node:stream";
-import { EXIT } from "../../src/cli/exit-code.ts";
+import { EXIT } from "../../src/cli/cli-error.ts";
 import { run } from "../../src/cli/run.ts";
 import type { Shell } from "../../src/cli/shell.ts";
 

@@ -3,11 +3,9 @@ import type { Command } from "commander";
 import { type Agent, type ListNodesResponse, ListNodesResponseSchema } from "#gen/claviger/v1/node_pb.js";
 import { withConnection } from "../connection.ts";
 import { roundSpan } from "../input/duration.ts";
-import { addExamples } from "../input/examples.ts";
 import { type WideOption, wideOption, widthFor } from "../input/list-options.ts";
-import { addServerOptions, type ServerOptions } from "../input/server-options.ts";
-import { noteLine, printLine } from "../output/print.ts";
-import { printMessage } from "../output/print-message.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
+import { noteLine, printLine, printMessage } from "../output/print.ts";
 import { type Column, formatList } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 

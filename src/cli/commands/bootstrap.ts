@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { addExamples } from "../input/examples.ts";
+import { addExamples } from "../input/server-options.ts";
 import { addSettingsOptions, DATABASE_SETTINGS, readConfig, type SettingsOptions } from "../input/settings-options.ts";
 import { noteLine, printLine } from "../output/print.ts";
 import type { Shell } from "../shell.ts";

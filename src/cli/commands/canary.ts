@@ -9,13 +9,11 @@ import { messageOf } from "../../keys/errors.ts";
 import { CANARY_OWNER } from "../../keys/owner.ts";
 import type { Canary, CanaryRound } from "../../server/canary/canary.ts";
 import { exitCodeOfCall } from "../call-error.ts";
-import { CliError } from "../cli-error.ts";
+import { CliError, EXIT } from "../cli-error.ts";
 import { type Connection, withConnection } from "../connection.ts";
-import { EXIT } from "../exit-code.ts";
 import { parseDuration } from "../input/duration.ts";
-import { addExamples } from "../input/examples.ts";
 import { readToken } from "../input/read-token.ts";
-import { addServerOptions, type ServerOptions } from "../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
 import { DATABASE_SETTINGS, readConfig } from "../input/settings-options.ts";
 import { noteLine, printLine } from "../output/print.ts";
 import { printable } from "../output/printable.ts";
@@ -170,7 +168,7 @@ async function openList(shell: Shell, options: CanaryOptions, own: string): Prom
   const { DATABASE_URL = "", DATABASE_URL_FILE = "" } = shell.environment;
   if (`${DATABASE_URL}${DATABASE_URL_FILE}`.trim() === "") return { list: async () => [own], close };
   const config = await readConfig(shell, {}, DATABASE_SETTINGS);
-  const { openNodes } = await import("../../server/nodes.ts");
+  const { openNodes } = await import("../../server/operator.ts");
   const { nameProcesses } = await import("../../server/canary/process-name.ts");
   const nodes = await openNodes(config);
   return {

@@ -1,6 +1,6 @@
 import { Argument, type Command } from "commander";
 import { completionScript, SHELLS, type ShellName } from "../completion-script.ts";
-import { addExamples } from "../input/examples.ts";
+import { addExamples } from "../input/server-options.ts";
 import { printLine } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 

@@ -10,13 +10,11 @@ import {
   HealthListResponseSchema,
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from "#gen/grpc/health/v1/health_pb.js";
+import { EXIT } from "../cli-error.ts";
 import { type Connection, withConnection } from "../connection.ts";
-import { EXIT } from "../exit-code.ts";
 import { enumName } from "../input/enum-names.ts";
-import { addExamples } from "../input/examples.ts";
-import { addServerOptions, type ServerOptions } from "../input/server-options.ts";
-import { printLine } from "../output/print.ts";
-import { printMessage } from "../output/print-message.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
+import { printLine, printMessage } from "../output/print.ts";
 import { formatTable } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 

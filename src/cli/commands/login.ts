@@ -2,12 +2,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Command } from "commander";
 import { shownPath } from "../../keys/redact.ts";
 import { serverUrl, withConnection } from "../connection.ts";
-import { addExamples } from "../input/examples.ts";
 import { profileName, writeProfile } from "../input/profiles.ts";
 import { readSecret } from "../input/read-secret.ts";
 import { headerValue } from "../input/read-token.ts";
 import { refuseArguments } from "../input/secret-arguments.ts";
-import { addServerOptions, type ServerOptions } from "../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
 import { printLine } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { addExamples } from "../input/examples.ts";
 import { profileName, removeProfile } from "../input/profiles.ts";
+import { addExamples } from "../input/server-options.ts";
 import { noteLine, printLine } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { addExamples } from "../input/examples.ts";
+import { addExamples } from "../input/server-options.ts";
 import { addSettingsOptions, readConfig, SCHEMA_SETTINGS, type SettingsOptions } from "../input/settings-options.ts";
 import { printLine } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
@@ -10,7 +10,7 @@ export function addMigrate(command: Command, shell: Shell): void {
     .option("--json", "print how many migrations the schema has as JSON, and errors too")
     .action(async (options: SettingsOptions) => {
       const config = await readConfig(shell, options, SCHEMA_SETTINGS);
-      const { migrateDatabase } = await import("../../server/migrate.ts");
+      const { migrateDatabase } = await import("../../server/operator.ts");
       const { applied } = await migrateDatabase(config);
       printLine(
         shell,

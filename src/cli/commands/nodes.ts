@@ -9,12 +9,10 @@ import {
 import { withConnection } from "../connection.ts";
 import { roundSpan } from "../input/duration.ts";
 import { enumName } from "../input/enum-names.ts";
-import { addExamples } from "../input/examples.ts";
 import { type WideOption, wideOption, widthFor } from "../input/list-options.ts";
-import { addServerOptions, type ServerOptions } from "../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
 import { DATABASE_SETTINGS, readConfig } from "../input/settings-options.ts";
-import { noteLine, printLine } from "../output/print.ts";
-import { printMessage } from "../output/print-message.ts";
+import { noteLine, printLine, printMessage } from "../output/print.ts";
 import { type Column, formatList } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 
@@ -30,7 +28,7 @@ export function addNodes(command: Command, shell: Shell): void {
     .action(async (options: NodesOptions) => {
       if (options.direct) {
         const config = await readConfig(shell, {}, DATABASE_SETTINGS);
-        const { readNodes } = await import("../../server/nodes.ts");
+        const { readNodes } = await import("../../server/operator.ts");
         return printNodes(shell, await readNodes(config), options);
       }
       await withConnection(shell, options, async ({ management }) => {

@@ -1,12 +1,10 @@
 import type { Command } from "commander";
 import { ReportLeakedSecretResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { withConnection } from "../connection.ts";
-import { addExamples } from "../input/examples.ts";
 import { readSecret } from "../input/read-secret.ts";
 import { refuseArguments } from "../input/secret-arguments.ts";
-import { addServerOptions, type ServerOptions } from "../input/server-options.ts";
-import { printLine } from "../output/print.ts";
-import { printMessage } from "../output/print-message.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
+import { printLine, printMessage } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 
 interface ReportLeakedOptions extends ServerOptions {

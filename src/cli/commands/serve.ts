@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { ServerConfig } from "../../server/config/config.ts";
 import type { WorkerLink } from "../../server/workers/worker.ts";
-import { addExamples } from "../input/examples.ts";
+import { addExamples } from "../input/server-options.ts";
 import { ALL_SETTINGS, addSettingsOptions, readConfig, type SettingsOptions } from "../input/settings-options.ts";
 import { printLine } from "../output/print.ts";
 import type { Shell } from "../shell.ts";

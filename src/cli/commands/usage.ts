@@ -10,14 +10,12 @@ import {
 } from "#gen/claviger/v1/usage_pb.js";
 import { usageError } from "../cli-error.ts";
 import { withConnection } from "../connection.ts";
-import { addExamples } from "../input/examples.ts";
 import { integerParser, keyIdArgument, ownerOption } from "../input/key-options.ts";
 import { type WideOption, wideOption, widthFor } from "../input/list-options.ts";
-import { addServerOptions, type ServerOptions } from "../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
 import { formatBars } from "../output/bars.ts";
 import { createTimes } from "../output/describe-time.ts";
-import { printLine } from "../output/print.ts";
-import { printMessage } from "../output/print-message.ts";
+import { printLine, printMessage } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 
 const DAY_MS = 86_400_000;

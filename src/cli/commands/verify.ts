@@ -7,18 +7,16 @@ import {
   type VerifyResponse,
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
+import { EXIT } from "../cli-error.ts";
 import { withConnection } from "../connection.ts";
-import { EXIT } from "../exit-code.ts";
-import { addExamples } from "../input/examples.ts";
 import { integerParser, scopeOption } from "../input/key-options.ts";
 import { readSecret } from "../input/read-secret.ts";
 import { refuseArguments } from "../input/secret-arguments.ts";
-import { addServerOptions, type ServerOptions } from "../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
 import { describeLabels } from "../output/describe-key.ts";
 import { createTimes } from "../output/describe-time.ts";
 import { endsSoon } from "../output/expiry-warning.ts";
-import { printLine, warnLine } from "../output/print.ts";
-import { printMessage } from "../output/print-message.ts";
+import { printLine, printMessage, warnLine } from "../output/print.ts";
 import { formatTable } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { addExamples } from "../input/examples.ts";
+import { addExamples } from "../input/server-options.ts";
 import { printLine } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 

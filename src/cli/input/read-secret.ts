@@ -1,7 +1,6 @@
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
-import { CliError, usageError } from "../cli-error.ts";
-import { EXIT } from "../exit-code.ts";
+import { CliError, EXIT, usageError } from "../cli-error.ts";
 import type { Shell } from "../shell.ts";
 
 // Above the 4096 bytes that a server takes, so that its answer is the one that is seen.

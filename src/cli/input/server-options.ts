@@ -51,3 +51,8 @@ function parseTimeout(text: string): number {
   if (milliseconds < 1 || milliseconds > LONGEST_TIMEOUT_MS) throw new InvalidArgumentError("Give 1ms to 24h");
   return milliseconds;
 }
+
+/** Adds examples to a command's help, a line each. */
+export function addExamples(command: Command, ...examples: readonly string[]): Command {
+  return command.addHelpText("after", `\nExamples:\n${examples.map((example) => `  ${example}`).join("\n")}`);
+}

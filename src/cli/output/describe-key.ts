@@ -1,4 +1,4 @@
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import {
   type Actor,
   ActorKindSchema,
@@ -8,6 +8,7 @@ import {
   type Limits,
   RevocationReason,
   RevocationReasonSchema,
+  type RevocationReceipt,
   SecretState,
   SecretStateSchema,
   type SecretVersion,
@@ -88,4 +89,14 @@ function describeSecrets({ secrets, revokeTime }: Key, times: Times, width: numb
     ],
     width,
   );
+}
+
+/** When a change was effective everywhere, for people; empty for a change that did not wait. */
+export function describeReceipt(receipt: RevocationReceipt | undefined): string {
+  if (receipt === undefined) return "";
+  const { revision, effectiveTime, confirmedVerifierCount, expiredVerifierCount } = receipt;
+  const when = effectiveTime === undefined ? "" : ` since ${timestampDate(effectiveTime).toISOString()}`;
+  const noun = confirmedVerifierCount === 1 ? "verifier" : "verifiers";
+  const who = `${confirmedVerifierCount} ${noun} confirmed, ${expiredVerifierCount} waited out`;
+  return `effective everywhere${when} (revision ${revision}, ${who})`;
 }

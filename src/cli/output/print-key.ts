@@ -1,11 +1,10 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import { Option } from "commander";
 import type { Key, RevocationReceipt } from "#gen/claviger/v1/key_pb.js";
 import type { Shell } from "../shell.ts";
-import { describeKey } from "./describe-key.ts";
-import { describeReceipt } from "./describe-receipt.ts";
+import { describeKey, describeReceipt } from "./describe-key.ts";
 import { expiryWarning } from "./expiry-warning.ts";
-import { printLine, warnLine } from "./print.ts";
-import { printMessage } from "./print-message.ts";
+import { noteLine, printLine, printMessage, warnLine } from "./print.ts";
 
 /** A response that is about one key. */
 export interface KeyResponse<Desc extends DescMessage> {
@@ -26,6 +25,32 @@ export function printKey<Desc extends DescMessage>(shell: Shell, { schema, respo
   }
   printLine(shell, describeKey(key, shell));
   if (receipt !== undefined) printLine(shell, `\n${describeReceipt(receipt)}`);
+  const warning = expiryWarning([key], shell);
+  if (warning !== "") warnLine(shell, warning);
+}
+
+/** `--quiet`, for commands that mint a secret: `SECRET=$(claviger keys create --name demo --quiet)`. */
+export function quietOption(): Option {
+  return new Option("-q, --quiet", "print only the secret; the key id goes to standard error").conflicts("json");
+}
+
+/** What to print of a secret that was just made. */
+export interface MintedSecret {
+  readonly key: Key;
+  readonly secret: string;
+  /** What comes before the secret, for people. */
+  readonly description: string;
+  readonly quiet: boolean;
+}
+
+/** Prints a new secret, this once: on a line of its own. */
+export function printMintedSecret(shell: Shell, { key, secret, description, quiet }: MintedSecret): void {
+  if (quiet) {
+    printLine(shell, secret);
+    noteLine(shell, `key id: ${key.id}`);
+  } else {
+    printLine(shell, `${description}\n\nsecret, shown this once:\n${secret}`);
+  }
   const warning = expiryWarning([key], shell);
   if (warning !== "") warnLine(shell, warning);
 }

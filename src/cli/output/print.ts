@@ -1,7 +1,8 @@
 import { styleText } from "node:util";
-import type { JsonValue } from "@bufbuild/protobuf";
+import type { DescMessage, JsonValue, MessageShape } from "@bufbuild/protobuf";
 import type { CliError } from "../cli-error.ts";
 import type { Shell } from "../shell.ts";
+import { messageToJson } from "./message-json.ts";
 import { printable, printableJson } from "./printable.ts";
 
 /** Writes a line, or several, of what was asked for. */
@@ -36,4 +37,9 @@ export function printFailureJson(shell: Shell, failure: CliError): void {
   const { code, reason, message, metadata } = failure;
   const violations = failure.violations.map(({ field, description }) => ({ field, description }));
   noteLine(shell, printableJson(JSON.stringify({ code, reason, message, metadata, violations }, null, 2)));
+}
+
+/** Writes a message for programs; see `messageToJson`. Not in `print.ts`: commands without a server start without Protobuf. */
+export function printMessage<Desc extends DescMessage>(shell: Shell, schema: Desc, message: MessageShape<Desc>): void {
+  printJson(shell, messageToJson(schema, message));
 }

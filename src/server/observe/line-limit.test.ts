@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
-import { LineLimit } from "./line-limit.ts";
+import { LineLimit } from "./line-batch.ts";
 
 function open() {
   const clocks = new FakeClocks();

@@ -3,8 +3,7 @@ import { isatty } from "node:tty";
 import { type Logger, levels, pino, stdTimeFunctions } from "pino";
 import { redactSecrets } from "../../keys/redact.ts";
 import { systemTimers as timers } from "../../system/node.ts";
-import { LineBatch } from "./line-batch.ts";
-import { LineLimit } from "./line-limit.ts";
+import { LineBatch, LineLimit } from "./line-batch.ts";
 import { LogOutput } from "./log-output.ts";
 import { readableLine } from "./readable-line.ts";
 

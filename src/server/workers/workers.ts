@@ -6,7 +6,7 @@ import { createLogger, logDefect } from "../observe/logger.ts";
 import { type MetricsSnapshot, mergeMetrics } from "../observe/metrics.ts";
 import type { RunningServer } from "../run-server.ts";
 import { StartupError } from "../startup-error.ts";
-import type { FromWorker, ToWorker } from "./worker-messages.ts";
+import type { FromWorker, ToWorker } from "./worker.ts";
 
 export interface WorkersOptions {
   readonly config: ServerConfig;

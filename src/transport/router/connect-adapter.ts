@@ -16,9 +16,9 @@ import { dropBody } from "../port/drop-body.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
 import type { HttpRequest, HttpResponse } from "./http-messages.ts";
 import { peerAddressOf } from "./peer-address.ts";
+import { unknownMethod } from "./refusal.ts";
 import { type ReadBody, RequestBody } from "./request-body.ts";
 import { explainErrors } from "./router-errors.ts";
-import { unknownMethod } from "./unknown-method.ts";
 import { writeResponse } from "./write-response.ts";
 
 export interface ConnectHandlerOptions extends DeadlineLimits {

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { addExamples } from "../../input/examples.ts";
+import { addExamples } from "../../input/server-options.ts";
 import {
   addSettingsOptions,
   DATABASE_SETTINGS,
@@ -13,7 +13,7 @@ import type { Shell } from "../../shell.ts";
 export function addAuditHead(command: Command, shell: Shell): void {
   addSettingsOptions(command, DATABASE_SETTINGS).action(async (options: SettingsOptions) => {
     const config = await readConfig(shell, options, DATABASE_SETTINGS);
-    const { auditHead, headToJson } = await import("../../../server/audit.ts");
+    const { auditHead, headToJson } = await import("../../../server/operator.ts");
     const head = await auditHead(config);
     if (head === undefined) noteLine(shell, "the audit log is empty");
     else printLine(shell, headToJson(head));

@@ -11,13 +11,11 @@ import {
 } from "#gen/claviger/v1/audit_pb.js";
 import { type Connection, withConnection } from "../../connection.ts";
 import { enumName } from "../../input/enum-names.ts";
-import { addExamples } from "../../input/examples.ts";
 import { instantParser, keyIdOption, ownerOption } from "../../input/key-options.ts";
 import { addListOptions, type ListOptions, moreNote, readPages, widthFor } from "../../input/list-options.ts";
-import { addServerOptions, type ServerOptions } from "../../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../../input/server-options.ts";
 import { createTimes, type Times } from "../../output/describe-time.ts";
-import { noteLine, printLine } from "../../output/print.ts";
-import { printMessage } from "../../output/print-message.ts";
+import { noteLine, printLine, printMessage } from "../../output/print.ts";
 import { type Column, formatList } from "../../output/table.ts";
 import type { Shell } from "../../shell.ts";
 

@@ -1,9 +1,8 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import type { KeptHead } from "../../../server/audit.ts";
-import { CliError, usageError } from "../../cli-error.ts";
-import { EXIT } from "../../exit-code.ts";
-import { addExamples } from "../../input/examples.ts";
+import type { KeptHead } from "../../../server/operator.ts";
+import { CliError, EXIT, usageError } from "../../cli-error.ts";
+import { addExamples } from "../../input/server-options.ts";
 import {
   addSettingsOptions,
   DATABASE_SETTINGS,
@@ -21,7 +20,7 @@ export function addAuditVerify(command: Command, shell: Shell): void {
     .action(async (options: SettingsOptions) => {
       const kept = typeof options.head === "string" ? await readHead(options.head) : undefined;
       const config = await readConfig(shell, options, DATABASE_SETTINGS);
-      const { verifyAudit } = await import("../../../server/audit.ts");
+      const { verifyAudit } = await import("../../../server/operator.ts");
       const { head, events, problem, unchecked } = await verifyAudit(config, kept);
       if (problem !== undefined) {
         const message = `the audit log is not intact: ${problem.place}: ${problem.what}`;
@@ -53,7 +52,7 @@ function uncheckedError({ count, events, first }: Unchecked): CliError {
 }
 
 async function readHead(file: string): Promise<KeptHead> {
-  const { headFromJson } = await import("../../../server/audit.ts");
+  const { headFromJson } = await import("../../../server/operator.ts");
   const text = await readFile(file, "utf8").catch(() => undefined);
   if (text === undefined)
     throw usageError(`cannot read ${file}: name the file that \`claviger audit head\` was kept in`);

@@ -5,7 +5,6 @@ import { CreateKeyRequestSchema, CreateKeyResponseSchema } from "#gen/claviger/v
 import { EnvironmentSchema } from "#gen/claviger/v1/key_pb.js";
 import { withConnection } from "../../connection.ts";
 import { enumNames, enumValue } from "../../input/enum-names.ts";
-import { addExamples } from "../../input/examples.ts";
 import {
   cidrOption,
   type LimitOptions,
@@ -18,10 +17,10 @@ import {
   scopeOption,
   ttlOption,
 } from "../../input/key-options.ts";
-import { addServerOptions, type ServerOptions } from "../../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../../input/server-options.ts";
 import { describeKey } from "../../output/describe-key.ts";
-import { printMintedSecret, quietOption } from "../../output/minted-secret.ts";
-import { printMessage } from "../../output/print-message.ts";
+import { printMessage } from "../../output/print.ts";
+import { printMintedSecret, quietOption } from "../../output/print-key.ts";
 import type { Shell } from "../../shell.ts";
 
 interface CreateOptions extends ServerOptions, LimitOptions {

@@ -1,9 +1,8 @@
 import type { Command } from "commander";
 import { GetKeyResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { withConnection } from "../../connection.ts";
-import { addExamples } from "../../input/examples.ts";
 import { keyIdArgument } from "../../input/key-options.ts";
-import { addServerOptions, type ServerOptions } from "../../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../../input/server-options.ts";
 import { printKey } from "../../output/print-key.ts";
 import type { Shell } from "../../shell.ts";
 

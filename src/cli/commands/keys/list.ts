@@ -9,14 +9,12 @@ import {
 import { type Key, KeyState, KeyStateSchema, SecretState } from "#gen/claviger/v1/key_pb.js";
 import { type Connection, withConnection } from "../../connection.ts";
 import { enumName, enumNames, enumValue } from "../../input/enum-names.ts";
-import { addExamples } from "../../input/examples.ts";
 import { instantParser, labelOption, ownerOption } from "../../input/key-options.ts";
 import { addListOptions, type ListOptions, moreNote, readPages, widthFor } from "../../input/list-options.ts";
-import { addServerOptions, type ServerOptions } from "../../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../../input/server-options.ts";
 import { createTimes, type Times } from "../../output/describe-time.ts";
 import { expiryWarning } from "../../output/expiry-warning.ts";
-import { noteLine, printLine, warnLine } from "../../output/print.ts";
-import { printMessage } from "../../output/print-message.ts";
+import { noteLine, printLine, printMessage, warnLine } from "../../output/print.ts";
 import { type Column, formatList } from "../../output/table.ts";
 import type { Shell } from "../../shell.ts";
 

@@ -4,15 +4,13 @@ import { RevocationReasonSchema } from "#gen/claviger/v1/key_pb.js";
 import { usageError } from "../../cli-error.ts";
 import { type Connection, withConnection } from "../../connection.ts";
 import { enumNames, enumValue } from "../../input/enum-names.ts";
-import { addExamples } from "../../input/examples.ts";
 import { isKeyId, KEY_ID_HELP, labelOption, ownerOption } from "../../input/key-options.ts";
 import { readSecret } from "../../input/read-secret.ts";
 import { secretAsArgument } from "../../input/secret-arguments.ts";
-import { addServerOptions, type ServerOptions } from "../../input/server-options.ts";
-import { describeReceipt } from "../../output/describe-receipt.ts";
-import { printLine } from "../../output/print.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../../input/server-options.ts";
+import { describeReceipt } from "../../output/describe-key.ts";
+import { printLine, printMessage } from "../../output/print.ts";
 import { printKey } from "../../output/print-key.ts";
-import { printMessage } from "../../output/print-message.ts";
 import type { Shell } from "../../shell.ts";
 
 interface RevokeOptions extends ServerOptions {

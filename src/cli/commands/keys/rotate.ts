@@ -8,14 +8,12 @@ import {
 } from "#gen/claviger/v1/key_management_pb.js";
 import type { Key } from "#gen/claviger/v1/key_pb.js";
 import { withConnection } from "../../connection.ts";
-import { addExamples } from "../../input/examples.ts";
 import { keyIdArgument, parseSpan, ttlOption } from "../../input/key-options.ts";
-import { addServerOptions, type ServerOptions } from "../../input/server-options.ts";
-import { describeKey } from "../../output/describe-key.ts";
-import { describeReceipt } from "../../output/describe-receipt.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../../input/server-options.ts";
+import { describeKey, describeReceipt } from "../../output/describe-key.ts";
 import { createTimes } from "../../output/describe-time.ts";
-import { printMintedSecret, quietOption } from "../../output/minted-secret.ts";
-import { printMessage } from "../../output/print-message.ts";
+import { printMessage } from "../../output/print.ts";
+import { printMintedSecret, quietOption } from "../../output/print-key.ts";
 import type { Shell } from "../../shell.ts";
 
 interface RotateOptions extends ServerOptions {

@@ -5,7 +5,6 @@ import { UpdateKeyResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { type Key, KeySchema } from "#gen/claviger/v1/key_pb.js";
 import { usageError } from "../../cli-error.ts";
 import { type Connection, withConnection } from "../../connection.ts";
-import { addExamples } from "../../input/examples.ts";
 import {
   cidrOption,
   keyIdArgument,
@@ -17,7 +16,7 @@ import {
   notEmpty,
   scopeOption,
 } from "../../input/key-options.ts";
-import { addServerOptions, type ServerOptions } from "../../input/server-options.ts";
+import { addExamples, addServerOptions, type ServerOptions } from "../../input/server-options.ts";
 import { printKey } from "../../output/print-key.ts";
 import type { Shell } from "../../shell.ts";
 
