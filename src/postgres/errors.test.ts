@@ -3,8 +3,7 @@ import { dirname, join } from "node:path";
 import { DrizzleQueryError } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import { findEmbeddedPostgres, findSystemPostgres } from "../../testkit/postgres-binaries.ts";
-import { UnfitSession } from "./connect/session.ts";
-import { describeOutage, isAway, mayPass, translateError } from "./errors.ts";
+import { describeOutage, isAway, mayPass, translateError, UnfitSession } from "./errors.ts";
 
 /**
  * Every SQLSTATE of Postgres' appendix that is an error, by class, and whether it says nothing about the statement, so

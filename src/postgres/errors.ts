@@ -1,6 +1,9 @@
 import { DrizzleQueryError } from "drizzle-orm";
 import { ClavigerError } from "../keys/errors.ts";
-import { POOLER_HINT, UnfitSession } from "./connect/session.ts";
+
+/** What to do about a transaction pooler in the wrong place. */
+export const POOLER_HINT =
+  "Where DATABASE_URL is a transaction pooler, set CLAVIGER_LEASE_DATABASE_URL to a direct connection";
 
 /** Two transactions wanted each other's locks, or a replayed one may do better. The work was undone as a whole. */
 const RETRYABLE = new Set(["40001", "40P01"]);
@@ -151,4 +154,9 @@ function codeOf(error: unknown): string | undefined {
   const cause = rootCause(error);
   if (typeof cause !== "object" || cause === null || !("code" in cause)) return undefined;
   return typeof cause.code === "string" ? cause.code : undefined;
+}
+
+/** The database, the role, or what is in between makes right answers impossible; the message ends with what to do. */
+export class UnfitSession extends Error {
+  override readonly name = "UnfitSession";
 }

@@ -69,6 +69,7 @@ export function createManageDeps({ config, opened, log }: Omit<Parts, "callLines
 
 /** What decides besides storage: about callers, and from memory. */
 export interface Gates {
+  readonly deps: ManageDeps;
   readonly revocation: OpenRevocation;
   /** Verifies, charges and counts. */
   readonly verifier: MeteredVerifier;
@@ -84,13 +85,11 @@ export interface Gates {
 export function compose(parts: Parts & Gates): {
   readonly port: Port;
   readonly health: Health;
-  readonly deps: ManageDeps;
   readonly sync: SyncStreams;
   readonly denials: Denials;
 } {
-  const { config, log, callLines, users, feature, revocation, verifier, metrics } = parts;
+  const { config, log, callLines, users, feature, revocation, verifier, metrics, deps } = parts;
   const { policy } = config;
-  const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
   const callLog = new CallLog({ ...callLines, clocks: systemClocks, onCall: parts.onCall });
   const inTurn = createInTurn(deps, createBulkhead(config));
   const auditing = new Outage({
@@ -191,7 +190,7 @@ export function compose(parts: Parts & Gates): {
     streams: door.streams(createFastLane({ ...policy, method, budget, onDefect, route: routeStream })),
     limits: { ...policy, headerListBytes: policy.maxHeaderBytes },
   });
-  return { port, health, deps, sync, denials };
+  return { port, health, sync, denials };
 }
 
 function createBulkhead({ storage, policy }: ServerConfig): Bulkhead {

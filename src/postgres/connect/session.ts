@@ -1,14 +1,6 @@
 import type { ClientBase } from "pg";
+import { POOLER_HINT, UnfitSession } from "../errors.ts";
 import { CLAVIGER_TABLES } from "../migrate/service-role.ts";
-
-/** The database, the role, or what is in between makes right answers impossible; the message ends with what to do. */
-export class UnfitSession extends Error {
-  override readonly name = "UnfitSession";
-}
-
-/** What to do about a transaction pooler in the wrong place. */
-export const POOLER_HINT =
-  "Where DATABASE_URL is a transaction pooler, set CLAVIGER_LEASE_DATABASE_URL to a direct connection";
 
 /** Longest statement, wait for a lock, and idle transaction, in milliseconds; 0: no limit. Postgres enforces them. */
 export interface SessionLimits {

@@ -1,11 +1,10 @@
 import { expect, it } from "vitest";
 import type { StorageMeter } from "../../postgres/storage.ts";
-import { createMetrics } from "./metrics.ts";
+import { createMetrics, type MetricSources, type Metrics } from "./metrics.ts";
 
 let meter: StorageMeter | undefined;
 const counters = { hits: 3, misses: 2, discardedFills: 1 };
 const sources = {
-  version: "1.2.3",
   endingKeys: { soonestEndSeconds: () => 1_800_000_000 },
   sealing: { seconds: 1.5 },
   storages: {
@@ -38,8 +37,14 @@ const sources = {
   },
 };
 
+function metricsOf(given: MetricSources): Metrics {
+  const metrics = createMetrics("1.2.3");
+  metrics.observe(given);
+  return metrics;
+}
+
 it("what is counted elsewhere is told as it is at that moment, however often it is asked for", async () => {
-  const metrics = createMetrics({ ...sources, canary: undefined });
+  const metrics = metricsOf({ ...sources, canary: undefined });
   for (let i = 0; i < 2; i++) expect(await metrics.text()).toMatch(/^claviger_cache_hits_total 3$/m);
   counters.hits = 4;
   const text = await metrics.text();
@@ -74,7 +79,7 @@ it("what is counted elsewhere is told as it is at that moment, however often it 
 });
 
 it("work on storage is told by pool and outcome, with the pool's load", async () => {
-  const metrics = createMetrics({ ...sources, canary: undefined });
+  const metrics = metricsOf({ ...sources, canary: undefined });
   meter?.onDone("answered", 3);
   meter?.onDone("away", 3000);
   const text = await metrics.text();
@@ -91,7 +96,7 @@ it("work on storage is told by pool and outcome, with the pool's load", async ()
 
 it("waits at the barrier are told by how they ended", async () => {
   const canary = () => ({ rounds: 1, undecided: 0, revokedButAccepted: 0 });
-  const metrics = createMetrics({ ...sources, canary });
+  const metrics = metricsOf({ ...sources, canary });
   metrics.barrier("waited", 3.1);
   const text = await metrics.text();
   expect(text).toMatch(/^claviger_barrier_duration_seconds_count\{outcome="waited"\} 1$/m);
@@ -99,10 +104,7 @@ it("waits at the barrier are told by how they ended", async () => {
 });
 
 it("two sets of metrics know nothing of each other", async () => {
-  const [one, two] = [
-    createMetrics({ ...sources, canary: undefined }),
-    createMetrics({ ...sources, canary: undefined }),
-  ];
+  const [one, two] = [metricsOf({ ...sources, canary: undefined }), metricsOf({ ...sources, canary: undefined })];
   one.barrier("acknowledged", 0.001);
   expect(await two.text()).not.toContain('outcome="acknowledged"');
 });

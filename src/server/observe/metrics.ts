@@ -21,8 +21,6 @@ import { CallDurations } from "./call-durations.ts";
 
 /** What metrics are read from, at the moment that somebody asks. */
 export interface MetricSources {
-  /** Version of the program. */
-  readonly version: string;
   readonly endingKeys: { soonestEndSeconds(): number };
   readonly sealing: { readonly seconds: number };
   /** By the name of the pool. Storages that are one and the same have one name. */
@@ -73,6 +71,8 @@ export type MetricsSnapshot = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
 /** Everything, in the Prometheus text format. No label holds an id. */
 export interface Metrics extends MetricsText {
   snapshot(): Promise<MetricsSnapshot>;
+  /** Adds the metrics that are read from these sources; called once. */
+  observe(sources: MetricSources): void;
   /** A call has ended, after so many milliseconds. `method` is one of few. */
   call(method: string, code: string, durationMs: number): void;
   /** A revocation has waited at the barrier. */
@@ -88,9 +88,37 @@ const LANES: readonly Lane[] = ["router", "fast", "sync"];
 /** From a round trip to the longest lease, in seconds. */
 const BARRIER_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60];
 
-export function createMetrics(sources: MetricSources): Metrics {
-  const { cache, lease, feed, usage, redis, canary } = sources;
+/** The metrics of this process; `version` is that of the program. */
+export function createMetrics(version: string): Metrics {
   const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  new Gauge({
+    name: "claviger_build_info",
+    help: "1, with the version of Claviger and of Node.",
+    labelNames: ["version", "node"],
+    ...{ registers, aggregator: "first" },
+  }).set({ version, node: process.version }, 1);
+  const calls = new CallDurations(registry);
+  const barrier = new Histogram({
+    name: "claviger_barrier_duration_seconds",
+    help: "How long revocations waited until every verifier obeyed, by how the wait ended.",
+    labelNames: ["outcome"],
+    buckets: BARRIER_BUCKETS,
+    registers,
+  });
+  return {
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+    snapshot: () => registry.getMetricsAsJSON(),
+    observe: (sources) => addSources(registry, sources),
+    call: (method, code, durationMs) => calls.count(method, code, durationMs),
+    barrier: (outcome, seconds) => barrier.observe({ outcome }, seconds),
+  };
+}
+
+function addSources(registry: Registry, sources: MetricSources): void {
+  const { cache, lease, feed, usage, redis, canary } = sources;
   const registers = [registry];
   const counter = counterIn(registry);
   /** Of several processes together: their sum, unless something else says more. */
@@ -101,13 +129,6 @@ export function createMetrics(sources: MetricSources): Metrics {
         this.set(read());
       },
     });
-  collectDefaultMetrics({ register: registry });
-  new Gauge({
-    name: "claviger_build_info",
-    help: "1, with the version of Claviger and of Node.",
-    labelNames: ["version", "node"],
-    ...{ registers, aggregator: "first" },
-  }).set({ version: sources.version, node: process.version }, 1);
   gauge(
     "claviger_calling_key_soonest_end_timestamp_seconds",
     "When the next secret of a calling key in use ends, if that is within 14 days, in seconds since 1970; else 9999999999. The log names it.",
@@ -182,21 +203,6 @@ export function createMetrics(sources: MetricSources): Metrics {
     });
   }
   addStorages(registry, sources.storages);
-  const calls = new CallDurations(registry);
-  const barrier = new Histogram({
-    name: "claviger_barrier_duration_seconds",
-    help: "How long revocations waited until every verifier obeyed, by how the wait ended.",
-    labelNames: ["outcome"],
-    buckets: BARRIER_BUCKETS,
-    registers,
-  });
-  return {
-    contentType: registry.contentType,
-    text: () => registry.metrics(),
-    snapshot: () => registry.getMetricsAsJSON(),
-    call: (method, code, durationMs) => calls.count(method, code, durationMs),
-    barrier: (outcome, seconds) => barrier.observe({ outcome }, seconds),
-  };
 }
 
 /** What several processes count, as one: sums, and the least or the most where a sum would say nothing. */

@@ -3,8 +3,7 @@ import type { Logger } from "pino";
 import { ClavigerError } from "../../keys/errors.ts";
 import type { Secret } from "../../keys/secret.ts";
 import { describeAddress, parseAddress } from "../../postgres/connect/address.ts";
-import { UnfitSession } from "../../postgres/connect/session.ts";
-import { describeOutage, mayPass } from "../../postgres/errors.ts";
+import { describeOutage, mayPass, UnfitSession } from "../../postgres/errors.ts";
 import { monotonicMs } from "../../system/node.ts";
 import { StartupError } from "../startup-error.ts";
 
