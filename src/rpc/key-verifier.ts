@@ -1,7 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Asker, Lane, MeteredCommand, MeteredVerifier } from "../usage/metered-verifier.ts";
-import type { PlainRequest } from "../wire/decode-plainly.ts";
+import type { PlainRequest } from "../wire/question.ts";
 import { type Call, callOf } from "./call.ts";
 import { nameOf } from "./codec/from-proto.ts";
 import { ENVIRONMENTS } from "./codec/to-proto.ts";

@@ -1,18 +1,13 @@
-import { isIP } from "node:net";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
-import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../keys/errors.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
-import { decodePlainly, type PlainRequest } from "../wire/decode-plainly.ts";
-import { isPlainMethod, QUESTION_LIMITS } from "../wire/question-limits.ts";
+import { decodePlainly, isPlainQuestion, type PlainRequest } from "../wire/question.ts";
 import type { Call } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import { encodeVerification } from "./codec/encode-verification.ts";
-import { nameOf } from "./codec/from-proto.ts";
-import { ENVIRONMENTS } from "./codec/to-proto.ts";
 import { presentError } from "./errors.ts";
 import type { Gate } from "./gate.ts";
 import { askerOf, toCommand } from "./key-verifier.ts";
@@ -59,7 +54,7 @@ export class VerifyCall {
    */
   answer(body: Buffer, call: Call, prefix: number): Buffer | Promise<Buffer> {
     const plain = decodePlainly(body, prefix);
-    const request = plain !== undefined && isPlain(plain) ? plain : this.#read(body.subarray(prefix), call);
+    const request = plain !== undefined && isPlainQuestion(plain) ? plain : this.#read(body.subarray(prefix), call);
     try {
       const metered = this.#options.verifier.verifyCached(toCommand(request), askerOf(call, "fast"));
       if (metered === undefined) return this.#answerSlowly(request, call, prefix);
@@ -104,23 +99,4 @@ export class VerifyCall {
     callLog.refused(METHOD, call, refusal);
     return refusal;
   }
-}
-
-const SCOPE = /^[a-z0-9_.-]+(:[a-z0-9_.-]+)*$/;
-
-/**
- * Whether the request plainly meets the rules of its proto. What is not plain goes to their validator, which takes 5 µs:
- * so this may say no to what is right, and never yes to what is wrong (a test holds it to that).
- */
-export function isPlain({ secret, requiredScopes, method, clientIp, cost, environment = 0 }: PlainRequest): boolean {
-  return (
-    // Of UTF-16 units none takes more than three bytes.
-    secret.length <= QUESTION_LIMITS.secretBytes / 3 &&
-    requiredScopes.length <= QUESTION_LIMITS.scopes &&
-    requiredScopes.every((scope) => scope.length <= QUESTION_LIMITS.scopeBytes && SCOPE.test(scope)) &&
-    (method === "" || isPlainMethod(method)) &&
-    (clientIp === "" || (isIP(clientIp) !== 0 && !clientIp.includes("%"))) &&
-    (cost === undefined || cost >= 0) &&
-    (environment === Environment.UNSPECIFIED || nameOf(ENVIRONMENTS, environment) !== undefined)
-  );
 }

@@ -23,7 +23,7 @@ import {
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createValidate } from "../../src/rpc/validate.ts";
-import { isPlain } from "../../src/rpc/verify-call.ts";
+import { isPlainQuestion } from "../../src/wire/question.ts";
 import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
 import { refusalOf } from "../../testkit/refusal.ts";
 import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
@@ -209,7 +209,7 @@ it("the quick look at a request never passes what the rules of its proto refuse"
       }),
       ({ cost, ...fields }) => {
         const request = create(VerifyRequestSchema, { ...fields, ...(cost === undefined ? {} : { cost }) });
-        if (!isPlain(request)) return;
+        if (!isPlainQuestion(request)) return;
         plain += 1;
         validate(VerifyRequestSchema, request);
       },

@@ -19,13 +19,13 @@ import type { Agent, Attachment, AttachmentStream } from "../../revocation/attac
 import type { AgentReports } from "../../usage/agent-reports.ts";
 import type { Asker, Metered, MeteredVerifier } from "../../usage/metered-verifier.ts";
 import { storableMethod } from "../../usage/storable-method.ts";
+import { isPlainQuestion } from "../../wire/question.ts";
 import { VERDICTS, verdictName } from "../../wire/verdicts.ts";
 import type { AgentStatus } from "../codec/nodes-to-proto.ts";
 import { toResponse } from "../codec/verification-to-proto.ts";
 import { toCommand } from "../key-verifier.ts";
 import { unsoundFields } from "../unsound-fields.ts";
 import type { Validate } from "../validate.ts";
-import { isPlain } from "../verify-call.ts";
 
 /** What every stream of `Sync` works with. */
 export interface SyncParts {
@@ -151,7 +151,7 @@ export class SyncSession {
       if (admission !== undefined) await admission;
       const isKnown = [whole, ask, request].every(({ $unknown }) => $unknown === undefined);
       if (!isKnown) validate(SyncRequestSchema, whole);
-      if (!isPlain(request)) validate(VerifyRequestSchema, request);
+      if (!isPlainQuestion(request)) validate(VerifyRequestSchema, request);
       const command = toCommand(request);
       this.#answer(id, verifier.verifyCached(command, asker) ?? (await verifier.verify(command, asker)));
     } catch (error) {

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { QUESTION_LIMITS } from "../../wire/question-limits.ts";
+import { QUESTION_LIMITS } from "../../wire/question.ts";
 import type { Question, Verification, Verifier } from "../verification.ts";
 import { askFunction, BOOLEAN, SCOPES, TEXT } from "../verifier/check-options.ts";
 import { createDefectWarning, createListener } from "../verifier/listener.ts";

@@ -1,4 +1,4 @@
-import { isRequiredScope, QUESTION_LIMITS } from "../../wire/question-limits.ts";
+import { isRequiredScope, QUESTION_LIMITS } from "../../wire/question.ts";
 
 /** What the value of one option must be. */
 export interface Rule {

@@ -12,7 +12,7 @@ import type { Lease } from "../../verify/lease.ts";
 import { networkOf } from "../../verify/network-of.ts";
 import type { SecretCache } from "../../verify/secret-cache.ts";
 import { Slots } from "../../verify/slots.ts";
-import { isPlainMethod, isRequiredScope, QUESTION_LIMITS } from "../../wire/question-limits.ts";
+import { isPlainMethod, isRequiredScope, QUESTION_LIMITS } from "../../wire/question.ts";
 import { VERDICTS, verdictName } from "../../wire/verdicts.ts";
 import type { Question, ReadyOptions, Verification, Verifier } from "../verification.ts";
 import { isUndecided } from "./any-server.ts";

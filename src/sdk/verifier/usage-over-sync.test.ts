@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { expect, it } from "vitest";
 import { UsageOutcome, UsageReceiptSchema, type UsageReportSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import { QUESTION_LIMITS } from "../../wire/question-limits.ts";
+import { QUESTION_LIMITS } from "../../wire/question.ts";
 import { createLedgerOverSync } from "./usage-over-sync.ts";
 
 /** A report of these methods, to a server that answers so. */

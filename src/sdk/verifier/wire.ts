@@ -12,7 +12,7 @@ import {
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
-import { QUESTION_LIMITS as MOST } from "../../wire/question-limits.ts";
+import { QUESTION_LIMITS as MOST } from "../../wire/question.ts";
 import type { Question, Verification } from "../verification.ts";
 import { ENVIRONMENT, findWrong, LONGEST_TIMER_MS, METHOD, type Rules, SCOPES } from "./check-options.ts";
 import { TROUBLE_CODE, type Trouble } from "./trouble.ts";

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Environment } from "#gen/claviger/v1/key_pb.js";
 import { type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import { decodePlainly } from "./decode-plainly.ts";
+import { decodePlainly } from "./question.ts";
 
 const PREFIX = 5;
 const framed = (message: Uint8Array) => Buffer.concat([Buffer.alloc(PREFIX, 0xff), message]);
