@@ -1,9 +1,12 @@
-/** How much a question about a secret may hold; the rules of `claviger.v1.VerifyRequest`, which a test holds it to. */
+/**
+ * Limits on the content of a question about a secret. They equal the rules of `claviger.v1.VerifyRequest`; a test
+ * compares them.
+ */
 export const QUESTION_LIMITS = { secretBytes: 4096, scopes: 64, scopeBytes: 128, methodBytes: 256 };
 
 const METHOD = /^\/[!-.0-~]+\/[!-.0-~]+$/;
 
-/** Whether it plainly is `/package.Service/Method`: of ASCII alone. What is not plain may be right all the same. */
+/** Fast check for an ASCII `/package.Service/Method`. A text that fails it may still be valid. */
 export function isPlainMethod(text: string): boolean {
   return text.length <= QUESTION_LIMITS.methodBytes && METHOD.test(text);
 }
