@@ -7,7 +7,7 @@ export function newKeyId(time: Date, random: Random): string {
   return newTypeId("key", time, random);
 }
 
-/** `prefix`, `_` and a UUIDv7 as above. */
+/** `prefix`, `_` and a UUIDv7 in the same form. */
 export function newTypeId(prefix: string, time: Date, random: Random): string {
   const bytes = v7({ msecs: time.getTime(), random: random(16) }, new Uint8Array(16));
   return TypeID.fromUUIDBytes(prefix, bytes).toString();

@@ -1,2 +1,2 @@
-/** The one source of chance: returns that many bytes fit for secrets. */
+/** The only source of randomness: returns that many bytes, fit for secrets. */
 export type Random = (byteCount: number) => Uint8Array;

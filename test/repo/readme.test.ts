@@ -18,7 +18,6 @@ function substitutions(facts: { readonly address: string; readonly databaseUrl?:
   const { address, databaseUrl = "" } = facts;
   const README_ADDRESS = "127.0.0.1:4640";
   return [
-    { section: "Start", find: "git clone https://github.com/claviger/claviger && cd claviger\n", replace: "" },
     { section: "On Postgres", find: "postgres://claviger@127.0.0.1:5432/claviger", replace: databaseUrl },
     { section: "On Postgres", find: "./bin/claviger.js serve\n", replace: `${SERVE_FOR_A_MOMENT}\n` },
     { section: "Plain JSON", find: README_ADDRESS, replace: address },
