@@ -1,5 +1,5 @@
 /**
- * What the process ends with. 1 is kept for verdicts, so that a script can tell "this key is bad" from everything
+ * The exit codes of the process. 1 is kept for verdicts, so that a script can tell "this key is bad" from everything
  * else, above all from "could not decide".
  */
 export const EXIT = {
@@ -11,11 +11,11 @@ export const EXIT = {
   usage: 2,
   /** Claviger refused. */
   refused: 3,
-  /** Nobody could decide: no connection, no answer in time, a defect. */
+  /** Claviger could not decide: no connection, no answer in time, a defect. */
   undecided: 4,
   /** A defect ended a server: the log says which. EX_SOFTWARE of sysexits.h. */
   defect: 70,
-  /** Ctrl-C at the prompt: 128 + SIGINT, as shells have it. */
+  /** Ctrl-C at the prompt: 128 + SIGINT, the code of shells. */
   interrupted: 130,
 } as const;
 
@@ -31,7 +31,10 @@ export interface Violation {
 export interface CliErrorOptions {
   readonly message: string;
   readonly exitCode: ExitCode;
-  /** A gRPC code's name such as `NOT_FOUND`, or `USAGE`, `STARTUP`, `INTERRUPTED`, `DEFECT` for what never left this process. */
+  /**
+   * A gRPC code's name such as `NOT_FOUND`, or `USAGE`, `STARTUP`, `INTERRUPTED`, `DEFECT` for an error that never left
+   * this process.
+   */
   readonly code: string;
   /** `reason` of `google.rpc.ErrorInfo`. Default empty: the error does not come from Claviger. */
   readonly reason?: string;

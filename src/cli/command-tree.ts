@@ -15,7 +15,7 @@ export interface Group {
   readonly description: string;
   readonly commands: Readonly<Record<string, Leaf>>;
   readonly examples: readonly string[];
-  /** What other tools call these commands, and what they are called here. */
+  /** The names of these commands in other tools, and their names here. */
   readonly otherNames: Readonly<Record<string, string>>;
 }
 
@@ -125,7 +125,7 @@ export const COMMANDS: Readonly<Record<string, Leaf | Group>> = {
     load: async () => (await import("./commands/nodes.ts")).addNodes,
   },
   agents: {
-    description: "list the agents that verify from memory: whose they are, and what they have not acknowledged",
+    description: "list the agents that verify from memory, their owners and the changes they have not acknowledged",
     load: async () => (await import("./commands/agents.ts")).addAgents,
   },
   canary: {
@@ -150,7 +150,7 @@ export const COMMANDS: Readonly<Record<string, Leaf | Group>> = {
   },
 };
 
-/** What other tools call these commands. */
+/** The names of these commands in other tools. */
 export const OTHER_NAMES: Readonly<Record<string, string>> = {
   ...{ key: "keys", start: "serve", server: "serve", run: "serve", status: "health", ping: "health" },
   ...{ check: "verify", logs: "audit", stats: "usage", completions: "completion" },

@@ -12,7 +12,7 @@ export function failureOf(error: unknown): CliError | undefined {
   if (error instanceof StartupError) {
     return new CliError({ message: error.message, exitCode: EXIT.refused, code: "STARTUP", cause: error });
   }
-  // What works on the database itself may lose it at any moment.
+  // A command on the database itself may lose it at any moment.
   if (error instanceof ClavigerError && error.reason === "STORAGE_UNAVAILABLE") {
     const reason = error.cause instanceof Error ? ` (${error.cause.message})` : "";
     const message = `${error.message}${reason}`;

@@ -19,7 +19,7 @@ export interface CallLogOptions {
   /** Whether a line of that refused caller may be written at `info`; its further lines are written at `debug`. */
   readonly allowsRefused?: (caller: string) => boolean;
   readonly clocks: Clocks;
-  /** Told of each call once it has ended, with its gRPC status code and its duration in milliseconds. */
+  /** Called after each call, with its gRPC status code and its duration in milliseconds. */
   readonly onCall?: (method: string, code: string, durationMs: number) => void;
 }
 

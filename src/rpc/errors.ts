@@ -44,9 +44,9 @@ const LOGGED_AS_OUTAGES: ReadonlySet<Reason> = new Set([
 ]);
 
 /**
- * The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. What was wrong in the request
- * may be quoted, and clients log errors: a secret that was pasted into the wrong field is redacted, and long texts are
- * cut.
+ * The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. A message may quote the
+ * request, and clients log errors. Therefore a secret that was pasted into the wrong field is redacted, and long texts
+ * are cut.
  */
 export function toConnectError(error: ClavigerError): ConnectError {
   const { reason, violations } = error;

@@ -20,13 +20,16 @@ import type { DenialRecorder } from "./denials.ts";
 import { presentError } from "./errors.ts";
 
 const OWN_PACKAGE = "claviger.v1.";
-/** What `CLAVIGER_VERIFY_ACCESS=open` opens. */
+/** Methods that `CLAVIGER_VERIFY_ACCESS=open` opens. */
 const OPENABLE: ReadonlySet<string> = new Set([
   "claviger.v1.KeyVerifier/Verify",
   "claviger.v1.KeyVerifier/BatchVerify",
 ]);
 export const REQUEST_ID_HEADER = "x-request-id";
-/** Whoever sends it, with anything, is told the epoch of the process that answers: several may share an address. */
+/**
+ * A request with this header, whatever its value, gets the epoch of the answering process: several may share an
+ * address.
+ */
 export const PROCESS_HEADER = "x-claviger-process";
 
 export interface GateOptions {
@@ -39,7 +42,7 @@ export interface GateOptions {
   readonly log: Logger;
   readonly callLog: CallLog;
   readonly recordDenial: DenialRecorder;
-  /** Told of each good credential, with the address that it came from. */
+  /** Called with the address of each good credential. */
   readonly onCredential: (address: string) => void;
   /** `open`: Verify and BatchVerify need no credential. */
   readonly verifyAccess: "key" | "open";
@@ -102,8 +105,8 @@ export class Gate {
   }
 
   /**
-   * What is wrong with a credential that is missing, doubled, malformed or forged: known without I/O, so that no byte of
-   * the body has to be taken in for it. Its caller is anonymous, and the audit log holds nothing about those.
+   * The refusal of a credential that is missing, doubled, malformed or forged. It needs no I/O, so that no byte of the
+   * body has to be read. Its caller is anonymous, and the audit log holds nothing about anonymous callers.
    */
   #refusedAtSight({ authorization }: ArrivingCall): ClavigerError | undefined {
     try {
@@ -139,7 +142,11 @@ export class Gate {
     const { verifier, users } = this.#options;
     const permission = this.#permissionOf(method);
     if (permission === undefined) {
-      throw new ClavigerError("PERMISSION_DENIED", `nobody may call ${method}. Report it`, { metadata: { method } });
+      throw new ClavigerError(
+        "PERMISSION_DENIED",
+        `method ${method} has no permission rule. This is a server defect; please report it`,
+        { metadata: { method } },
+      );
     }
     if (permission === "open") return;
     const { address, requestId } = call.caller;

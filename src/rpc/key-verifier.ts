@@ -27,7 +27,7 @@ export function createKeyVerifier(
   };
 }
 
-/** Whoever the gate has found out to call. */
+/** The caller that the gate has authenticated. */
 export function askerOf({ caller }: Call, lane: Lane): Asker {
   return { callerId: caller.kind === "service" ? caller.keyId : "", lane };
 }

@@ -49,8 +49,8 @@ export class VerifyCall {
   }
 
   /**
-   * The answer, at once where memory has it; in both, the message comes after `prefix` bytes. Throws or rejects with a
-   * ConnectError, logged; a body that is no message with whatever the decoder threw, not logged.
+   * Answers at once from memory, else later; in both cases the message comes after `prefix` bytes. Throws or rejects
+   * with a ConnectError, logged. A body that cannot be decoded throws the decoder's error, not logged.
    */
   answer(body: Buffer, call: Call, prefix: number): Buffer | Promise<Buffer> {
     const plain = decodePlainly(body, prefix);
@@ -70,7 +70,10 @@ export class VerifyCall {
     this.#options.callLog.refused(METHOD, call, error);
   }
 
-  /** What is not plain is read by protobuf-es and looked at in full; it may have fields that this server does not know. */
+  /**
+   * Reads a request that is not plain with protobuf-es and validates it; it may have fields that this server does not
+   * know.
+   */
   #read(bytes: Uint8Array, call: Call): VerifyRequest {
     const request = fromBinary(VerifyRequestSchema, bytes);
     try {

@@ -7,7 +7,7 @@ export class NotInTimeError extends Error {
   }
 }
 
-/** What `promise` settles to, or `NotInTimeError` after `timeoutMs` milliseconds. */
+/** Settles as `promise` does, or throws `NotInTimeError` after `timeoutMs` milliseconds. */
 export async function within<Value>(timeoutMs: number, promise: Promise<Value>): Promise<Value> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new NotInTimeError(timeoutMs)), timeoutMs);

@@ -184,7 +184,7 @@ function admissionTo(bound: ReadBound): Admission {
 function overloaded(most: number): ClavigerError {
   return new ClavigerError(
     "OVERLOADED",
-    `${most} secrets are being read already, and more would only wait. Retry in a moment, less at once`,
+    `too many concurrent secret look-ups (limit ${most}). Retry shortly with lower concurrency`,
     { metadata: { limit: String(most) } },
   );
 }

@@ -1,6 +1,6 @@
 /** Longest message of an error, and longest value of its metadata, in UTF-16 units. */
 const MOST_TEXT = 2000;
-/** Longest name of a field, and longest description of what is wrong with it. */
+/** Longest name of a field, and longest description of a violation. */
 const MOST_FIELD = 128;
 const MOST_DESCRIPTION = 256;
 
@@ -17,7 +17,7 @@ export function shortenField(field: string): string {
   return shorten(field, MOST_FIELD);
 }
 
-/** The same, for what is wrong with a field. */
+/** The same, for the description of a violation. */
 export function shortenDescription(description: string): string {
   return shorten(description, MOST_DESCRIPTION);
 }

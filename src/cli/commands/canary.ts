@@ -123,7 +123,7 @@ async function run(
       try {
         report(shell, options, { round, found: await canary.round(chooseNodes()) });
       } catch (error) {
-        // What the first round is refused, every round would be.
+        // A refusal of the first round would repeat in every round.
         if (round === 1 && !isUndecided(error)) throw error;
         reportFailure(shell, options, { round, error });
       }

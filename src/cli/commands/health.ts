@@ -18,7 +18,7 @@ import { printLine, printMessage } from "../output/print.ts";
 import { formatTable } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 
-/** The process, and what it is for. */
+/** The process, and its two services. */
 const SERVICES = ["", KeyVerifier.typeName, KeyManagement.typeName];
 
 interface HealthOptions extends ServerOptions {

@@ -100,7 +100,7 @@ function stepTimes(shell: Shell, { days = DEFAULT_DAYS }: UsageOptions): (startT
   return (startTime) => (startTime === undefined ? "" : `${timestampDate(startTime).toISOString().slice(0, 10)} UTC`);
 }
 
-/** A verdict as people write it; nothing as what it means. */
+/** A verdict as people write it; an empty value becomes the name of its meaning. */
 function nameOf(value: string): string {
   if (value === "") return "(none)";
   return value.startsWith("VERDICT_") ? value.slice("VERDICT_".length).toLowerCase().replaceAll("_", "-") : value;

@@ -14,7 +14,7 @@ const RFC_3339 = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2
 
 const KEY_ID = /^key_[0-7][0-9a-hjkmnp-tv-z]{25}$/;
 
-/** What is said to a person who gave something else. It repeats nothing: it may be a secret. */
+/** The hint for a value that is not a key id. It repeats nothing of the value, which may be a secret. */
 export const KEY_ID_HELP = "A key id is key_ and 26 characters, as `claviger keys list` shows it";
 
 /** The id of a key, as an argument. */
@@ -64,7 +64,7 @@ export function labelOption(description: string): Option {
   return new Option("-l, --label <key=value>", `${description} (repeat for more)`).argParser(addLabel);
 }
 
-/** `--owner`. Refuses an empty one: `--owner "$UNSET"` would otherwise select everybody's keys. */
+/** `--owner`. Refuses an empty one: `--owner "$UNSET"` would otherwise select the keys of all owners. */
 export function ownerOption(description: string): Option {
   return new Option("--owner <owner>", description).argParser(notEmpty);
 }
@@ -91,7 +91,7 @@ export function limitOptions(): Option[] {
   ].map((option) => option.argParser(number));
 }
 
-/** What those options gave. */
+/** The values of those options. */
 export interface LimitOptions {
   readonly requestsPerSecond?: number;
   readonly burst?: number;

@@ -54,7 +54,7 @@ export async function readPages<Item>(
   return { items, nextPageToken: pageToken };
 }
 
-/** What is said of the pages that were not read. */
+/** The note about pages that were not read. */
 export function moreNote(nextPageToken: string): string {
   return `there are more: add --all, or --page-token ${nextPageToken}`;
 }

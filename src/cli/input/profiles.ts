@@ -29,7 +29,8 @@ export async function readProfile({ environment }: Pick<Shell, "environment">): 
     throw usageError(`there is no profile '${asked}': make it with \`claviger login --profile ${asked}\``);
   }
   const profile = parseProfile(text);
-  if (profile === undefined) throw usageError(`${shownPath(file)} is no profile: make it anew with \`claviger login\``);
+  if (profile === undefined)
+    throw usageError(`${shownPath(file)} is not a profile: write it again with \`claviger login\``);
   return profile;
 }
 

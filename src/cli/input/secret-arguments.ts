@@ -23,7 +23,7 @@ export function refuseArguments(command: Command): Command {
     });
 }
 
-/** What is said to somebody who gave a secret as an argument. */
+/** The error for a secret given as an argument. */
 export function secretAsArgument(): CliError {
   return usageError(
     "a secret is never an argument: pipe it in, as in `claviger verify < secret.txt`, or type it at the prompt. " +

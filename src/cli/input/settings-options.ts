@@ -17,13 +17,13 @@ export interface NeededSettings {
 /** Every setting: for `serve`. */
 export const ALL_SETTINGS: NeededSettings = { settings: SETTINGS, needsRootSecrets: true };
 
-/** What it takes to change the schema: no secret of any key. */
+/** The settings needed to change the schema: no secret of any key. */
 export const SCHEMA_SETTINGS: NeededSettings = {
   settings: named("DATABASE_URL", "CLAVIGER_LEASE_DATABASE_URL", "CLAVIGER_DATA_DIR"),
   needsRootSecrets: false,
 };
 
-/** What it takes to work on the keys or the audit log in the database itself. */
+/** The settings needed to work on the keys or the audit log in the database itself. */
 export const DATABASE_SETTINGS: NeededSettings = {
   settings: [
     ...SCHEMA_SETTINGS.settings,
@@ -45,10 +45,10 @@ export function addSettingsOptions(command: Command, { settings }: NeededSetting
 }
 
 /**
- * Reads the server's configuration: flags before variables. Settings that are not needed are not read: their mistakes
- * are no matter here.
+ * Reads the server's configuration: flags before variables. Settings that the command does not need are not read, so
+ * that their mistakes do not stop it.
  *
- * @throws CliError that says which flag is wrong, or ConfigError which variable, and what is right
+ * @throws CliError that names the wrong flag, or ConfigError that names the wrong variable, and the right form
  */
 export async function readConfig(
   shell: Shell,

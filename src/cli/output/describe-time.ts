@@ -8,7 +8,7 @@ const STEPS = [
   { unit: "hour", ms: 3_600_000, below: 2 * DAY_MS },
 ] as const;
 
-/** What is shown for an instant that is not set. */
+/** The sign for an instant that is not set. */
 const NONE = "–";
 
 /** Instants for people, in the time zone of the shell. Programs get UTC, by `--json`. */

@@ -34,11 +34,11 @@ export function quietOption(): Option {
   return new Option("-q, --quiet", "print only the secret; the key id goes to standard error").conflicts("json");
 }
 
-/** What to print of a secret that was just made. */
+/** The parts to print for a secret that was just made. */
 export interface MintedSecret {
   readonly key: Key;
   readonly secret: string;
-  /** What comes before the secret, for people. */
+  /** The lines before the secret, for people. */
   readonly description: string;
   readonly quiet: boolean;
 }

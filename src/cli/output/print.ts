@@ -5,12 +5,12 @@ import type { Shell } from "../shell.ts";
 import { messageToJson } from "./message-json.ts";
 import { printable, printableJson } from "./printable.ts";
 
-/** Writes a line, or several, of what was asked for. */
+/** Writes one or more lines of the command's result. */
 export function printLine(shell: Shell, text: string): void {
   shell.stdout.write(`${text}\n`);
 }
 
-/** Writes a line beside what was asked for, so that a program that reads the output does not meet it. */
+/** Writes a line beside the result, so that a program that reads the output does not meet it. */
 export function noteLine(shell: Shell, text: string): void {
   shell.stderr.write(`${text}\n`);
 }

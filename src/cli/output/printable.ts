@@ -2,8 +2,8 @@
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /**
- * Text from elsewhere as a terminal may show it: names and notes are chosen by others, and an escape sequence in one
- * could repaint the screen. What is not printable is written as `\u{1b}`; newlines stay.
+ * Text from elsewhere in a form that is safe on a terminal: other people choose names and notes, and an escape sequence
+ * in one could repaint the screen. Characters that are not printable are written as `\u{1b}`; newlines stay.
  */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, (character) =>

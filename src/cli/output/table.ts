@@ -8,7 +8,7 @@ const GAP = "  ";
 export interface Column<Row> {
   readonly title: string;
   readonly cell: (row: Row) => string;
-  /** What a narrow terminal shows instead. Default: the same. */
+  /** The text for a narrow terminal. Default: the same. */
   readonly short?: (row: Row) => string;
   /** To how many cells it may be cut on a narrow terminal. Default: it is not, as an id that is cut is of no use. */
   readonly least?: number;

@@ -1,7 +1,7 @@
 /** East Asian wide and full-width characters of UAX #11, unassigned gaps inside the blocks included. */
 const WIDE =
   /[\u1100-\u115f\u231a\u231b\u2329\u232a\u2e80-\u303e\u3041-\u3247\u3250-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{16fe0}-\u{18cff}\u{1aff0}-\u{1b2ff}\u{1f200}-\u{1f265}\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u;
-/** What is drawn over the character before it. */
+/** Characters drawn over the character before them. */
 const COMBINING = /^[\p{Mn}\p{Me}]+$/u;
 /** Shows the character before it as an emoji. */
 const EMOJI_SELECTOR = "\ufe0f";

@@ -87,7 +87,7 @@ function decode(text: string): string {
   }
 }
 
-/** What is before and after the first `mark`. */
+/** The text before and after the first `mark`. */
 function cut(text: string, mark: string): readonly [string, string] {
   const at = text.indexOf(mark);
   return at === -1 ? [text, ""] : [text.slice(0, at), text.slice(at + mark.length)];

@@ -27,7 +27,7 @@ export async function openPglite(folder: string): Promise<EmbeddedConnection> {
   };
 }
 
-/** As on Postgres: rejects with what broke the transaction, also where no caller heard it. */
+/** Rejects, as on Postgres, with the error that broke the transaction, even if no caller handled it. */
 async function inTransaction<T>(transaction: Transaction, work: (database: Database) => Promise<T>): Promise<T> {
   const { observed, firstError } = observeErrors(transaction);
   const result = await work(drizzle(observed as unknown as PGlite)).catch((error: unknown) => {

@@ -16,9 +16,9 @@ export interface PostgresOptions extends SessionLimits {
   /** Connections at most, and one more that only asks whether the database answers. */
   readonly poolSize: number;
   /**
-   * What the settings of session.ts hold for. `session`, the default, is for a direct connection: they are start-up
-   * options. `transaction` is for a connection pooler, of which another client may have the session a moment later:
-   * each transaction makes them anew, and looks whether the database is the expected one. `none` is for statements that
+   * The scope of the settings in session.ts. `session`, the default, is for a direct connection: they are start-up
+   * options. `transaction` is for a connection pooler, which may give the session to another client a moment later:
+   * each transaction sets them again, and checks that the database is the expected one. `none` is for statements that
    * need no settings (`createFindByDigests`), past a pooler in one round trip; their only time limit is this client's.
    */
   readonly settings?: "session" | "transaction" | "none";
@@ -39,11 +39,11 @@ export interface PostgresOptions extends SessionLimits {
   readonly jitter?: () => number;
 }
 
-/** SQLSTATE: nobody knows whether the transaction was committed; the connection could not be made. */
+/** SQLSTATE: it is unknown whether the transaction was committed; the connection could not be made. */
 const COMMIT_UNKNOWN = "08007";
 const NOT_CONNECTED = "08001";
 
-/** How long closing waits for what is under way. */
+/** How long closing waits for work in progress. */
 const CLOSE_MS = 1000;
 
 /**
@@ -62,12 +62,12 @@ export function connectPostgres(options: PostgresOptions): Connection {
     // A connection that is dead and does not say so would keep its place in the pool for ever.
     query_timeout: storageTimeoutMs,
     keepAlive: true,
-    // What a transaction asks together goes in one round trip.
+    // Statements that a transaction sends together go in one round trip.
     pipeline: true,
     check: (client: pg.ClientBase) => checkConnection(client, options),
   };
   const pool = new PrimaryPool({ ...config, max: options.poolSize });
-  // Of its own: all others may be waiting for a lock, and that is no reason to cut them off.
+  // A pool of its own: all other connections may wait for a lock, which is no reason to cut them off.
   const probing = new PrimaryPool({ ...config, max: 1 });
   const warned = new WeakSet<pg.ClientBase>();
   const cutOff = () => {
@@ -115,8 +115,8 @@ export function connectPostgres(options: PostgresOptions): Connection {
 }
 
 /**
- * Rejects with what broke the transaction. The statements after the one that failed say only that it is broken; and
- * where no caller heard that one, Postgres answers COMMIT with ROLLBACK.
+ * Rejects with the error that broke the transaction. The statements after the failed one only say that the transaction
+ * is broken. If no caller handled that error, Postgres answers COMMIT with ROLLBACK.
  */
 async function inTransaction<T>(
   client: pg.ClientBase,

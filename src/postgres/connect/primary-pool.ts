@@ -83,7 +83,7 @@ function createClient({ route, check, sockets, jitter, connectionTimeoutMillis }
       this.#way = way;
       this.#socket = socket;
       this.#failure = failure;
-      // A connection that is lost says so here too, beside failing its query: an event that nobody hears ends the process.
+      // A lost connection emits an error here too, beside failing its query; without a listener the process would end.
       this.on("error", () => undefined);
     }
 

@@ -7,7 +7,7 @@ export interface Way {
   /** For people: host and port. */
   readonly name: string;
   /**
-   * What a client of node-postgres takes; reads the files of certificates.
+   * The options for a client of node-postgres; reads the files of certificates.
    *
    * @throws Error of the file system
    */

@@ -11,9 +11,9 @@ export interface SessionLimits {
 }
 
 /**
- * What a session must be like for its answers to be right. A database, a role or postgresql.conf may say otherwise; what
- * a connection asks for at its start wins over all of them. Session variables that are not here change only speed, the
- * server's log, or what Claviger does not use.
+ * The settings that a session needs for right answers. A database, a role or postgresql.conf may set others; the
+ * start-up options of a connection win over all of them. Session variables that are missing here change only speed, the
+ * server's log, or features that Claviger does not use.
  */
 export const ANSWERS: readonly (readonly [name: string, value: string])[] = [
   // How values are written. A time in another style is an error, see columns.ts.
@@ -32,7 +32,7 @@ export const ANSWERS: readonly (readonly [name: string, value: string])[] = [
   ["row_security", "off"],
   // A limit would make GIN indexes leave out rows: keys that a revocation by label has to find.
   ["gin_fuzzy_search_limit", "0"],
-  // What a transaction is. The locks and the order of revisions (rule R12) are made for READ COMMITTED.
+  // The isolation of a transaction. The locks and the order of revisions (rule R12) are made for READ COMMITTED.
   ["default_transaction_isolation", "read committed"],
   ["default_transaction_read_only", "off"],
   ["default_transaction_deferrable", "off"],
@@ -48,7 +48,7 @@ export const ANSWERS: readonly (readonly [name: string, value: string])[] = [
 /** Set with the others and looked for afterwards: without it, something in between has dropped them all. */
 const MARK = "claviger.session";
 
-/** What a connection sets beside `ANSWERS`. */
+/** The settings of a connection beside `ANSWERS`. */
 export interface SessionOptions extends SessionLimits {
   readonly role?: string | undefined;
   readonly keepsPlans?: boolean;

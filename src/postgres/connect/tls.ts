@@ -5,7 +5,7 @@ import type { PostgresAddress } from "./address.ts";
 /** Makes what node-postgres takes as `ssl`. Reads its files each time, so that certificates can be renewed. */
 export type Tls = () => false | ConnectionOptions;
 
-/** What libpq takes from the environment, the parameter that it stands for, and others that win over it too. */
+/** The variables that libpq reads, the parameter of each, and other parameters that also win over the variable. */
 export const TLS_VARIABLES: readonly (readonly [variable: string, parameter: string, ...others: string[]])[] = [
   ["PGSSLMODE", "sslmode", "ssl"],
   ["PGSSLROOTCERT", "sslrootcert"],
@@ -17,9 +17,9 @@ export const TLS_VARIABLES: readonly (readonly [variable: string, parameter: str
 const SYSTEM = "system";
 
 /**
- * The ways to secure a connection, in the order in which they are to be tried, by `sslmode` as libpq means it
- * (https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION). Stricter than libpq where no mode is
- * given (certificates named: verify-full) and for verify-ca without a root certificate of one's own (verify-full).
+ * The ways to secure a connection, in the order in which to try them, by libpq's `sslmode`
+ * (https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION). Stricter than libpq without a mode if
+ * certificates are named (verify-full), and for verify-ca without a root certificate of the operator's (verify-full).
  *
  * @throws Error whose message continues "DATABASE_URL …".
  */

@@ -23,11 +23,11 @@ const NOT_IN_TIME = "55P03";
 
 export interface MigrateOptions {
   readonly databaseUrl: string;
-  /** Told once, after 3 seconds, what the migration waits for; the line is complete. */
+  /** Called once, after 3 seconds, with the reason that the migration waits for; the line is complete. */
   readonly onWait?: (problem: string) => void;
 }
 
-/** What came of it. */
+/** The result of a migration. */
 export interface Migrated {
   /** Whether connections can take the service role. */
   readonly canServeAsRole: boolean;

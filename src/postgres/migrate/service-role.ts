@@ -4,7 +4,7 @@ import type { Database } from "../storage.ts";
 /** The role that serving runs as: it can work with keys, and cannot change what the audit log holds, nor any schema. */
 export const SERVICE_ROLE = "claviger_app";
 
-/** What serving needs of each table, and no more. A row that is locked needs the right to be updated. */
+/** The rights on each table that serving needs, and no more. Locking a row needs the right to update it. */
 const RIGHTS: Readonly<Record<string, string>> = {
   key_owner: "select, insert, update",
   api_key: "select, insert, update, delete",
@@ -26,8 +26,8 @@ const RIGHTS: Readonly<Record<string, string>> = {
 };
 
 /**
- * What `pg_has_role` calls the right to become a role. From Postgres 16 on being a member is not enough: who makes a role
- * is a member of it and still may not become it (https://www.postgresql.org/docs/16/release-16.html).
+ * The name in `pg_has_role` for the right to become a role. From Postgres 16 on membership is not enough: the creator
+ * of a role is a member of it and still may not become it (https://www.postgresql.org/docs/16/release-16.html).
  */
 const MAY_BECOME = `case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end`;
 
@@ -36,7 +36,7 @@ export const CLAVIGER_TABLES: readonly string[] = Object.keys(RIGHTS);
 
 /**
  * Gives the role its rights, as the owner of the schema; after every migration, so that no table is forgotten. Makes
- * the role where the owner may; where not, serving runs as whoever connects. Safe to repeat.
+ * the role if the owner may; otherwise serving runs as the connecting role. Safe to repeat.
  */
 export async function grantServiceRole(database: Database): Promise<void> {
   await database.execute(
@@ -64,7 +64,7 @@ export async function grantServiceRole(database: Database): Promise<void> {
   );
 }
 
-/** Whether whoever is connected can become the role. */
+/** True if the connected role can become the service role. */
 export async function canServeAsRole(database: Database): Promise<boolean> {
   const rows = await database
     .select({ able: sql<boolean>`pg_catalog.pg_has_role(current_user, r.rolname, ${sql.raw(MAY_BECOME)})` })

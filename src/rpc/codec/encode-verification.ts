@@ -12,9 +12,10 @@ const REVISION_TAG = 0x40;
 const SHORT_BYTES = 4;
 
 /**
- * A verification as the bytes of `VerifyResponse`, after `prefix` bytes for the caller to fill. What it tells of a key
- * was encoded when that was read: encoding it anew takes 10 µs for a key with three labels on a busy machine, the whole
- * answer with a copy of it 0.6. The rest of a common answer is three varints; anything else goes the long way.
+ * Encodes a verification as the bytes of `VerifyResponse`, after `prefix` bytes for the caller to fill. The part about
+ * a key was encoded when the key was read. Encoding it on each call takes 10 µs for a key with three labels on a busy
+ * machine; the whole answer with a copy of it takes 0.6. The rest of a common answer is three varints; protobuf-es
+ * encodes all other answers.
  */
 export function encodeVerification(metered: Metered, prefix: number): Buffer {
   const { decision, found, freshness, revision, retryAfterMs } = metered;
@@ -46,7 +47,7 @@ function varintBytes(value: number): number {
   return bytes;
 }
 
-/** Of a whole number up to 2^53; returns where it ends. */
+/** Writes a whole number up to 2^53, and returns the position after it. */
 function writeVarint(bytes: Uint8Array, from: number, value: number): number {
   let [at, rest] = [from, value];
   while (rest >= 0x80) {

@@ -30,7 +30,7 @@ export function instantFromProto(instant: Timestamp | undefined): Date | undefin
   return instant && new Date(Math.min(timestampDate(instant).getTime(), LAST_MS));
 }
 
-/** The name of a key; `INVALID_FIELD` for one that cannot be told from another by looking at it. */
+/** The display name of a key. Throws `INVALID_FIELD` for a name that looks the same as another one. */
 export function displayNameFromProto(field: string, name: string): string {
   const problem = displayNameProblem(name);
   if (problem !== undefined) throw invalidField(field, problem);

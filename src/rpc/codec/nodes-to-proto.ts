@@ -16,7 +16,7 @@ export interface AgentStatus extends Agent {
   readonly pendingChanges: number;
 }
 
-/** The process that answers, and what is attached to it. */
+/** The process that answers, and the agents attached to it. */
 export interface Answering {
   readonly epoch: string;
   readonly agents: readonly AgentStatus[];

@@ -9,7 +9,10 @@ export interface Page<Row> {
   readonly more: boolean;
   /** The token that goes on after a row. */
   readonly tokenAfter: (row: Row) => string;
-  /** Told of a row that cannot be shown, and why: it is left out, so that the others can be. */
+  /**
+   * Called with each row that cannot be shown, and the reason. The page leaves the row out, so that it can show the
+   * others.
+   */
   readonly onLeftOut: (row: Row, error: unknown) => void;
 }
 

@@ -2,10 +2,10 @@ import type { FoundKey } from "../../keys/found-secret.ts";
 import type { JsonObject } from "../../keys/key.ts";
 import { isShowable } from "../../keys/metadata.ts";
 
-/** Told of a key whose metadata is left out of what is shown. */
+/** Called with each key whose metadata is left out of the answer. */
 export type OnLeftOut = (keyId: string) => void;
 
-/** What of a key varies in form: each part can be encoded, and read by any client. */
+/** The parts of a key that vary in form. Each can be encoded, and any client can read it. */
 export interface ShownKey {
   readonly scopes: string[];
   readonly labels: Record<string, string>;
@@ -13,8 +13,9 @@ export interface ShownKey {
 }
 
 /**
- * What a stored key shows. The database may hold what requests are refused with today, from an older server or from an
- * operator's SQL: that is left out, so that one row never costs a list, a batch or a stream the others.
+ * The shown form of a stored key. The database may hold values that requests are refused with today, from an older
+ * server or from an operator's SQL. They are left out, so that one row never costs a list, a batch or a stream the
+ * others.
  */
 export function shownKey({ id, scopes, labels, metadata }: FoundKey, onLeftOut: OnLeftOut): ShownKey {
   const isLeftOut = metadata !== null && !isShowable(metadata);
@@ -31,7 +32,10 @@ const LAST_MS = 253_402_300_799_999;
 /** First one: of the year 1. */
 const FIRST_MS = -62_135_596_800_000;
 
-/** Milliseconds since 1970 that a timestamp can hold, the nearest to the stored time; of what is no time, the last. */
+/**
+ * Milliseconds since 1970 that a timestamp can hold: the nearest to the stored time, or the last for a value that is
+ * not a time.
+ */
 export function shownMs(time: Date): number {
   const ms = time.getTime();
   return Number.isNaN(ms) ? LAST_MS : Math.min(Math.max(ms, FIRST_MS), LAST_MS);

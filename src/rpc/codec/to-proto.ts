@@ -55,7 +55,7 @@ const ACTOR_KINDS = {
   system: ActorKind.SYSTEM,
 } as const;
 
-/** What a key has in common with a verified key. */
+/** The fields that a key shares with a verified key. */
 export function identityToProto(key: FoundKey, onLeftOut: OnLeftOut) {
   const { metadata, ...shown } = shownKey(key, onLeftOut);
   return {

@@ -4,7 +4,7 @@ import { invalidField } from "../../keys/errors.ts";
 import type { KeyUpdate, UpdateKey } from "../../manage/update-key.ts";
 import { cidrsFromProto, displayNameFromProto, limitsFromProto, metadataFromProto } from "./from-proto.ts";
 
-/** What each path of the mask takes from the key. */
+/** The update that each path of the mask takes from the key. */
 const READERS: Readonly<Record<string, (key: Key) => KeyUpdate>> = {
   display_name: (key) => {
     if (key.displayName === "") throw invalidField("key.display_name", "must have 1 to 63 characters");

@@ -29,7 +29,7 @@ const DIMENSIONS: Readonly<Record<DimensionName, UsageDimension>> = {
   key: UsageDimension.KEY,
 };
 
-/** What a dimension is called in `UsagePoint.group`. */
+/** The name of each dimension in `UsagePoint.group`. */
 const GROUP_NAMES: Readonly<Record<DimensionName, string>> = {
   verdict: "verdict",
   method: "method",

@@ -11,7 +11,7 @@ export const FRESHNESS: Readonly<Record<FreshnessName, Freshness>> = {
   revocation_set: Freshness.REVOCATION_SET,
 };
 
-/** What an answer tells of a key and a secret, from `KnownSecret.about`. */
+/** The part of an answer about a key and a secret, decoded from `KnownSecret.about`. */
 export function readAbout(about: string): VerifyResponse {
   return fromBinary(VerifyResponseSchema, Buffer.from(about, "latin1"));
 }

@@ -1,6 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 
-/** What is to be said on a stream, in order, as fast as it is read. */
+/** The messages that wait on a stream, in order; the client's speed of reading sets the pace. */
 export class Outgoing<Message> implements AsyncIterable<Message> {
   readonly #capacity: number;
   readonly #tooFull: () => ConnectError;
@@ -10,7 +10,7 @@ export class Outgoing<Message> implements AsyncIterable<Message> {
   #wakeReader: (() => void) | undefined;
   #wakeWriter: (() => void) | undefined;
 
-  /** Of more than `capacity` messages that wait to be read the stream is ended, with `tooFull`. */
+  /** Ends the stream with `tooFull` once more than `capacity` messages wait to be read. */
   constructor(capacity: number, tooFull: () => ConnectError) {
     this.#capacity = capacity;
     this.#tooFull = tooFull;
@@ -27,7 +27,7 @@ export class Outgoing<Message> implements AsyncIterable<Message> {
     this.#wakeReader?.();
   }
 
-  /** Nothing more, after what waits. */
+  /** Ends the stream after the messages that wait. */
   end(error?: ConnectError): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
@@ -36,7 +36,7 @@ export class Outgoing<Message> implements AsyncIterable<Message> {
     this.#wakeWriter?.();
   }
 
-  /** Resolves once there is room for answers: whoever does not read is not read from. */
+  /** Resolves once there is room for answers. Until then the server reads nothing from a client that does not read. */
   async hasRoom(): Promise<void> {
     while (!this.#hasEnded && this.#waiting.length > this.#capacity / 2) {
       await new Promise<void>((resolve) => {

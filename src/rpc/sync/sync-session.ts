@@ -27,10 +27,10 @@ import { toCommand } from "../key-verifier.ts";
 import { unsoundFields } from "../unsound-fields.ts";
 import type { Validate } from "../validate.ts";
 
-/** What every stream of `Sync` works with. */
+/** The parts that all streams of `Sync` share. */
 export interface SyncParts {
   readonly verifier: Pick<MeteredVerifier, "verifyCached" | "verify">;
-  /** Milliseconds for which what is known may be kept by whoever is told of it now; 0: it may not. */
+  /** Milliseconds for which an agent may keep the entry that it gets now; 0 if it may not keep it. */
   readonly leftMs: (known: KnownSecret) => number;
   readonly reports: Pick<AgentReports, "proofFor" | "take">;
   /** Throws `INVALID_FIELD` for a message that breaks a rule of its proto. */
@@ -167,7 +167,7 @@ export class SyncSession {
     }
   }
 
-  /** In one turn: what is told to keep is what holds now, and of what changes from now on the holder is told. */
+  /** Runs synchronously, so that the entry sent is current and every later change is announced to this stream. */
   #answer(id: bigint, metered: Metered): void {
     const result = { case: "response" as const, value: toResponse(metered) };
     const { found } = metered;
@@ -202,7 +202,7 @@ export class SyncSession {
     }
   }
 
-  /** Counts a message that is being worked on; `#done` follows, whatever becomes of it. */
+  /** Counts a message in progress; `#done` follows, whatever the outcome. */
   #begin(): void {
     this.#underWay += 1;
   }
@@ -244,7 +244,7 @@ const OUTCOMES = { taken: UsageOutcome.TAKEN, gap: UsageOutcome.GAP, unavailable
 
 function deltaFromProto(delta: UsageDeltaMessage): UsageDelta {
   const { keyId, secretVersion: version, count, lastTime } = delta;
-  // A verifier of somebody else's making may not have looked.
+  // A verifier of another implementation may not have checked it.
   const method = storableMethod(delta.method);
   const lastSecond = Math.floor((lastTime === undefined ? 0 : timestampMs(lastTime)) / 1000);
   const verdict = verdictName(delta.verdict) ?? "valid";
@@ -256,7 +256,7 @@ function deltaFromProto(delta: UsageDeltaMessage): UsageDelta {
 function overloaded(most: number): ClavigerError {
   return new ClavigerError(
     "OVERLOADED",
-    `${most} questions of this verifier are being worked on already. Retry in a moment, less at once`,
+    `too many questions of this verifier in progress (limit ${most}). Retry shortly with lower concurrency`,
     { metadata: { limit: String(most) } },
   );
 }

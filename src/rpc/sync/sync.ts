@@ -34,7 +34,7 @@ export interface SyncStreamsOptions extends SyncParts {
   readonly closeMs: number;
 }
 
-/** Whoever is at the other end of a stream. */
+/** The client at the other end of a stream. */
 export interface SyncPeer {
   /** Says it after everything before. */
   send(message: SyncResponse): void;

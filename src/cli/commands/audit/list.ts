@@ -93,7 +93,7 @@ function columns(times: Times): Column<AuditEvent>[] {
   ];
 }
 
-/** What the event says beside its columns; of a refusal, why it was refused. */
+/** The details of an event beside its columns; for a refusal, the reason. */
 function detailsOf({ outcome, details = {} }: AuditEvent): string {
   const { reason, method, methods, ...others } = details;
   if (outcome !== AuditOutcome.DENIED) return factsOf(details);

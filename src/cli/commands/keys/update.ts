@@ -20,7 +20,7 @@ import { addExamples, addServerOptions, type ServerOptions } from "../../input/s
 import { printKey } from "../../output/print-key.ts";
 import type { Shell } from "../../shell.ts";
 
-/** What `--clear` takes, and the field it empties. */
+/** The values of `--clear`, and the field that each empties. */
 const CLEARABLE = {
   scopes: "scopes",
   labels: "labels",
@@ -66,7 +66,10 @@ export function addUpdate(command: Command, shell: Shell): void {
   );
 }
 
-/** Limits are replaced as one: to change one of them takes what the others are, and that nobody changes them meanwhile. */
+/**
+ * Limits are replaced as one. To change one of them, the command reads the others, and the etag keeps them from
+ * changing meanwhile.
+ */
 async function keyBefore(management: Connection["management"], keyId: string, options: UpdateOptions) {
   return limitsOf(options) === undefined ? undefined : (await management.getKey({ keyId })).key;
 }
