@@ -49,13 +49,13 @@ import { Outage } from "./observe/outage.ts";
 import type { OpenRevocation } from "./open/open-revocation.ts";
 import type { OpenStorage } from "./open/open-storage.ts";
 
-/** What everything is built from. */
+/** The open resources that everything is built from. */
 export interface Parts extends ServerLog {
   readonly config: ServerConfig;
   readonly opened: OpenStorage;
 }
 
-/** What management needs to create keys, with or without a server around it. */
+/** The parts of management that create keys, with or without a server around them. */
 export function createManageDeps({ config, opened, log }: Omit<Parts, "callLines">): Omit<ManageDeps, "revoker"> {
   const { policy } = config;
   const keyring = new Keyring({ roots: opened.roots, brand: policy.brand });
@@ -67,7 +67,7 @@ export function createManageDeps({ config, opened, log }: Omit<Parts, "callLines
   return { storage, seal, keyring, pageTokens, signer, random: systemRandom, canLimit, policy, log };
 }
 
-/** What decides besides storage: about callers, and from memory. */
+/** The parts that decide about callers, and from memory. */
 export interface Gates {
   readonly deps: ManageDeps;
   readonly revocation: OpenRevocation;
@@ -75,7 +75,7 @@ export interface Gates {
   readonly verifier: MeteredVerifier;
   readonly reports: AgentReports;
   readonly metrics: MetricsText;
-  /** Told of each call once it has ended. */
+  /** Called after each call. */
   readonly onCall: (method: string, code: string, durationMs: number) => void;
   readonly users: AuthenticateOptions["users"];
   readonly feature: FeatureFlag;
@@ -133,7 +133,7 @@ export function compose(parts: Parts & Gates): {
     // Requests may be compressed; responses are not, since an error must stay readable on its way out.
     compressMinBytes: Number.MAX_SAFE_INTEGER,
   });
-  // Connect ignores unknown JSON fields unless it is told otherwise. Health and reflection keep that tolerance.
+  // By default Connect ignores unknown JSON fields. Health and reflection keep that tolerance.
   const strict = { jsonOptions: { ignoreUnknownFields: false } };
   const sync = new SyncStreams({
     ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, reports: parts.reports },

@@ -31,7 +31,7 @@ import { StartupError } from "./startup-error.ts";
 import type { WorkerLink } from "./workers/worker.ts";
 
 export interface RunOptions {
-  /** Shows a line to whoever started the server. */
+  /** Shows a line to the operator who started the server. */
   readonly announce: (line: string) => void;
   /** The version of the program. */
   readonly version: string;
@@ -142,7 +142,7 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
     ...(canary === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, canary.round)]),
   );
 
-  // They are for what will be folded: nobody who was told that the server listens waits for them.
+  // Partitions are for rows that will be folded later, so the start does not wait for them to say that it listens.
   await renewPartitions();
   log.info({ event: "started", url, storage: config.storage.kind, settings: config.described }, "started");
   return {

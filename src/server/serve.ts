@@ -7,7 +7,7 @@ export interface ServeOptions extends RunOptions {
   readonly config: ServerConfig;
   /** Resolves when the operator stops the server, which may be while it waits for Postgres. */
   readonly stopped?: Promise<void>;
-  /** Takes what is to be told of an error that no code has handled. Default: Node ends the process. */
+  /** Takes the function that reports an error which no code has handled. Default: Node ends the process. */
   readonly onDefect?: (report: (error: unknown, kind: string) => void) => void;
 }
 

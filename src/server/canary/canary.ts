@@ -1,4 +1,4 @@
-/** What the canary does to a cluster, and how it looks at it. Each rejects when that could not be done. */
+/** The operations of the canary on a cluster. Each rejects when it could not be done. */
 export interface CanaryPorts {
   create(): Promise<{ readonly keyId: string; readonly secret: string }>;
   /** Resolves once the key is revoked and the promise holds for it. Is repeated after a failure. */
@@ -8,7 +8,7 @@ export interface CanaryPorts {
   readonly monotonicMs: () => number;
 }
 
-/** What one round came to. Durations in milliseconds. */
+/** The result of one round. Durations in milliseconds. */
 export interface CanaryRound {
   readonly createMs: number;
   /** Until every node had answered, or failed to, before the key was revoked. */
@@ -25,7 +25,7 @@ export interface CanaryRound {
   readonly failures: ReadonlyMap<string, unknown>;
 }
 
-/** What a node said of the key: an answer, or why there is none. A failure is never an acceptance. */
+/** The answer of a node about the key, or the reason why there is none. A failure is never an acceptance. */
 type Answer = { readonly accepted: boolean } | { readonly error: unknown };
 
 /** Creates a key, verifies it on every node, revokes it, and verifies it again at once: the promise, tried for real. */
@@ -45,9 +45,9 @@ export class Canary {
   }
 
   /**
-   * Rejects if there was no node or no key to try, or it could not be revoked; then nothing was found out.
+   * Rejects if there was no node or no key to try, or the key could not be revoked; then nothing was found out.
    *
-   * @param listed the nodes; a list that cannot be had is a round that failed
+   * @param listed the nodes; a list that cannot be read is a failed round
    */
   async round(listed: readonly string[] | Promise<readonly string[]>): Promise<CanaryRound> {
     try {

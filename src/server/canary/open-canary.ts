@@ -34,7 +34,7 @@ export function openCanary(deps: ManageDeps): OpenCanary {
     });
   }
 
-  /** What verifying takes; made anew before it expires. */
+  /** The credential for verifying; replaced before it expires. */
   async function token(): Promise<string> {
     if (credential === undefined || credential.untilMs < monotonicMs()) {
       const { secret } = await mint("canary, verifying", ["claviger:verify"]);

@@ -13,8 +13,8 @@ export interface RegisteredProcess {
 const MOST_TRIES = 512;
 
 /**
- * A name for each: its address; with `#` and its epoch where that may lead to another process, since workers share it or
- * it is a wildcard, which is whoever asks.
+ * Names each process by its address. Adds `#` and its epoch where the address may lead to another process: where
+ * workers share it, or where it is a wildcard, which leads to the caller itself.
  */
 export function nameProcesses(processes: readonly RegisteredProcess[]): string[] {
   const isShared = (address: string) => processes.filter((other) => other.address === address).length > 1;

@@ -35,10 +35,10 @@ const OWN = new Set<string>([
 ]);
 
 /**
- * Takes the folder, made if it is missing, for this user alone: who can write to it can put other secrets into it. Git
- * ignores a folder that was made here. PGlite takes no lock of its own, and what a second opener acknowledges vanishes.
- * The lock is SQLite's on an otherwise unused file: the kernel drops it when its holder dies, however it dies, so a
- * stale lock cannot be, and no look at process ids can be wrong.
+ * Takes the folder, made if it is missing, for this user alone: a user who can write to it can put other secrets into
+ * it. Git ignores a folder that was made here. PGlite takes no lock of its own, and changes that a second opener
+ * acknowledges vanish. The lock is SQLite's on an otherwise unused file: the kernel drops it when its holder dies,
+ * however it dies. So there is no stale lock, and no wrong guess about process ids.
  *
  * @throws StartupError with the holder's process id when another process holds it, or if it cannot be made.
  */
@@ -46,7 +46,7 @@ export async function holdDataFolder(folder: string): Promise<DataFolder> {
   const file = (name: string) => join(folder, name);
   try {
     const made = await mkdir(folder, { recursive: true, mode: 0o700 });
-    // The folder holds root secrets, and may lie in somebody's repository under any name.
+    // The folder holds root secrets, and may lie in a repository under any name.
     if (made !== undefined) await writeFile(file(NAMES.gitignore), "*\n", { mode: 0o600 });
   } catch (error) {
     throw new StartupError(
@@ -85,7 +85,7 @@ async function closeToOthers(folder: string): Promise<void> {
   try {
     await chmod(folder, 0o700);
   } catch (error) {
-    // What is in it is closed in any case; a folder that others can write to is not.
+    // Its files are closed to others in any case; a folder that others can write to is not.
     if (access === "write") throw refuse(`its mode cannot be changed (${String(error)})`);
   }
 }

@@ -7,7 +7,7 @@ import { sql } from "drizzle-orm";
 import { revision } from "../../postgres/schema.ts";
 import type { Database } from "../../postgres/storage.ts";
 
-/** Whose cluster id a template has: nobody's. */
+/** The cluster id of a template, which belongs to no cluster. */
 const NOBODY = "template";
 
 /**
@@ -26,7 +26,7 @@ export function templateFolder(): string {
   return join(root, "node_modules", ".cache", "claviger", `database-${name.digest("hex").slice(0, 16)}`);
 }
 
-/** The template, if somebody has made it. */
+/** The template, if it exists. */
 export function findTemplate(): string | undefined {
   const folder = templateFolder();
   return existsSync(folder) ? folder : undefined;

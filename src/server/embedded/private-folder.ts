@@ -9,7 +9,7 @@ const OTHERS_WRITE = 0o022;
 /** Windows has no modes: access is inherited from the folder above. */
 const hasModes = process.platform !== "win32";
 
-/** What other users of the machine may do with a folder, or a file. */
+/** The access of other users of the machine to a folder or a file. */
 export async function accessOfOthers(folder: string): Promise<"none" | "enter" | "write"> {
   if (!hasModes) return "none";
   const { mode } = await stat(folder);

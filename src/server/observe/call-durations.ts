@@ -20,7 +20,7 @@ interface Durations {
  * each observation, which is too slow for every verification: this class does that when the metric is collected.
  */
 export class CallDurations extends Histogram<Label> {
-  /** Of the buckets, in seconds. */
+  /** The upper bounds of the buckets, in seconds. */
   readonly upperBounds: number[] = BUCKETS;
   readonly #byMethod = new Map<string, Map<string, Durations>>();
 
@@ -44,7 +44,7 @@ export class CallDurations extends Histogram<Label> {
     durations.sumMs += durationMs;
   }
 
-  /** What `get` and the text format of prom-client (15) are made from, though its types do not have it. */
+  /** The source of `get` and of the text format in prom-client (15), though its types lack it. */
   async getForPromString() {
     const all = [...this.#byMethod.values()].flatMap((byCode) => [...byCode.values()]);
     return { name: NAME, help: HELP, type: "histogram", aggregator: "sum", values: all.flatMap(valuesOf) };

@@ -36,7 +36,7 @@ export class EndingKeys {
     this.#options = options;
   }
 
-  /** To be told of each secret that was read from storage. */
+  /** Takes each secret that was read from storage. */
   note(found: FoundSecret): void {
     const { key, secret, now } = found;
     const name = `${key.id} ${secret.version}`;

@@ -48,7 +48,7 @@ export interface LineLimitOptions {
   readonly onLeftOut: (kind: string, count: number) => void;
 }
 
-/** Kinds that are told apart in a period; further ones share one. */
+/** Kinds that a period tells apart; further kinds share one. */
 const MOST_KINDS = 200;
 const OTHERS = "other messages";
 

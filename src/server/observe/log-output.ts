@@ -35,8 +35,8 @@ export class LogOutput {
   }
 
   /**
-   * Writes whole lines in order: after this turn, so that `flushSync` can do it before. What came together is written
-   * in one piece, and nothing with it: pieces of processes that share a pipe do not mix if they are small.
+   * Writes whole lines in order, after this turn, so that `flushSync` can write them before. Text that came together is
+   * written in one piece, and nothing with it: small pieces of processes that share a pipe do not mix.
    */
   write(text: string): void {
     if (this.#waitingCharacters + text.length > MOST_WAITING) {

@@ -9,7 +9,10 @@ import { readableLine } from "./readable-line.ts";
 
 const STDERR = 2;
 const BATCH_CHARACTERS = 64 * 1024;
-/** What Linux writes to a pipe in one piece (PIPE_BUF) and a line: lines of workers that share one never mix. */
+/**
+ * The size of a piece that Linux writes to a pipe at once (PIPE_BUF), less one line: lines of workers that share a pipe
+ * never mix.
+ */
 const PIPE_BATCH_CHARACTERS = 4096 - 512;
 /** Warnings and errors of one message that are written in full per minute: enough to see whether they are all alike. */
 const MOST_ALIKE = 5;
@@ -31,7 +34,7 @@ export interface CallLines {
   readonly allowsRefused: (caller: string) => boolean;
 }
 
-/** The log on stderr; stdout is for what the operator asked to see. */
+/** The log on stderr; stdout is for output that the operator asked for. */
 export interface ServerLog {
   /** Warnings and errors with the same message are limited: each is written, and flushed, at once. */
   readonly log: Logger;
@@ -90,8 +93,8 @@ export function createLogger(level: string, format: LogFormat = "auto"): Logger 
 }
 
 /**
- * Logs what no code has handled, on which the process ends; a log that is off does not hide it. Of an error only the
- * stacks are shown: other properties of a driver's error are what it was asked.
+ * Logs an error that no code has handled, after which the process ends; a log that is off does not hide it. Shows only
+ * the stacks of an error: a driver's error has the parameters of its query among its other properties.
  */
 export function logDefect(log: Logger, error: unknown, kind: string): void {
   const errors = error instanceof Error && error.cause instanceof Error ? [error, error.cause] : [error];

@@ -19,7 +19,7 @@ import { DEFAULT_POLICY } from "../config/policy.ts";
 import { StartupError } from "../startup-error.ts";
 import { CallDurations } from "./call-durations.ts";
 
-/** What metrics are read from, at the moment that somebody asks. */
+/** The sources of metrics, read at each scrape. */
 export interface MetricSources {
   readonly endingKeys: { soonestEndSeconds(): number };
   readonly sealing: { readonly seconds: number };
@@ -121,7 +121,7 @@ function addSources(registry: Registry, sources: MetricSources): void {
   const { cache, lease, feed, usage, redis, canary } = sources;
   const registers = [registry];
   const counter = counterIn(registry);
-  /** Of several processes together: their sum, unless something else says more. */
+  /** The value for several processes together is the sum, unless another aggregator is given. */
   const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = "sum") =>
     new Gauge({
       ...{ name, help, registers, aggregator },
@@ -205,12 +205,12 @@ function addSources(registry: Registry, sources: MetricSources): void {
   addStorages(registry, sources.storages);
 }
 
-/** What several processes count, as one: sums, and the least or the most where a sum would say nothing. */
+/** Merges the counts of several processes: sums, and the least or the most where a sum has no meaning. */
 export function mergeMetrics(snapshots: readonly MetricsSnapshot[]): Promise<string> {
   return AggregatorRegistry.aggregate([...snapshots]).metrics();
 }
 
-/** Serves the canary's metrics alone, for a process that is no server. StartupError says why it cannot listen. */
+/** Serves the canary's metrics alone, for a process without a server. StartupError says why it cannot listen. */
 export async function serveCanaryMetrics(
   listen: { readonly host: string; readonly port: number },
   canary: () => CanaryCounts,
@@ -306,7 +306,7 @@ function addUsage(registry: Registry, { verifier, recorder, flusher, folded, rep
   );
   counter(
     "claviger_usage_reported_rows_refused_total",
-    "Rows that agents reported and the server refused, such as of keys that they were not told of.",
+    "Rows that agents reported and the server refused, such as those of keys that the agent never got.",
     () => reports.counters.rowsRefused,
   );
   counter(
@@ -326,7 +326,7 @@ function addUsage(registry: Registry, { verifier, recorder, flusher, folded, rep
   );
 }
 
-/** Makes counters of what is counted elsewhere, read when somebody asks. */
+/** Makes counters of values that are counted elsewhere, read at each scrape. */
 function counterIn(registry: Registry) {
   return (name: string, help: string, read: () => number) =>
     new Counter({

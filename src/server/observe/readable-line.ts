@@ -15,7 +15,7 @@ const LEVEL_STYLES = {
 
 /**
  * Turns a line of the JSON log into one for people: local time, level, message, then the other properties as
- * `name=value`, and the stack of an error below it. A line that is no JSON object stays as it is.
+ * `name=value`, and the stack of an error below it. A line that is not a JSON object stays as it is.
  */
 export function readableLine(line: string, { isColoured }: { readonly isColoured: boolean }): string {
   const entry = parse(line);

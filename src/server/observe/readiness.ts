@@ -9,7 +9,7 @@ export interface ReadinessOptions {
   readonly service: string;
   readonly probeEveryMs: number;
   readonly probeTimeoutMs: number;
-  /** Told at the first answer, and whenever the answer changes. */
+  /** Called at the first answer, and whenever the answer changes. */
   readonly onChange: (ready: boolean) => void;
 }
 

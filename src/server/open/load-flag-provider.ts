@@ -5,10 +5,10 @@ import { messageOf } from "../../keys/errors.ts";
 import { within } from "../../system/within.ts";
 
 /**
- * The OpenFeature provider that a module's default export is, or that it makes: a function, which may be async. The
+ * The OpenFeature provider of a module: its default export, or the result of that function, which may be async. The
  * path is relative to the working directory.
  *
- * @throws Error that says what is wrong with the module and what is right.
+ * @throws Error that names the fault of the module and the right form.
  */
 export async function loadFlagProvider(path: string, timeoutMs: number): Promise<Provider> {
   const made = await within(timeoutMs, makeDefault(path)).catch((cause: unknown) => {

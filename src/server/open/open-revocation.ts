@@ -50,7 +50,7 @@ export interface OpenRevocation {
   readonly attach: (stream: AttachmentStream, agent: Agent) => Attachment;
   /** Registers under the address, and renews from then on. */
   start(address: string): Promise<void>;
-  /** Removes from the feed, the registry and the revocation set what nobody needs any more. */
+  /** Removes rows that no process needs any more from the feed, the registry and the revocation set. */
   trim(): Promise<void>;
   /** No answer from memory after it. */
   stopLeasing(): void;
@@ -58,7 +58,7 @@ export interface OpenRevocation {
   leave(): Promise<void>;
 }
 
-/** Builds what answers from memory and what makes it stop; nothing runs before `start`. */
+/** Builds the parts that answer from memory and those that revoke; nothing runs before `start`. */
 export function openRevocation(parts: RevocationParts): OpenRevocation {
   const { config, opened, keyring, log, onBarrier } = parts;
   const { policy } = config;
@@ -113,7 +113,8 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   });
   const collector = new Collector({
     ...{ registry, clocks, timers, clockRateError, termMs },
-    onCollected: (lost) => log.warn({ event: "collected", epoch: lost }, "a verifier is gone; nobody waits for it now"),
+    onCollected: (lost) =>
+      log.warn({ event: "collected", epoch: lost }, "a verifier is gone; revocations no longer wait for it"),
   });
   const barrier = new Barrier({
     ...{ registry, bus, clocks, timers, clockRateError, pollMs: policy.barrierPollMs, pushAgainMs: policy.pushAgainMs },

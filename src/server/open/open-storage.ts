@@ -34,7 +34,7 @@ export interface OpenStorage {
   expect(identity: string): void;
   /** Newest first. */
   readonly roots: readonly [RootKeys, ...RootKeys[]];
-  /** Of roots that were dropped: what their audit events are checked with. */
+  /** The roots that were dropped, which still check their audit events. */
   readonly keptRoots: KeptRoots;
   /** Where the embedded database puts the first admin key when there is no terminal to show it on. */
   readonly adminKeyFile: string | undefined;
@@ -72,7 +72,7 @@ async function openPostgres(
 ): Promise<OpenDatabase> {
   const { policy, rootSecrets, leaseDatabaseUrl } = config;
   if (rootSecrets === undefined) throw new Error("Postgres without root secrets passed the configuration");
-  // What the other kind of storage is made of is not loaded: a start is mostly loading.
+  // The modules of the other kind of storage are not loaded: loading is most of a start.
   const [{ migrate }, { connectPostgres }, { Route }] = await Promise.all([
     import("../../postgres/migrate/migrate.ts"),
     import("../../postgres/connect/postgres-connection.ts"),
@@ -192,7 +192,7 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     await migrateEmbedded(connection.database);
     await adopt(connection.database);
     await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
-    // The folder's lock says that nobody else runs: what a killed process has left would only be waited for.
+    // The folder's lock shows that this process is alone: a revocation would only wait for the rows of a killed one.
     await connection.database.delete(verifier);
     const outage = storageOutage(createLogger(config.logLevel, config.logFormat));
     const storage = new Storage({
@@ -230,7 +230,7 @@ async function refuseDroppedRoots({ storage, roots }: OpenDatabase): Promise<voi
   );
 }
 
-/** Of all pools: they lead to one database. The calls themselves say only that it could not be asked. */
+/** One outage for all pools, which lead to one database. The calls themselves say only that it could not be asked. */
 function storageOutage(log: Logger): Outage {
   return new Outage({
     ...{ log, event: "storage.away" },

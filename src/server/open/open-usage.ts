@@ -27,13 +27,13 @@ export interface OpenUsage {
   readonly folded: { batches: number; rejected: number };
   /** Folds what is in the ledger. */
   fold(): Promise<void>;
-  /** Makes partitions for what comes, drops old ones, and forgets sources that have long been silent. */
+  /** Makes the next partitions, drops old ones, and forgets sources that have long been silent. */
   renewPartitions(): Promise<void>;
   /** Sends what was counted, for as long as storage may take; nothing must be verified any more. */
   close(): Promise<void>;
 }
 
-/** Builds what counts and what limits; nothing runs by itself. */
+/** Builds the counting and the limits; nothing runs by itself. */
 export async function openUsage(parts: {
   readonly config: ServerConfig;
   readonly opened: OpenStorage;

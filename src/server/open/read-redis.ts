@@ -20,9 +20,9 @@ export interface RedisSettings {
 }
 
 /**
- * Reads where Redis is, and the files that it takes to get in.
+ * Reads the address of Redis, and the files of its credentials.
  *
- * @throws ConfigError that says which setting is wrong, and what is right
+ * @throws ConfigError that names the wrong setting, and the right form
  */
 export async function readRedis(settings: RedisSettings): Promise<RedisAddress | undefined> {
   const address = parse(settings.url);
@@ -100,7 +100,7 @@ async function readPem(variable: string, path: string, check: (pem: string) => u
     check(pem);
   } catch {
     const kind = variable === "REDIS_TLS_KEY" ? "private key without a passphrase" : "certificate";
-    throw new ConfigError(variable, `names ${shownPath(path)}, which is no ${kind} in PEM. Give such a file`);
+    throw new ConfigError(variable, `names ${shownPath(path)}, which is not a ${kind} in PEM. Give such a file`);
   }
   return pem;
 }

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { RedisHealth } from "../../redis/watch-redis.ts";
 
-/** What Redis is used for. */
+/** The purposes of Redis. */
 export type RedisPurpose = "bus" | "revocation_set" | "limiter";
 
 export interface RedisStatesOptions {
@@ -12,7 +12,7 @@ export interface RedisStatesOptions {
 /** A reconnection is no outage: how long it may take, in milliseconds. */
 const QUIET_MS = 3000;
 
-/** What comes of it while Redis cannot be used. */
+/** The effect of each purpose's absence. */
 const WITHOUT: Readonly<Record<RedisPurpose, string>> = {
   bus: "revocations take until the next renewal of a lease",
   revocation_set: "nothing can be verified by it if Postgres is away",

@@ -2,15 +2,15 @@ import cluster from "node:cluster";
 import type { MetricsText } from "../../transport/services/metrics-handler.ts";
 import type { Metrics, MetricsSnapshot } from "../observe/metrics.ts";
 
-/** What a worker says to the process that keeps it. */
+/** The messages of a worker to the process that keeps it. */
 export type FromWorker =
   /** It serves; what its start shows. */
   | { readonly kind: "ready"; readonly lines: readonly string[] }
-  /** Somebody asked it for the metrics of all. */
+  /** A client asked it for the metrics of all workers. */
   | { readonly kind: "metrics wanted"; readonly id: number }
   | { readonly kind: "own metrics"; readonly id: number; readonly metrics: MetricsSnapshot };
 
-/** What it is told. */
+/** The messages to a worker. */
 export type ToWorker =
   | { readonly kind: "stop" }
   | { readonly kind: "own metrics wanted"; readonly id: number }
@@ -29,7 +29,7 @@ export interface WorkerLink {
   release(): void;
 }
 
-/** Undefined in a process that is no worker. */
+/** Undefined in a process that is not a worker. */
 export function openWorkerLink(): WorkerLink | undefined {
   const { worker } = cluster;
   if (worker === undefined) return undefined;

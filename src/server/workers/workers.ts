@@ -10,9 +10,9 @@ import type { FromWorker, ToWorker } from "./worker.ts";
 
 export interface WorkersOptions {
   readonly config: ServerConfig;
-  /** Shows a line to whoever started the server. */
+  /** Shows a line to the operator who started the server. */
   readonly announce: (line: string) => void;
-  /** Takes what is to be told of an error that no code has handled. */
+  /** Takes the function that reports an error which no code has handled. */
   readonly onDefect: (report: (error: unknown, kind: string) => void) => void;
 }
 
@@ -64,7 +64,7 @@ class Workers {
     options.onDefect((error, kind) => logDefect(this.#log, error, kind));
   }
 
-  /** Starts the worker of that number; resolves with what its start shows once it serves. */
+  /** Starts the worker of that number; resolves with the lines of its start once it serves. */
   start(number: number): Promise<readonly string[]> {
     const beganMs = monotonicMs();
     const worker = cluster.fork({ [WORKER_NUMBER]: String(number) });

@@ -29,8 +29,8 @@ export interface DirectMethod {
    */
   admit(call: Call, authorization: string | null): Promise<void> | undefined;
   /**
-   * The answer; in both, the message comes after `prefix` bytes. Throws or rejects with a ConnectError, or anything else
-   * for a body that is no message.
+   * Answers at once or later; in both cases the message comes after `prefix` bytes. Throws or rejects with a
+   * ConnectError, or with any other error for a body that cannot be decoded.
    */
   answer(body: Buffer, call: Call, prefix: number): Buffer | Promise<Buffer>;
   /** The call ended in an error of the transport: before its request was read, or while it was being answered. */
@@ -41,9 +41,9 @@ export interface FastLaneOptions extends DeadlineLimits {
   readonly method: DirectMethod;
   /** Longest request message. */
   readonly maxMessageBytes: number;
-  /** Told of tiny pieces, and of bytes that come after a refusal. */
+  /** Counts tiny pieces, and bytes that come after a refusal. */
   readonly budget: BodyBudget;
-  /** Told of exceptions that nothing else handled: each is a defect, and its call ends as INTERNAL. */
+  /** Called with each exception that nothing else handled: a defect, and its call ends as INTERNAL. */
   readonly onDefect: (error: unknown) => void;
   /**
    * Serves what is not plain, as if the lane were not there; with the part of the body that has been read, and whether
@@ -79,7 +79,10 @@ export function createFastLane(options: FastLaneOptions) {
   };
 }
 
-/** What the listeners of a stream find their call by: seven closures for each call took 0.1 µs and lived as long as it. */
+/**
+ * The property by which a stream's listeners find their call: seven closures for each call took 0.1 µs and lived as
+ * long as it.
+ */
 const EXCHANGE = Symbol("exchange");
 
 interface Lane extends FastLaneOptions {
@@ -102,7 +105,7 @@ class FastExchange {
   #hasBody = false;
   #isAdmitted = false;
   #isAnswering = false;
-  /** Nothing is written any more: it was, or somebody else serves, or nobody listens. */
+  /** True once the exchange is finished: answered, handed to the router, or abandoned by the client. */
   #isDone = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -325,7 +328,7 @@ class Deadlines {
   }
 }
 
-/** Of an error that ends many calls, as where there is too much to do, they are made once. */
+/** Caches the trailers of errors that are sent repeatedly, such as OVERLOADED. */
 class KnownTrailers {
   readonly #known = new WeakMap<ConnectError, OutgoingHttpHeaders>();
 

@@ -2,7 +2,7 @@ import { PREFIX_BYTES } from "./plain-grpc.ts";
 
 /** Finds where messages end in a body in which each has a prefix of its length, as in gRPC, gRPC-Web and Connect streams. */
 export class MessageEnds {
-  /** Of the prefix that is being read. */
+  /** Bytes read of the current prefix. */
   #prefixBytes = 0;
   #length = 0;
   /** Bytes of the message that are yet to come; 0 while its prefix is being read. */

@@ -8,7 +8,7 @@ import { explain } from "../router/router-errors.ts";
 export const PREFIX_BYTES = 5;
 export const CONTENT_TYPE = "application/grpc+proto";
 
-/** Whether it is a call of that path as gRPC has it, with nothing that asks for more: no compression, no other encoding. */
+/** True for a plain gRPC call of that path: no compression, no other encoding. */
 export function isPlainGrpc(headers: IncomingHttpHeaders, path: string): boolean {
   const type = headers["content-type"];
   const encoding = headers["grpc-encoding"];

@@ -23,11 +23,11 @@ export interface SyncLaneOptions {
   readonly maxMessageBytes: number;
   /** Bytes that may wait to be read by one client; from half of that on nothing is read from it. */
   readonly mostWaitingBytes: number;
-  /** Told of a stream's bytes, however many, and of those that come after a refusal. */
+  /** Counts all bytes of a stream, and those that come after a refusal. */
   readonly budget: BodyBudget;
-  /** Told of exceptions that nothing else handled: each is a defect, and its stream ends as INTERNAL. */
+  /** Called with each exception that nothing else handled: a defect, and its stream ends as INTERNAL. */
   readonly onDefect: (error: unknown) => void;
-  /** Serves what is no plain stream of the method. */
+  /** Serves every other stream. */
   readonly route: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body?: ReadBody) => void;
 }
 
@@ -110,7 +110,7 @@ class SyncExchange implements SyncPeer {
       "drain",
       this.#contain(() => this.#goOn(false)),
     );
-    // Without a body it has come to its end while the caller was looked up, though nobody read.
+    // A stream without a body has ended while the caller was authenticated, though nothing read from it.
     if (stream.readableEnded) this.#finish();
     else
       stream.on(
@@ -198,7 +198,7 @@ class SyncExchange implements SyncPeer {
     if (!this.#pauseIfBusy() && !this.#hasEnded) this.#stream.resume();
   }
 
-  /** Handles the messages that have come, as far as there is a turn for them; returns how many. `isTurn`: for the first. */
+  /** Handles the messages that have come, as far as their turn allows; returns how many. `isTurn`: for the first. */
   #work(isTurn: boolean): number {
     const all = this.#received.bytes;
     let at = 0;
@@ -219,7 +219,7 @@ class SyncExchange implements SyncPeer {
     return !this.#isWaiting;
   }
 
-  /** Reads nothing while messages wait for a turn, or while the client takes too little of what is sent to it. */
+  /** Reads nothing while messages wait for a turn, or while the client reads too little of its answers. */
   #pauseIfBusy(): boolean {
     const { writableNeedDrain, writableLength } = this.#stream;
     const isUnread = writableNeedDrain && writableLength > this.#options.mostWaitingBytes / 2;
@@ -237,7 +237,7 @@ class SyncExchange implements SyncPeer {
     else this.#open?.finish();
   }
 
-  /** Of the message that begins there, with what is before it; infinite until that is known. */
+  /** The size of the message that begins there, with its prefix; infinite until that is known. */
   #sizeAt(bytes: Buffer, at: number): number {
     if (bytes.length < at + PREFIX_BYTES) return Number.POSITIVE_INFINITY;
     const { maxMessageBytes } = this.#options;

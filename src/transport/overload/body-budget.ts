@@ -1,4 +1,4 @@
-/** What a connection is allowed, and charged, for the bodies of its calls. */
+/** The bytes that a connection may use, and is charged, for the bodies of its calls. */
 export interface BodyBudget {
   /** Notes bytes that came, or may come, on a connection beyond what a call is allowed: see `Port.budget`. */
   credit(connection: object, bytes: number): void;

@@ -17,17 +17,17 @@ export interface DoorOptions {
   /** Whether the router has nothing to do with it. */
   readonly isDirect: (headers: IncomingHttpHeaders) => boolean;
   /**
-   * … and whether one for health is, which is asked apart: whoever asks whether the process lives must not take a busy
-   * one for a dead one, and none that floods is to get past.
+   * Like `isOverloaded`, for calls of health, which count apart: a health check must not take a busy process for a dead
+   * one, and a flood of health checks must not get past.
    */
   readonly isOverloadedByHealth: (connection: object) => boolean;
   /** Notes a call that is refused; returns its id. */
   readonly enter: (call: Call, askedId: string | null) => string;
-  /** Told of each call that was. */
+  /** Called with each refused call. */
   readonly onRefused: (method: string, call: Call) => void;
 }
 
-/** What calls of paths that no method has are called in logs and metrics. */
+/** The name in logs and metrics of calls of unknown paths. */
 const UNKNOWN_METHOD = "unknown";
 
 interface Method {
@@ -46,7 +46,7 @@ export class Door {
   readonly #options: DoorOptions;
   /** By path. */
   readonly #methods: ReadonlyMap<string, Method>;
-  /** Made once: who has too much to do must not make errors. */
+  /** Made once: an overloaded process must not spend time on errors. */
   readonly #trailers: OutgoingHttpHeaders;
   readonly #json: Uint8Array;
 
@@ -76,7 +76,7 @@ export class Door {
       if (stream.destroyed || stream.closed) return;
       stream.respond({ [constants.HTTP2_HEADER_STATUS]: status, ...head }, { endStream: body === undefined });
       if (body !== undefined) stream.end(body);
-      // Node (26) reads what nobody did once all of it is there; the client of more is held by flow control.
+      // Node (26) reads a short body that nothing read; flow control holds the client of a longer one.
       stopSending(stream);
     };
   }

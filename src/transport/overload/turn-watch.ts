@@ -15,15 +15,14 @@ export interface TurnWatchOptions {
 }
 
 /**
- * Tells that more calls came at once than are answered in time. Node reads every socket that has something before it
- * does anything else: a call that it comes to late in such a turn has waited as long, and with it everything behind.
- * A burst is let in, a queue that stands is not (as CoDel has it, RFC 8289). A connection, or an address, that brought no
- * more than a fair share of what there was time for is not told so: another's flood must not refuse it. Of connections
- * alone, a client that opens thousands would leave others no share; of addresses alone, a balancer's would be one. Nor is
- * who is alone: only its own calls wait, and no more than may be under way on one connection.
- *
- * Known addresses share among themselves, so that a flood from thousands of addresses without a good credential does not
- * shrink their share. This at most doubles the calls of a turn.
+ * Detects overload. Node reads every socket with data before it runs anything else, so a call that is read late in such
+ * a turn has already waited that long, and so has everything behind it. A burst is let in, a standing queue is not
+ * (CoDel, RFC 8289). A connection or an address with no more than its fair share of the turn's time is never refused:
+ * one client's flood must not refuse other clients. With connections alone, a client that opens thousands would leave
+ * others no share; with addresses alone, a balancer would count as one client. A connection that is the only one with
+ * calls is not refused either: only its own calls wait, and the number of calls in progress on one connection bounds
+ * them. Known addresses share among themselves, so that a flood from thousands of addresses without a good credential
+ * does not shrink their share. This at most doubles the calls of a turn.
  */
 export class TurnWatch {
   readonly #options: TurnWatchOptions;

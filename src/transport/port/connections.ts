@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { FairShares } from "../../rpc/fair-shares.ts";
 import { networkOf } from "../../verify/network-of.ts";
 
-/** What goes on on a connection. */
+/** The state of a connection. */
 export interface Activity {
   /** Whether a call is open. */
   readonly isBusy: boolean;

@@ -3,13 +3,16 @@ import type { BodyBudget } from "../overload/body-budget.ts";
 
 /** Bytes that are dropped as they come. */
 const DROPPED_BYTES = 32 * 1024;
-/** A client may have sent two windows when it is held: Node (26) keeps one of what the router has begun to read. */
+/**
+ * A client may have sent two windows when it is held: Node (26) keeps one of a body that the router has begun to read.
+ */
 const HELD_BYTES = 64 * 1024;
 
 /**
- * Drops what comes of a body that nobody reads any more, once the answer is written: with a rest that waits to be read
- * Node (26) keeps the stream, and the connection after it is closed, for good. Of a long rest not all: flow control then
- * holds its client, until it is told to stop, and what it has sent till then is no flood.
+ * Drops the rest of a body that nothing reads any more, once the answer is written. If a rest waits to be read, Node
+ * (26) keeps the stream for good, and the connection after it is closed. Of a long body only a part is dropped: flow
+ * control then holds its client until the client is asked to stop, and the bytes sent until then do not count as a
+ * flood.
  */
 export function dropBody(stream: ServerHttp2Stream, budget: BodyBudget): void {
   if (stream.readableEnded) return;

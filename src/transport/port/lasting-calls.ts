@@ -8,9 +8,9 @@ export interface CallSource {
 }
 
 /**
- * The HTTP/2 calls that stay open. A call holds memory while it waits for its request, and a client without a credential
- * can open calls and send nothing more. Where there are too many, addresses have fair shares, and so have the connections
- * of one address. Calls that are answered sooner than connections are looked at do not count.
+ * The HTTP/2 calls that stay open. A call holds memory while it waits for its request, and a client without a
+ * credential can open calls and send nothing more. Where there are too many, addresses have fair shares, and so have
+ * the connections of one address. Calls that are answered before the next check of connections do not count.
  */
 export class LastingCalls {
   readonly #most: number;

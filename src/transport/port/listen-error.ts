@@ -4,7 +4,7 @@ const advice: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: "this machine does not have that address: choose one of its own, such as 127.0.0.1",
   ENOTFOUND: "that host name has no address: choose an address of this machine, such as 127.0.0.1",
   EAI_AGAIN: "that host name cannot be looked up: choose an address of this machine, such as 127.0.0.1",
-  ERR_SOCKET_BAD_PORT: "that is no port: choose one from 0 to 65535",
+  ERR_SOCKET_BAD_PORT: "the port is out of range: choose one from 0 to 65535",
 };
 
 /** Why an address cannot be listened on, and what to do. The system's error is the `cause`. */

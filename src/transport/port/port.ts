@@ -12,7 +12,7 @@ import { LOOK_MS, type OpenCalls, SessionGuard } from "./session-guard.ts";
 import { SlowReturn } from "./slow-return.ts";
 import { sniffHttp2 } from "./sniff-http2.ts";
 
-/** What one connection may take. The numbers live with the server's other policy. */
+/** Limits of one connection. The numbers live with the server's other policy. */
 export interface PortLimits extends Partial<AbuseLimits> {
   /** Connections open at once. A further one takes the place of one that is idle: see `Connections`. */
   readonly maxConnections: number;
@@ -84,12 +84,14 @@ export interface PortOptions {
   /** Takes HTTP/2 streams before they become requests. Default: all become requests. */
   readonly streams?: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void;
   readonly limits: PortLimits;
-  /** Told of failures that belong to no call, such as running out of file descriptors. Default: they are dropped. */
+  /**
+   * Called with failures that belong to no call, such as running out of file descriptors. Default: they are dropped.
+   */
   readonly onError?: (error: Error) => void;
 }
 
 export interface Port {
-  /** Starts listening. Rejects with an Error that says what to do when the address cannot be had. */
+  /** Starts listening. Rejects with an Error that says what to do when the address cannot be used. */
   listen(): Promise<{ readonly host: string; readonly port: number; readonly url: string }>;
   /**
    * Stops: no new connection, GOAWAY or `connection: close` on the open ones, calls in flight finish; what is left
@@ -97,8 +99,8 @@ export interface Port {
    */
   drain(): Promise<void>;
   /**
-   * Told of the bodies that come on connections: a long one may send more than is allowed for a call, and none may come
-   * in too many tiny pieces. A connection is its HTTP/2 session or its HTTP/1.1 socket.
+   * Counts the bodies that come on connections: a long one may send more than a call may, and none may come in too many
+   * tiny pieces. A connection is its HTTP/2 session or its HTTP/1.1 socket.
    */
   readonly budget: BodyBudget;
 }
@@ -187,11 +189,11 @@ export function createPort(options: PortOptions): Port {
 
 interface VersionOptions extends Pick<PortOptions, "handler" | "streams" | "limits"> {
   readonly onError: (error: Error) => void;
-  /** Told of a connection that was cut off for a flood. */
+  /** Called with each connection that was cut off for a flood. */
   readonly onFlood: (connection: Connection) => void;
 }
 
-/** What an HTTP/1.1 connection does. */
+/** The state of an HTTP/1.1 connection. */
 class Http1Guard implements Activity {
   open = 0;
   calls = 0;
@@ -217,7 +219,7 @@ class Http1Guard implements Activity {
     if (this.#pieces.isFlood(bytes, messages)) this.#onFlood();
   }
 
-  /** Ends the connection for what it did. */
+  /** Ends the connection for abuse. */
   cutOff(): void {
     this.#onFlood();
   }
@@ -238,7 +240,7 @@ function createHttp1({ limits, handler, onError, onFlood }: VersionOptions) {
   server.on("request", (req, res) => {
     // Connect (2.2) stops listening when the answer is closed; an error that is under way then would end the process.
     req.on("error", () => {});
-    // What came in the same piece as the call that ended the connection.
+    // The rest of the piece that held the call which ended the connection.
     if (req.socket.destroyed) return;
     const guard = guardOf.get(req.socket);
     if (guard !== undefined && guard.open >= limits.maxConcurrentStreams) {
@@ -385,10 +387,10 @@ const TOO_MANY_INVALID_FRAMES = "ERR_HTTP2_TOO_MANY_INVALID_FRAMES";
 const NGHTTP2_ERR_FLOODED = -904;
 
 function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error("a handler threw what is no error", { cause: error });
+  return error instanceof Error ? error : new Error("a handler threw a value that is not an Error", { cause: error });
 }
 
-/** Calls that may be open before connections are looked at, as a multiple of those that may stay open. */
+/** Calls that may be open before the next check of connections, as a multiple of those that may stay open. */
 const MOST_AT_ONCE = 1.25;
 
 /** Frames' heads, and control frames about a call. */

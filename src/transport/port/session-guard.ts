@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { PieceCount } from "../overload/body-budget.ts";
 import type { LastingCalls } from "./lasting-calls.ts";
 
-/** What one HTTP/2 connection may take beside answers to its calls. */
+/** Limits of one HTTP/2 connection beside the answers to its calls. */
 export interface GuardLimits {
   /** Calls open at once. */
   readonly maxConcurrentStreams: number;
@@ -37,21 +37,21 @@ export interface GuardedConnection {
   readonly calls: OpenCalls;
 }
 
-/** How often a connection is looked at, in milliseconds: for so long one that floods has its way. */
+/** Milliseconds between two checks of a connection: a flood is unbounded for as long. */
 export const LOOK_MS = 100;
-/** How long a client may take to hang up, once it was told to and all its calls are over, in milliseconds. */
+/** Milliseconds that a client may take to hang up, after the request to do so and the end of all its calls. */
 const HANG_UP_MS = 2000;
 /** Seconds of `idleBytesPerSecond` that a connection may use at once. */
 const BURST_SECONDS = 16;
-/** Who takes as many between two looks reads, however slowly: 64 KiB a second. */
+/** A client that takes this much between two checks reads, however slowly: 64 KiB a second. */
 const TAKEN_BYTES = (64 * 1024 * LOOK_MS) / 1000;
 
 type GuardedSocket = Pick<Socket, "bytesRead" | "bytesWritten" | "destroy">;
 
 /**
  * Ends a connection that is idle, that does not take its answers, or that sends more than its calls can need. Node (26)
- * bounds most kinds of frames by itself; not WINDOW_UPDATE, nor PING and SETTINGS that are answered, nor how long an
- * answer waits. Its own timeout of a session is set anew for each frame, which took 2 % of a verification.
+ * bounds most kinds of frames by itself, but not WINDOW_UPDATE, answered PING and SETTINGS, or the time that an answer
+ * waits. Node's own session timeout is reset by each frame, which took 2 % of a verification.
  */
 export class SessionGuard {
   readonly session: ServerHttp2Session;
@@ -127,7 +127,7 @@ export class SessionGuard {
     this.session.destroy();
   }
 
-  /** Whether it was ended for what it did. */
+  /** True if it was ended for abuse. */
   get isCutOff(): boolean {
     return this.#isCutOff;
   }

@@ -24,11 +24,11 @@ import { writeResponse } from "./write-response.ts";
 export interface ConnectHandlerOptions extends DeadlineLimits {
   /** The routes to serve, complete. It must not compress responses: see `explainErrors`. */
   readonly router: ConnectRouter;
-  /** Told of an answer that could not be made or sent though its client was there. Default: it is dropped. */
+  /** Called with each answer that could not be made or sent though its client was there. Default: it is dropped. */
   readonly onError?: (error: unknown, path: string) => void;
-  /** Told of each call that was refused before an interceptor could see it, such as one that cannot be decoded. */
+  /** Called with each call that was refused before an interceptor could see it, such as one that cannot be decoded. */
   readonly onUnseen?: (method: string, call: Call, error: ConnectError) => void;
-  /** Told of pieces of bodies, of a stream's bytes, however many, and of those that come after a refusal. */
+  /** Counts pieces of bodies, all bytes of a stream, and those that come after a refusal. */
   readonly budget?: BodyBudget;
 }
 
@@ -38,7 +38,7 @@ interface Exchange {
   readonly body: RequestBody;
 }
 
-/** As any handler; with what was read of the request's body already. */
+/** Like any handler, with the part of the request's body that was read already. */
 export type ConnectHandler = (req: HttpRequest, res: HttpResponse, read?: ReadBody) => void;
 
 /**
@@ -77,7 +77,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
     return new RequestBody({ source: "stream" in req ? req.stream : req, read, endsOf });
   }
 
-  /** Takes in what still comes of a body that is not read any more. */
+  /** Reads and drops the rest of a body that is no longer used. */
   function drop(req: HttpRequest): void {
     if ("stream" in req) dropBody(req.stream, budget);
     else if (!req.destroyed) req.on("data", (piece: Buffer) => budget.piece(req.socket, piece.length, 0)).resume();

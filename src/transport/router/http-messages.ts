@@ -7,5 +7,5 @@ export type HttpRequest = http.IncomingMessage | http2.Http2ServerRequest;
 /** A response of either HTTP version. */
 export type HttpResponse = http.ServerResponse | http2.Http2ServerResponse;
 
-/** Serves one request. Must not throw: nobody above it catches. */
+/** Serves one request. Must not throw: no caller catches. */
 export type HttpHandler = (req: HttpRequest, res: HttpResponse) => void;

@@ -4,8 +4,8 @@ import { networkOf } from "../../verify/network-of.ts";
 import type { HttpRequest } from "./http-messages.ts";
 
 /**
- * The address of the other end of the connection, as text; IPv4 also when the socket is a dual-stack one. Empty when
- * the connection was gone before the call was looked at, and without a socket.
+ * The address of the other end of the connection, as text; IPv4 also when the socket is a dual-stack one. Empty without
+ * a socket, and when the connection ended before the call was handled.
  */
 export function peerAddressOf(req: HttpRequest): string {
   return "stream" in req ? peerAddressOfStream(req.stream) : addressOf(req.socket);

@@ -3,8 +3,8 @@ import type { IncomingHttpHeaders } from "node:http";
 const AUTHORIZATION = "authorization";
 
 /**
- * Makes one `authorization` value of several different ones: their list, as HTTP has it (RFC 9110, 5.3). Node (26) keeps
- * the first, on both HTTP versions, and a proxy in front may have looked at the last.
+ * Joins several different `authorization` values into one list (RFC 9110, 5.3). Node (26) keeps the first, on both HTTP
+ * versions, and a proxy in front may have checked the last.
  */
 export function joinAuthorization(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
   if (headers.authorization === undefined) return;

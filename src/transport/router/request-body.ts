@@ -3,7 +3,7 @@ import type { Readable } from "node:stream";
 /** Bytes that may wait for their reader; beyond it nothing more is taken from the connection. */
 const MOST_WAITING_BYTES = 64 * 1024;
 
-/** What of a body has been read. */
+/** The part of a body that has been read. */
 export interface ReadBody {
   readonly chunks: readonly Buffer[];
   readonly isAll: boolean;
@@ -12,9 +12,9 @@ export interface ReadBody {
 export interface RequestBodyOptions {
   /** Where the body comes from; it is not listened to before the first chunk is asked for. */
   readonly source: Readable;
-  /** What was read from the source already. Default: nothing. */
+  /** The part that was read from the source already. Default: nothing. */
   readonly read?: ReadBody | undefined;
-  /** The places in a piece at which messages end. Asked for each piece as it comes, also for what was read already. */
+  /** The places in a piece at which messages end. Called for each piece as it comes, also for the part read already. */
   readonly endsOf: (piece: Buffer) => readonly number[];
 }
 
@@ -25,15 +25,16 @@ interface Part {
 }
 
 /**
- * A body in as few chunks as possible: what comes of a message within one turn of the event loop is one chunk. The router
- * takes 50 µs for a chunk, however small, and Node (26) makes one of each DATA frame. No chunk has more than one message,
- * so that what the router says of a body does not depend on how it was cut. Rejects if the body breaks off.
+ * A body in as few chunks as possible: the pieces of a message that come within one turn of the event loop are one
+ * chunk. The router takes 50 µs for a chunk, however small, and Node (26) makes one of each DATA frame. No chunk has
+ * more than one message, so that the router's answer does not depend on how the body was cut. Rejects if the body
+ * breaks off.
  */
 export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array, undefined> {
   readonly #source: Readable;
   readonly #endsOf: RequestBodyOptions["endsOf"];
   #waiting: Part[] = [];
-  /** Of those that wait, how many have been read. */
+  /** The number of waiting chunks that have been read. */
   #read = 0;
   #bytes = 0;
   #isListening = false;

@@ -15,7 +15,7 @@ import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
 export interface ExplainOptions {
   /** Returns what is wrong with a unary JSON request that could not be decoded, field by field, where that is known. */
   readonly refusalOf?: () => ConnectError | undefined;
-  /** Told of each error that the router raised itself, so that no interceptor has seen it. */
+  /** Called with each error that the router raised itself, which no interceptor has seen. */
   readonly onUnseen?: (error: ConnectError) => void;
 }
 
@@ -88,7 +88,7 @@ function explainByCode(code: Code, detail: string, refusalOf: ExplainOptions["re
       return deadlineExceeded();
     case Code.Internal:
     case Code.Unknown:
-      // Connect calls bytes that are no message, or are compressed unasked, its own fault; they are the client's.
+      // Connect calls bytes that cannot be decoded, or are compressed unasked, its own fault; they are the client's.
       if (/^(parse binary: |received compressed envelope)/.test(detail)) return undecodable();
       return explainedError({ code: Code.Internal, reason: "INTERNAL", message: "internal error; report it" });
     default:
@@ -108,7 +108,7 @@ export function tooManyAtOnce(): ConnectError {
   return explainedError({ code: Code.Unavailable, reason: "OVERLOADED", message, retryAfterMs: RETRY_DELAY_MS });
 }
 
-/** The client went away; nobody is told. */
+/** The client went away; no answer is sent. */
 export function clientGone(cause?: unknown): ConnectError {
   return new ConnectError("the client went away", Code.Canceled, undefined, undefined, cause);
 }

@@ -9,7 +9,7 @@ export interface IndexedFile {
   readonly imports: readonly string[];
 }
 
-/** The files of some services and all that they import, found by what is in them. File names end in `.proto`. */
+/** The files of some services and all their imports, found by their contents. File names end in `.proto`. */
 export interface DescriptorIndex {
   readonly files: ReadonlyMap<string, IndexedFile>;
   /** Full name of a message, enum, extension, service or method → file name. */

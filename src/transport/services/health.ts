@@ -24,7 +24,7 @@ export interface Health {
   routes(router: ConnectRouter): void;
   /** Says whether a service can do its work. Throws on a service that was not named at creation. */
   set(service: string, serving: boolean): void;
-  /** Everything is NOT_SERVING for good; watchers are told and their streams end with UNAVAILABLE. */
+  /** Sets everything to NOT_SERVING for good; watchers get it and their streams end with UNAVAILABLE. */
   shutdown(): void;
 }
 

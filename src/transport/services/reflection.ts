@@ -91,7 +91,7 @@ function withImports(name: string, { index, sent }: Pick<ReflectionState, "index
 }
 
 function notFound() {
-  return errorAnswer(Code.NotFound, "not found; list_services says what there is");
+  return errorAnswer(Code.NotFound, "not found; list_services names the services");
 }
 
 function errorAnswer(errorCode: Code, errorMessage: string) {
