@@ -9,7 +9,7 @@ import {
 } from "./verifiers.ts";
 
 export interface LeaseRegistryOptions {
-  /** A connection for leases alone: a busy pool must not let them run out (rule R17). */
+  /** A connection for leases alone: a busy pool must not let them run out (docs/protocol/revocation.md#r17). */
   readonly leases: Storage;
   /** For revocations that wait, and for commands that list. */
   readonly others: Storage;

@@ -6,7 +6,8 @@ export interface Moment {
 
 /**
  * Both clocks of a process. The monotonic one is never set, but may stand still while the machine is suspended; the
- * wall clock counts that time, but may be set. A span is over as soon as either says so (rule R11).
+ * wall clock counts that time, but may be set. A span is over as soon as either says so
+ * (docs/protocol/revocation.md#r11).
  */
 export interface Clocks {
   monotonicMs(): number;

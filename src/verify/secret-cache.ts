@@ -95,7 +95,7 @@ export class SecretCache<About = string> {
     return { place, since: readMoment(this.#options.clocks), token: this.#fills.begin(leased) };
   }
 
-  /** Whether a request that begins now may be answered by the read (rule R20). */
+  /** Whether a request that begins now may be answered by the read (docs/protocol/revocation.md#r20). */
   mayJoin({ token }: Fill): boolean {
     return this.#fills.isUntouched(token) && this.#options.lease.isLive();
   }

@@ -144,7 +144,7 @@ export class Verifier {
     return read.result;
   }
 
-  /** Single flight: a read of the same secret that is under way, where its result may still be told (rule R20). */
+  /** Single flight: a running read of the same secret, if a new request may join (docs/protocol/revocation.md#r20). */
   #joinable(place: string): Read | undefined {
     const { cache } = this.#options;
     const running = this.#reads.get(place);

@@ -44,7 +44,7 @@ describe("without the rule that", () => {
     expect(RULES.filter((rule) => rule.id.split(",")[0] === id)).not.toEqual([]);
   });
 
-  // In the order in which `revocation.md` counts what dropping each of them broke.
+  // In the order of docs/protocol/sync.md.
   it.each([
     ["acknowledgements that ignore streams", "N1"],
     ["a lease counted from receipt", "N2"],

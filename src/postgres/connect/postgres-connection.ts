@@ -31,7 +31,10 @@ export interface PostgresOptions extends SessionLimits {
   readonly role: string | undefined;
   /** Longest wait for a connection, new or from the pool, in milliseconds. */
   readonly storageTimeoutMs: number;
-  /** Why a new connection to the database of that identity is not to be used; undefined if it is (rule R19). */
+  /**
+   * Why a new connection to the database of that identity is not to be used (docs/protocol/revocation.md#r19);
+   * undefined if it is.
+   */
   readonly refusalOf?: (identity: string) => string | undefined;
   /** Remembers which host worked last, also for the next pool. Default: a new one of `url`. */
   readonly route?: Route;

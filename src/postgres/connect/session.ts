@@ -32,7 +32,7 @@ export const ANSWERS: readonly (readonly [name: string, value: string])[] = [
   ["row_security", "off"],
   // A limit would make GIN indexes leave out rows: keys that a revocation by label has to find.
   ["gin_fuzzy_search_limit", "0"],
-  // The isolation of a transaction. The locks and the order of revisions (rule R12) are made for READ COMMITTED.
+  // The locks, and the order of revisions (docs/protocol/revocation.md#r12), are made for READ COMMITTED.
   ["default_transaction_isolation", "read committed"],
   ["default_transaction_read_only", "off"],
   ["default_transaction_deferrable", "off"],

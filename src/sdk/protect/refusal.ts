@@ -104,8 +104,8 @@ function denied(message: string, metadata: Refusal["metadata"]): Refusal {
 
 /**
  * The refusal when nothing was decided. `UNAVAILABLE`, also when the verifier's own token is no good: it is not the
- * caller's fault, and says nothing of the caller's key (P2); but then it does not say to retry. A question that breaks a
- * rule is a defect: `INTERNAL`.
+ * caller's fault, and says nothing of the caller's key (docs/protocol/revocation.md#p2); but then it does not say to
+ * retry. A question that breaks a rule is a defect: `INTERNAL`.
  */
 export function undecided(error: unknown): Refusal {
   if (!(error instanceof ConnectError) || error.code === Code.InvalidArgument) return internalError(error);

@@ -200,7 +200,7 @@ export class SyncLink {
     this.#askForLease();
   }
 
-  /** The clocks are read before it is asked (rule R1). */
+  /** Reads the clocks before it asks (docs/protocol/revocation.md#r1). */
   #askForLease(): void {
     const { clocks, patienceMs } = this.#options;
     if (this.#silentMs() > SILENCE_MS) {
@@ -237,7 +237,7 @@ export class SyncLink {
 
   /**
    * A late answer grants nothing, and neither does a second one. The first lease of a stream drops what was kept under
-   * another (rule R5).
+   * another (docs/protocol/revocation.md#r5).
    */
   #take(grant: LeaseGrant): void {
     const { nonce, remaining, revision } = grant;
