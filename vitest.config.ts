@@ -18,12 +18,12 @@ class LongFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
-    setupFiles: ["test/support/expect-nothing-unheard.ts"],
-    globalSetup: ["test/support/global-setup.ts"],
+    include: ["src/**/*.test.ts", "test/**/*.test.ts", "testkit/**/*.test.ts"],
+    setupFiles: ["testkit/expect-nothing-unheard.ts"],
+    globalSetup: ["testkit/global-setup.ts"],
     // Tests start servers of their own: a process each keeps their signals, environment and exits apart.
     pool: "forks",
-    execArgv: ["--import", new URL("test/support/shorten-imports.ts", import.meta.url).href],
+    execArgv: ["--import", new URL("testkit/shorten-imports.ts", import.meta.url).href],
     // Tests wait for servers half of their time. A share would be taken for the cores at most.
     maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongFirst },

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { DEFAULT_POLICY } from "../src/server/policy.ts";
+import { DEFAULT_POLICY } from "../src/server/config/policy.ts";
 import { KINDS, type KindName, PATH } from "./abuse/kinds.ts";
 import { startAbuser } from "./abuse/start-abuser.ts";
 import { type Answer, type Bench, median, rounded } from "./harness/bench.ts";

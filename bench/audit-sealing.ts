@@ -5,9 +5,9 @@
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { bootstrapAdmin } from "../src/server/bootstrap.ts";
-import { loadConfig } from "../src/server/config.ts";
+import { loadConfig } from "../src/server/config/config.ts";
 import { serve } from "../src/server/serve.ts";
-import { connect } from "../test/support/connect.ts";
+import { connect } from "../testkit/connect.ts";
 
 const TURNS = 5;
 const CREATES = 1500;

@@ -1,9 +1,9 @@
 import { Redis } from "ioredis";
 import pg from "pg";
-import { loadConfig } from "../src/server/config.ts";
-import { openStorage } from "../src/server/open-storage.ts";
+import { loadConfig } from "../src/server/config/config.ts";
+import { openStorage } from "../src/server/open/open-storage.ts";
 import { fillKeys } from "../test/rpc/fill-keys.ts";
-import { type Clients, connect } from "../test/support/connect.ts";
+import { type Clients, connect } from "../testkit/connect.ts";
 import { type Bench, median, rounded, spread } from "./harness/bench.ts";
 import { type BenchPlace, openPlace } from "./harness/claviger.ts";
 

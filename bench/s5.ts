@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import pg from "pg";
-import { connect } from "../test/support/connect.ts";
+import { connect } from "../testkit/connect.ts";
 import { type Bench, median, rounded, spread } from "./harness/bench.ts";
 import { openPlace } from "./harness/claviger.ts";
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Keyring } from "../src/keys/keyring.ts";
 import { deriveRootKeys } from "../src/keys/root-secret.ts";
-import { systemRandom } from "../src/server/random.ts";
+import { systemRandom } from "../src/system/node.ts";
 import { type Bench, median, rounded } from "./harness/bench.ts";
 import { frame, openPlace, warm } from "./harness/claviger.ts";
 import { offer } from "./harness/offer.ts";

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { outputOf } from "../test/support/run-program.ts";
+import { outputOf } from "../testkit/run-program.ts";
 import type { Bench } from "./harness/bench.ts";
 import { openPlace } from "./harness/claviger.ts";
 

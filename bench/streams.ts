@@ -2,7 +2,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { connect } from "../test/support/connect.ts";
+import { connect } from "../testkit/connect.ts";
 import { type Bench, median, rounded, spread } from "./harness/bench.ts";
 import { openPlace } from "./harness/claviger.ts";
 import { cpuSeconds, residentMegabytes } from "./harness/processes.ts";

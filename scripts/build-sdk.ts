@@ -61,7 +61,7 @@ function manifest(): object {
     version: main.version,
     description: "API keys of Claviger, verified inside your own service: at memory speed, and revoked at once.",
     license: main.license,
-    homepage: `${main.homepage.replace("#readme", "")}/blob/main/src/sdk/README.md`,
+    homepage: main.homepage,
     repository: { ...main.repository, directory: "src/sdk" },
     bugs: main.bugs,
     keywords: [...main.keywords, "express", "fastify", "connectrpc", "middleware"],

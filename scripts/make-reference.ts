@@ -17,10 +17,10 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { codeFromString, codeToHttpStatus } from "@connectrpc/connect/protocol-connect";
 import { METHOD_PERMISSIONS } from "../src/access/permissions.ts";
-import { TLS_VARIABLES } from "../src/postgres/tls.ts";
-import { createMetrics } from "../src/server/metrics.ts";
-import { POLICY, type PolicyEntry } from "../src/server/policy.ts";
-import { SETTINGS } from "../src/server/settings.ts";
+import { TLS_VARIABLES } from "../src/postgres/connect/tls.ts";
+import { POLICY, type PolicyEntry } from "../src/server/config/policy.ts";
+import { SETTINGS } from "../src/server/config/settings.ts";
+import { createMetrics } from "../src/server/observe/metrics.ts";
 
 const REPOSITORY = join(dirname(fileURLToPath(import.meta.url)), "..");
 const FOLDER = "docs/reference";
@@ -181,8 +181,9 @@ function capital(text: string): string {
 /** Reads the names and labels from metrics of a server that has counted one thing of each kind. */
 async function metricsPage(): Promise<string> {
   const counters = { hits: 0, misses: 0, discardedFills: 0 };
-  const metrics = createMetrics({
-    ...{ version: "0", endingKeys: { soonestEndSeconds: () => 0 }, sealing: { seconds: 0 } },
+  const metrics = createMetrics("0");
+  metrics.observe({
+    ...{ endingKeys: { soonestEndSeconds: () => 0 }, sealing: { seconds: 0 } },
     storages: { main: { measure: () => undefined, load: () => ({ busy: 0, idle: 0, waiting: 0 }) } },
     ...{ cache: { counters, size: 0 }, lease: { state: "leased", registrations: 0, lostRevisions: 0 } },
     redis: { up: new Map([["bus", true]]) },

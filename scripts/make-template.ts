@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { createDatabase } from "../src/server/create-database.ts";
-import { disown, templateFolder } from "../src/server/database-template.ts";
+import { createDatabase } from "../src/server/embedded/create-database.ts";
+import { disown, templateFolder } from "../src/server/embedded/database-template.ts";
 
 const folder = templateFolder();
 if (!existsSync(folder)) {

@@ -2,7 +2,7 @@ import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { configDefaults } from "vitest/config";
 import { parseCLI, startVitest, type TestModule } from "vitest/node";
-import { INSTALL_HINT, isService, type Service } from "../test/support/services.ts";
+import { INSTALL_HINT, isService, type Service } from "../testkit/services.ts";
 import { findLongTests } from "./long-tests.ts";
 import { describeReport, TestReport } from "./test-report.ts";
 

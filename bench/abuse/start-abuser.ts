@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { spawnGuarded } from "../../test/support/guarded-process.ts";
+import { spawnGuarded } from "../../testkit/guarded-process.ts";
 import type { Damage } from "./attack.ts";
 import type { KindName } from "./kinds.ts";
 

@@ -1,7 +1,7 @@
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { type Clients, connect } from "../../test/support/connect.ts";
-import { startServer } from "../../test/support/server-process.ts";
+import { type Clients, connect } from "../../testkit/connect.ts";
+import { startServer } from "../../testkit/server-process.ts";
 import type { Subject } from "./subject.ts";
 
 const DAY_MS = 86_400_000;

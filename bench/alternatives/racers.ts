@@ -1,5 +1,4 @@
-import type { BenchPlace } from "../harness/claviger.ts";
-import { frame, warm } from "../harness/claviger.ts";
+import { type BenchPlace, frame, warm } from "../harness/claviger.ts";
 import { load } from "../harness/load.ts";
 import { cpuSeconds } from "../harness/processes.ts";
 import type { Turn } from "./in-process.ts";

@@ -1,7 +1,7 @@
 import { Agent, request } from "node:http";
 import { fileURLToPath } from "node:url";
-import { eventually } from "../../test/support/eventually.ts";
-import { endWithin, spawnGuarded } from "../../test/support/guarded-process.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { endWithin, spawnGuarded } from "../../testkit/guarded-process.ts";
 
 const PROGRAM = fileURLToPath(new URL("./program.ts", import.meta.url));
 const STOP_MS = 5000;

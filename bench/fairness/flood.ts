@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type Clients, connect } from "../../test/support/connect.ts";
+import { type Clients, connect } from "../../testkit/connect.ts";
 import { FLOODS, type FloodName } from "./kinds.ts";
 
 const CONNECTIONS = 4;

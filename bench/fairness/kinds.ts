@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Clients } from "../../test/support/connect.ts";
+import type { Clients } from "../../testkit/connect.ts";
 
 export type FloodName = "UpdateKey of one key" | "ListAuditEvents" | "CreateKey at the limit" | "RevokeKey of one key";
 

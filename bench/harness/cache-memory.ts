@@ -1,13 +1,12 @@
 /** `node --expose-gc cache-memory.ts keys`: keeps that many secrets of a database; prints the memory that they take. */
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
+import { connectPostgres } from "../../src/postgres/connect/postgres-connection.ts";
 import { secretVersion } from "../../src/postgres/schema.ts";
 import { findByDigests } from "../../src/postgres/secrets.ts";
 import { Storage } from "../../src/postgres/storage.ts";
 import { describeFound } from "../../src/rpc/describe-found.ts";
-import { systemClocks } from "../../src/server/clock.ts";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
-import { systemRandom } from "../../src/server/random.ts";
-import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
+import { CLOCK_RATE_ERROR } from "../../src/system/clocks.ts";
+import { systemClocks, systemRandom } from "../../src/system/node.ts";
 import { Lease } from "../../src/verify/lease.ts";
 import { createReady } from "../../src/verify/ready-secret.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";

@@ -2,11 +2,11 @@ import { fileURLToPath } from "node:url";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { openStorage } from "../../src/server/open-storage.ts";
-import { connect } from "../../test/support/connect.ts";
-import { startPostgresServer } from "../../test/support/postgres-server.ts";
-import { startRedisServer } from "../../test/support/redis-server.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { openStorage } from "../../src/server/open/open-storage.ts";
+import { connect } from "../../testkit/connect.ts";
+import { startPostgresServer } from "../../testkit/postgres-server.ts";
+import { startRedisServer } from "../../testkit/redis-server.ts";
 import { makeKeys } from "./many-keys.ts";
 import { type BenchServer, startProcess } from "./processes.ts";
 

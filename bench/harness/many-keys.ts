@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import { newKeyId } from "../../src/keys/key-id.ts";
 import { Keyring } from "../../src/keys/keyring.ts";
-import type { OpenStorage } from "../../src/server/open-storage.ts";
-import { systemRandom } from "../../src/server/random.ts";
+import type { OpenStorage } from "../../src/server/open/open-storage.ts";
+import { systemRandom } from "../../src/system/node.ts";
 
 const BATCH = 10_000;
 

@@ -1,6 +1,6 @@
 import type { Client } from "@openfeature/server-sdk";
-import { ClavigerError } from "../keys/errors.ts";
-import { within } from "./within.ts";
+import { ClavigerError, messageOf } from "../keys/errors.ts";
+import { within } from "../system/within.ts";
 
 /** The flag that switches the making and changing of keys on, owner by owner. */
 export const KEY_MANAGEMENT_FLAG = "enable-api-key-management";
@@ -45,7 +45,7 @@ export function createFeatureFlag(options: FeatureFlagOptions): FeatureFlag {
       onEvaluated();
       return isOn;
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
+      const why = messageOf(cause);
       const message = `${KEY_MANAGEMENT_FLAG} is off for ${owner}, since it could not be evaluated: ${why}`;
       onError(new Error(`${message}. Check what CLAVIGER_FLAGS_FILE names`, { cause }));
       return false;

@@ -8,6 +8,7 @@ import {
   type ResolutionDetails,
   TypeMismatchError,
 } from "@openfeature/server-sdk";
+import { messageOf } from "../keys/errors.ts";
 import { applyRule, type FlagRule } from "./flag-rule.ts";
 import { parseFlags } from "./parse-flags.ts";
 
@@ -86,7 +87,7 @@ export class FlagsFileProvider implements Provider {
     try {
       if (await this.#refresh()) this.events.emit(ProviderEvents.ConfigurationChanged, { message: "the file changed" });
     } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error);
+      const problem = messageOf(error);
       this.#options.onProblem(new Error(`${problem}; until then the flags stay as they were`, { cause: error }));
     }
   }
@@ -102,7 +103,7 @@ export class FlagsFileProvider implements Provider {
     try {
       this.#flags = parseFlags(read.text);
     } catch (error) {
-      throw new Error(`${file} ${error instanceof Error ? error.message : error}`);
+      throw new Error(`${file} ${messageOf(error)}`);
     }
     return true;
   }

@@ -2,9 +2,15 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { forgeToken } from "../../test/support/forge-token.ts";
+import {
+  createFakeIssuer,
+  type FakeIssuer,
+  makeFakeKey,
+  START_SECONDS,
+  tokenOf,
+} from "../../testkit/fakes/fake-issuer.ts";
+import { forgeToken } from "../../testkit/forge-token.ts";
 import { ClavigerError } from "../keys/errors.ts";
-import { createFakeIssuer, type FakeIssuer, makeFakeKey, START_SECONDS, tokenOf } from "./fake-issuer.ts";
 import type { IssuerConfig } from "./issuer-config.ts";
 import { createUserAuthenticator, MAX_TOKEN_BYTES, type UserAuthenticatorLimits } from "./jwt-issuers.ts";
 

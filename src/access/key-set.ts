@@ -1,6 +1,6 @@
 import { type CryptoKey, createLocalJWKSet, errors, type FlattenedJWSInput, type JWSHeaderParameters } from "jose";
 import { ClavigerError } from "../keys/errors.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../system/clocks.ts";
 
 export interface KeySetOptions {
   readonly issuer: string;

@@ -1,8 +1,8 @@
 import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
-import type { Random } from "../keys/random.ts";
 import type { RootKeys } from "../keys/root-secret.ts";
 import { keepWrappedRoots, listWrappedRoots, type WrappedRoot } from "../postgres/audit-roots.ts";
 import type { Storage } from "../postgres/storage.ts";
+import type { Random } from "../system/random.ts";
 
 /** What the events of one root secret are checked with. */
 export type AuditKey = Pick<RootKeys, "id" | "auditKey">;

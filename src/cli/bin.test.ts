@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/health/v1/health_pb.js";
-import { startFakeServer } from "./fake-server.ts";
+import { startFakeServer } from "../../testkit/fakes/fake-server.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
 

@@ -1,8 +1,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { CliError } from "./cli-error.ts";
-import { describeSpan } from "./duration.ts";
-import { EXIT, type ExitCode } from "./exit-code.ts";
+import { CliError, EXIT, type ExitCode } from "./cli-error.ts";
+import { describeSpan } from "./input/duration.ts";
 import { inOwnWords, violationInOwnWords } from "./own-words.ts";
 
 /** Codes that say that nothing was decided. */
@@ -18,7 +17,7 @@ const UNDECIDED: ReadonlySet<Code> = new Set([
 /** Codes that connect-node 2.2 also gives to a broken connection (ECONNRESET is `Aborted`). Claviger's own have a reason. */
 const AMBIGUOUS: ReadonlySet<Code> = new Set([Code.Aborted, Code.PermissionDenied, Code.ResourceExhausted]);
 
-/** What the process ends with after a call failed: 3 if Claviger refused, 4 if nothing was decided. */
+/** The exit code after a call failed: 3 if Claviger refused, 4 if nothing was decided. */
 export function exitCodeOfCall(error: ConnectError): ExitCode {
   if (UNDECIDED.has(error.code)) return EXIT.undecided;
   if (AMBIGUOUS.has(error.code) && reasonOf(error) === "") return EXIT.undecided;
@@ -68,7 +67,7 @@ function otherProfile({ url, profileUrl }: CallTarget): string | undefined {
   return `the profile is for ${profileUrl}, and its key is not sent to ${url}: correct CLAVIGER_URL or --url, set CLAVIGER_TOKEN, or make another profile with \`claviger login --profile\``;
 }
 
-/** What OpenSSL says where the other side answers a TLS handshake with something else. */
+/** OpenSSL's errors where the other side answers a TLS handshake with another protocol. */
 const NO_TLS = /SSL routines|wrong version number|packet length too long|EPROTO/i;
 
 function messageOf(error: ConnectError, { url, timeoutMs, command, mayHaveChanged }: CallTarget): string {

@@ -15,7 +15,7 @@ export interface Group {
   readonly description: string;
   readonly commands: Readonly<Record<string, Leaf>>;
   readonly examples: readonly string[];
-  /** What other tools call these commands, and what they are called here. */
+  /** The names of these commands in other tools, and their names here. */
   readonly otherNames: Readonly<Record<string, string>>;
 }
 
@@ -24,39 +24,39 @@ const KEYS: Group = {
   commands: {
     create: {
       description: "create a key and show its secret, this once",
-      load: async () => (await import("./keys/create.ts")).addCreate,
+      load: async () => (await import("./commands/keys/create.ts")).addCreate,
     },
     list: {
       description: "list keys that match all filters, newest first",
-      load: async () => (await import("./keys/list.ts")).addList,
+      load: async () => (await import("./commands/keys/list.ts")).addList,
     },
     get: {
       description: "show one key and the record of its secrets",
-      load: async () => (await import("./keys/get.ts")).addGet,
+      load: async () => (await import("./commands/keys/get.ts")).addGet,
     },
     update: {
       description: "change a key; a given list, map or object replaces the whole field, and a limit only that limit",
-      load: async () => (await import("./keys/update.ts")).addUpdate,
+      load: async () => (await import("./commands/keys/update.ts")).addUpdate,
     },
     rotate: {
       description: "give a key a new secret and show it, this once; the old one stays good for a while",
-      load: async () => (await import("./keys/rotate.ts")).addRotate,
+      load: async () => (await import("./commands/keys/rotate.ts")).addRotate,
     },
     retire: {
       description: "end one secret of a key now; the key and its other secrets stay",
-      load: async () => (await import("./keys/retire.ts")).addRetire,
+      load: async () => (await import("./commands/keys/retire.ts")).addRetire,
     },
     revoke: {
       description: "revoke a key for good, or many: once this has returned, no verification answers VALID",
-      load: async () => (await import("./keys/revoke.ts")).addRevoke,
+      load: async () => (await import("./commands/keys/revoke.ts")).addRevoke,
     },
     disable: {
       description: "switch a key off until `enable`",
-      load: async () => (await import("./keys/disable-enable.ts")).addDisable,
+      load: async () => (await import("./commands/keys/disable-enable.ts")).addDisable,
     },
     enable: {
       description: "switch a disabled key on again",
-      load: async () => (await import("./keys/disable-enable.ts")).addEnable,
+      load: async () => (await import("./commands/keys/disable-enable.ts")).addEnable,
     },
   },
   examples: ["claviger keys create --name demo", "claviger keys list --expires-before 14d"],
@@ -72,16 +72,16 @@ const AUDIT: Group = {
   commands: {
     list: {
       description: "list what was done to keys, and refused, newest first",
-      load: async () => (await import("./audit/list.ts")).addAuditList,
+      load: async () => (await import("./commands/audit/list.ts")).addAuditList,
     },
     verify: {
       description: "check the whole audit log, straight in the database, and name the first row that is wrong",
-      load: async () => (await import("./audit/verify.ts")).addAuditVerify,
+      load: async () => (await import("./commands/audit/verify.ts")).addAuditVerify,
     },
     head: {
       description:
         "print the signed end of the audit log, straight from the database; keep it elsewhere: without a kept head, a cut-off end cannot be seen",
-      load: async () => (await import("./audit/head.ts")).addAuditHead,
+      load: async () => (await import("./commands/audit/head.ts")).addAuditHead,
     },
   },
   examples: ["claviger audit list --owner u42", "claviger audit verify --head kept-head.json"],
@@ -92,65 +92,65 @@ const AUDIT: Group = {
 export const COMMANDS: Readonly<Record<string, Leaf | Group>> = {
   serve: {
     description: "run the server until SIGTERM or SIGINT; each flag can also be set by an environment variable",
-    load: async () => (await import("./serve.ts")).addServe,
+    load: async () => (await import("./commands/serve.ts")).addServe,
   },
   migrate: {
     description: "bring the database to this version's schema; `serve` does it too, and both may run at once",
-    load: async () => (await import("./migrate.ts")).addMigrate,
+    load: async () => (await import("./commands/migrate.ts")).addMigrate,
   },
   bootstrap: {
     description: "make an admin key, straight in the database, and show its secret, this once",
-    load: async () => (await import("./bootstrap.ts")).addBootstrap,
+    load: async () => (await import("./commands/bootstrap.ts")).addBootstrap,
   },
   keys: KEYS,
   audit: AUDIT,
   verify: {
     description: "say whether a secret is good; it is read from standard input, or from a prompt",
-    load: async () => (await import("./verify.ts")).addVerify,
+    load: async () => (await import("./commands/verify.ts")).addVerify,
   },
   usage: {
     description: "show how a key was used, or an owner's keys, or all: every verification that was decided",
-    load: async () => (await import("./usage.ts")).addUsage,
+    load: async () => (await import("./commands/usage.ts")).addUsage,
   },
   "report-leaked": {
     description: "revoke the key of a secret that was found where it should not be; needs no credential",
-    load: async () => (await import("./report-leaked.ts")).addReportLeaked,
+    load: async () => (await import("./commands/report-leaked.ts")).addReportLeaked,
   },
   health: {
     description: "say whether a server can do its work (grpc.health.v1)",
-    load: async () => (await import("./health.ts")).addHealth,
+    load: async () => (await import("./commands/health.ts")).addHealth,
   },
   nodes: {
     description: "list the nodes of the cluster: where they are, their leases, and how far behind they are",
-    load: async () => (await import("./nodes.ts")).addNodes,
+    load: async () => (await import("./commands/nodes.ts")).addNodes,
   },
   agents: {
-    description: "list the agents that verify from memory: whose they are, and what they have not acknowledged",
-    load: async () => (await import("./agents.ts")).addAgents,
+    description: "list the agents that verify from memory, their owners and the changes they have not acknowledged",
+    load: async () => (await import("./commands/agents.ts")).addAgents,
   },
   canary: {
     description: "try the promise again and again: create a key, verify it on every node, revoke it, verify it again",
-    load: async () => (await import("./canary.ts")).addCanary,
+    load: async () => (await import("./commands/canary.ts")).addCanary,
   },
   login: {
     description: "keep a server's address and a key in a profile, in a file that only you can read",
-    load: async () => (await import("./login.ts")).addLogin,
+    load: async () => (await import("./commands/login.ts")).addLogin,
   },
   logout: {
     description: "remove a profile",
-    load: async () => (await import("./logout.ts")).addLogout,
+    load: async () => (await import("./commands/logout.ts")).addLogout,
   },
   completion: {
     description: "print the completion script of a shell: bash, zsh or fish",
-    load: async () => (await import("./completion.ts")).addCompletion,
+    load: async () => (await import("./commands/completion.ts")).addCompletion,
   },
   version: {
     description: "print the version",
-    load: async () => (await import("./version.ts")).addVersion,
+    load: async () => (await import("./commands/version.ts")).addVersion,
   },
 };
 
-/** What other tools call these commands. */
+/** The names of these commands in other tools. */
 export const OTHER_NAMES: Readonly<Record<string, string>> = {
   ...{ key: "keys", start: "serve", server: "serve", run: "serve", status: "health", ping: "health" },
   ...{ check: "verify", logs: "audit", stats: "usage", completions: "completion" },

@@ -16,7 +16,7 @@ export function completionScript(shell: ShellName, program: Command): string {
   }
 }
 
-/** What can follow a command. */
+/** The words that can follow a command. */
 interface Place {
   /** `keys/create`; empty for the program itself. */
   readonly path: string;
@@ -30,7 +30,7 @@ interface Word {
   readonly description: string;
 }
 
-/** What can follow a flag that takes a value. */
+/** The values that can follow a flag. */
 interface Value {
   readonly flags: readonly string[];
   readonly choices: readonly string[];

@@ -6,9 +6,9 @@ import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { callError } from "./call-error.ts";
 import { usageError } from "./cli-error.ts";
-import { readProfile } from "./profiles.ts";
-import { readToken } from "./read-token.ts";
-import type { Endpoint, ServerOptions } from "./server-options.ts";
+import { readProfile } from "./input/profiles.ts";
+import { readToken } from "./input/read-token.ts";
+import type { Endpoint, ServerOptions } from "./input/server-options.ts";
 import type { Shell } from "./shell.ts";
 
 /** Methods that change nothing. */

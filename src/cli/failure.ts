@@ -1,9 +1,8 @@
 import { CommanderError } from "commander";
 import { ClavigerError } from "../keys/errors.ts";
-import { ConfigError } from "../server/config-error.ts";
+import { ConfigError } from "../server/config/config-error.ts";
 import { StartupError } from "../server/startup-error.ts";
-import { CliError, usageError } from "./cli-error.ts";
-import { EXIT } from "./exit-code.ts";
+import { CliError, EXIT, usageError } from "./cli-error.ts";
 
 /** Turns whatever ended a command into what is shown; `undefined` if nothing failed (`--help`, `--version`). */
 export function failureOf(error: unknown): CliError | undefined {
@@ -13,7 +12,7 @@ export function failureOf(error: unknown): CliError | undefined {
   if (error instanceof StartupError) {
     return new CliError({ message: error.message, exitCode: EXIT.refused, code: "STARTUP", cause: error });
   }
-  // What works on the database itself may lose it at any moment.
+  // A command on the database itself may lose it at any moment.
   if (error instanceof ClavigerError && error.reason === "STORAGE_UNAVAILABLE") {
     const reason = error.cause instanceof Error ? ` (${error.cause.message})` : "";
     const message = `${error.message}${reason}`;

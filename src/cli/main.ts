@@ -1,14 +1,14 @@
 import { readFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 import process from "node:process";
-import { EXIT } from "./exit-code.ts";
+import { EXIT } from "./cli-error.ts";
 import { run } from "./run.ts";
 import type { Shell } from "./shell.ts";
 
 /** Runs the command line of this process. It ends by itself once nothing is left to do. */
 export async function main(): Promise<void> {
   const shell = createShell({ onDefect: handleDefects() });
-  // A reader such as `head` may leave early: nobody is there to hear about it.
+  // A reader such as `head` may leave early; the error would have no reader.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE") throw error;

@@ -1,6 +1,6 @@
 import type { Violation } from "./cli-error.ts";
 
-/** What people at the command line know a field of the API as. */
+/** The flags of the command line for fields of the API. */
 const NAMES: Readonly<Record<string, string>> = {
   display_name: "--name",
   owner: "--owner",

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { usageError } from "./cli-error.ts";
 import { COMMANDS, type Group, type Leaf, OTHER_NAMES } from "./command-tree.ts";
-import { addExamples } from "./examples.ts";
+import { addExamples } from "./input/server-options.ts";
 import type { Shell } from "./shell.ts";
 
 const HELP = ["--help", "-h"];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { runInFakeShell } from "./fake-shell.ts";
+import { runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
 
 const ID = "key_01hzy3v7mkf5c9q2w8xanb4tde";
 const SECRET = "clv_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM";

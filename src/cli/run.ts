@@ -1,8 +1,8 @@
-import type { ExitCode } from "./exit-code.ts";
+import type { ExitCode } from "./cli-error.ts";
 import { failureOf } from "./failure.ts";
-import { printFailure, printFailureJson } from "./print.ts";
+import { refuseSecretArguments } from "./input/secret-arguments.ts";
+import { printFailure, printFailureJson } from "./output/print.ts";
 import { createProgram } from "./program.ts";
-import { refuseSecretArguments } from "./secret-arguments.ts";
 import type { Shell } from "./shell.ts";
 
 /**

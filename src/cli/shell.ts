@@ -1,11 +1,11 @@
 import type { Readable, Writable } from "node:stream";
-import type { ExitCode } from "./exit-code.ts";
+import type { ExitCode } from "./cli-error.ts";
 
 /** All that a command sees of the process it runs in. `main.ts` makes the real one, tests make their own. */
 export interface Shell {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly stdin: Readable & { readonly isTTY?: boolean };
-  /** For what was asked. A program may read it. */
+  /** For the result of the command. A program may read it. */
   readonly stdout: Writable & { readonly isTTY?: boolean };
   /** Cells in a line of the terminal that `stdout` is; undefined for a file or a pipe. */
   readonly columns: number | undefined;
@@ -21,12 +21,12 @@ export interface Shell {
   /** Calls `listener` on every SIGTERM and SIGINT, instead of dying of it. */
   readonly onStopSignal: (listener: () => void) => void;
   /**
-   * For a server: `report` is told of an error that no code has handled, instead of a line on stderr, before the process
-   * ends with 70.
+   * For a server: `report` gets an error that no code has handled, instead of a line on stderr, before the process ends
+   * with 70.
    */
   readonly onDefect: (report: (error: unknown, kind: string) => void) => void;
   /** Ends the process at once, whatever is going on. */
   readonly exit: (code: number) => void;
-  /** What the process ends with if nothing fails: 0 until a command sets it. */
+  /** The exit code of the process if nothing fails: 0 until a command sets it. */
   exitCode: ExitCode;
 }

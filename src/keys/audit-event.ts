@@ -9,9 +9,9 @@ export type AuditAction =
   | "secret.leak_reported"
   | "call.denied";
 
-/** One thing that was done, or refused. Holds no secret. */
+/** One completed or refused action. Holds no secret. */
 export interface AuditEvent {
-  /** `evt_…`, a TypeID; unique, so that an event cannot stand twice. */
+  /** `evt_…`, a TypeID. Unique, so that the log cannot hold an event twice. */
   readonly id: string;
   /** The database's time, in whole milliseconds. */
   readonly time: Date;
@@ -25,14 +25,14 @@ export interface AuditEvent {
   readonly details: JsonObject;
 }
 
-/** A signature, and the root that it was made under. */
+/** A signature, and the root secret that it was made under. */
 export interface Signature {
   readonly rootId: string;
   /** HMAC-SHA-256, 32 bytes. */
   readonly mac: Buffer;
 }
 
-/** The end of a chain of events: how long it is, and the hash that stands for all of it. */
+/** The end of a chain of events: its length, and the hash over all of it. */
 export interface ChainHead {
   readonly sequence: number;
   readonly hash: Buffer;

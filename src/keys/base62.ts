@@ -2,7 +2,7 @@ const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 const VALUES = new Map(Array.from(ALPHABET, (character, value) => [character, BigInt(value)]));
 const BASE = 62n;
 
-/** The big-endian number in `bytes` as exactly `length` base62 characters (0-9, A-Z, a-z), zero-padded. */
+/** Encodes the big-endian number in `bytes` as exactly `length` base62 characters (0-9, A-Z, a-z), zero-padded. */
 export function encodeBase62(bytes: Uint8Array, length: number): string {
   let value = bytes.length === 0 ? 0n : BigInt(`0x${Buffer.from(bytes).toString("hex")}`);
   let text = "";
@@ -13,7 +13,7 @@ export function encodeBase62(bytes: Uint8Array, length: number): string {
   return text;
 }
 
-/** The number that `text` spells as `byteCount` big-endian bytes; undefined if it does not fit or is not base62. */
+/** Decodes base62 to `byteCount` big-endian bytes. Undefined if the text is not base62 or the number does not fit. */
 export function decodeBase62(text: string, byteCount: number): Buffer | undefined {
   let value = 0n;
   for (const character of text) {

@@ -1,23 +1,22 @@
-/** A committed change to existing keys, as verifiers learn of it. */
+/** A committed change to existing keys, in the form in which verifiers receive it. */
 export interface Change {
-  /** Its place in the feed: revisions follow commit order, without gaps. */
+  /** Position in the feed. Revisions follow commit order without gaps. */
   readonly revision: number;
-  /** Of the database that it was committed to: a restored backup uses revisions again. */
+  /** The database of the commit. A restored backup uses revisions again under another identity. */
   readonly identity: string;
-  /** `all` where they are too many to name: whoever hears of it drops everything. */
+  /** `all` if the keys are too many to name: the receiver drops every key. */
   readonly keyIds: readonly string[] | "all";
 }
 
-/** That a verifier, with everybody who leases from it, has applied exactly that revision; it says nothing of others. */
+/** States that a verifier and all agents that lease from it have applied exactly this revision, and no other. */
 export interface Ack {
-  /** The verifier's. */
   readonly epoch: string;
   readonly revision: number;
-  /** Of the database that the verifier works with. */
+  /** The database that the verifier works with. */
   readonly identity: string;
-  /** How many agents did not acknowledge, so that the verifier waited until their lease had ended. Default 0. */
+  /** Agents that did not acknowledge: the verifier waited until their lease had ended. Default 0. */
   readonly waitedOutAgents?: number;
 }
 
-/** Keys that one message names at most; more are `all`. */
+/** Keys that one message names at most. A change of more keys is `all`. */
 export const MAX_NAMED_KEYS = 1000;

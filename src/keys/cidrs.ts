@@ -10,14 +10,14 @@ interface Prefix {
   readonly bits: number;
 }
 
-/** Whether the text is an IPv4 or IPv6 prefix that verification can read. */
+/** Whether the text is an IPv4 or IPv6 prefix that verification can parse. */
 export function isCidr(text: string): boolean {
   return parsePrefix(text) !== undefined;
 }
 
 /**
- * Whether `address` lies in one of the prefixes. IPv4-mapped IPv6 counts as IPv4, no other IPv6 does; a zone (`%eth0`) is
- * ignored. False for what is no address. A prefix that cannot be read allows nothing. Never throws.
+ * Whether `address` lies in one of the prefixes. IPv4-mapped IPv6 counts as IPv4; no other IPv6 does. A zone (`%eth0`)
+ * is ignored. False for a text that is not an address. An invalid prefix allows nothing. Never throws.
  */
 export function isAddressAllowed(address: string, cidrs: readonly string[]): boolean {
   const parsed = parseAddress(address);
@@ -27,8 +27,8 @@ export function isAddressAllowed(address: string, cidrs: readonly string[]): boo
 }
 
 /**
- * Whether every address that `inner` allows is allowed by `outer` too, prefix by prefix. An empty list allows all; a
- * prefix that cannot be read allows nothing. Never throws.
+ * Whether `outer` allows every address that `inner` allows, prefix by prefix. An empty list allows all addresses; an
+ * invalid prefix allows nothing. Never throws.
  */
 export function allowsAtMost(inner: readonly string[], outer: readonly string[]): boolean {
   if (outer.length === 0) return true;
@@ -39,7 +39,7 @@ export function allowsAtMost(inner: readonly string[], outer: readonly string[])
     .every((prefix) => prefix === undefined || outerPrefixes.some((wide) => isWithin(prefix, wide)));
 }
 
-/** Undefined for what is no prefix. A row that was written by other means may hold anything, even null. */
+/** Undefined for an invalid prefix. A row that was written by other means may hold anything, even null. */
 function parsePrefix(cidr: string | null): Prefix | undefined {
   const [, text = "", length] = /^([0-9a-f:.]+)\/(0|[1-9]\d{0,2})$/i.exec(cidr ?? "") ?? [];
   const address = parseAddress(text);
@@ -56,8 +56,9 @@ function prefixOf(address: Address, bits: number): Prefix {
 }
 
 /**
- * Takes what Node's `isIP` takes (a test holds it to that): ipaddr.js (2.5) alone also takes octal IPv4 and groups of five
- * digits. It gets an IPv4 tail as two groups, since it reads the IPv4-compatible `::10.0.0.1` as IPv4.
+ * Accepts the same texts as Node's `isIP`, which a test checks. ipaddr.js (2.5) alone also accepts octal IPv4 and
+ * groups of five digits. An IPv4 tail is converted to two groups, because ipaddr.js reads the IPv4-compatible
+ * `::10.0.0.1` as IPv4.
  */
 function parseAddress(text: string): Address | undefined {
   try {
@@ -69,10 +70,10 @@ function parseAddress(text: string): Address | undefined {
   }
 }
 
-/** What groups of up to four hexadecimal digits do not have. */
+/** Matches texts that cannot be groups of up to four hexadecimal digits. */
 const NO_GROUPS = /[^0-9a-f:]|[0-9a-f]{5}/i;
 
-/** `10.0.0.1` as `a00:1`; what is no IPv4 address as it is. */
+/** Converts `10.0.0.1` to `a00:1`. Returns any other text unchanged. */
 function groupsOf(dotted: string): string {
   if (!ipaddr.IPv4.isValidFourPartDecimal(dotted)) return dotted;
   const [a = 0, b = 0, c = 0, d = 0] = dotted.split(".").map(Number);

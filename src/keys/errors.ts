@@ -1,6 +1,6 @@
 /**
- * Why a call was refused or could not be done: the names of `claviger.v1.ErrorReason` without their prefix, where each
- * is documented with its cause, its gRPC code, whether to retry and what to do.
+ * Why a call was refused or failed: the names of `claviger.v1.ErrorReason` without their prefix. The enum documents the
+ * cause of each, its gRPC code, whether to retry and what to do.
  */
 export type Reason =
   | "CREDENTIAL_MISSING"
@@ -44,11 +44,11 @@ export interface ClavigerErrorOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   readonly violations?: readonly FieldViolation[];
   readonly cause?: unknown;
-  /** When to ask again, in milliseconds, where that is known. */
+  /** When to retry, in milliseconds, if that is known. */
   readonly retryAfterMs?: number;
 }
 
-/** A refusal or failure that the caller is told about; its message ends with what to do. */
+/** A refusal or failure that the caller receives. Its message ends with what to do. */
 export class ClavigerError extends Error {
   override readonly name = "ClavigerError";
   readonly reason: Reason;
@@ -77,4 +77,9 @@ export function invalidFields(violations: readonly FieldViolation[]): ClavigerEr
     metadata: { fields: violations.map((violation) => violation.field).join(",") },
     violations,
   });
+}
+
+/** The message of a thrown value, which may be no `Error`. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,9 @@
 import type { KeyRecord, SecretRecord } from "./key.ts";
 
-/** What verifying and describing a secret takes of its key, and no more: each column read costs a cold verification. */
+/**
+ * The columns of a key that verifying and describing a secret needs. Each further column costs time on a cold
+ * verification.
+ */
 export type FoundKey = Pick<
   KeyRecord,
   | "id"
@@ -16,11 +19,10 @@ export type FoundKey = Pick<
   | "revokeTime"
 >;
 
-/** What a presented secret's digest leads to, with the time and revision that the reading statement saw. */
+/** The row that a presented secret's digest leads to, with the time and the revision of the reading statement. */
 export interface FoundSecret {
   readonly key: FoundKey;
   readonly secret: Pick<SecretRecord, "version" | "expireTime" | "retireTime">;
-  /** The database's time. */
   readonly now: Date;
   readonly revision: number;
 }

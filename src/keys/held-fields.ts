@@ -1,10 +1,10 @@
 import { allowsAtMost } from "./cidrs.ts";
 import { isLowered, type Limits } from "./limits.ts";
 
-/** What an administrator or a service can set so that the key's owner cannot undo it. */
+/** A field that an administrator or a service can set so that the key's owner cannot undo it. */
 export type HeldField = "disabled" | "limits" | "allowed_cidrs";
 
-/** What restricts a key as a whole. */
+/** The restrictions of a key as a whole. */
 interface Restrictions {
   readonly disabled: boolean;
   readonly limits: Limits | null;
@@ -40,12 +40,12 @@ const FIELDS: Readonly<
 
 const HELD_FIELDS = Object.keys(FIELDS) as HeldField[];
 
-/** The restrictions of `before` that `next` lifts, or loosens. */
+/** The restrictions of `before` that `next` lifts or loosens. */
 export function loosened(before: Restrictions, next: Restrictions): HeldField[] {
   return HELD_FIELDS.filter((field) => FIELDS[field].allowsMore(before, next));
 }
 
-/** What is held after a caller other than the owner has set the fields of `update`, which made the key `next`. */
+/** The held fields after a caller other than the owner has set the fields of `update`, which produced `next`. */
 export function heldAfter(
   before: readonly HeldField[],
   next: Restrictions,

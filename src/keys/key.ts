@@ -6,7 +6,7 @@ export function isKeyId(text: string): boolean {
   return /^key_[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text);
 }
 
-/** What a key is for; part of its secrets' prefix. */
+/** The environment in which a key is used; part of the prefix of its secrets. */
 export type Environment = "live" | "test";
 
 export type RevocationReason = "compromised" | "no_longer_used" | "owner_left" | "policy" | "other";
@@ -16,14 +16,14 @@ export interface JsonObject {
   [name: string]: JsonValue;
 }
 
-/** Who did something. */
+/** The author of an action. */
 export interface Actor {
   readonly kind: "user" | "service" | "holder" | "system";
-  /** The owner on whose behalf; empty for a holder and for the system. */
+  /** The owner on whose behalf the actor acted; empty for a holder and for the system. */
   readonly subject: string;
-  /** The Claviger key that was used or held; empty without one. */
+  /** The Claviger key that the actor used or held; empty without one. */
   readonly keyId: string;
-  /** Network address of the call; empty if there was none. */
+  /** Network address of the call; empty if it has none. */
   readonly address: string;
 }
 
@@ -38,13 +38,13 @@ export interface KeyRecord {
   readonly metadata: JsonObject | null;
   readonly allowedCidrs: readonly string[];
   readonly disabled: boolean;
-  /** Null for none. */
+  /** Null without limits. */
   readonly limits: Limits | null;
-  /** What the owner, as a user, cannot loosen: an administrator or a service has set it. */
+  /** Fields that the owner, as a user, cannot loosen, because an administrator or a service has set them. */
   readonly held: readonly HeldField[];
   /** Version of the newest secret. */
   readonly currentVersion: number;
-  /** Term of the key's secrets unless a rotation says otherwise, in milliseconds. */
+  /** Lifetime of the key's secrets in milliseconds, unless a rotation chooses another. */
   readonly ttlMs: number;
   readonly createTime: Date;
   readonly updateTime: Date;
@@ -53,15 +53,15 @@ export interface KeyRecord {
   readonly revokedBy: Actor | null;
   readonly revokeReason: RevocationReason | null;
   readonly revokeNote: string;
-  /** Revision of the last committed change; 0 for a key that is as it was created. */
+  /** Revision of the last committed change; 0 for a key that was never changed. */
   readonly revision: number;
-  /** Revision of the last change that took validity away; 0 if there was none. */
+  /** Revision of the last change that took validity away; 0 if no change did. */
   readonly narrowedRevision: number;
-  /** Such changes up to here are obeyed by every verifier. */
+  /** Every verifier obeys such changes up to this revision. */
   readonly settledRevision: number;
 }
 
-/** One secret of a key as stored; never the secret. */
+/** One secret of a key as stored. Never contains the secret itself. */
 export interface SecretRecord {
   readonly keyId: string;
   readonly version: number;
@@ -70,11 +70,11 @@ export interface SecretRecord {
   readonly expireTime: Date;
   /** Set once the secret was rotated out or ended early; may lie in the future. */
   readonly retireTime: Date | null;
-  /** When it was last valid; null for never, missing where it was not read. */
+  /** When the secret was last valid. Null for never; missing if it was not read. */
   readonly lastUsedTime?: Date | null;
 }
 
-/** A key with those of its secrets that are shown, newest first, and the database's time at which they were read. */
+/** A key with its visible secrets, newest first, and the database's time of the read. */
 export interface KeyView {
   readonly key: KeyRecord;
   readonly secrets: readonly SecretRecord[];

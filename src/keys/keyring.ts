@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
+import type { Random } from "../system/random.ts";
 import type { Environment } from "./key.ts";
-import type { Random } from "./random.ts";
 import type { RootKeys } from "./root-secret.ts";
 import { Secret } from "./secret.ts";
 import { readSecretForm, type SecretForm, writeSecretForm } from "./secret-form.ts";
@@ -8,7 +8,7 @@ import { readSecretForm, type SecretForm, writeSecretForm } from "./secret-form.
 const RANDOM_BYTES = 24;
 const TAG_BYTES = 8;
 
-/** What is stored of a new secret, and the secret to show once. */
+/** The stored part of a new secret, and the secret to show once. */
 export interface MintedSecret {
   readonly secret: Secret;
   /** HMAC-SHA-256(pepper, secret), 32 bytes. */
@@ -18,22 +18,22 @@ export interface MintedSecret {
   readonly hint: string;
 }
 
-/** What a presented secret is, judged without I/O. `forged`: well-formed, and not made by any of our roots. */
+/** The class of a presented secret, judged without I/O. `forged`: well-formed, but made by none of these roots. */
 export type Recognition =
   | { readonly kind: "malformed" }
   | { readonly kind: "forged" }
   | { readonly kind: "genuine"; readonly digest: Buffer };
 
 export interface KeyringOptions {
-  /** Newest first; at least one. New secrets are minted under one of them, presented ones are tried against each. */
+  /** Newest first; at least one. New secrets are minted under one of them; presented secrets are tried against each. */
   readonly roots: readonly [RootKeys, ...RootKeys[]];
-  /** Begins every secret: `clv` gives `clv_live_…`. */
+  /** First part of every secret: `clv` gives `clv_live_…`. */
   readonly brand: string;
 }
 
 /**
  * Makes and recognises secrets: `clv_live_` or `clv_test_`, 43 base62 characters (24 random bytes and an 8-byte keyed
- * tag), 6 base62 characters of CRC-32 over everything before.
+ * tag), 6 base62 characters of CRC-32 over all preceding characters.
  */
 export class Keyring {
   readonly #roots: KeyringOptions["roots"];
@@ -60,7 +60,7 @@ export class Keyring {
     return [newest.busKey, ...older.map((root) => root.busKey)];
   }
 
-  /** Makes a secret under the newest root that every one of `otherNodes`, each a list of root ids, knows too. */
+  /** Makes a secret under the newest root that all of `otherNodes` know too. Each node is a list of root ids. */
   mint(environment: Environment, random: Random, otherNodes: readonly (readonly string[])[]): MintedSecret {
     const root = this.#roots.find((own) => otherNodes.every((known) => known.includes(own.id))) ?? this.#roots[0];
     const prefix = this.#prefix(environment);
@@ -74,7 +74,7 @@ export class Keyring {
     };
   }
 
-  /** Checks cheapest first: brand, length and alphabet, CRC (a typo), keyed tag (a forgery). */
+  /** Checks the cheapest property first: brand, length and alphabet, CRC (a typo), keyed tag (a forgery). */
   recognise(presented: string): Recognition {
     const form = readSecretForm(presented);
     if (form === undefined || !this.#isOwn(form)) return { kind: "malformed" };

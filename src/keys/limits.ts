@@ -2,7 +2,7 @@
 export interface Limits {
   /** Sustained rate. */
   readonly requestsPerSecond: number;
-  /** How many may come at once; 0 is as many as the rate. */
+  /** Requests that may arrive at once; 0 means the sustained rate. */
   readonly burst: number;
   /** Per UTC day. */
   readonly requestsPerDay: number;
@@ -10,12 +10,12 @@ export interface Limits {
 
 const NONE: Limits = { requestsPerSecond: 0, burst: 0, requestsPerDay: 0 };
 
-/** Null for limits that limit nothing. */
+/** Null for limits that restrict nothing. */
 export function limitsOrNone(limits: Limits): Limits | null {
   return limits.requestsPerSecond > 0 || limits.requestsPerDay > 0 ? limits : null;
 }
 
-/** Whether `next` allows less of something than `before`. */
+/** Whether `next` allows less than `before` in any limit. */
 export function isLowered(before: Limits | null, next: Limits | null): boolean {
   const [from, to] = [ceilings(before ?? NONE), ceilings(next ?? NONE)];
   return to.some((ceiling, at) => ceiling < (from[at] ?? 0));
@@ -26,34 +26,36 @@ function ceilings({ requestsPerSecond, burst, requestsPerDay }: Limits): number[
   return [rate, requestsPerSecond > 0 ? burst || rate : rate, requestsPerDay || Number.POSITIVE_INFINITY];
 }
 
-/** What a limiter keeps of one key. */
+/** The state that a limiter keeps for one key. */
 export interface Spent {
-  /** When the rate would have room for a full burst again, in milliseconds: the TAT of GCRA (ITU-T I.371). */
+  /** When the rate has room for a full burst again, in milliseconds: the TAT of GCRA (ITU-T I.371). */
   readonly emptyMs: number;
-  /** UTC day, counted from 1970; undefined where the day is not counted. */
+  /** UTC day, counted from 1970; undefined if the day is not counted. */
   readonly day: number | undefined;
-  /** Charged on that day. */
+  /** Requests charged on that day. */
   readonly used: number;
 }
 
-/** Costs of requests for one key that wait, in their order. */
+/** Costs of waiting requests for one key, in their order. */
 export interface ChargeOrder {
   readonly keyId: string;
   readonly limits: Limits;
-  /** 0 looks whether 1 could be had, and charges nothing. */
+  /** 0 checks whether a cost of 1 would be allowed, and charges nothing. */
   readonly costs: readonly number[];
 }
 
-/** What came of one charge. */
+/** The outcome of one charge. */
 export interface Charged {
   readonly outcome: "charged" | "rate_limited" | "quota_exhausted";
-  /** When to ask again, in milliseconds; undefined with `charged`, and for what can never be had. */
+  /** When to retry, in milliseconds. Undefined with `charged`, and for a cost that no retry can make fit. */
   readonly retryAfterMs?: number;
 }
 
 export const DAY_MS = 86_400_000;
 
-/** Charges each cost in turn against what is left, rate before day; a denial charges nothing, and 0 only looks. */
+/**
+ * Charges each cost in turn against the remainder, rate before day. A denial charges nothing; a cost of 0 only checks.
+ */
 export function charge(
   spent: Spent,
   limits: Limits,
@@ -64,7 +66,7 @@ export function charge(
   const unitMs = rate > 0 ? 1000 / rate : 0;
   const burst = limits.burst || rate;
   let { used } = spent;
-  // Under other limits, or by a clock that was set back since, it may lie further away than a whole burst takes.
+  // After a change of limits, or under a clock that was set back, it may be further away than a whole burst takes.
   let emptyMs = rate > 0 ? Math.min(spent.emptyMs, nowMs + burst * unitMs) : spent.emptyMs;
   const charged = costs.map((cost): Charged => {
     const asked = Math.max(cost, 1);
@@ -86,5 +88,5 @@ export function charge(
   return { spent: { ...spent, emptyMs, used }, charged };
 }
 
-/** What adding up thousandths loses: a whole burst must fit. */
+/** Tolerance for the rounding of thousandths: a whole burst must fit. */
 export const ROUNDING_MS = 0.001;

@@ -1,11 +1,11 @@
 import { looksLikeSecret } from "./redact.ts";
 
-/** Levels of objects and lists that new metadata may have, itself the first. */
+/** Maximum depth of objects and lists in new metadata, the metadata itself included. */
 export const MOST_LEVELS = 16;
 
 /**
- * Levels up to which stored metadata is shown. Protobuf libraries stop at 100 messages; an object takes three for each
- * level (`Struct`, its map entry, `Value`), and an answer on a stream of `Sync` adds four.
+ * Maximum depth of stored metadata that is shown. Protobuf libraries stop at 100 messages. An object takes three for
+ * each level (`Struct`, its map entry, `Value`), and an answer on a stream of `Sync` adds four.
  */
 const SHOWN_LEVELS = 30;
 
@@ -14,14 +14,17 @@ export function metadataProblem(metadata: unknown): string | undefined {
   return problemOf(metadata, MOST_LEVELS, storableProblem);
 }
 
-/** Whether stored metadata can be sent: older servers took more than clients can read, and rows may be written by hand. */
+/**
+ * Whether stored metadata can be sent. Older servers accepted more than clients can read, and rows may be written by
+ * hand.
+ */
 export function isShowable(metadata: unknown): boolean {
   return isObject(metadata) && problemOf(metadata, SHOWN_LEVELS, textProblem) === undefined;
 }
 
 type TextRule = (text: string) => string | undefined;
 
-/** The first problem, without quoting any of it. */
+/** Describes the first problem without quoting the metadata. */
 function problemOf(value: unknown, levels: number, rule: TextRule): string | undefined {
   if (value === null || typeof value === "boolean") return undefined;
   if (typeof value === "string") return rule(value);
@@ -44,7 +47,7 @@ function isObject(value: unknown): boolean {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** UTF-8, and so protobuf, has no lone surrogates. */
+/** UTF-8, and therefore protobuf, has no lone surrogates. */
 function textProblem(text: string): string | undefined {
   return text.isWellFormed() ? undefined : "must not contain a lone surrogate";
 }

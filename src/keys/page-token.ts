@@ -2,24 +2,24 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 
 const MAC_BYTES = 16;
 
-/** Makes and reads page tokens: the place to go on from, authenticated and bound to the filters of the list. */
+/** Creates and reads page tokens: the position of the next page, authenticated and bound to the filters of the list. */
 export class PageTokens {
   readonly #keys: readonly [Buffer, ...Buffer[]];
 
-  /** @param keys newest first; tokens are made with the first and read with any. */
+  /** @param keys newest first. The first makes tokens; all read them. */
   constructor(keys: readonly [Buffer, ...Buffer[]]) {
     this.#keys = keys;
   }
 
-  /** @param filters any canonical text of the filters; a token made for one is refused for another. */
+  /** @param filters any canonical text of the filters. A token for other filters is refused. */
   make(place: string, filters: string): string {
     return Buffer.concat([mac(this.#keys[0], place, filters), Buffer.from(place)]).toString("base64url");
   }
 
-  /** The place, or undefined for a token that was not made by these keys for these filters. */
+  /** The position; undefined for a token that these keys did not make for these filters. */
   read(token: string, filters: string): string | undefined {
     const bytes = Buffer.from(token, "base64url");
-    // Buffer's decoder skips what it does not know: without this a token would have many spellings.
+    // Buffer's decoder skips characters outside its alphabet: without this check a token would have many spellings.
     if (bytes.length <= MAC_BYTES || bytes.toString("base64url") !== token) return undefined;
     const place = bytes.subarray(MAC_BYTES).toString();
     const shown = bytes.subarray(0, MAC_BYTES);

@@ -2,19 +2,19 @@ import { hkdfSync } from "node:crypto";
 
 /** The keys derived from one root secret (RFC 5869 HKDF-SHA-256, one label each). */
 export interface RootKeys {
-  /** 16 hex digits that name the root in storage and between nodes; reveals nothing of it. */
+  /** 16 hex digits that name the root in storage and between nodes. They reveal nothing of the secret. */
   readonly id: string;
   readonly tagKey: Buffer;
   readonly pepper: Buffer;
   readonly pageTokenKey: Buffer;
   readonly auditKey: Buffer;
-  /** Signs what goes over the change bus. */
+  /** Signs messages on the change bus. */
   readonly busKey: Buffer;
-  /** Signs what lets an agent report usage of a secret that it was told of. */
+  /** Signs the proofs with which agents report usage of a secret that they received. */
   readonly usageProofKey: Buffer;
 }
 
-/** Fewest bytes of a root secret. */
+/** Minimum length of a root secret in bytes. */
 export const MIN_ROOT_BYTES = 32;
 
 /** Derives the keys of a root secret of at least 32 bytes. */

@@ -1,18 +1,18 @@
-/** Scopes that begin so are permissions in Claviger itself; the bare wildcard does not cover them. */
+/** Prefix of the scopes that are permissions in Claviger itself. The bare wildcard does not cover them. */
 const OWN_SEGMENT = "claviger";
 
-/** Whether `scope` speaks about Claviger itself. */
+/** Whether `scope` is a permission in Claviger itself. */
 export function isOwnScope(scope: string): boolean {
   return scope === OWN_SEGMENT || scope.startsWith(`${OWN_SEGMENT}:`);
 }
 
 /**
- * Whether holding `grant` includes `scope`, itself possibly a wildcard. `orders:*` covers `orders:read` and
- * `orders:read:*`, not `orders`; `*` covers everything outside `claviger:`.
+ * Whether holding `grant` includes `scope`, which may itself be a wildcard. `orders:*` covers `orders:read` and
+ * `orders:read:*`, but not `orders`. `*` covers every scope outside `claviger:`.
  */
 export function covers(grant: string, scope: string): boolean {
   if (grant === scope) return true;
-  // A row that was written by other means than Claviger may hold nulls: they grant nothing, and throw nothing.
+  // A row that was not written by Claviger may hold nulls. They grant nothing, and must not throw.
   if (typeof grant !== "string" || typeof scope !== "string") return false;
   if (grant === "*") return !isOwnScope(scope);
   return grant.endsWith(":*") && scope !== "*" && scope.startsWith(grant.slice(0, -1));

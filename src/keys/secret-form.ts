@@ -11,7 +11,7 @@ const FORM = new RegExp(
   `^([a-z]{2,16}_(?:live|test)_)([0-9A-Za-z]{${BODY_CHARACTERS}})[0-9A-Za-z]{${CRC_CHARACTERS}}$`,
 );
 
-/** A text that has the form of a secret, of any brand. Says nothing about who made it. */
+/** A text in the form of a secret, of any brand. Does not prove which server made it. */
 export interface SecretForm {
   /** The secret without the prefix of RFC 8959. */
   readonly text: string;
@@ -21,8 +21,8 @@ export interface SecretForm {
 }
 
 /**
- * Reads a presented text as a secret: prefix, length, alphabet and checksum. Needs no key, so verifiers inside agents
- * use it too. Undefined for a text that no Claviger server can have made.
+ * Parses a presented text as a secret: prefix, length, alphabet and checksum. Needs no key, so that verifiers inside
+ * agents can use it too. Undefined for a text that no Claviger server can have made.
  */
 export function readSecretForm(presented: string): SecretForm | undefined {
   const text = presented.startsWith(RFC8959_PREFIX) ? presented.slice(RFC8959_PREFIX.length) : presented;
@@ -34,7 +34,7 @@ export function readSecretForm(presented: string): SecretForm | undefined {
   return body && { text, prefix, body };
 }
 
-/** Spells a secret: the inverse of `readSecretForm`. */
+/** Formats a secret: the inverse of `readSecretForm`. */
 export function writeSecretForm(prefix: string, body: Uint8Array): string {
   const checked = prefix + encodeBase62(body, BODY_CHARACTERS);
   return checked + checksum(checked);

@@ -3,8 +3,8 @@ import { inspect } from "node:util";
 const REDACTED = "[redacted]";
 
 /**
- * A secret that cannot be logged, serialised or concatenated by accident: every way of turning it into text but
- * `reveal()` gives `[redacted]`.
+ * A secret that cannot be logged, serialised or concatenated by accident. Every conversion to text except `reveal()`
+ * gives `[redacted]`.
  */
 export class Secret {
   readonly #text: string;
@@ -13,7 +13,7 @@ export class Secret {
     this.#text = text;
   }
 
-  /** The secret itself. Call it only where the secret leaves for the one place that it is meant for. */
+  /** Returns the secret itself. Call it only where the secret leaves for its one destination. */
   reveal(): string {
     return this.#text;
   }

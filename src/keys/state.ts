@@ -6,31 +6,31 @@ export type SecretState = "current" | "retiring" | "retired" | "expired" | "revo
 /** When a secret ends. */
 type Ends = Pick<SecretRecord, "expireTime" | "retireTime">;
 
-// Each comparison asks whether the end is still to come, so that a date that is none counts as over.
+// Each comparison asks whether the end is in the future, so that an invalid date counts as expired.
 
-/** Whether the secret has been rotated out for longer than its grace, or was ended. */
+/** Whether the secret was retired: ended, or rotated out with its grace period over. */
 export function isRetired(secret: Ends, now: Date): boolean {
   return secret.retireTime !== null && !(secret.retireTime > now);
 }
 
-/** Whether the secret's own term is over. */
+/** Whether the secret's own lifetime is over. */
 export function isExpired(secret: Ends, now: Date): boolean {
   return !(secret.expireTime > now);
 }
 
-/** Whether the secret, of a key that is neither revoked nor disabled, is accepted. */
+/** Whether the secret is accepted, given a key that is neither revoked nor disabled. */
 export function isLive(secret: Ends, now: Date): boolean {
   return !isRetired(secret, now) && !isExpired(secret, now);
 }
 
-/** The first that applies of revoked, disabled, expired: the order in which verification says no. */
+/** The first that applies of revoked, disabled, expired: the order of verdicts. */
 export function keyState(key: KeyRecord, current: SecretRecord, now: Date): KeyState {
   if (key.revokeTime !== null) return "revoked";
   if (key.disabled) return "disabled";
   return isExpired(current, now) ? "expired" : "active";
 }
 
-/** A secret that was dead before its key was revoked keeps the state it had. */
+/** A secret that ended before its key was revoked keeps its state. */
 export function secretState(key: KeyRecord, secret: SecretRecord, now: Date): SecretState {
   const judged = key.revokeTime ?? now;
   if (isRetired(secret, judged)) return "retired";

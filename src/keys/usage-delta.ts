@@ -1,12 +1,12 @@
 import type { Verdict } from "./verdict.ts";
 
-/** What a verification is counted under. */
+/** The attributes by which verifications are counted. */
 export interface UsageKey {
-  /** Empty where the secret was nobody's. */
+  /** Empty if the secret belongs to no key. */
   readonly keyId: string;
-  /** The key of whoever asked, where `keyId` is empty; else, and where anybody may ask, empty. */
+  /** The calling key if `keyId` is empty. Otherwise empty, as for methods that need no credential. */
   readonly callerId: string;
-  /** 0 where `keyId` is empty. */
+  /** 0 if `keyId` is empty. */
   readonly version: number;
   readonly verdict: Verdict;
   /** `/package.Service/Method`, or empty. */
@@ -15,24 +15,28 @@ export interface UsageKey {
   readonly minute: number;
 }
 
-/** What was counted since the batch before. */
+/** The verifications counted since the preceding batch. */
 export interface UsageDelta extends UsageKey {
   readonly count: number;
   readonly cost: number;
-  /** Of the last of them, in seconds since 1970. */
+  /** Time of the last counted verification, in seconds since 1970. */
   readonly lastSecond: number;
-  /** Where an agent counted: its `usage_proof`, each byte as the character of that code. Not stored. */
+  /**
+   * The `usage_proof` of an agent's count, each byte stored as the character of that code. Not stored in the database.
+   */
   readonly proof?: string | undefined;
 }
 
-/** Greatest count, cost or sum that is stored or told: JavaScript reads it exactly. Greater ones stay there. */
+/**
+ * Largest stored or reported count, cost or sum: the largest integer that JavaScript reads exactly. Greater sums stay
+ * at it.
+ */
 export const MOST_COUNTED = Number.MAX_SAFE_INTEGER;
 
-/** What a source sends at once. Sent again it is the same, whatever was counted meanwhile. */
+/** One message of a source. A repetition is identical, whatever was counted in the meantime. */
 export interface UsageBatch {
-  /** The source. */
   readonly epoch: string;
-  /** From 1, one after the other. */
+  /** Counts from 1 without gaps. */
   readonly seq: number;
   readonly deltas: readonly UsageDelta[];
 }

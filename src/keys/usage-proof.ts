@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { RootKeys } from "./root-secret.ts";
 
-/** What a proof is about: that this caller was given an entry of this secret of this key. */
+/** The subject of a proof: this caller received an entry for this secret of this key. */
 export interface ProvenEntry {
   readonly callerId: string;
   readonly keyId: string;
@@ -9,8 +9,8 @@ export interface ProvenEntry {
 }
 
 /**
- * A proof as it was read. `unknown root`: it names a root secret that this process does not have, such as one that the
- * other nodes were given a moment ago; `claimedSecond` is then what the proof says, unchecked.
+ * A parsed proof. `unknown root`: it names a root secret that this process does not have, such as one that other nodes
+ * received a moment ago. `claimedSecond` is then unchecked.
  */
 export type ReadProof =
   | { readonly kind: "genuine"; readonly issuedSecond: number }
@@ -25,13 +25,13 @@ const FALSE: ReadProof = Object.freeze({ kind: "false" });
 
 /**
  * Makes and checks the `usage_proof` of an entry: seconds since 1970, the beginning of the root's id, and an
- * HMAC-SHA-256 cut to 16 bytes over the caller, the key, the secret version and the time. Any node that has the root
- * can check it, so a report may go to another node than the entry came from.
+ * HMAC-SHA-256 cut to 16 bytes over the caller, the key, the secret version and the time. Any node with the root can
+ * check it, so that a report may go to another node than the one that sent the entry.
  */
 export class UsageProofs {
   readonly #roots: readonly [RootKeys, ...RootKeys[]];
 
-  /** Newest root first: proofs are made under it, and checked under each. */
+  /** Newest root first. The first makes proofs; all check them. */
   constructor(roots: readonly [RootKeys, ...RootKeys[]]) {
     this.#roots = roots;
   }
@@ -59,7 +59,7 @@ export class UsageProofs {
   }
 }
 
-/** Ids hold no line break, so no two entries are written alike. */
+/** Ids contain no line break, so that no two entries have the same text. */
 function macOf(root: RootKeys, { callerId, keyId, version }: ProvenEntry, head: Uint8Array): Buffer {
   return createHmac("sha256", root.usageProofKey)
     .update(head)

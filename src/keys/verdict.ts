@@ -1,4 +1,4 @@
-/** The outcomes of a verification, in the order in which they are decided; `claviger.v1.Verdict` describes each. */
+/** The outcomes of a verification, in order of precedence. `claviger.v1.Verdict` describes each. */
 export const VERDICTS = [
   "malformed",
   "unknown",
@@ -14,5 +14,4 @@ export const VERDICTS = [
   "valid",
 ] as const;
 
-/** The outcome of a verification. */
 export type Verdict = (typeof VERDICTS)[number];

@@ -2,12 +2,12 @@ import type { Logger } from "pino";
 import type { AuditSigner } from "../audit/signer.ts";
 import type { Keyring } from "../keys/keyring.ts";
 import type { PageTokens } from "../keys/page-token.ts";
-import type { Random } from "../keys/random.ts";
 import type { Storage } from "../postgres/storage.ts";
 import type { Revoker } from "../revocation/revoker.ts";
+import type { Random } from "../system/random.ts";
 import type { KeyLimits } from "./key-limit.ts";
 
-/** The numbers that management obeys; their values and reasons stand in `server/policy.ts`. */
+/** The numbers that management obeys; their values and reasons stand in `server/config/policy.ts`. */
 export interface ManagePolicy extends KeyLimits {
   readonly liveSecretsPerKey: number;
   readonly maxTtlMs: number;

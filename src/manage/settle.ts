@@ -17,7 +17,7 @@ export interface Outcome extends DatabaseMoment {
 /**
  * The end of every management call that leaves a key in the state asked for, whether or not it changed anything: says
  * what changed, and returns once everything that was ever taken from the key is obeyed everywhere. So a repetition
- * after a crash waits again (rule R16).
+ * after a crash waits again (docs/protocol/revocation.md#r16).
  */
 export async function settle(deps: ManageDeps, { key, now, identity, changed, setMarker }: Outcome): Promise<Receipt> {
   const { narrowedRevision, settledRevision } = key;

@@ -16,7 +16,7 @@ export function listWrappedRoots(database: Database): Promise<WrappedRoot[]> {
   return database.select().from(auditRoot).limit(MOST);
 }
 
-/** Adds rows, or puts them in the place of what was there. */
+/** Adds rows, or replaces the rows of the same roots. */
 export async function keepWrappedRoots(database: Database, rows: readonly WrappedRoot[]): Promise<void> {
   await database
     .insert(auditRoot)

@@ -16,8 +16,8 @@ export interface SealedEvent extends ChainHead {
 }
 
 /**
- * The columns of an event, read whatever they hold: a row that Claviger did not write must not hide the others. What is
- * no time of Claviger's is an invalid `Date`, which no signature is over.
+ * The columns of an event, readable whatever they hold: a row that Claviger did not write must not hide the others. A
+ * time in a form that Claviger does not write becomes an invalid `Date`, which no signature covers.
  */
 const storedEvent = {
   ...getTableColumns(auditEvent),
@@ -26,7 +26,10 @@ const storedEvent = {
   details: sql<AuditEvent["details"]>`${auditEvent.details}`,
 };
 
-/** A place of the chain in the same way: no place of Claviger's is as high as what is read for one beyond numbers. */
+/**
+ * A place in the chain, read the same way: a value beyond safe numbers becomes a place higher than any that Claviger
+ * writes.
+ */
 const storedSeal = {
   ...getTableColumns(auditSeal),
   sequence: sql`${auditSeal.sequence}`.mapWith(readAnySequence),
@@ -35,7 +38,7 @@ const storedSeal = {
 /** Any number that no other advisory lock of this database uses. */
 const SEALER_LOCK = 0x7365616c;
 
-/** Writes events, to be sealed later, in the transaction of what they tell. */
+/** Writes events, to be sealed later, in the transaction of their change. */
 export async function insertEvents(transaction: Database, events: readonly SignedEvent[]): Promise<void> {
   const rows = events.map(({ event, signature }) => ({ ...event, root: signature.rootId, mac: signature.mac }));
   await Promise.all([

@@ -40,14 +40,14 @@ export const bytea = customType<{ data: Buffer; driverData: Uint8Array }>({
   fromDriver: readBytes,
 });
 
-// What `DateStyle = ISO` writes for the years 1 to 9999, in any time zone with whole minutes.
+// The output of `DateStyle = ISO` for the years 1 to 9999, in any time zone with whole minutes.
 const ISO = /^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)([+-]\d{2})(?::?(\d{2}))?$/;
 // … and for all others, whatever the style is.
 const BEYOND = /^(-?infinity|\d{5,6}-\d\d-\d\d [\d:.]+[+-][\d:]+|\d{4,6}-\d\d-\d\d [\d:.]+[+-][\d:]+ BC)$/;
 
 /**
- * Reads what Postgres writes for a `timestamptz`. A moment that no answer can carry (`infinity`, years before 1 or after
- * 9999) is a date that is none: it belongs to one row, which must not cost the others, and counts as over.
+ * Reads the output of Postgres for a `timestamptz`. A moment that no answer can carry (`infinity`, years before 1 or
+ * after 9999) becomes an invalid date: it belongs to one row, which must not cost the others, and counts as over.
  *
  * @throws Error for any other style: the session is wrong.
  */
@@ -56,7 +56,7 @@ export function readInstant(value: unknown): Date {
   const parts = typeof value === "string" ? ISO.exec(value) : null;
   if (parts === null) throw unreadable("time", value);
   const [, day = "", time = "", hours = "", minutes = "00"] = parts;
-  // The form of ECMA-262: of what is not in it, V8 reads dates out of almost anything.
+  // The form of ECMA-262: V8 reads dates out of almost any other text.
   const instant = new Date(`${day}T${time}${hours}:${minutes}`);
   if (Number.isNaN(instant.getTime()) || day.startsWith("0000")) throw unreadable("time", value);
   return instant;

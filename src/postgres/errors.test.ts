@@ -2,9 +2,8 @@ import { globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DrizzleQueryError } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
-import { findEmbeddedPostgres, findSystemPostgres } from "../../test/support/postgres-binaries.ts";
-import { describeOutage, isAway, mayPass, translateError } from "./errors.ts";
-import { UnfitSession } from "./unfit-session.ts";
+import { findEmbeddedPostgres, findSystemPostgres } from "../../testkit/postgres-binaries.ts";
+import { describeOutage, isAway, mayPass, translateError, UnfitSession } from "./errors.ts";
 
 /**
  * Every SQLSTATE of Postgres' appendix that is an error, by class, and whether it says nothing about the statement, so

@@ -1,6 +1,9 @@
 import { DrizzleQueryError } from "drizzle-orm";
 import { ClavigerError } from "../keys/errors.ts";
-import { POOLER_HINT, UnfitSession } from "./unfit-session.ts";
+
+/** The advice about a transaction pooler in the wrong place. */
+export const POOLER_HINT =
+  "Where DATABASE_URL is a transaction pooler, set CLAVIGER_LEASE_DATABASE_URL to a direct connection";
 
 /** Two transactions wanted each other's locks, or a replayed one may do better. The work was undone as a whole. */
 const RETRYABLE = new Set(["40001", "40P01"]);
@@ -12,7 +15,7 @@ const RETRYABLE = new Set(["40001", "40P01"]);
  */
 const AWAY_CLASSES = new Set(["08", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"]);
 const AWAY_CODES = new Set([
-  // The plan of a prepared statement is from before a migration; the next is made anew.
+  // The plan of a prepared statement is from before a migration; the retry makes a new one.
   "0A000",
   // The server has become a standby, or ended a transaction that took too long.
   ...["25006", "25P03", "25P04"],
@@ -50,7 +53,7 @@ export function isAway(error: unknown): boolean {
   return isSqlState(code) ? AWAY_CLASSES.has(code.slice(0, 2)) || AWAY_CODES.has(code) : SYSTEM_CODES.test(code);
 }
 
-/** SQLSTATE classes of what an operator must mend: login refused, no such database. */
+/** SQLSTATE classes of faults that an operator must mend: login refused, no such database. */
 const LASTING_CLASSES = new Set(["28", "3D"]);
 /** Rights; a database that takes no connections; a start-up parameter that a pooler refuses. */
 const LASTING_CODES = new Set(["42501", "55000", "08P01"]);
@@ -74,7 +77,7 @@ function isSqlState(code: string): boolean {
   return /^[0-9A-Z]{5}$/.test(code) && code !== "EPIPE";
 }
 
-/** Codes of what only a transaction pooler brings about; and how it refuses start-up options. */
+/** Codes that only a transaction pooler causes, and the one for refused start-up options. */
 const POOLER_CODES = new Set(["26000", "42P05"]);
 const POOLER_MESSAGE = /unsupported startup parameter/;
 
@@ -91,7 +94,7 @@ export function describeOutage(error: unknown): string {
 /** How a pooler refuses start-up options: a protocol violation, or a feature that it does not support. */
 const OPTIONS_REFUSED = new Set(["08P01", "0A000"]);
 
-/** Whether a connection may be taken by what is in between if it asks for no start-up options. */
+/** True if a pooler between client and database may accept the connection without start-up options. */
 export function refusesOptions(error: unknown): boolean {
   return OPTIONS_REFUSED.has(codeOf(error) ?? "") || (error instanceof Error && POOLER_MESSAGE.test(error.message));
 }
@@ -109,13 +112,15 @@ export function explainAborted(error: unknown, first: unknown): unknown {
   return codeOf(error) === ABORTED && first !== undefined ? first : error;
 }
 
-/** Of a transaction that was undone because of a statement whose error its work did not let through. */
+/** The error of a transaction that was rolled back because its work swallowed the error of a statement. */
 export function unheard(first: unknown): Error {
   if (first instanceof Error && isAway(first)) return first;
-  return new Error("a statement failed, and nobody heard: the transaction was undone", { cause: first });
+  return new Error("a statement failed and its error was swallowed, so the transaction was rolled back", {
+    cause: first,
+  });
 }
 
-/** What a row meets whose partition is attached while it waits: not the row's fault. */
+/** The error of a row whose partition is attached while the row waits: not the row's fault. */
 const WRONG_PARTITION = "23514";
 
 /**
@@ -128,8 +133,8 @@ export function dataErrorCode(error: unknown): string | undefined {
 }
 
 /**
- * What leaves this room instead of a driver's error: `STORAGE_UNAVAILABLE` when the database is away, anything else
- * without Drizzle's message, which contains every parameter.
+ * Replaces a driver's error before it leaves this room: `STORAGE_UNAVAILABLE` when the database is away, any other
+ * error without Drizzle's message, which contains every parameter.
  */
 export function translateError(error: unknown): Error {
   if (error instanceof ClavigerError) return error;
@@ -151,4 +156,9 @@ function codeOf(error: unknown): string | undefined {
   const cause = rootCause(error);
   if (typeof cause !== "object" || cause === null || !("code" in cause)) return undefined;
   return typeof cause.code === "string" ? cause.code : undefined;
+}
+
+/** The database, the role, or what is in between makes right answers impossible; the message ends with what to do. */
+export class UnfitSession extends Error {
+  override readonly name = "UnfitSession";
 }

@@ -27,7 +27,7 @@ export const isCurrentSecret = and(
   eq(secretVersion.version, apiKey.currentVersion),
 );
 
-/** What a management call may change of a key. */
+/** The fields of a key that a management call may change. */
 export type KeyChange = Partial<
   Pick<
     KeyRecord,
@@ -51,7 +51,9 @@ export async function insertKey(transaction: Database, key: KeyRecord): Promise<
   await transaction.insert(apiKey).values(key);
 }
 
-/** Reads a key and holds it: `update` to change it, `share` so that nobody else does before the commit. */
+/**
+ * Reads a key and locks it: `update` to change it, `share` so that no other transaction changes it before the commit.
+ */
 export async function lockKey(
   transaction: Database,
   id: string,
@@ -78,7 +80,7 @@ export interface KeysChange {
 /** A key as a change has left it. */
 export interface ChangedKey {
   readonly key: KeyRecord;
-  /** Of the revocation set, valid at this change: one that replaces it later comes with a floor that covers the change. */
+  /** The marker of the revocation set at this change. A later marker comes with a floor that covers the change. */
   readonly setMarker: string;
 }
 
@@ -113,8 +115,8 @@ export async function changeKeys(
 }
 
 /**
- * Remembers that what took validity away from the keys, up to `revision` of that database, is obeyed everywhere. Not in
- * another: a restored backup uses revisions again.
+ * Remembers that every change that took validity away from the keys, up to `revision` of that database, is obeyed
+ * everywhere. It does not count in another database: a restored backup uses revisions again.
  */
 export async function settleKeys(
   database: Database,

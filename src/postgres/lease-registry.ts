@@ -9,9 +9,9 @@ import {
 } from "./verifiers.ts";
 
 export interface LeaseRegistryOptions {
-  /** A connection of its own for what leases hang on: a busy pool must not let them run out (rule R17). */
+  /** A connection for leases alone: a busy pool must not let them run out (docs/protocol/revocation.md#r17). */
   readonly leases: Storage;
-  /** For whoever waits or looks. */
+  /** For revocations that wait, and for commands that list. */
   readonly others: Storage;
   /** How the process describes itself when it registers. */
   readonly self: () => Pick<NewVerifier, "roots" | "address">;

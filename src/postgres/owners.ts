@@ -10,7 +10,7 @@ export async function lockOwner(transaction: Database, owner: string): Promise<v
   await transaction.select({ id: keyOwner.id }).from(keyOwner).where(eq(keyOwner.id, owner)).for("update");
 }
 
-/** Whether somebody of that name has, or ever had, a key. */
+/** True if the owner has, or ever had, a key. */
 export async function isOwnerKnown(database: Database, owner: string): Promise<boolean> {
   const rows = await database.select({ id: keyOwner.id }).from(keyOwner).where(eq(keyOwner.id, owner));
   return rows.length > 0;

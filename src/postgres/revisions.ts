@@ -4,8 +4,8 @@ import type { Database } from "./storage.ts";
 
 /**
  * The next revision, as the first part of the statement that writes the change. Taking it by updating the one row makes
- * revisions follow commit order without gaps (a sequence would skip late commits, rule R12). It makes every other
- * change wait until the commit, so nothing comes after that statement.
+ * revisions follow commit order without gaps (docs/protocol/revocation.md#r12); a sequence would skip late commits. It
+ * makes every other change wait until the commit, so nothing comes after that statement.
  */
 export function nextRevision(transaction: Database) {
   return transaction.$with("next").as(
@@ -23,8 +23,8 @@ export const lastRevision = sql<number>`(select ${revision.rev} from ${revision}
 );
 
 /**
- * The cluster, the server and its timeline (rule R19). Not `pg_control_checkpoint`, whose timeline lags a promotion. On
- * a standby this fails, and with it the statement.
+ * The cluster, the server and its timeline (docs/protocol/revocation.md#r19). Not `pg_control_checkpoint`, whose
+ * timeline lags a promotion. On a standby this fails, and with it the statement.
  */
 export const databaseIdentity = sql<string>`(select ${revision.clusterId} || ':' || system_identifier || ':' ||
   substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from ${revision}, pg_control_system() where ${revision.id} = 1)`;

@@ -18,7 +18,7 @@ import type { Limits } from "../keys/limits.ts";
 import type { Verdict } from "../keys/verdict.ts";
 import { bigint, bytea, instant, jsonb } from "./columns.ts";
 
-/** Whoever has, or ever had, a key. The row is what creations for one owner queue at. */
+/** An owner that has, or ever had, a key. Creations for one owner queue at its row. */
 export const keyOwner = pgTable(
   "key_owner",
   {
@@ -141,7 +141,7 @@ export const verifier = pgTable("verifier", {
   /** Lease term D in milliseconds. */
   termMs: integer("term_ms").notNull(),
   usesRevocationSet: boolean("uses_revocation_set").notNull(),
-  /** Every change up to here is applied, by the process and by whoever leases from it. */
+  /** The process, and every agent that leases from it, has applied all changes up to here. */
   ackedRevision: bigint("acked_rev", { mode: "number" }).notNull(),
   renewSeq: bigint("renew_seq", { mode: "number" }).notNull(),
   renewTime: instant("renew_time").notNull(),
@@ -149,7 +149,7 @@ export const verifier = pgTable("verifier", {
   collectTime: instant("collect_time"),
 });
 
-/** What was done and refused. Only ever added to. */
+/** Changes and refusals. Rows are only ever added. */
 export const auditEvent = pgTable(
   "audit_event",
   {
@@ -217,7 +217,7 @@ export const auditRoot = pgTable(
 export const doneRequest = pgTable(
   "done_request",
   {
-    /** Who asked: the kind of caller and its subject or key. */
+    /** The caller: its kind, and its subject or key. */
     caller: text("caller").notNull(),
     method: text("method").notNull(),
     requestId: text("request_id").notNull(),
@@ -277,7 +277,10 @@ export const usageRejected = pgTable(
   (table) => [primaryKey({ columns: [table.epoch, table.seq] })],
 );
 
-/** Counts of one minute or hour. The key is empty where the secret was nobody's; then the caller says who asked. */
+/**
+ * Counts of one minute or hour. The key is empty where the secret belongs to no key; then the caller says which service
+ * asked.
+ */
 const usageColumns = () => ({
   time: instant("time").notNull(),
   keyId: text("key_id").notNull(),
@@ -286,7 +289,7 @@ const usageColumns = () => ({
   verdict: text("verdict").$type<Verdict>().notNull(),
   method: text("method").notNull(),
   count: bigint("count", { mode: "number" }).notNull(),
-  /** What was charged, or would have been without limits. */
+  /** The charge, or the charge that limits would have caused. */
   cost: bigint("cost", { mode: "number" }).notNull(),
 });
 

@@ -142,13 +142,13 @@ const MOST_PREPARED = 16;
 
 export interface FindByDigestsOptions {
   /**
-   * Whether Postgres is to keep the statement, by a name, and soon its plan: half of what a look-up takes. Not where a
-   * transaction pooler is in between, which may send the next one on another connection.
+   * Whether Postgres keeps the statement under a name, and soon its plan, which is half of the cost of a look-up. Off
+   * behind a transaction pooler, which may send the next statement on another connection.
    */
   readonly keepsPlans: boolean;
 }
 
-/** The same, for whoever asks again and again: a statement is put together for each number of digests once. */
+/** Like `findByDigests`, with one prepared statement per number of digests. */
 export function createFindByDigests({ keepsPlans }: FindByDigestsOptions): typeof findByDigests {
   const prepared = new WeakMap<Database, Map<number, ReturnType<typeof prepareFind>>>();
   return async (database, digests) => {

@@ -10,15 +10,18 @@ export interface Connection {
   /** Statements on their own, or together in one transaction, as the connection needs it. */
   read<T>(work: (database: Database) => Promise<T>): Promise<T>;
   transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T>;
-  /** One statement that writes. Like a transaction it fails when its commit came with a warning: nobody knows then. */
+  /**
+   * One statement that writes. Like a transaction it fails when its commit came with a warning, since its outcome is
+   * unknown then.
+   */
   write<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Resolves if the database answers, however much there is to do. */
   probe(): Promise<unknown>;
-  /** Waits for what is under way. */
+  /** Waits for work in progress. */
   close(): Promise<void>;
   /** Cuts off what is under way, which may hang for ever; `connect` is called for another. */
   abandon(): void;
-  /** The pool at this moment; undefined for what is no pool. */
+  /** The pool at this moment; undefined for a storage without a pool. */
   load?(): PoolLoad;
 }
 
@@ -34,7 +37,7 @@ export type StorageOutcome = "answered" | "refused" | "away";
 
 export interface StorageMeter {
   readonly monotonicMs: () => number;
-  /** Told of each piece of work, with its duration in milliseconds. */
+  /** Called after each piece of work, with its duration in milliseconds. */
   readonly onDone: (outcome: StorageOutcome, durationMs: number) => void;
 }
 
@@ -46,9 +49,9 @@ export interface StorageOptions {
    * frozen or cut off.
    */
   readonly timeoutMs: number;
-  /** Told why the database could not be asked, each time; for the log of the operator. Default: told nothing. */
+  /** Called with the reason each time that the database could not be asked; for the log of the operator. */
   readonly onAway?: (reason: string) => void;
-  /** Told of each answer of the database. Default: told nothing. */
+  /** Called after each answer of the database. */
   readonly onAnswer?: () => void;
 }
 
@@ -74,8 +77,8 @@ export class Storage {
   }
 
   /**
-   * Runs `work` in a transaction, from the start again after a deadlock; so `work` has no effect but on the database.
-   * What it asks together is done in the order asked. It must let the error of a statement through: Postgres answers
+   * Runs `work` in a transaction, and starts again after a deadlock, so `work` has no effect but on the database.
+   * Statements that it sends together run in that order. It must not swallow the error of a statement: Postgres answers
    * the COMMIT after one with a ROLLBACK, and calls that success.
    */
   transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T> {

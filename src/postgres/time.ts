@@ -29,7 +29,10 @@ export interface DatabaseMoment {
   readonly identity: string;
 }
 
-/** As `readDatabaseTime`; for what becomes a change, whose revision means nothing to another database. */
+/**
+ * Like `readDatabaseTime`, with the identity of the database; for a change, whose revision means nothing to another
+ * database.
+ */
 export async function readDatabaseMoment(database: Database): Promise<DatabaseMoment> {
   const [row] = await database.select({ now: databaseTime, identity: databaseIdentity }).from(revision);
   if (row === undefined) throw new Error("table revision has lost its row");

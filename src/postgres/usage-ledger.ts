@@ -29,7 +29,7 @@ const MOST_METHODS = 100;
 const OTHER_METHODS = "(other methods)";
 /** Minutes since 1970, in the year 2160: times are kept near the batch's anyway, once they are times. */
 const LAST_MINUTE = 100_000_000;
-/** SQLSTATE for what is no row: invalid_parameter_value. */
+/** SQLSTATE for a row that cannot be read: invalid_parameter_value. */
 const NO_ROW = "22023";
 const most = sql.raw(String(MOST_COUNTED));
 /** The calling key of an agent's source; a server's source has none, and stands for itself. */
@@ -40,8 +40,8 @@ const elements = sql.raw(
 );
 
 /**
- * The rows of `batch.deltas`, with the minute in `at`, kept near the database's time when the batch was taken. Whatever
- * the batch holds, reading it never fails: numbers stay within their bounds, and what is no row has a null in it.
+ * The rows of `batch.deltas`, with the minute in `at`, kept near the database's time when the batch was taken. Reading
+ * a batch never fails, whatever it holds: numbers stay within their bounds, and an unreadable row gets a null.
  * `jsonb_to_recordset` takes a third of the time, and fails for all rows where one is wrong.
  */
 export const deltaRows = sql`lateral (select raw,
@@ -103,7 +103,7 @@ export async function appendUsage(
     .from(revision);
   if (answer?.isTaken) return "taken";
   if (answer?.isFull) return "full";
-  // The snapshot is from before: where it has the batch before this one, somebody else has just added this one.
+  // The snapshot is older: if it has the batch before this one, another process has just added this one.
   return answer?.isBehind ? "gap" : "known";
 }
 
@@ -117,10 +117,10 @@ export async function forgetSources(database: Database, silentMs: number): Promi
 /** A batch of the ledger. */
 export type BatchName = Pick<UsageBatch, "epoch" | "seq">;
 
-/** What became of batches. */
+/** The outcome of folding batches. */
 export interface Folded {
   readonly batches: number;
-  /** Rows of them that were none, and were set aside. */
+  /** Rows of them that could not be read, and were set aside. */
   readonly rejectedRows: number;
 }
 
@@ -141,7 +141,7 @@ export async function foldUsage(database: Database, rows: number, only?: BatchNa
       k, c, v, x, m, n, o, l, ${isRow} as ok from batch, ${deltaRows}`);
   const rejected = database.$with("rejected", {}).as(sql`insert into ${usageRejected} (epoch, seq, deltas, code)
     select epoch, seq, jsonb_agg(raw), ${NO_ROW} from parsed where not ok group by epoch, seq on conflict do nothing`);
-  // Of each hour of a key: the methods that it has, and the new ones beyond as many as it may have.
+  // For each hour of a key: its methods, and the new ones beyond the number that it may have.
   const known = database.$with("known", {}).as(sql`select k, c, hour, array(select distinct method from ${usageHour}
       where key_id = k and time = hour and caller_id = c and method not in ('', ${OTHER_METHODS})) as methods
     from (select distinct k, c, hour from parsed where ok) as span
@@ -207,7 +207,9 @@ export async function rejectBatch(database: Database, { epoch, seq }: BatchName,
   await database.with(batch, kept).select({ rev: revision.rev }).from(revision);
 }
 
-/** Makes partitions for what comes. In a transaction of its own: it locks what everybody uses, for a moment. */
+/**
+ * Makes the next partitions. Runs in a transaction of its own: it locks a table that every writer uses, for a moment.
+ */
 export async function makePartitions(database: Database): Promise<void> {
   await database.execute(sql`select claviger_make_usage_partitions()`);
 }
@@ -221,7 +223,7 @@ export async function dropPartitions(
   await database.execute(sql`select claviger_drop_usage_partitions(${minutes}, ${hours})`);
 }
 
-/** In the order of the primary key, as everybody's. Sums are numeric, so that none overflows before it is bounded. */
+/** In the order of the primary key, as every writer. Sums are numeric, so that none overflows before it is bounded. */
 function addTo(table: typeof usageMinute | typeof usageHour, width: "minute" | "hour") {
   return sql`insert into ${table} (time, key_id, caller_id, version, verdict, method, count, cost)
     select date_trunc(${sql.raw(`'${width}'`)}, at, 'UTC') as time, k, c, v, x, m, ${boundedSum("n")}, ${boundedSum("o")}

@@ -3,7 +3,7 @@ import { apiKey, usageBatch, usageHour, usageMinute } from "./schema.ts";
 import type { Database } from "./storage.ts";
 import { boundedSum, deltaRows, isRow } from "./usage-ledger.ts";
 
-/** What counts can be told apart by. */
+/** The dimensions of counts. */
 export type UsageDimension = "verdict" | "method" | "version" | "key";
 
 /** The width of a point. */
@@ -36,7 +36,7 @@ const COLUMNS: Readonly<Record<UsageDimension, SQL>> = {
   key: sql.raw("key_id"),
 };
 
-/** Counts in order of time, without zeros: what is folded and what waits to be, in one statement and so never twice. */
+/** Counts in order of time, without zeros: folded and waiting ones in one statement, so that none counts twice. */
 export function queryUsage(database: Database, query: UsageQuery): Promise<UsageCount[]> {
   const { step, groupBy, limit } = query;
   const values = groupBy.map((dimension) => COLUMNS[dimension]);
@@ -57,7 +57,7 @@ export function queryUsage(database: Database, query: UsageQuery): Promise<Usage
     .limit(limit);
 }
 
-/** What was charged to a key since `startTime`, as far as the ledger has it. */
+/** The charges to a key since `startTime`, as far as the ledger has them. */
 export async function readCharged(database: Database, keyId: string, startTime: Date): Promise<number> {
   const folded = sql`select time, key_id, verdict, cost from ${usageHour}`;
   const waiting = sql`select at, k, x, o from ${usageBatch} as batch, ${deltaRows} where ${isRow}`;

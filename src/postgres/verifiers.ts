@@ -36,8 +36,8 @@ export async function registerVerifier(database: Database, row: NewVerifier) {
 }
 
 /**
- * Renews the row and reads what is new, in one statement and so from one snapshot (rules R6 and R13); undefined if the
- * row is gone or was collected.
+ * Renews the row by a write (docs/protocol/revocation.md#r13) and reads what is new, in one statement and so from one
+ * snapshot (docs/protocol/revocation.md#r6); undefined if the row is gone or was collected.
  */
 export async function renewVerifier(
   database: Database,

@@ -1,5 +1,5 @@
 import { type Cluster, Redis, Cluster as RedisCluster, type RedisOptions } from "ioredis";
-import type { Random } from "../keys/random.ts";
+import type { Random } from "../system/random.ts";
 import { leavesConnection } from "./errors.ts";
 import type { RedisAddress, RedisCertificates } from "./parse-redis-url.ts";
 

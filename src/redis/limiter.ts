@@ -1,5 +1,5 @@
 import { type Charged, type ChargeOrder, DAY_MS } from "../keys/limits.ts";
-import type { Random } from "../keys/random.ts";
+import type { Random } from "../system/random.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";

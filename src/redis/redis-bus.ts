@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { type Ack, type Change, MAX_NAMED_KEYS } from "../keys/change.ts";
-import type { Random } from "../keys/random.ts";
+import type { Random } from "../system/random.ts";
 import { connectRedis, connectSubscriber, type RedisConnection, reconnect } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";

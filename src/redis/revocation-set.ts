@@ -1,4 +1,4 @@
-import type { Random } from "../keys/random.ts";
+import type { Random } from "../system/random.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";

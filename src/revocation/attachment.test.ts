@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeClocks } from "../verify/fake-clocks.ts";
+import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { Lease } from "../verify/lease.ts";
 import { type AgentDelay, Attachment } from "./attachment.ts";
 import { Feed } from "./feed.ts";

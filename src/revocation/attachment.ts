@@ -1,4 +1,4 @@
-import type { Clocks } from "../verify/clocks.ts";
+import type { Clocks } from "../system/clocks.ts";
 import type { Lease } from "../verify/lease.ts";
 import type { AckTree, Child, Span } from "./ack-tree.ts";
 

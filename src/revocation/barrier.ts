@@ -1,5 +1,5 @@
 import type { Change } from "../keys/change.ts";
-import type { Clocks, Timers } from "../verify/clocks.ts";
+import type { Clocks, Timers } from "../system/clocks.ts";
 import type { ChangeBus } from "./change-bus.ts";
 import type { Holder, LeaseRegistry } from "./lease-registry.ts";
 import { RegistryPoller, type RegistryReader } from "./registry-poller.ts";
@@ -68,9 +68,9 @@ interface Concluded {
 }
 
 /**
- * The wait, inside a revocation, until no verifier can still answer from before it (rule R9): each lease holder has
- * acknowledged exactly this revision over the bus, or everything up to it in the registry, or is gone, or its lease is
- * over by the row's own term (rule R10).
+ * The wait, inside a revocation, until no verifier can still answer from before it (docs/protocol/revocation.md#r9).
+ * Each lease holder has acknowledged exactly this revision over the bus, or everything up to it in the registry, or is
+ * gone, or its lease is over by the row's own term (docs/protocol/revocation.md#r10).
  */
 export class Barrier {
   readonly #options: BarrierOptions;
@@ -81,7 +81,10 @@ export class Barrier {
     this.#poller = new RegistryPoller({ ...options, everyMs: options.pollMs });
   }
 
-  /** Rejects only if the registry cannot be read: then nothing is known, and a repetition waits again. */
+  /**
+   * Rejects only if the registry cannot be read: the outcome is then unknown (docs/protocol/revocation.md#r18), and a
+   * repetition waits again.
+   */
   wait({ change, committedMs }: BarrierWait): Promise<BarrierPassed> {
     const { bus, clocks, timers, giveUpMs, pushAgainMs } = this.#options;
     const { promise, resolve, reject } = Promise.withResolvers<BarrierPassed>();

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeClocks } from "../verify/fake-clocks.ts";
+import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
+import { FakeRegistry } from "../../testkit/fakes/fake-registry.ts";
 import { Collector } from "./collector.ts";
-import { FakeRegistry } from "./fake-registry.ts";
 
 const TERM_MS = 3000;
 const TWO_WAITS_MS = (2 * TERM_MS * 1.02) / 0.98;

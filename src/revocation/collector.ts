@@ -1,4 +1,4 @@
-import type { Clocks, Timers } from "../verify/clocks.ts";
+import type { Clocks, Timers } from "../system/clocks.ts";
 import type { Holder, LeaseRegistry } from "./lease-registry.ts";
 import { waitingTime } from "./waiting-time.ts";
 
@@ -18,9 +18,9 @@ interface Silence {
 }
 
 /**
- * Gives up verifiers that are gone, so that no revocation waits for them (rule R15): after two waits of their own term
- * without a renewal, counted on this process' clock, and only while it could look without a gap. A gap may have hidden
- * the renewal of a holder that is alive.
+ * Gives up verifiers that are gone, so that no revocation waits for them (docs/protocol/revocation.md#r15): after two
+ * waits of their own term without a renewal, counted on this process' clock, and only while it could look without a
+ * gap. A gap may have hidden the renewal of a holder that is alive.
  */
 export class Collector {
   readonly #options: CollectorOptions;

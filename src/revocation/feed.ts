@@ -54,7 +54,7 @@ export class Feed {
     this.#payOwed();
   }
 
-  /** A registration with a database begins anew: what was read before it may lack any change (rule R5). */
+  /** Starts anew with a registration: earlier reads may lack any change (docs/protocol/revocation.md#r5). */
   restart({ revision, identity }: Pick<Registered, "revision" | "identity">): void {
     this.#options.cache.clear();
     this.tree.reset();
@@ -75,7 +75,10 @@ export class Feed {
     this.#payOwed();
   }
 
-  /** Applied whatever its place, acknowledged for exactly its revision (rule R7): one that was missed comes by renewal. */
+  /**
+   * Applies a push in any order and acknowledges exactly its revision (docs/protocol/revocation.md#r7). A missed push
+   * arrives with a renewal.
+   */
   #applyPush(change: Change): void {
     const { cache, epoch } = this.#options;
     cache.apply(change.keyIds);

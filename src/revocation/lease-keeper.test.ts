@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeClocks } from "../verify/fake-clocks.ts";
+import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
+import { FakeRegistry } from "../../testkit/fakes/fake-registry.ts";
 import { Lease } from "../verify/lease.ts";
-import { FakeRegistry } from "./fake-registry.ts";
 import { Feed } from "./feed.ts";
 import { InProcessBus } from "./in-process-bus.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";

@@ -1,4 +1,4 @@
-import { type Clocks, type Moment, readMoment, type Timers } from "../verify/clocks.ts";
+import { type Clocks, type Moment, readMoment, type Timers } from "../system/clocks.ts";
 import type { Lease } from "../verify/lease.ts";
 import type { Feed } from "./feed.ts";
 import type { LeaseRegistry, Registered, Registrant, Renewed } from "./lease-registry.ts";
@@ -125,6 +125,7 @@ export class LeaseKeeper {
     this.#schedule(again ? 0 : pauseMs * (0.9 + 0.1 * jitter()));
   }
 
+  /** The lease begins with the answer, after the registration's commit (docs/protocol/revocation.md#r4). */
   async #register(attempt: number, since: Moment): Promise<void> {
     const { registry, feed, epoch, termMs, usesRevocationSet } = this.#options;
     // Before the registration: a push that comes meanwhile may be beyond its snapshot.
@@ -156,7 +157,7 @@ export class LeaseKeeper {
     this.#grant(seen, since);
   }
 
-  /** Whether what was applied is a past of what the database is now (rule R19). */
+  /** Whether the applied changes are a past of the present database (docs/protocol/revocation.md#r19). */
   #fits(seen: Renewed, appliedRevision: number): boolean {
     return (
       seen.identity === this.#identity && appliedRevision >= seen.trimmedRevision && seen.revision >= appliedRevision

@@ -17,7 +17,7 @@ export interface Holder {
 
 /** What a verifier asks to be registered as. */
 export interface Registrant {
-  /** A new one for each process start. */
+  /** A new one for each process start (docs/protocol/revocation.md#r14). */
   readonly epoch: string;
   readonly termMs: number;
   readonly usesRevocationSet: boolean;

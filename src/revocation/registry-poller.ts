@@ -1,4 +1,4 @@
-import type { Timers } from "../verify/clocks.ts";
+import type { Timers } from "../system/clocks.ts";
 import type { Holder, LeaseRegistry } from "./lease-registry.ts";
 
 /** Somebody who wants to know what the registry says. */
@@ -35,7 +35,10 @@ export class RegistryPoller {
     this.#options = options;
   }
 
-  /** Reads at once, or as soon as the read under way is done: that one began too early for the reader (rule R8). */
+  /**
+   * Reads at once, or as soon as the read under way is done: that read began too early for the new reader
+   * (docs/protocol/revocation.md#r8).
+   */
   add(reader: RegistryReader): void {
     this.#readers.add(reader);
     this.#unserved = true;

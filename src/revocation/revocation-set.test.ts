@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { type Moment, readMoment } from "../verify/clocks.ts";
-import { FakeClocks } from "../verify/fake-clocks.ts";
-import { fakeKnown } from "../verify/fake-found.ts";
+import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
+import { fakeKnown } from "../../testkit/fakes/fake-found.ts";
+import { type Moment, readMoment } from "../system/clocks.ts";
 import { RevocationSet } from "./revocation-set.ts";
 import type { RevocationSetStore } from "./revocation-set-store.ts";
 

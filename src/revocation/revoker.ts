@@ -1,6 +1,6 @@
 import type { Change } from "../keys/change.ts";
 import { ClavigerError } from "../keys/errors.ts";
-import type { Clocks } from "../verify/clocks.ts";
+import type { Clocks } from "../system/clocks.ts";
 import type { Barrier, BarrierPassed } from "./barrier.ts";
 import type { ChangeBus } from "./change-bus.ts";
 import type { RevocationSetStore } from "./revocation-set-store.ts";

@@ -5,7 +5,7 @@ import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Caller } from "../access/caller.ts";
 import { redactSecrets } from "../keys/redact.ts";
 import type { Verdict as VerdictName } from "../keys/verdict.ts";
-import type { Clocks } from "../verify/clocks.ts";
+import type { Clocks } from "../system/clocks.ts";
 import type { Call } from "./call.ts";
 
 /** Writes a line, which ends with a newline. */
@@ -19,7 +19,7 @@ export interface CallLogOptions {
   /** Whether a line of that refused caller may be written at `info`; its further lines are written at `debug`. */
   readonly allowsRefused?: (caller: string) => boolean;
   readonly clocks: Clocks;
-  /** Told of each call once it has ended, with its gRPC status code and its duration in milliseconds. */
+  /** Called after each call, with its gRPC status code and its duration in milliseconds. */
   readonly onCall?: (method: string, code: string, durationMs: number) => void;
 }
 

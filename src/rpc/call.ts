@@ -3,7 +3,7 @@ import type { Caller } from "../access/caller.ts";
 
 /** One call, from its arrival on. */
 export class Call {
-  /** Who makes it; set by the gate before the request is read. */
+  /** The caller; the gate sets it before the request is read. */
   caller: Caller;
   /** When it came, by the monotonic clock in milliseconds; undefined until the gate has seen it. */
   startMs: number | undefined;

@@ -5,7 +5,10 @@ import type { Denial } from "../manage/record-denial.ts";
 
 const MANAGEMENT = "claviger.v1.KeyManagement/";
 
-/** Which refusals are recorded, of callers that are known. Those of strangers are not: anybody could fill the log. */
+/**
+ * Refusals that are recorded, if the caller is known. Those of unknown callers are not recorded: any client could fill
+ * the log.
+ */
 const DENIALS: ReadonlySet<Reason> = new Set<Reason>([
   "CREDENTIAL_INVALID",
   "PERMISSION_DENIED",
@@ -26,7 +29,7 @@ export interface RefusedCall {
   readonly caller: Caller;
   readonly method: string;
   readonly error: unknown;
-  /** What the call was about, as far as it was read. */
+  /** The key or owner that the call acted upon, as far as it was read. */
   readonly about: { readonly keyId?: string; readonly owner?: string };
 }
 
@@ -36,7 +39,7 @@ export type DenialRecorder = (call: RefusedCall) => Promise<void>;
 export interface DenialsOptions {
   readonly write: (caller: Caller, denial: Denial) => Promise<void>;
   readonly log: Logger;
-  /** Told of each denial that could not be written, and of each that was. */
+  /** Called with each failure to write a denial, and after each success. */
   readonly onFailure: (error: unknown) => void;
   readonly onWritten: () => void;
   readonly monotonicMs: () => number;
@@ -48,7 +51,7 @@ interface Span {
   readonly reason: Reason;
   caller: Caller;
   readonly keys: Set<string>;
-  /** Of the denials that are counted and not written. */
+  /** The methods of the denials that are counted and not written. */
   readonly methods: Set<string>;
   count: number;
 }
@@ -84,7 +87,7 @@ export class Denials {
     }
     if (keyId !== "") span.keys.add(keyId);
     if (await this.#write(caller, { methods: [name], reason, ...about })) return;
-    // What could not be written is counted with the further ones.
+    // A denial that could not be written is counted with the later ones.
     span.methods.add(name);
     span.count += 1;
   };

@@ -3,12 +3,12 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { fakeFound } from "../../testkit/fakes/fake-found.ts";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import type { JsonObject } from "../keys/key.ts";
 import { endOfSecret, isLive } from "../keys/state.ts";
-import { fakeFound } from "../verify/fake-found.ts";
+import { identityToProto } from "./codec/to-proto.ts";
 import { describeFound } from "./describe-found.ts";
-import { identityToProto } from "./to-proto.ts";
 
 /** The same by protobuf-es. */
 function encoded({ key, secret, now }: FoundSecret): Uint8Array {

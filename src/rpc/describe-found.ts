@@ -2,12 +2,12 @@ import { fromJson, toBinary } from "@bufbuild/protobuf";
 import { StructSchema, TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import { endOfSecret, isLive } from "../keys/state.ts";
-import { type OnLeftOut, shownKey, shownMs } from "./shown-key.ts";
-import { ENVIRONMENTS } from "./to-proto.ts";
+import { type OnLeftOut, shownKey, shownMs } from "./codec/shown-key.ts";
+import { ENVIRONMENTS } from "./codec/to-proto.ts";
 
 /**
- * What an answer tells of the key and the secret: the bytes of such a `VerifyResponse`, each as a character. Written by
- * hand, as protobuf-es would write it: that takes a tenth of the CPU of a verification that reads Postgres.
+ * The part of an answer about a key and a secret: the bytes of such a `VerifyResponse`, each as a character. It equals
+ * the output of protobuf-es, which takes a tenth of the CPU of a verification that reads Postgres.
  */
 export function describeFound({ key, secret, now }: FoundSecret, onLeftOut: OnLeftOut = () => undefined): string {
   const { scopes, labels, metadata } = shownKey(key, onLeftOut);
@@ -31,7 +31,8 @@ export function describeFound({ key, secret, now }: FoundSecret, onLeftOut: OnLe
   return latin1(Buffer.from(response, "latin1"));
 }
 
-// Fields as the wire has them (protobuf.dev, "Encoding"): a tag, which fits a byte for all of these, and what follows it.
+// Fields in the wire format (protobuf.dev, "Encoding"): a tag, which fits in a byte for all of these, and the value
+// after it.
 
 function text(field: number, value: string): string {
   return value === "" ? "" : bytes(field, utf8(value));

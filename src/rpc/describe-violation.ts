@@ -1,4 +1,4 @@
-/** What a text that breaks a pattern of the proto must be instead. A test holds this table to the proto files. */
+/** The right form for a text that breaks a pattern of the proto. A test holds this table to the proto files. */
 const PATTERNS: Readonly<Record<string, string>> = {
   "^key_[0-7][0-9a-hjkmnp-tv-z]{25}$": "must be the id of a key: key_ and 26 characters",
   "^[^\\x00-\\x1f\\x7f]*$": "must not contain control characters",

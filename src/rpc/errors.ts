@@ -1,21 +1,10 @@
-import { create } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
-import {
-  BadRequestSchema,
-  ErrorInfoSchema,
-  QuotaFailureSchema,
-  RetryInfoSchema,
-} from "#gen/google/rpc/error_details_pb.js";
+import { BadRequestSchema, QuotaFailureSchema } from "#gen/google/rpc/error_details_pb.js";
 import { ClavigerError, type Reason } from "../keys/errors.ts";
 import { redactSecrets } from "../keys/redact.ts";
-import { shortenDescription, shortenField, shortenText } from "./shorten.ts";
-
-const DOMAIN = "claviger";
-
-/** When a client may ask again after `UNAVAILABLE`. */
-const RETRY_DELAY_MS = 1000;
+import { explainedError, RETRY_DELAY_MS } from "../wire/errors.ts";
+import { shortenDescription, shortenField, shortenText } from "../wire/shorten.ts";
 
 const CODES: Readonly<Record<Reason, Code>> = {
   CREDENTIAL_MISSING: Code.Unauthenticated,
@@ -55,9 +44,9 @@ const LOGGED_AS_OUTAGES: ReadonlySet<Reason> = new Set([
 ]);
 
 /**
- * The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. What was wrong in the request
- * may be quoted, and clients log errors: a secret that was pasted into the wrong field is redacted, and long texts are
- * cut.
+ * The wire form of a refusal: its code, `ErrorInfo`, and the further details that apply. A message may quote the
+ * request, and clients log errors. Therefore a secret that was pasted into the wrong field is redacted, and long texts
+ * are cut.
  */
 export function toConnectError(error: ClavigerError): ConnectError {
   const { reason, violations } = error;
@@ -66,9 +55,8 @@ export function toConnectError(error: ClavigerError): ConnectError {
     Object.entries(error.metadata).map(([name, value]) => [name, shortenText(redactSecrets(value))]),
   );
   const code = CODES[reason];
-  const connectError = new ConnectError(message, code, undefined, [
-    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { domain: DOMAIN, reason, metadata }) },
-  ]);
+  const retryAfterMs = error.retryAfterMs ?? (code === Code.Unavailable ? RETRY_DELAY_MS : undefined);
+  const connectError = explainedError({ code, message, reason, metadata, retryAfterMs });
   if (violations.length > 0) {
     const fieldViolations = violations.map(({ field, description }) => ({
       field: shortenField(redactSecrets(field)),
@@ -79,10 +67,6 @@ export function toConnectError(error: ClavigerError): ConnectError {
   if (reason === "KEY_LIMIT_REACHED") {
     const violation = { subject: `owner:${metadata.owner ?? ""}`, description: message, quotaMetric: "keys" };
     connectError.details.push({ desc: QuotaFailureSchema, value: { violations: [violation] } });
-  }
-  const retryAfterMs = error.retryAfterMs ?? (code === Code.Unavailable ? RETRY_DELAY_MS : undefined);
-  if (retryAfterMs !== undefined) {
-    connectError.details.push({ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(retryAfterMs) } });
   }
   return connectError;
 }

@@ -5,7 +5,7 @@ interface Group<Member> {
 }
 
 /**
- * Members by group, so that what is full can make room fairly (max-min fairness): a newcomer displaces a member of the
+ * Members by group, so that a full set can make room fairly (max-min fairness): a newcomer displaces a member of the
  * largest group, unless its own group is as large. No group has a limit while there is room: behind a balancer, all
  * clients have one address. Every operation takes constant time.
  */

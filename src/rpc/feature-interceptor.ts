@@ -29,8 +29,9 @@ export function createFeatureInterceptor(inTurn: InTurn, feature: FeatureFlag): 
 }
 
 /**
- * Undefined for what is not gated, and for a key that is not there: that is said later, and not by the flag. The rules
- * of the request have not been checked yet, so what is no key id must not reach storage.
+ * The owner of the key or the owner in the request. Undefined for methods that are not gated, and for an unknown key: a
+ * later step reports that key, not the flag. The rules of the request have not been checked yet, so a malformed key id
+ * must not reach storage.
  */
 async function ownerActedUpon(inTurn: InTurn, caller: Caller, message: object): Promise<string | undefined> {
   if (isMessage(message, CreateKeyRequestSchema)) return confinedTo(caller) ?? (message.owner || ownerOf(caller));

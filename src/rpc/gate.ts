@@ -11,23 +11,25 @@ import type { Caller } from "../access/caller.ts";
 import { METHOD_PERMISSIONS, type Permission, requirePermission } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { Keyring } from "../keys/keyring.ts";
-import type { Random } from "../keys/random.ts";
 import { redactSecrets } from "../keys/redact.ts";
+import type { Random } from "../system/random.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
 import { type Call, callOf } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import type { DenialRecorder } from "./denials.ts";
 import { presentError } from "./errors.ts";
-import { RequestIds } from "./request-ids.ts";
 
 const OWN_PACKAGE = "claviger.v1.";
-/** What `CLAVIGER_VERIFY_ACCESS=open` opens. */
+/** Methods that `CLAVIGER_VERIFY_ACCESS=open` opens. */
 const OPENABLE: ReadonlySet<string> = new Set([
   "claviger.v1.KeyVerifier/Verify",
   "claviger.v1.KeyVerifier/BatchVerify",
 ]);
 export const REQUEST_ID_HEADER = "x-request-id";
-/** Whoever sends it, with anything, is told the epoch of the process that answers: several may share an address. */
+/**
+ * A request with this header, whatever its value, gets the epoch of the answering process: several may share an
+ * address.
+ */
 export const PROCESS_HEADER = "x-claviger-process";
 
 export interface GateOptions {
@@ -40,7 +42,7 @@ export interface GateOptions {
   readonly log: Logger;
   readonly callLog: CallLog;
   readonly recordDenial: DenialRecorder;
-  /** Told of each good credential, with the address that it came from. */
+  /** Called with the address of each good credential. */
   readonly onCredential: (address: string) => void;
   /** `open`: Verify and BatchVerify need no credential. */
   readonly verifyAccess: "key" | "open";
@@ -103,8 +105,8 @@ export class Gate {
   }
 
   /**
-   * What is wrong with a credential that is missing, doubled, malformed or forged: known without I/O, so that no byte of
-   * the body has to be taken in for it. Its caller is anonymous, and the audit log holds nothing about those.
+   * The refusal of a credential that is missing, doubled, malformed or forged. It needs no I/O, so that no byte of the
+   * body has to be read. Its caller is anonymous, and the audit log holds nothing about anonymous callers.
    */
   #refusedAtSight({ authorization }: ArrivingCall): ClavigerError | undefined {
     try {
@@ -140,7 +142,11 @@ export class Gate {
     const { verifier, users } = this.#options;
     const permission = this.#permissionOf(method);
     if (permission === undefined) {
-      throw new ClavigerError("PERMISSION_DENIED", `nobody may call ${method}. Report it`, { metadata: { method } });
+      throw new ClavigerError(
+        "PERMISSION_DENIED",
+        `method ${method} has no permission rule. This is a server defect; please report it`,
+        { metadata: { method } },
+      );
     }
     if (permission === "open") return;
     const { address, requestId } = call.caller;
@@ -178,4 +184,29 @@ export function createRequestGate(gate: Gate, epoch: string): (context: HandlerC
 /** A caller's own is taken if it has the form of an id and not that of a secret: it goes into logs and the audit log. */
 function isRequestId(given: string): boolean {
   return /^[\w.:-]{1,64}$/.test(given) && redactSecrets(given) === given;
+}
+
+const ID_BYTES = 12;
+/** Ids per call of the random source: one each took 5 % of a verification, by its profile. */
+const BATCH = 256;
+
+/** Ids for calls whose caller names none: 24 hexadecimal digits of chance. */
+export class RequestIds {
+  readonly #random: Random;
+  #digits = "";
+  #at = 0;
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  next(): string {
+    if (this.#at === this.#digits.length) {
+      this.#digits = Buffer.from(this.#random(ID_BYTES * BATCH)).toString("hex");
+      this.#at = 0;
+    }
+    const from = this.#at;
+    this.#at += 2 * ID_BYTES;
+    return this.#digits.slice(from, this.#at);
+  }
 }

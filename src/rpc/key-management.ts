@@ -20,8 +20,8 @@ import { revokeKey } from "../manage/revoke-key.ts";
 import { revokeKeys } from "../manage/revoke-keys.ts";
 import { rotateKey } from "../manage/rotate-key.ts";
 import { updateKey } from "../manage/update-key.ts";
-import { auditEventToProto } from "./audit-to-proto.ts";
 import { callOf } from "./call.ts";
+import { auditEventToProto } from "./codec/audit-to-proto.ts";
 import {
   cidrsFromProto,
   displayNameFromProto,
@@ -30,10 +30,10 @@ import {
   metadataFromProto,
   nameOf,
   spanFromProto,
-} from "./from-proto.ts";
-import { type Answering, nodesToProto } from "./nodes-to-proto.ts";
-import { pageToProto } from "./page-to-proto.ts";
-import { createLeftOutWarning } from "./shown-key.ts";
+} from "./codec/from-proto.ts";
+import { type Answering, nodesToProto } from "./codec/nodes-to-proto.ts";
+import { pageToProto } from "./codec/page-to-proto.ts";
+import { createLeftOutWarning } from "./codec/shown-key.ts";
 import {
   ENVIRONMENTS,
   KEY_STATES,
@@ -41,9 +41,9 @@ import {
   receiptToProto,
   secretToProto,
   keyToProto as viewToProto,
-} from "./to-proto.ts";
-import { updateFromProto } from "./update-from-proto.ts";
-import { usageFromProto, usageToProto } from "./usage-to-proto.ts";
+} from "./codec/to-proto.ts";
+import { updateFromProto } from "./codec/update-from-proto.ts";
+import { usageFromProto, usageToProto } from "./codec/usage-to-proto.ts";
 
 export interface KeyManagementOptions {
   readonly inTurn: InTurn;

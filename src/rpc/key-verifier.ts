@@ -1,11 +1,11 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Asker, Lane, MeteredCommand, MeteredVerifier } from "../usage/metered-verifier.ts";
+import type { PlainRequest } from "../wire/question.ts";
 import { type Call, callOf } from "./call.ts";
-import type { PlainRequest } from "./decode-plainly.ts";
-import { nameOf } from "./from-proto.ts";
-import { ENVIRONMENTS } from "./to-proto.ts";
-import { toResponse } from "./verification-to-proto.ts";
+import { nameOf } from "./codec/from-proto.ts";
+import { ENVIRONMENTS } from "./codec/to-proto.ts";
+import { toResponse } from "./codec/verification-to-proto.ts";
 
 /** `claviger.v1.KeyVerifier`. */
 export function createKeyVerifier(
@@ -27,7 +27,7 @@ export function createKeyVerifier(
   };
 }
 
-/** Whoever the gate has found out to call. */
+/** The caller that the gate has authenticated. */
 export function askerOf({ caller }: Call, lane: Lane): Asker {
   return { callerId: caller.kind === "service" ? caller.keyId : "", lane };
 }

@@ -10,9 +10,8 @@ const MOST_NAMED = 10;
 const MOST_NAME_CHARACTERS = 64;
 
 /**
- * Says which fields of a JSON request that could not be decoded are unknown or of the wrong form, and what is right. Names
- * fields and never quotes values: a value may be a secret. Undefined where no single field is at fault, as where the text
- * is no JSON.
+ * Names the fields of a JSON request that are unknown or of the wrong form, and the right form. It never quotes values,
+ * which may be secrets. Undefined where no single field is at fault, for example where the text is not JSON.
  */
 export function refusalOfJson(schema: DescMessage, text: string): ConnectError | undefined {
   try {

@@ -12,9 +12,9 @@ const MAY_HOLD_SECRETS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What is wrong with a request whatever its method: fields that this server does not know (ignoring a restriction would
- * open a door), durations and times that cannot be, and secrets in fields that are stored, listed or logged. The rules
- * of the proto are for protovalidate, metadata is for `metadataFromProto`.
+ * The faults that a request of any method may have: fields that this server does not know (ignoring a restriction would
+ * open a door), impossible durations and times, and secrets in fields that are stored, listed or logged. Protovalidate
+ * checks the rules of the proto, and `metadataFromProto` checks metadata.
  */
 export function unsoundFields(schema: DescMessage, message: Message, path = ""): FieldViolation[] {
   const unknown = (message.$unknown ?? []).map(({ no }) => ({
@@ -69,7 +69,7 @@ function unsoundOf(schema: DescMessage, message: Message, path: string): FieldVi
   }
 }
 
-/** What the field holds; undefined if it is not set. */
+/** The value of the field; undefined if it is not set. */
 function heldBy(field: DescField, message: Message): object | string | undefined {
   const fields = message as unknown as Readonly<Record<string, unknown>>;
   if (field.oneof === undefined) return fields[field.localName] as object | string | undefined;

@@ -1,21 +1,16 @@
-import { isIP } from "node:net";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
-import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { KeyVerifier, type VerifyRequest, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../keys/errors.ts";
-import { isPlainMethod, QUESTION_LIMITS } from "../keys/question-limits.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
+import { decodePlainly, isPlainQuestion, type PlainRequest } from "../wire/question.ts";
 import type { Call } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
-import { decodePlainly, type PlainRequest } from "./decode-plainly.ts";
-import { encodeVerification } from "./encode-verification.ts";
+import { encodeVerification } from "./codec/encode-verification.ts";
 import { presentError } from "./errors.ts";
-import { nameOf } from "./from-proto.ts";
 import type { Gate } from "./gate.ts";
 import { askerOf, toCommand } from "./key-verifier.ts";
-import { ENVIRONMENTS } from "./to-proto.ts";
 
 /** As Connect's router calls it. */
 const METHOD = `${KeyVerifier.typeName}/${KeyVerifier.method.verify.name}`;
@@ -54,12 +49,12 @@ export class VerifyCall {
   }
 
   /**
-   * The answer, at once where memory has it; in both, the message comes after `prefix` bytes. Throws or rejects with a
-   * ConnectError, logged; a body that is no message with whatever the decoder threw, not logged.
+   * Answers at once from memory, else later; in both cases the message comes after `prefix` bytes. Throws or rejects
+   * with a ConnectError, logged. A body that cannot be decoded throws the decoder's error, not logged.
    */
   answer(body: Buffer, call: Call, prefix: number): Buffer | Promise<Buffer> {
     const plain = decodePlainly(body, prefix);
-    const request = plain !== undefined && isPlain(plain) ? plain : this.#read(body.subarray(prefix), call);
+    const request = plain !== undefined && isPlainQuestion(plain) ? plain : this.#read(body.subarray(prefix), call);
     try {
       const metered = this.#options.verifier.verifyCached(toCommand(request), askerOf(call, "fast"));
       if (metered === undefined) return this.#answerSlowly(request, call, prefix);
@@ -75,7 +70,10 @@ export class VerifyCall {
     this.#options.callLog.refused(METHOD, call, error);
   }
 
-  /** What is not plain is read by protobuf-es and looked at in full; it may have fields that this server does not know. */
+  /**
+   * Reads a request that is not plain with protobuf-es and validates it; it may have fields that this server does not
+   * know.
+   */
   #read(bytes: Uint8Array, call: Call): VerifyRequest {
     const request = fromBinary(VerifyRequestSchema, bytes);
     try {
@@ -104,23 +102,4 @@ export class VerifyCall {
     callLog.refused(METHOD, call, refusal);
     return refusal;
   }
-}
-
-const SCOPE = /^[a-z0-9_.-]+(:[a-z0-9_.-]+)*$/;
-
-/**
- * Whether the request plainly meets the rules of its proto. What is not plain goes to their validator, which takes 5 µs:
- * so this may say no to what is right, and never yes to what is wrong (a test holds it to that).
- */
-export function isPlain({ secret, requiredScopes, method, clientIp, cost, environment = 0 }: PlainRequest): boolean {
-  return (
-    // Of UTF-16 units none takes more than three bytes.
-    secret.length <= QUESTION_LIMITS.secretBytes / 3 &&
-    requiredScopes.length <= QUESTION_LIMITS.scopes &&
-    requiredScopes.every((scope) => scope.length <= QUESTION_LIMITS.scopeBytes && SCOPE.test(scope)) &&
-    (method === "" || isPlainMethod(method)) &&
-    (clientIp === "" || (isIP(clientIp) !== 0 && !clientIp.includes("%"))) &&
-    (cost === undefined || cost >= 0) &&
-    (environment === Environment.UNSPECIFIED || nameOf(ENVIRONMENTS, environment) !== undefined)
-  );
 }

@@ -11,9 +11,9 @@ export {
   type VerifiedKey,
   VerifiedKeySchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
-export type { NodeOptions } from "./any-server.ts";
-export { createVerifier, type VerifierOptions } from "./create-verifier.ts";
-export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "./key-source.ts";
-export type { Principal } from "./principal.ts";
+export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "./attach/key-source.ts";
+export type { Principal } from "./protect/principal.ts";
 export type { AskedEnvironment, Question, ReadyOptions, Verification, Verifier } from "./verification.ts";
-export { VerifierWarning, type WarningCode } from "./verifier-warning.ts";
+export type { NodeOptions } from "./verifier/any-server.ts";
+export { createVerifier, type VerifierOptions } from "./verifier/create-verifier.ts";
+export { VerifierWarning, type WarningCode } from "./verifier/verifier-warning.ts";

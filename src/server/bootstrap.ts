@@ -3,9 +3,9 @@ import type { Secret } from "../keys/secret.ts";
 import { createKey } from "../manage/create-key.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { createManageDeps } from "./compose.ts";
-import type { ServerConfig } from "./config.ts";
-import { createLogger } from "./logger.ts";
-import { openStorage } from "./open-storage.ts";
+import type { ServerConfig } from "./config/config.ts";
+import { createLogger } from "./observe/logger.ts";
+import { openStorage } from "./open/open-storage.ts";
 
 export interface AdminKey {
   readonly keyId: string;

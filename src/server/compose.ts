@@ -21,48 +21,47 @@ import { createFeatureInterceptor } from "../rpc/feature-interceptor.ts";
 import { createRequestGate, Gate } from "../rpc/gate.ts";
 import { createKeyManagement } from "../rpc/key-management.ts";
 import { createKeyVerifier } from "../rpc/key-verifier.ts";
-import { SyncStreams } from "../rpc/sync.ts";
+import { SyncStreams } from "../rpc/sync/sync.ts";
 import { createValidate, createValidateInterceptor } from "../rpc/validate.ts";
 import { VerifyCall } from "../rpc/verify-call.ts";
-import type { BodyBudget } from "../transport/body-budget.ts";
-import { createConnectHandler } from "../transport/connect-adapter.ts";
-import { deadlineInterceptor } from "../transport/deadline.ts";
-import { Door } from "../transport/door.ts";
-import { createFastLane } from "../transport/fast-lane.ts";
-import { createHealth, type Health } from "../transport/health.ts";
-import { KnownNetworks } from "../transport/known-networks.ts";
-import { createMetricsHandler, type MetricsText } from "../transport/metrics-handler.ts";
-import { ConnectionNetworks } from "../transport/peer-address.ts";
-import { isPlainGrpc } from "../transport/plain-grpc.ts";
-import { createPort, type Port } from "../transport/port.ts";
-import { createReflection } from "../transport/reflection.ts";
-import { streamErrorInterceptor } from "../transport/router-errors.ts";
-import { createStreamRouter } from "../transport/stream-router.ts";
-import { createSyncLane } from "../transport/sync-lane.ts";
-import { TurnWatch } from "../transport/turn-watch.ts";
+import { monotonicMs, systemClocks, systemRandom, systemTimers } from "../system/node.ts";
+import { createFastLane } from "../transport/direct/fast-lane.ts";
+import { isPlainGrpc } from "../transport/direct/plain-grpc.ts";
+import { createStreamRouter } from "../transport/direct/stream-router.ts";
+import { createSyncLane } from "../transport/direct/sync-lane.ts";
+import type { BodyBudget } from "../transport/overload/body-budget.ts";
+import { Door } from "../transport/overload/door.ts";
+import { KnownNetworks } from "../transport/overload/known-networks.ts";
+import { TurnWatch } from "../transport/overload/turn-watch.ts";
+import { createPort, type Port } from "../transport/port/port.ts";
+import { createConnectHandler } from "../transport/router/connect-adapter.ts";
+import { deadlineInterceptor } from "../transport/router/deadline.ts";
+import { ConnectionNetworks } from "../transport/router/peer-address.ts";
+import { streamErrorInterceptor } from "../transport/router/router-errors.ts";
+import { createHealth, type Health } from "../transport/services/health.ts";
+import { createMetricsHandler, type MetricsText } from "../transport/services/metrics-handler.ts";
+import { createReflection } from "../transport/services/reflection.ts";
 import type { AgentReports } from "../usage/agent-reports.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
-import { monotonicMs, systemClocks, systemTimers } from "./clock.ts";
-import type { ServerConfig } from "./config.ts";
-import type { ServerLog } from "./logger.ts";
-import type { OpenRevocation } from "./open-revocation.ts";
-import type { OpenStorage } from "./open-storage.ts";
-import { Outage } from "./outage.ts";
-import { portLimits } from "./port-limits.ts";
-import { systemRandom } from "./random.ts";
+import type { ServerConfig } from "./config/config.ts";
+import { portLimits } from "./config/port-limits.ts";
+import type { ServerLog } from "./observe/logger.ts";
+import { Outage } from "./observe/outage.ts";
+import type { OpenRevocation } from "./open/open-revocation.ts";
+import type { OpenStorage } from "./open/open-storage.ts";
 
 /** Questions of one stream that are worked on at once: as many as calls on a connection. */
 const SYNC_ASKS = 128;
 /** Messages of one stream that wait to be read. */
 const SYNC_WAITING = 2000;
 
-/** What everything is built from. */
+/** The open resources that everything is built from. */
 export interface Parts extends ServerLog {
   readonly config: ServerConfig;
   readonly opened: OpenStorage;
 }
 
-/** What management needs to create keys, with or without a server around it. */
+/** The parts of management that create keys, with or without a server around them. */
 export function createManageDeps({ config, opened, log }: Omit<Parts, "callLines">): Omit<ManageDeps, "revoker"> {
   const { policy } = config;
   const keyring = new Keyring({ roots: opened.roots, brand: policy.manage.brand });
@@ -84,14 +83,15 @@ export function createManageDeps({ config, opened, log }: Omit<Parts, "callLines
   };
 }
 
-/** What decides besides storage: about callers, and from memory. */
+/** The parts that decide about callers, and from memory. */
 export interface Gates {
+  readonly deps: ManageDeps;
   readonly revocation: OpenRevocation;
   /** Verifies, charges and counts. */
   readonly verifier: MeteredVerifier;
   readonly reports: AgentReports;
   readonly metrics: MetricsText;
-  /** Told of each call once it has ended. */
+  /** Called after each call. */
   readonly onCall: (method: string, code: string, durationMs: number) => void;
   readonly users: AuthenticateOptions["users"];
   readonly feature: FeatureFlag;
@@ -101,13 +101,11 @@ export interface Gates {
 export function compose(parts: Parts & Gates): {
   readonly port: Port;
   readonly health: Health;
-  readonly deps: ManageDeps;
   readonly sync: SyncStreams;
   readonly denials: Denials;
 } {
-  const { config, log, callLines, users, feature, revocation, verifier, metrics } = parts;
+  const { config, log, callLines, users, feature, revocation, verifier, metrics, deps } = parts;
   const { policy } = config;
-  const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
   const callLog = new CallLog({ ...callLines, clocks: systemClocks, onCall: parts.onCall });
   const inTurn = createInTurn(deps, createBulkhead(config));
   const auditing = new Outage({
@@ -151,7 +149,7 @@ export function compose(parts: Parts & Gates): {
     // Requests may be compressed; responses are not, since an error must stay readable on its way out.
     compressMinBytes: Number.MAX_SAFE_INTEGER,
   });
-  // Connect ignores unknown JSON fields unless it is told otherwise. Health and reflection keep that tolerance.
+  // By default Connect ignores unknown JSON fields. Health and reflection keep that tolerance.
   const strict = { jsonOptions: { ignoreUnknownFields: false } };
   const sync = new SyncStreams({
     ...{ gate, verifier, validate, log, callLog, clocks: systemClocks, timers: systemTimers, reports: parts.reports },
@@ -209,7 +207,7 @@ export function compose(parts: Parts & Gates): {
     streams: door.streams(createFastLane({ ...policy.port, method, budget, onDefect, route: routeStream })),
     limits: portLimits(policy.port),
   });
-  return { port, health, deps, sync, denials };
+  return { port, health, sync, denials };
 }
 
 function createBulkhead({ storage, policy }: ServerConfig): Bulkhead {

@@ -14,7 +14,7 @@ export interface StartFacts {
   readonly hasAdminKey: boolean;
 }
 
-/** What a start shows: where the server is, the admin key the first time, and commands to paste. */
+/** The lines that a start shows: the server's address, the admin key the first time, and commands to paste. */
 export function describeStart(facts: StartFacts): string[] {
   const { url, embedded, adminKey, command, hasAdminKey } = facts;
   return [

@@ -4,33 +4,34 @@ import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ADMIN_OWNER } from "../access/permissions.ts";
 import { createUnsealableReport } from "../audit/report-unsealable.ts";
+import { messageOf } from "../keys/errors.ts";
 import { Keyring } from "../keys/keyring.ts";
 import type { ManageDeps } from "../manage/deps.ts";
 import { forgetKeys } from "../manage/forget-keys.ts";
 import { isOwnerKnown } from "../postgres/owners.ts";
 import type { Storage } from "../postgres/storage.ts";
+import { every } from "../system/every.ts";
+import { monotonicMs, systemClock } from "../system/node.ts";
 import { createAdminKey } from "./bootstrap.ts";
-import type { Canary } from "./canary.ts";
-import { monotonicMs, systemClock } from "./clock.ts";
-import { compose, type Parts } from "./compose.ts";
-import { EndingKeys } from "./ending-keys.ts";
-import { every } from "./every.ts";
+import { openCanary } from "./canary/open-canary.ts";
+import { CloseStack } from "./close-stack.ts";
+import { compose, createManageDeps, type Parts } from "./compose.ts";
 import { describeStart } from "./first-steps.ts";
-import { Lag } from "./lag.ts";
-import { createMetrics } from "./metrics.ts";
-import { openBus } from "./open-bus.ts";
-import { openCanary } from "./open-canary.ts";
-import { openFlags } from "./open-flags.ts";
-import { openRevocation, type RevocationParts } from "./open-revocation.ts";
-import { openUsage } from "./open-usage.ts";
-import { Outage } from "./outage.ts";
-import { watchStorage } from "./readiness.ts";
-import { RedisStates } from "./redis-states.ts";
+import { EndingKeys } from "./observe/ending-keys.ts";
+import { Lag } from "./observe/lag.ts";
+import { createMetrics } from "./observe/metrics.ts";
+import { Outage } from "./observe/outage.ts";
+import { watchStorage } from "./observe/readiness.ts";
+import { openBus } from "./open/open-bus.ts";
+import { openFlags } from "./open/open-flags.ts";
+import { openRevocation, type RevocationParts } from "./open/open-revocation.ts";
+import { openUsage } from "./open/open-usage.ts";
+import { RedisStates } from "./open/redis-states.ts";
 import { StartupError } from "./startup-error.ts";
-import type { WorkerLink } from "./worker.ts";
+import type { WorkerLink } from "./workers/worker.ts";
 
 export interface RunOptions {
-  /** Shows a line to whoever started the server. */
+  /** Shows a line to the operator who started the server. */
   readonly announce: (line: string) => void;
   /** The version of the program. */
   readonly version: string;
@@ -49,49 +50,70 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Serves with storage that is open; closing the server closes it. */
+/** Serves with storage that is open; closing the server closes it. A start that fails leaves it open. */
 export async function runServer(options: RunOptions, parts: Parts): Promise<RunningServer> {
-  const gates = await openGates(parts);
+  const closing = new CloseStack();
   try {
-    return await listen(options, { ...parts, gates });
+    return await start(options, parts, closing);
   } catch (error) {
-    await gates.close();
+    await closing.close().catch((closeError: unknown) => parts.log.warn({ err: closeError }, "a start that failed"));
     throw error;
   }
 }
 
-async function listen(
-  options: RunOptions,
-  parts: Parts & { readonly gates: Awaited<ReturnType<typeof openGates>> },
-): Promise<RunningServer> {
-  const { config, opened, log, gates } = parts;
-  const { revocation, usage, metrics, sealing, bus, runCanary } = await openVerifier(parts, options.version);
-  const open = { ...parts, revocation, verifier: usage.verifier, metrics: options.link?.share(metrics) ?? metrics };
-  const { port, health, deps, sync, denials } = compose({
-    ...{ ...open, reports: usage.reports, onCall: metrics.call },
-    ...{ users: gates.users?.authenticate, feature: gates.flags.flag },
+async function start(options: RunOptions, parts: Parts, closing: CloseStack): Promise<RunningServer> {
+  const { config, opened, log } = parts;
+  const { policy } = config;
+  const flags = await openFlags({ setting: config.flagsFile, log });
+  closing.defer(() => flags.close());
+  const users = config.issuers.length === 0 ? undefined : await openUsers({ config, log });
+  closing.defer(() => users?.close());
+
+  const keyring = new Keyring({ roots: opened.roots, brand: policy.manage.brand });
+  const redis = new RedisStates({ log, monotonicMs });
+  const bus = await openBus({ config, opened, keyring, log, redis });
+  closing.defer(() => bus.close());
+  const metrics = createMetrics(options.version);
+  const endingKeys = new EndingKeys({ log, monotonicMs });
+  const onBarrier: RevocationParts["onBarrier"] = (outcome, ms) => metrics.barrier(outcome, ms / 1000);
+  const revocation = openRevocation({ config, opened, keyring, bus, log, endingKeys, onBarrier });
+  closing.defer(() => revocation.leave().catch(() => undefined));
+  const { cache, keeper: lease, feed } = revocation;
+  const usage = await openUsage({ config, opened, verifier: revocation.verifier, log, redis });
+  closing.defer(() => usage.close());
+
+  const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
+  const sealing = new Lag(monotonicMs);
+  const canary = config.canaryMs === undefined ? undefined : openCanary(deps);
+  metrics.observe({
+    ...{ cache, lease, feed, usage, redis, endingKeys, sealing, storages: storagesOf(opened) },
+    canary: canary && (() => canary.canary),
   });
-  const round = runCanary(deps);
-  const { url } = await port.listen().catch(async (error: unknown) => {
-    await Promise.all([usage.close(), bus.close()]);
-    throw new StartupError(error instanceof Error ? error.message : String(error), { cause: error });
+  const { port, health, sync, denials } = compose({
+    ...{ ...parts, deps, revocation, verifier: usage.verifier, reports: usage.reports, onCall: metrics.call },
+    ...{ metrics: options.link?.share(metrics) ?? metrics, users: users?.authenticate, feature: flags.flag },
   });
-  try {
-    await revocation.start(url);
-    await announceStart(options, { ...parts, deps, url });
-  } catch (error) {
-    revocation.stopLeasing();
-    await port.drain();
-    await Promise.all([usage.close(), bus.close()]);
-    throw error;
-  }
+  closing.defer(() => denials.close());
+  const tasks: { stop(): void }[] = [];
+  closing.defer(() => tasks.forEach((task) => void task.stop()));
+
+  const { url } = await port.listen().catch((error: unknown) => {
+    throw new StartupError(messageOf(error), { cause: error });
+  });
+  closing.defer(() => port.drain());
+  closing.defer(() => sync.close());
+  closing.defer(() => revocation.stopLeasing());
+  closing.defer(() => health.shutdown());
+  await revocation.start(url);
+  await announceStart(options, { ...parts, deps, url });
+
   const watch = ({ typeName }: { readonly typeName: string }, storage: Storage) => {
     health.set(typeName, true);
     return watchStorage({
       storage,
       log,
       service: typeName,
-      ...config.policy.postgres,
+      ...policy.postgres,
       onChange: (ready) => health.set(typeName, ready),
     });
   };
@@ -106,88 +128,36 @@ async function listen(
     const outage = outageOf(what, log);
     return every(everyMs, () => outage.watch(work));
   };
-  const tasks = [
+  tasks.push(
     watch(KeyManagement, opened.storage),
     watch(KeyVerifier, opened.misses),
-    chore(config.policy.revocation.trimEveryMs, "trimming the feed", () => revocation.trim()),
-    chore(config.policy.manage.forgetEveryMs, "removing keys beyond the retention", () => forget(deps)),
-    chore(config.policy.audit.sealEveryMs, "sealing audit events", () => sealing.measure(deps.seal)),
-    chore(config.policy.revocation.trimEveryMs, "looking for audit events that cannot be sealed", reportUnsealable),
-    every(config.policy.audit.sealEveryMs, () => denials.flush()),
-    every(config.policy.usage.flushMs, () => usage.flusher.flush()),
-    chore(config.policy.usage.foldMs, "folding counts", () => usage.fold()),
-    every(config.policy.usage.renewPartitionsMs, renewPartitions),
-    ...(round === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, round)]),
-  ];
+    chore(policy.revocation.trimEveryMs, "trimming the feed", () => revocation.trim()),
+    chore(policy.manage.forgetEveryMs, "removing keys beyond the retention", () => forget(deps)),
+    chore(policy.audit.sealEveryMs, "sealing audit events", () => sealing.measure(deps.seal)),
+    chore(policy.revocation.trimEveryMs, "looking for audit events that cannot be sealed", reportUnsealable),
+    every(policy.audit.sealEveryMs, () => denials.flush()),
+    every(policy.usage.flushMs, () => usage.flusher.flush()),
+    chore(policy.usage.foldMs, "folding counts", () => usage.fold()),
+    every(policy.usage.renewPartitionsMs, renewPartitions),
+    ...(canary === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, canary.round)]),
+  );
 
-  // They are for what will be folded: nobody who was told that the server listens waits for them.
+  // Partitions are for rows that will be folded later, so the start does not wait for them to say that it listens.
   await renewPartitions();
   log.info({ event: "started", url, storage: config.storage.kind, settings: config.described }, "started");
   return {
     url,
     async close() {
-      health.shutdown();
-      revocation.stopLeasing();
-      await sync.close();
-      await port.drain();
-      for (const task of tasks) task.stop();
-      await denials.close();
-      await usage.close();
-      await gates.close();
-      await revocation.leave().catch(() => undefined);
-      await bus.close();
+      await closing.close();
       await opened.close();
       log.info({ event: "stopped" }, "stopped");
     },
   };
 }
 
-/** What answers from memory, and what it says of itself. */
-async function openVerifier({ config, opened, log }: Parts, version: string) {
-  const keyring = new Keyring({ roots: opened.roots, brand: config.policy.manage.brand });
-  const redis = new RedisStates({ log, monotonicMs });
-  const bus = await openBus({ config, opened, keyring, log, redis });
-  const endingKeys = new EndingKeys({ log, monotonicMs });
-  const sealing = new Lag(monotonicMs);
-  const onBarrier: RevocationParts["onBarrier"] = (outcome, ms) => metrics.barrier(outcome, ms / 1000);
-  const revocation = openRevocation({ config, opened, keyring, bus, log, endingKeys, onBarrier });
-  const { cache, keeper: lease, feed } = revocation;
-  const usage = await openUsage({ config, opened, verifier: revocation.verifier, log, redis }).catch(
-    async (error: unknown) => {
-      await bus.close();
-      throw error;
-    },
-  );
-  let canary: Canary | undefined;
-  const counts = () => canary ?? { rounds: 0, undecided: 0, revokedButAccepted: 0 };
-  const runs = config.canaryMs !== undefined;
-  const metrics = createMetrics({
-    ...{ version, cache, lease, feed, usage, redis, endingKeys, sealing, storages: storagesOf(opened) },
-    canary: runs ? counts : undefined,
-  });
-  const runCanary = (deps: ManageDeps) => {
-    if (!runs) return undefined;
-    const opened = openCanary(deps);
-    canary = opened.canary;
-    return opened.round;
-  };
-  return { bus, revocation, usage, metrics, sealing, runCanary };
-}
-
 /** The embedded database is one connection for all. */
 function storagesOf({ storage, misses, leases }: Parts["opened"]) {
   return misses === storage ? { main: storage } : { main: storage, misses, leases };
-}
-
-/** What decides about callers besides storage: the users' issuers and the feature flag. */
-async function openGates({ config, log }: Parts) {
-  const flags = await openFlags({ setting: config.flagsFile, log });
-  const users = config.issuers.length === 0 ? undefined : await openUsers({ config, log });
-  const close = async () => {
-    users?.close();
-    await flags.close();
-  };
-  return { flags, users, close };
 }
 
 async function openUsers({ config, log }: Pick<Parts, "config" | "log">) {

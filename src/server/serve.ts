@@ -1,13 +1,13 @@
-import type { ServerConfig } from "./config.ts";
-import { logDefect, openLog } from "./logger.ts";
-import { openStorage } from "./open-storage.ts";
+import type { ServerConfig } from "./config/config.ts";
+import { logDefect, openLog } from "./observe/logger.ts";
+import { openStorage } from "./open/open-storage.ts";
 import type { RunningServer, RunOptions } from "./run-server.ts";
 
 export interface ServeOptions extends RunOptions {
   readonly config: ServerConfig;
   /** Resolves when the operator stops the server, which may be while it waits for Postgres. */
   readonly stopped?: Promise<void>;
-  /** Takes what is to be told of an error that no code has handled. Default: Node ends the process. */
+  /** Takes the function that reports an error which no code has handled. Default: Node ends the process. */
   readonly onDefect?: (report: (error: unknown, kind: string) => void) => void;
 }
 

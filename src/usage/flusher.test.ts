@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import type { UsageBatch } from "../keys/usage-delta.ts";
-import { FakeClocks } from "../verify/fake-clocks.ts";
 import { UsageFlusher } from "./flusher.ts";
 import type { Appended } from "./ledger.ts";
 import { UsageRecorder } from "./recorder.ts";

@@ -1,6 +1,6 @@
-import type { Random } from "../keys/random.ts";
 import type { UsageBatch } from "../keys/usage-delta.ts";
-import type { Clocks } from "../verify/clocks.ts";
+import type { Clocks } from "../system/clocks.ts";
+import type { Random } from "../system/random.ts";
 import type { UsageLedger } from "./ledger.ts";
 import type { UsageRecorder } from "./recorder.ts";
 

@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { type Charged, type ChargeOrder, charge, DAY_MS, type Spent } from "../keys/limits.ts";
-import type { Clocks } from "../verify/clocks.ts";
+import type { Clocks } from "../system/clocks.ts";
 import type { Limiter, ReadCharged } from "./limiter.ts";
 
 export interface InProcessLimiterOptions {

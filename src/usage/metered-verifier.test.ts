@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { fakeKnown } from "../../testkit/fakes/fake-found.ts";
 import type { Charged } from "../keys/limits.ts";
-import { fakeKnown } from "../verify/fake-found.ts";
 import type { Verification } from "../verify/verifier.ts";
 import { Charges } from "./charges.ts";
 import { MeteredVerifier } from "./metered-verifier.ts";

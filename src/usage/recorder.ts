@@ -1,5 +1,5 @@
 import type { UsageDelta, UsageKey } from "../keys/usage-delta.ts";
-import type { Clocks } from "../verify/clocks.ts";
+import type { Clocks } from "../system/clocks.ts";
 import { storableMethod } from "./storable-method.ts";
 
 export interface UsageRecorderOptions {

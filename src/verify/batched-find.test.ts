@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
+import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import type { FoundSecret } from "../keys/found-secret.ts";
 import { BatchedFind } from "./batched-find.ts";
-import { FakeClocks } from "./fake-clocks.ts";
 
 const DIGESTS = ["a", "b", "c", "d", "e"].map((name) => Buffer.from(name));
 const [a, b, c, d, e] = DIGESTS as [Buffer, Buffer, Buffer, Buffer, Buffer];

@@ -1,5 +1,5 @@
 import type { FoundSecret } from "../keys/found-secret.ts";
-import type { Timers } from "./clocks.ts";
+import type { Timers } from "../system/clocks.ts";
 
 /** Looks up digests on the primary, in one statement; keyed by the digest in hex. */
 export type FindSecrets = (digests: readonly Buffer[]) => Promise<ReadonlyMap<string, FoundSecret>>;

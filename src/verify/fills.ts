@@ -12,8 +12,8 @@ export interface FillToken {
 }
 
 /**
- * Tells whether what was read may still be kept (rule R3): read old, change applied, stored old would be stale for
- * ever. Which key a pending read is about is known only once it is done, so changes are remembered, not reads marked.
+ * Tells whether the result of a read may still be cached (docs/protocol/revocation.md#r3): read old, change applied,
+ * stored old would be stale for ever. Only the result names its key, so changes are remembered instead of reads marked.
  */
 export class Fills {
   readonly #recent: (readonly string[])[] = [];
@@ -30,12 +30,12 @@ export class Fills {
     this.#count += 1;
   }
 
-  /** Nothing that has begun may be kept (rule R5). */
+  /** No read that has begun may be cached (docs/protocol/revocation.md#r5). */
   cancel(): void {
     this.#generation += 1;
   }
 
-  /** Whether nothing at all was applied since, so that another request may wait for the same read (rule R20). */
+  /** Whether no change was applied since, so that another request may join (docs/protocol/revocation.md#r20). */
   isUntouched(token: FillToken): boolean {
     return token.leased && token.generation === this.#generation && token.count === this.#count;
   }

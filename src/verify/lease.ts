@@ -1,8 +1,8 @@
-import type { Clocks, Moment } from "./clocks.ts";
+import type { Clocks, Moment } from "../system/clocks.ts";
 
 /**
  * The permission to answer from a cache until a deadline (Gray and Cheriton, 1989). It is judged by the clocks read at
- * that moment, never by a timer: after a stall, queued requests run before timers do (rule R2).
+ * that moment, never by a timer (docs/protocol/revocation.md#r2): after a stall, queued requests run before timers do.
  */
 export class Lease {
   readonly #clocks: Clocks;
@@ -13,7 +13,7 @@ export class Lease {
     this.#clocks = clocks;
   }
 
-  /** Runs for `termMs` from `since`: a moment read before the grant was asked for (rule R1). */
+  /** Runs for `termMs` from `since`: a moment read before the request for it (docs/protocol/revocation.md#r1). */
   grant(since: Moment, termMs: number): void {
     this.#since = since;
     this.#termMs = termMs;
@@ -28,7 +28,7 @@ export class Lease {
     return this.remainingMs() > 0;
   }
 
-  /** Milliseconds until it ends, by whichever clock says less (rule R11); 0 once it is over. */
+  /** Milliseconds until it ends, by whichever clock says less (docs/protocol/revocation.md#r11); 0 once it is over. */
   remainingMs(): number {
     const monotonic = this.#clocks.monotonicMs() - this.#since.monotonicMs;
     const wall = this.#clocks.wallMs() - this.#since.wallMs;

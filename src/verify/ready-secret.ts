@@ -1,7 +1,7 @@
 import type { FoundSecret } from "../keys/found-secret.ts";
 import type { ReadySecret } from "../keys/known-secret.ts";
 import { endOfSecret, isLive } from "../keys/state.ts";
-import { countedHere } from "./clocks.ts";
+import { countedHere } from "../system/clocks.ts";
 import { standingOf } from "./decide.ts";
 
 export interface ReadyOptions {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeClocks } from "./fake-clocks.ts";
-import { fakeFound } from "./fake-found.ts";
+import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
+import { fakeFound } from "../../testkit/fakes/fake-found.ts";
 import { Lease } from "./lease.ts";
 import { createReady } from "./ready-secret.ts";
 import { SecretCache } from "./secret-cache.ts";

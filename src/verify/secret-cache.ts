@@ -1,8 +1,8 @@
 import { hash } from "node:crypto";
 import type { Change } from "../keys/change.ts";
 import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
-import type { Random } from "../keys/random.ts";
-import { type Clocks, type Moment, readMoment } from "./clocks.ts";
+import { type Clocks, type Moment, readMoment } from "../system/clocks.ts";
+import type { Random } from "../system/random.ts";
 import { Fills, type FillToken } from "./fills.ts";
 import { Interner } from "./interner.ts";
 import type { Lease } from "./lease.ts";
@@ -95,7 +95,7 @@ export class SecretCache<About = string> {
     return { place, since: readMoment(this.#options.clocks), token: this.#fills.begin(leased) };
   }
 
-  /** Whether a request that begins now may be answered by the read (rule R20). */
+  /** Whether a request that begins now may be answered by the read (docs/protocol/revocation.md#r20). */
   mayJoin({ token }: Fill): boolean {
     return this.#fills.isUntouched(token) && this.#options.lease.isLive();
   }

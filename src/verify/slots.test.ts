@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeClocks } from "./fake-clocks.ts";
+import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { Slots, type Turn } from "./slots.ts";
 
 const WITHIN_MS = 1000;

@@ -1,4 +1,4 @@
-import type { Timers } from "./clocks.ts";
+import type { Timers } from "../system/clocks.ts";
 
 export interface SlotsOptions {
   /** How many may be under way at once. */

@@ -144,7 +144,7 @@ export class Verifier {
     return read.result;
   }
 
-  /** Single flight: a read of the same secret that is under way, where its result may still be told (rule R20). */
+  /** Single flight: a running read of the same secret, if a new request may join (docs/protocol/revocation.md#r20). */
   #joinable(place: string): Read | undefined {
     const { cache } = this.#options;
     const running = this.#reads.get(place);
@@ -184,7 +184,7 @@ function admissionTo(bound: ReadBound): Admission {
 function overloaded(most: number): ClavigerError {
   return new ClavigerError(
     "OVERLOADED",
-    `${most} secrets are being read already, and more would only wait. Retry in a moment, less at once`,
+    `too many concurrent secret look-ups (limit ${most}). Retry shortly with lower concurrency`,
     { metadata: { limit: String(most) } },
   );
 }

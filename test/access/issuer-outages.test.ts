@@ -1,9 +1,9 @@
 import { createServer as createHttpServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { createFakeIssuer, START_SECONDS } from "../../src/access/fake-issuer.ts";
 import { createUserAuthenticator } from "../../src/access/jwt-issuers.ts";
-import { freePort } from "../support/free-port.ts";
+import { createFakeIssuer, START_SECONDS } from "../../testkit/fakes/fake-issuer.ts";
+import { freePort } from "../../testkit/free-port.ts";
 
 const ORIGIN = { address: "192.0.2.1", requestId: "r1" };
 

@@ -14,9 +14,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import type { IssuerConfig } from "../../src/access/issuer-config.ts";
 import { createUserAuthenticator, type UserAuthenticatorLimits } from "../../src/access/jwt-issuers.ts";
 import { ClavigerError } from "../../src/keys/errors.ts";
-import { parseIssuers } from "../../src/server/parse-issuers.ts";
-import { forgeToken } from "../support/forge-token.ts";
-import { type OidcIssuer, startOidcIssuer } from "../support/oidc-issuer.ts";
+import { parseIssuers } from "../../src/server/config/parse-issuers.ts";
+import { forgeToken } from "../../testkit/forge-token.ts";
+import { type OidcIssuer, startOidcIssuer } from "../../testkit/oidc-issuer.ts";
 
 const ORIGIN = { address: "192.0.2.1", requestId: "r1" };
 const COOLDOWN_MS = 30_000;

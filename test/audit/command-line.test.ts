@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startClaviger, TEST_ROOT_SECRET, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { runProgram } from "../../testkit/run-program.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, TEST_ROOT_SECRET, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { runProgram } from "../support/run-program.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
 

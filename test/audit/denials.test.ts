@@ -1,12 +1,12 @@
 import { expect, it } from "vitest";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { connect, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
+import { startServer } from "../../testkit/server-process.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { connect, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { refusalOf } from "../support/refusal.ts";
-import { startServer } from "../support/server-process.ts";
 
 describeWithPostgres("denials that are only counted", () => {
   it("stand in the audit log as one event with their number, once the server has stopped", async () => {

@@ -11,12 +11,12 @@ import { AuditSigner } from "../../src/audit/signer.ts";
 import { signedHead, verifyChain } from "../../src/audit/verify-chain.ts";
 import { deriveRootKeys } from "../../src/keys/root-secret.ts";
 import { insertEvents, listEvents, walkChain } from "../../src/postgres/audit.ts";
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
+import { connectPostgres } from "../../src/postgres/connect/postgres-connection.ts";
 import { Storage } from "../../src/postgres/storage.ts";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
-import { systemRandom } from "../../src/server/random.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
+import { systemRandom } from "../../src/system/node.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 
 const root = (number: number): AuditKey => deriveRootKeys(Buffer.alloc(32, number));
 const [R1, R2, R3, R4] = [root(1), root(2), root(3), root(4)];

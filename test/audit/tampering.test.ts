@@ -10,9 +10,9 @@ import type { AuditEvent } from "../../src/keys/audit-event.ts";
 import { deriveRootKeys } from "../../src/keys/root-secret.ts";
 import { findHead, listEvents, walkChain } from "../../src/postgres/audit.ts";
 import type { Database } from "../../src/postgres/storage.ts";
-import { createLogger } from "../../src/server/logger.ts";
-import { startClaviger, TEST_ROOT_SECRET, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
+import { createLogger } from "../../src/server/observe/logger.ts";
+import { startClaviger, TEST_ROOT_SECRET, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 
 const signer = new AuditSigner([deriveRootKeys(Buffer.from(TEST_ROOT_SECRET, "base64"))]);
 

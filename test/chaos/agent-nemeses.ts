@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Chance } from "../support/chance.ts";
+import type { Chance } from "../../testkit/chance.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Agent, Fleet } from "./fleet.ts";
 import { type Nemesis, node, while_ } from "./nemeses.ts";

@@ -1,6 +1,6 @@
 /** An agent: verifies with the SDK without end, mostly from memory, and tells its parent what it saw. */
 import { createVerifier, type Verification } from "../../src/sdk/index.ts";
-import { Chance } from "../support/chance.ts";
+import { Chance } from "../../testkit/chance.ts";
 import type { AgentSettings, Answered, Order, Report } from "./agent-messages.ts";
 import { hostMs } from "./host-clock.ts";
 

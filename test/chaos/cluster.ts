@@ -1,11 +1,11 @@
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { type Clients, connect } from "../support/connect.ts";
-import { freePort } from "../support/free-port.ts";
-import type { Mutation } from "../support/mutation.ts";
-import type { PostgresServer } from "../support/postgres-server.ts";
-import type { RedisServer } from "../support/redis-server.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { type Clients, connect } from "../../testkit/connect.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import type { PostgresServer } from "../../testkit/postgres-server.ts";
+import type { RedisServer } from "../../testkit/redis-server.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { type Links, type Standbys, startSingles, startStandbys } from "./places.ts";
 
 const ROOT_SECRET = Buffer.alloc(32).toString("base64");

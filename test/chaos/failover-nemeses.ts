@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Chance } from "../support/chance.ts";
-import type { RedisServer } from "../support/redis-server.ts";
+import type { Chance } from "../../testkit/chance.ts";
+import type { RedisServer } from "../../testkit/redis-server.ts";
 import { type Nemesis, while_ } from "./nemeses.ts";
 import type { Standbys } from "./places.ts";
 

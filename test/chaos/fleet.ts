@@ -1,10 +1,10 @@
 import { fileURLToPath } from "node:url";
-import { eventually } from "../support/eventually.ts";
-import { type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
-import { type Mutation, mutate } from "../support/mutation.ts";
-import { inheritedEnv } from "../support/server-process.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
-import { noteUnheard } from "../support/unheard.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { type GuardedProcess, spawnGuarded } from "../../testkit/guarded-process.ts";
+import { type Mutation, mutate } from "../../testkit/mutation.ts";
+import { inheritedEnv } from "../../testkit/server-process.ts";
+import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
+import { noteUnheard } from "../../testkit/unheard.ts";
 import type { AgentSettings, Order, Report } from "./agent-messages.ts";
 import type { Cluster } from "./cluster.ts";
 import type { History, KnownSecret } from "./history.ts";

@@ -1,4 +1,4 @@
-import type { TcpProxy } from "../support/tcp-proxy.ts";
+import type { TcpProxy } from "../../testkit/tcp-proxy.ts";
 
 /** Several proxies that break together, such as the ways to several hosts; or none. `port` is that of the first, or 0. */
 export function joinLinks(links: readonly TcpProxy[]): TcpProxy {

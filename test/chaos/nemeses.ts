@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import postgres from "postgres";
-import type { Chance } from "../support/chance.ts";
+import type { Chance } from "../../testkit/chance.ts";
 import type { Cluster, Node } from "./cluster.ts";
 
 /** Breaks something, keeps it broken for a while, and mends it. */

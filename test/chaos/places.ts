@@ -1,11 +1,11 @@
-import { findPgBouncer } from "../support/find-tools.ts";
-import { startPgBouncer } from "../support/pgbouncer.ts";
-import { type PostgresPair, startPostgresPair } from "../support/postgres-pair.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
-import { type RedisCluster, startRedisCluster } from "../support/redis-cluster.ts";
-import { type RedisSentinel, startRedisSentinel } from "../support/redis-sentinel.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { findPgBouncer } from "../../testkit/find-tools.ts";
+import { startPgBouncer } from "../../testkit/pgbouncer.ts";
+import { type PostgresPair, startPostgresPair } from "../../testkit/postgres-pair.ts";
+import { type PostgresServer, startPostgresServer } from "../../testkit/postgres-server.ts";
+import { type RedisCluster, startRedisCluster } from "../../testkit/redis-cluster.ts";
+import { type RedisSentinel, startRedisSentinel } from "../../testkit/redis-sentinel.ts";
+import { type RedisServer, startRedisServer } from "../../testkit/redis-server.ts";
+import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
 import { joinLinks } from "./join-links.ts";
 
 /** The links of one node: reads of secrets; leases and changes; Redis. */

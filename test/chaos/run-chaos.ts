@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Chance } from "../support/chance.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { takeUnheard } from "../support/unheard.ts";
+import { Chance } from "../../testkit/chance.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { takeUnheard } from "../../testkit/unheard.ts";
 import { agentNemeses } from "./agent-nemeses.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "./cluster.ts";
 import { failoverNemeses } from "./failover-nemeses.ts";

@@ -1,6 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect } from "vitest";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import type { Node } from "./cluster.ts";
 
 const DAY_MS = 86_400_000;

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { RevocationReceipt } from "#gen/claviger/v1/key_pb.js";
-import type { Chance } from "../support/chance.ts";
-import type { Clients } from "../support/connect.ts";
+import type { Chance } from "../../testkit/chance.ts";
+import type { Clients } from "../../testkit/connect.ts";
 import type { Cluster } from "./cluster.ts";
 import type { History, KnownSecret } from "./history.ts";
 import { hostMs } from "./host-clock.ts";

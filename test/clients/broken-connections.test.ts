@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { afterEach, describe, expect, inject, it, onTestFinished } from "vitest";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { BODIES, GOAWAY, PATHS, PLAN, type Plan, piecesOf } from "./connection-plan.ts";
 
 /** Connections at once. */
@@ -99,7 +99,7 @@ describe("connections that break every rule, at any byte,", () => {
     expect(server.stderr()).toBe("");
   }, 300_000);
 
-  const PORT = "src/transport/port.ts";
+  const PORT = "src/transport/port/port.ts";
 
   /** Has connections wait where any was broken, and not only after a flood: more is read then before they are served. */
   const WAITS: readonly Mutation[] = [
@@ -109,7 +109,7 @@ describe("connections that break every rule, at any byte,", () => {
       replace: "isFlood = true;",
     },
     {
-      file: "src/transport/slow-return.ts",
+      file: "src/transport/port/slow-return.ts",
       find: "return hasBehaving(address) ? undefined : sleep(",
       replace: "return sleep(",
     },

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { REPOSITORY } from "../support/repository-copy.ts";
-import { outputOf, runProgram } from "../support/run-program.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
+import { outputOf, runProgram } from "../../testkit/run-program.ts";
 import { type RunningServer, startEmbedded } from "./running-server.ts";
 
 const BUF = join(REPOSITORY, "node_modules/.bin/buf");

@@ -7,8 +7,8 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { expect, it, onTestFinished } from "vitest";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { greeting } from "../../bench/harness/frames.ts";
-import { eventually } from "../support/eventually.ts";
-import { endOf, LEASE, openRaw } from "../support/raw-sync.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { endOf, LEASE, openRaw } from "../../testkit/raw-sync.ts";
 import { PATHS } from "./connection-plan.ts";
 import { type OwnServer, type OwnServerOptions, startOwnServer } from "./own-server.ts";
 
@@ -113,7 +113,7 @@ it("control: keep callers out where a full server makes no room", async () => {
   const server = await start({
     mutations: [
       {
-        file: "src/transport/connections.ts",
+        file: "src/transport/port/connections.ts",
         find: "const displaced = this.#victimFor(address);",
         replace: "const displaced = undefined as never;",
       },

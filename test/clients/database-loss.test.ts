@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { type PostgresServer, startPostgresServer } from "../../testkit/postgres-server.ts";
+import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
 import { createGrpcJsClient, type GrpcJsClient } from "./grpc-js.ts";
 import { grpcRefusalOf } from "./grpc-refusal.ts";
 import { createHealthClient, type HealthClient } from "./health.ts";

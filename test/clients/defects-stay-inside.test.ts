@@ -1,15 +1,15 @@
 import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { LEASE } from "../support/raw-sync.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { LEASE } from "../../testkit/raw-sync.ts";
 import { PATHS } from "./connection-plan.ts";
 import { type OwnServer, startOwnServer } from "./own-server.ts";
 
 const INTERNAL = "13";
-const FAST = "src/transport/fast-lane.ts";
-const SYNC = "src/transport/sync-lane.ts";
+const FAST = "src/transport/direct/fast-lane.ts";
+const SYNC = "src/transport/direct/sync-lane.ts";
 const GATE = "src/rpc/gate.ts";
 
 /** Makes calls with that request id fail where the text is found, as a defect would. */
@@ -98,7 +98,7 @@ describe("an exception in the lanes", () => {
       "as the call comes",
       ENTER,
       {
-        file: "src/transport/port.ts",
+        file: "src/transport/port/port.ts",
         find: "stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);",
         replace: RETHROW,
       },

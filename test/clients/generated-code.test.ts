@@ -2,10 +2,10 @@ import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
-import { describeWithGo, describeWithPython } from "../support/describe-with.ts";
-import { goEnvironment, PYTHON_GENERATOR } from "../support/foreign-clients.ts";
-import { REPOSITORY } from "../support/repository-copy.ts";
-import { outputOf } from "../support/run-program.ts";
+import { describeWithGo, describeWithPython } from "../../testkit/describe-with.ts";
+import { goEnvironment, PYTHON_GENERATOR } from "../../testkit/foreign-clients.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
+import { outputOf } from "../../testkit/run-program.ts";
 import { type RunningServer, startEmbedded } from "./running-server.ts";
 
 const BUF = join(REPOSITORY, "node_modules/.bin/buf");

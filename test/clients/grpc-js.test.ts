@@ -1,10 +1,10 @@
 import { connect as connectHttp2, constants, type IncomingHttpHeaders } from "node:http2";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
 import { createGrpcJsClient, type GrpcJsClient, type Message } from "./grpc-js.ts";
 import { grpcRefusalOf, readRefusal } from "./grpc-refusal.ts";
 import { type RunningServer, startEmbedded, startOnPostgres } from "./running-server.ts";
@@ -130,7 +130,7 @@ describeWithPostgres("a grpc-js client with a retryPolicy, when the database is 
 
   it("control: does not retry when the refusal is not Trailers-Only", async () => {
     const headersThenTrailers = {
-      file: "src/transport/fast-lane.ts",
+      file: "src/transport/direct/fast-lane.ts",
       find: "this.#stream.respond({ ...this.#responseHeaders(), ...trailers }, { endStream: true });",
       replace: `this.#stream.respond(this.#responseHeaders(), { waitForTrailers: true });
       this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(trailers));

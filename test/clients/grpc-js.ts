@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { type ChannelOptions, Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { loadSync, type ServiceDefinition } from "@grpc/proto-loader";
-import { REPOSITORY } from "../support/repository-copy.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
 
 /** A message as proto-loader makes it: the proto's own field names, enums as their names. */
 export type Message = Readonly<Record<string, unknown>>;

@@ -8,8 +8,8 @@ import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } fro
 import { SyncRequestSchema, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { callFrames, FLAG, frame, greeting, headerBlock, reset, TYPE, uint32 } from "../../bench/harness/frames.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { PATHS } from "./connection-plan.ts";
 import { type Cost, play, type Script } from "./hostile-connection.ts";
 
@@ -253,7 +253,7 @@ describe("what a hostile client sends", () => {
   it("control: cost more where each DATA frame has the bytes before it copied, and none are counted", async () => {
     const slow = await start({ maxTinyPieces: 1e9 }, [
       {
-        file: "src/transport/received-bytes.ts",
+        file: "src/transport/port/received-bytes.ts",
         find: "    if (size > this.#bytes.length) this.#grow(size);",
         replace: `    const all = ((this as { all?: Buffer[] }).all ??= [...this.bytes].map((byte) => Buffer.of(byte)));
           all.push(chunk);
@@ -263,8 +263,13 @@ describe("what a hostile client sends", () => {
     ]);
     onTestFinished(async () => void (await slow.stop()));
     const authorization = `Bearer ${slow.token}`;
-    const attack = () => dataFrames(PATHS.verify, ofBytes(32_000), { size: 1, authorization });
-    const ratio = perByte(await play(slow, { ...attack(), connections: 1 })) / (ordinary.get("past the router") ?? 0);
+    // The cost of a byte grows with the size of the body: by how much it is above the ordinary depends on the machine.
+    let ratio = 0;
+    for (const bytes of [32_000, 64_000]) {
+      const attack = dataFrames(PATHS.verify, ofBytes(bytes), { size: 1, authorization });
+      ratio = perByte(await play(slow, { ...attack, connections: 1 })) / (ordinary.get("past the router") ?? 0);
+      if (ratio > MOST_RATIO) break;
+    }
     expect(ratio).toBeGreaterThan(MOST_RATIO);
   });
 

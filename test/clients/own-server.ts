@@ -2,8 +2,8 @@ import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject, onTestFinished } from "vitest";
-import type { Mutation } from "../support/mutation.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 
 export interface OwnServerOptions {
   readonly policy?: object;

@@ -1,7 +1,7 @@
 import { request as httpRequest } from "node:http";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { outputOf } from "../support/run-program.ts";
+import { outputOf } from "../../testkit/run-program.ts";
 import { createGrpcJsClient } from "./grpc-js.ts";
 import { grpcRefusalOf } from "./grpc-refusal.ts";
 import { type RunningServer, startEmbedded } from "./running-server.ts";

@@ -2,7 +2,7 @@ import { connect as connectTcp } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { FLAG, frame, greeting, headerBlock, TYPE } from "../../bench/harness/frames.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import { PATHS } from "./connection-plan.ts";
 import { type OwnServer, startOwnServer } from "./own-server.ts";
 
@@ -70,7 +70,7 @@ describe("headers that come twice", () => {
   });
 
   it("control: the first would count where Node's own reading is taken", async () => {
-    const file = "src/transport/repeated-fields.ts";
+    const file = "src/transport/router/repeated-fields.ts";
     const server = await startOwnServer({
       logLevel: "debug",
       mutations: [{ file, find: "if (values.size > 1)", replace: "if (values.size > 99)" }],

@@ -2,10 +2,10 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 
 /** A server process of the caller's own. */
 export interface RunningServer {

@@ -3,15 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, expect, inject, it } from "vitest";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPython } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { PYTHON_GENERATOR } from "../../testkit/foreign-clients.ts";
+import { endWithin, type GuardedProcess, spawnGuarded } from "../../testkit/guarded-process.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
+import { outputOf } from "../../testkit/run-program.ts";
+import { inheritedEnv } from "../../testkit/server-process.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPython } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { PYTHON_GENERATOR } from "../support/foreign-clients.ts";
-import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
-import { REPOSITORY } from "../support/repository-copy.ts";
-import { outputOf } from "../support/run-program.ts";
-import { inheritedEnv } from "../support/server-process.ts";
 
 const DAY = 86_400n;
 

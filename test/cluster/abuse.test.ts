@@ -9,9 +9,9 @@ import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } fro
 import { Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/health/v1/health_pb.js";
 import { Attack } from "../../bench/abuse/attack.ts";
 import { HEALTH_PATH, KINDS, type KindName, PATH } from "../../bench/abuse/kinds.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 
 /** By Node and nghttp2, which are told the numbers. */
 const ENDED_BY_NODE = [
@@ -189,7 +189,7 @@ describe("HTTP/2 abuse", () => {
     it("control: are taken for a flood where nothing allows for what comes after a refusal", async () => {
       const find = "if (isFirst) budget.credit(";
       const strict = await start({}, [
-        { file: "src/transport/drop-body.ts", find, replace: "if (false) budget.credit(" },
+        { file: "src/transport/port/drop-body.ts", find, replace: "if (false) budget.credit(" },
       ]);
       onTestFinished(async () => void (await strict.stop()));
       const session = open(strict.url);

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createVerifier, type Verifier } from "../../src/sdk/index.ts";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import { type Cluster, type Node, startCluster } from "../chaos/cluster.ts";
 import { decidedByNodes } from "../chaos/settled-usage.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
 
 const QUOTA = 5000;
 const REQUESTS = 10_000;

@@ -2,13 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { nameOf } from "../../src/rpc/from-proto.ts";
+import { nameOf } from "../../src/rpc/codec/from-proto.ts";
 import { createVerifier, type Verifier, type VerifierOptions } from "../../src/sdk/index.ts";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import { type Cluster, type Node, startCluster } from "../chaos/cluster.ts";
 import { CountingAgent } from "../chaos/counting-agent.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
 
 const LEASE_MS = 2000;
 const OUTAGE_MS = 10_000;

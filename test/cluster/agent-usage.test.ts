@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
 import { type Cluster, type Node, startCluster } from "../chaos/cluster.ts";
 import { CountingAgent } from "../chaos/counting-agent.ts";
 import { decidedByNodes, settledUsage, sum } from "../chaos/settled-usage.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
 
 const REPORT_MS = 300;
 /** What a killed agent may not have sent: a report's interval, and the report itself on a machine that is busy. */

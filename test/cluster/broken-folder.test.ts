@@ -2,8 +2,8 @@ import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
-import { startServer } from "../support/server-process.ts";
-import { makeReadOnly, mountSmall, unmount } from "../support/small-disk.ts";
+import { startServer } from "../../testkit/server-process.ts";
+import { makeReadOnly, mountSmall, unmount } from "../../testkit/small-disk.ts";
 
 /** Starts a server that must refuse; what it ended with. */
 async function refusalOfStart(folder: string): Promise<string> {

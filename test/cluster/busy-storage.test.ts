@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { connect, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { startServer } from "../support/server-process.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { connect, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { startServer } from "../../testkit/server-process.ts";
 import { holdLock } from "./held-lock.ts";
 
 const POOL_SIZE = 2;
@@ -62,7 +62,7 @@ describeWithPostgres("changes that wait for a lock on all of a server's connecti
 
   it("control: are cut off where the probe waits for one of the same connections", async () => {
     const onTheSame = {
-      file: "src/postgres/postgres-connection.ts",
+      file: "src/postgres/connect/postgres-connection.ts",
       find: "probing.query",
       replace: "pool.query",
     };

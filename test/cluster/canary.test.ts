@@ -1,14 +1,14 @@
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
-import { runProgram } from "../support/run-program.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { runProgram } from "../../testkit/run-program.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
 /** A node that takes no notice of revocations. */

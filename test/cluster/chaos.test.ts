@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
 import { type ChaosReport, runChaos } from "../chaos/run-chaos.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import type { Mutation } from "../support/mutation.ts";
 
 /** Longest time of a control: its run, the patience of one that shows nothing, and a slow machine's starts. */
 const CONTROL_MS = 400_000;

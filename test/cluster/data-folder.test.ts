@@ -3,7 +3,7 @@ import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
-import { startServer } from "../support/server-process.ts";
+import { startServer } from "../../testkit/server-process.ts";
 
 /** Windows has no modes. */
 const describeWithModes = process.platform === "win32" ? describe.skip : describe;
@@ -41,7 +41,7 @@ describeWithModes("the data folder of the embedded database", () => {
 
   it("control: of PGlite's own accord its files are everybody's", async () => {
     const find = "await makePrivate(folder.databaseFolder);";
-    await serveOnce({ mutate: [{ file: "src/server/open-storage.ts", find, replace: "" }] });
+    await serveOnce({ mutate: [{ file: "src/server/open/open-storage.ts", find, replace: "" }] });
     expect((await openToOthers()).length).toBeGreaterThan(100);
   });
 

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { connect, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { startPostgresServer } from "../support/postgres-server.ts";
-import { startServer } from "../support/server-process.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { connect, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { startPostgresServer } from "../../testkit/postgres-server.ts";
+import { startServer } from "../../testkit/server-process.ts";
 
 const KILLS = 6;
 const CALLERS = 16;

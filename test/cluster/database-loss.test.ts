@@ -2,12 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Freshness, Verdict, type VerifyResponse } from "#gen/claviger/v1/key_verifier_pb.js";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { type Cluster, type Node, startCluster } from "../chaos/cluster.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { refusalOf } from "../support/refusal.ts";
 
 const LEASE_MS = 1000;
 /** Time for the calls that tell that something is so, on a busy machine. */

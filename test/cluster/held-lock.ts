@@ -1,5 +1,5 @@
 import postgres from "postgres";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../testkit/eventually.ts";
 
 /** A transaction of the test's own that others wait for: it stretches the window of a race for as long as it takes. */
 export interface HeldLock {

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { connect, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { type Refusal, refusalOf } from "../support/refusal.ts";
-import { startServer } from "../support/server-process.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { connect, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type Refusal, refusalOf } from "../../testkit/refusal.ts";
+import { startServer } from "../../testkit/server-process.ts";
 
 const CALLS = 200;
 

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { type Clients, connect, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { startServer } from "../support/server-process.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { type Clients, connect, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { startServer } from "../../testkit/server-process.ts";
 
 const WRITERS = 4;
 const SECRETS_BEFORE_KILL = 60;

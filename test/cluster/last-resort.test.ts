@@ -2,13 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { takeUnheard } from "../support/unheard.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
+import { takeUnheard } from "../../testkit/unheard.ts";
 
 const SECRET = `clv_live_${"5".repeat(52)}`;
 const ERROR = `new Error("boom ${SECRET} at postgres://claviger:hunter2@db/x", { cause: new Error("its cause") })`;
@@ -17,7 +17,7 @@ const REJECTED = `void Promise.reject(${ERROR})`;
 
 /** Has the server run `code` soon after it has started. */
 const defect = (code: string): Mutation => ({
-  file: "src/server/every.ts",
+  file: "src/system/every.ts",
   find: "  const timer = setInterval(() => {",
   replace: `  setTimeout(() => {\n${code};\n}, 300);\n  const timer = setInterval(() => {`,
 });

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
 import { type Cluster, type Node, startCluster } from "../chaos/cluster.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
 
 const QUOTA = 5000;
 const REQUESTS = 10_000;

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { connect } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
-import { endWithin, spawnGuarded } from "../support/guarded-process.ts";
-import { inheritedEnv } from "../support/server-process.ts";
+import { connect } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { endWithin, spawnGuarded } from "../../testkit/guarded-process.ts";
+import { inheritedEnv } from "../../testkit/server-process.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
 const START_MS = 30_000;

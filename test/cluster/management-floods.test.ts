@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { type Clients, connect, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
+import { createTestUsers } from "../../testkit/test-users.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { type Clients, connect, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { refusalOf } from "../support/refusal.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { createTestUsers } from "../support/test-users.ts";
 import { type HeldLock, holdLock } from "./held-lock.ts";
 
 const POOL_SIZE = 10;

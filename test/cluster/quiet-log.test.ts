@@ -1,20 +1,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createFakeIssuer } from "../../src/access/fake-issuer.ts";
 import { redisNames } from "../../src/redis/names.ts";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { connect } from "../../testkit/connect.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { createFakeIssuer } from "../../testkit/fakes/fake-issuer.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { type RedisServer, startRedisServer } from "../../testkit/redis-server.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
+import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { connect } from "../support/connect.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
 /** Warnings and errors of one message that are written per minute. */
 const MOST = 5;

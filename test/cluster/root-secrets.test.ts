@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { connect } from "../support/claviger.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { startServer } from "../support/server-process.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { connect } from "../../testkit/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { startServer } from "../../testkit/server-process.ts";
 
 const OLD = Buffer.alloc(32, 1).toString("base64");
 const NEW = Buffer.alloc(32, 2).toString("base64");

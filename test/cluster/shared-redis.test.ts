@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { type Clients, connect } from "../../testkit/connect.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { type RedisServer, startRedisServer } from "../../testkit/redis-server.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { type Clients, connect } from "../support/connect.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
 
 const LEASE_MS = 1000;
 const WAIT_MS = (LEASE_MS * 1.02) / 0.98;

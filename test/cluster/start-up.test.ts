@@ -2,10 +2,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, inject, it } from "vitest";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { startServer } from "../support/server-process.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { startServer } from "../../testkit/server-process.ts";
 
 describeWithPostgres("a start whose port is taken", () => {
   it("says so and what to do, and ends with 3 though it watches a flags file and is connected to Redis", async () => {

@@ -2,11 +2,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Redis } from "ioredis";
 import { afterEach, expect, it } from "vitest";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
 import { type Cluster, type Node, startCluster } from "../chaos/cluster.ts";
 import { settledUsage, sum } from "../chaos/settled-usage.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
 
 const FLUSH_MS = 300;
 /** What a killed node may not have sent: a flush interval, and the flush itself on a machine that is busy. */

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { type Clients, connect, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { LEASE, openRaw, type RawStream, said } from "../../testkit/raw-sync.ts";
+import { type RedisServer, startRedisServer } from "../../testkit/redis-server.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { type Clients, connect, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { LEASE, openRaw, type RawStream, said } from "../support/raw-sync.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
 
 const LEASE_MS = 2000;
 

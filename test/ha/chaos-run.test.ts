@@ -5,10 +5,10 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
+import { describeWithPgBouncer, describeWithRedis, describeWithStandby } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
 import type { ChaosReport } from "../chaos/run-chaos.ts";
-import { describeWithPgBouncer, describeWithRedis, describeWithStandby } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { REPOSITORY } from "../support/repository-copy.ts";
 
 const SEED = 5;
 const LIMIT_MS = 600_000;

@@ -1,8 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { Clients } from "../../testkit/connect.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import type { Clients } from "../support/connect.ts";
-import { eventually } from "../support/eventually.ts";
 
 const CALL = { timeoutMs: 5000 };
 const VERIFIERS_PER_NODE = 2;

@@ -5,24 +5,24 @@ import { sql } from "drizzle-orm";
 import pg from "pg";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
-import { migrate } from "../../src/postgres/migrate.ts";
+import { migrate } from "../../src/postgres/migrate/migrate.ts";
 import { readRevision } from "../../src/postgres/revisions.ts";
 import type { Database } from "../../src/postgres/storage.ts";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { openStorage } from "../../src/server/open-storage.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { openStorage } from "../../src/server/open/open-storage.ts";
+import { startClaviger, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { type Clients, connect } from "../../testkit/connect.ts";
+import { createDatabase, createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPgBouncer, describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { spawnGuarded } from "../../testkit/guarded-process.ts";
+import { type PgBouncer, startPgBouncer } from "../../testkit/pgbouncer.ts";
+import { inheritedEnv, type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { ageKey } from "../rpc/age-key.ts";
 import { makeKey } from "../rpc/make-key.ts";
 import { verdictOf } from "../rpc/verdict-of.ts";
-import { startClaviger, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { type Clients, connect } from "../support/connect.ts";
-import { createDatabase, createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPgBouncer, describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
-import { spawnGuarded } from "../support/guarded-process.ts";
-import { type PgBouncer, startPgBouncer } from "../support/pgbouncer.ts";
-import { inheritedEnv, type ServerProcess, startServer } from "../support/server-process.ts";
 import { startLoad } from "./load.ts";
 
 const DAY_MS = 86_400_000;
@@ -234,7 +234,7 @@ describeWithPostgres("A connection pooler,", () => {
         await inEmpty((sql) => sql`delete from drizzle.__drizzle_migrations`);
         await inEmpty((sql) => sql.unsafe("drop schema public cascade; create schema public"));
         const mutate = [
-          { file: "src/postgres/migrate.ts", find: "pg_advisory_xact_lock", replace: "pg_advisory_lock" },
+          { file: "src/postgres/migrate/migrate.ts", find: "pg_advisory_xact_lock", replace: "pg_advisory_lock" },
         ];
         const control = await startServer({ env: settings(behind.url), mutate });
         await control.stop();

@@ -5,18 +5,18 @@ import { afterEach, expect, it } from "vitest";
 import { Freshness } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createVerifier } from "../../src/sdk/index.ts";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { type Clients, connect, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { describeWithStandby } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type PostgresPair, type PostgresPairOptions, startPostgresPair } from "../../testkit/postgres-pair.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
+import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
 import { History, type KnownSecret } from "../chaos/history.ts";
 import { hostMs } from "../chaos/host-clock.ts";
 import { type MadeKey, makeKey } from "../rpc/make-key.ts";
 import { verdictOf } from "../rpc/verdict-of.ts";
-import { type Clients, connect, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { describeWithStandby } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { type PostgresPair, type PostgresPairOptions, startPostgresPair } from "../support/postgres-pair.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
 const LEASE_MS = 1000;
 /** Far above what a failover takes: a machine that is three times as slow, and busy, passes too. */
@@ -280,7 +280,7 @@ describeWithStandby("a failover of Postgres", () => {
   it("control: without that rule, it registers with the old primary and accepts a key that is revoked", async () => {
     const { look, seen } = await ledBack([
       {
-        file: "src/server/open-storage.ts",
+        file: "src/server/open/open-storage.ts",
         find: "expected !== undefined && isEarlierTimeline(identity, expected) ? EARLIER_TIMELINE : undefined",
         replace: "undefined",
       },

@@ -3,11 +3,11 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Change } from "../../src/keys/change.ts";
 import { RedisBus } from "../../src/redis/redis-bus.ts";
 import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
-import { describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { type RedisCluster, startRedisCluster } from "../support/redis-cluster.ts";
-import { QUIET_REDIS } from "../support/redis-health.ts";
-import type { RedisServer } from "../support/redis-server.ts";
+import { describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { type RedisCluster, startRedisCluster } from "../../testkit/redis-cluster.ts";
+import { QUIET_REDIS } from "../../testkit/redis-health.ts";
+import type { RedisServer } from "../../testkit/redis-server.ts";
 
 describeWithRedis("a subscription to a node of a Redis Cluster", () => {
   let redis: RedisCluster;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { redisNames } from "../../src/redis/names.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { type RedisCluster, startRedisCluster } from "../support/redis-cluster.ts";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { type RedisCluster, startRedisCluster } from "../../testkit/redis-cluster.ts";
 import { expectWell, median, startTwoNodes, type TwoNodes, untilCharged } from "./two-nodes.ts";
 
 const SLOTS = 300;

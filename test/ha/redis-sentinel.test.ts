@@ -3,9 +3,9 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { connectRedis } from "../../src/redis/connect-redis.ts";
 import { parseRedisUrl } from "../../src/redis/parse-redis-url.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { type RedisSentinel, startRedisSentinel } from "../support/redis-sentinel.ts";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { type RedisSentinel, startRedisSentinel } from "../../testkit/redis-sentinel.ts";
 import { expectWell, FOLLOWED_MS, median, startTwoNodes, type TwoNodes, untilCharged } from "./two-nodes.ts";
 
 describeWithPostgres("two nodes", () => {

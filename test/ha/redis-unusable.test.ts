@@ -1,17 +1,17 @@
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { makeCertificates, type TestCertificates } from "../support/certificates.ts";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithOpenssl, describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
-import { startRedisCluster } from "../support/redis-cluster.ts";
-import { startRedisSentinel } from "../support/redis-sentinel.ts";
-import { startRedisServer } from "../support/redis-server.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { makeCertificates, type TestCertificates } from "../../testkit/certificates.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithOpenssl, describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { startRedisCluster } from "../../testkit/redis-cluster.ts";
+import { startRedisSentinel } from "../../testkit/redis-sentinel.ts";
+import { startRedisServer } from "../../testkit/redis-server.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 
 const PURPOSES = ["bus", "limiter", "revocation_set"];
 const PATIENCE = { withinMs: 40_000 };

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createVerifier } from "../../src/sdk/index.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import type { Cluster } from "../chaos/cluster.ts";
 import { History, type KnownSecret } from "../chaos/history.ts";
 import { hostMs } from "../chaos/host-clock.ts";
 import { createGrpcJsClient } from "../clients/grpc-js.ts";
-import { eventually } from "../support/eventually.ts";
 
 const VERIFIERS = 3;
 const REVOKERS = 2;

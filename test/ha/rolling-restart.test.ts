@@ -1,12 +1,12 @@
 import { afterEach, expect, it } from "vitest";
-import { type Cluster, type ClusterOptions, type Node, startCluster } from "../chaos/cluster.ts";
-import type { Standbys } from "../chaos/places.ts";
 import {
   describeWithPgBouncer,
   describeWithPostgres,
   describeWithRedis,
   describeWithStandby,
-} from "../support/describe-with.ts";
+} from "../../testkit/describe-with.ts";
+import { type Cluster, type ClusterOptions, type Node, startCluster } from "../chaos/cluster.ts";
+import type { Standbys } from "../chaos/places.ts";
 import { type RollingLoad, startRollingLoad } from "./rolling-load.ts";
 
 const OPTIONS: ClusterOptions = { nodes: 3, leaseMs: 1500, onDatabaseLoss: "deny" };

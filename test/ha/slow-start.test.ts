@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { type StartServerOptions, startServer } from "../support/server-process.ts";
-import { starve } from "../support/starve.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type StartServerOptions, startServer } from "../../testkit/server-process.ts";
+import { starve } from "../../testkit/starve.ts";
+import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
 
 const START_MS = 120_000;
 /** Above the time that node-postgres gives a connection at the start. */
@@ -18,7 +18,7 @@ const IMPATIENT = JSON.stringify({ postgres: { startPatienceMs: 1 } });
 
 /** Connects while it loads, as starts once did. */
 const CONNECTS_FIRST: Mutation = {
-  file: "src/server/open-storage.ts",
+  file: "src/server/open/open-storage.ts",
   find: "await load?.();",
   replace: "setImmediate(() => load?.());",
 };
@@ -113,8 +113,6 @@ describeWithPostgres("a start", () => {
   async function startFrozen(settings: Readonly<Record<string, string>>) {
     proxy.hang();
     const frozen = Promise.withResolvers<void>();
-    // Heard of only if the server did start.
-    frozen.promise.catch(() => undefined);
     const freeze = async (pid: number) => {
       await eventually(() => expect(proxy.connectionCount()).toBeGreaterThan(0), { withinMs: START_MS });
       process.kill(pid, "SIGSTOP");
@@ -125,7 +123,10 @@ describeWithPostgres("a start", () => {
       await proxy.resume();
     };
     const onSpawn = (pid: number) => void freeze(pid).then(frozen.resolve, frozen.reject);
-    const server = await startServer({ env: env(settings), startMs: START_MS, onSpawn });
+    const starting = startServer({ env: env(settings), startMs: START_MS, onSpawn });
+    // A start that fails ends before the link is resumed, which must not be that of the next test.
+    await Promise.allSettled([starting, frozen.promise]);
+    const server = await starting;
     await frozen.promise;
     const said = server.stderr();
     await server.stop();

@@ -1,11 +1,11 @@
 import { expect, it, onTestFinished } from "vitest";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { startRedisCluster } from "../support/redis-cluster.ts";
-import { startRedisSentinel } from "../support/redis-sentinel.ts";
-import { startRedisServer } from "../support/redis-server.ts";
-import { startServer } from "../support/server-process.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { startRedisCluster } from "../../testkit/redis-cluster.ts";
+import { startRedisSentinel } from "../../testkit/redis-sentinel.ts";
+import { startRedisServer } from "../../testkit/redis-server.ts";
+import { startServer } from "../../testkit/server-process.ts";
 
 /** Of each kind: where it is, and its servers but for the sentinels. */
 const KINDS = {

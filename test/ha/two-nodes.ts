@@ -3,12 +3,12 @@ import postgres from "postgres";
 import { expect } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { type Clients, connect } from "../../testkit/connect.ts";
+import { createTestDatabase } from "../../testkit/database.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { type Clients, connect } from "../support/connect.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { eventually } from "../support/eventually.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
 
 const ROOT_SECRET = Buffer.alloc(32).toString("base64");
 const CALL_MS = 20_000;

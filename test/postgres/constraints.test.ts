@@ -5,8 +5,8 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { apiKey, keyOwner, revision, secretVersion, verifier } from "../../src/postgres/schema.ts";
 import type { Database } from "../../src/postgres/storage.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 
 type NewKey = typeof apiKey.$inferInsert;
 type NewSecret = typeof secretVersion.$inferInsert;

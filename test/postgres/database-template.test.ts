@@ -2,11 +2,11 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
-import { openPglite } from "../../src/postgres/pglite-connection.ts";
+import { openPglite } from "../../src/postgres/connect/pglite-connection.ts";
 import { readClusterId } from "../../src/postgres/revisions.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { disown } from "../../src/server/database-template.ts";
-import { openStorage } from "../../src/server/open-storage.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { disown } from "../../src/server/embedded/database-template.ts";
+import { openStorage } from "../../src/server/open/open-storage.ts";
 
 let parent: string;
 let template: string;

@@ -5,15 +5,15 @@ import { fileURLToPath } from "node:url";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readRevision } from "../../src/postgres/revisions.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { openStorage } from "../../src/server/open-storage.ts";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { freePort } from "../support/free-port.ts";
-import { unprivilegedUser } from "../support/postgres-binaries.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { openStorage } from "../../src/server/open/open-storage.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { unprivilegedUser } from "../../testkit/postgres-binaries.ts";
+import { type PostgresServer, startPostgresServer } from "../../testkit/postgres-server.ts";
 
-const FIXTURES = fileURLToPath(new URL("../support/fixtures/tls", import.meta.url));
+const FIXTURES = fileURLToPath(new URL("../../testkit/fixtures/tls", import.meta.url));
 const PASSWORD = "p@ss/w:o#r?d%&é 'x\\";
 const ENCODED = encodeURIComponent(PASSWORD);
 

@@ -2,15 +2,15 @@ import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { connectPostgres } from "../../src/postgres/connect/postgres-connection.ts";
 import { countUnrevoked, deleteDeadSince, findKey, listKeys, lockUnrevoked } from "../../src/postgres/keys.ts";
 import { countLiveKeys, lockOwner } from "../../src/postgres/owners.ts";
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
 import { countLiveSecrets, findByDigests, findSecret, listSecrets } from "../../src/postgres/secrets.ts";
 import { type Database, Storage } from "../../src/postgres/storage.ts";
 import { queryUsage, readCharged } from "../../src/postgres/usage-query.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 import { filledKeyId, fillKeys } from "../rpc/fill-keys.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
 
 const TIMEOUTS = {
   role: undefined,

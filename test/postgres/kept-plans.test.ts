@@ -1,16 +1,16 @@
 import { sql } from "drizzle-orm";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
+import { connectPostgres } from "../../src/postgres/connect/postgres-connection.ts";
 import { secretVersion } from "../../src/postgres/schema.ts";
 import { createFindByDigests } from "../../src/postgres/secrets.ts";
 import { Storage } from "../../src/postgres/storage.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { openStorage } from "../../src/server/open-storage.ts";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
+import { openStorage } from "../../src/server/open/open-storage.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 import { fillKeys } from "../rpc/fill-keys.ts";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
 
 /** After so many, Postgres may keep the plan. */
 const RUNS = 6;

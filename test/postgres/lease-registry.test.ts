@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { connectPostgres } from "../../src/postgres/connect/postgres-connection.ts";
 import { trimFeed } from "../../src/postgres/feed.ts";
 import { changeKeys, findKey, settleKeys } from "../../src/postgres/keys.ts";
 import { createLeaseRegistry } from "../../src/postgres/lease-registry.ts";
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
 import { findByDigests } from "../../src/postgres/secrets.ts";
 import { Storage } from "../../src/postgres/storage.ts";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
 
 const LEASE = { termMs: 3000, usesRevocationSet: false };
 

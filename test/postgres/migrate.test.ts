@@ -3,10 +3,10 @@ import { drizzle } from "drizzle-orm/postgres-js";
 import { migrate as migrateUnlocked } from "drizzle-orm/postgres-js/migrator";
 import postgres from "postgres";
 import { afterEach, expect, inject, it } from "vitest";
-import { migrate } from "../../src/postgres/migrate.ts";
-import { migrationCount } from "../../src/postgres/migrations.ts";
-import { createDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
+import { migrate } from "../../src/postgres/migrate/migrate.ts";
+import { migrationCount } from "../../src/postgres/migrate/migrations.ts";
+import { createDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 
 const PROCESSES = 4;
 const migrationsFolder = fileURLToPath(new URL("../../migrations", import.meta.url));

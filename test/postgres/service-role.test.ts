@@ -3,14 +3,14 @@ import { sql } from "drizzle-orm";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { loadConfig } from "../../src/server/config.ts";
-import { openStorage } from "../../src/server/open-storage.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { openStorage } from "../../src/server/open/open-storage.ts";
+import { connect, startClaviger, TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { type PostgresServer, startPostgresServer } from "../../testkit/postgres-server.ts";
+import { runProgram } from "../../testkit/run-program.ts";
+import { startServer } from "../../testkit/server-process.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { connect, startClaviger, TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
-import { runProgram } from "../support/run-program.ts";
-import { startServer } from "../support/server-process.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/claviger.js", import.meta.url));
 /** What may not be done to the database by whoever serves. */

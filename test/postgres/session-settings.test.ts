@@ -3,21 +3,21 @@ import { sql } from "drizzle-orm";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { ANSWERS, startupOptions } from "../../src/postgres/session.ts";
-import { nameOf } from "../../src/rpc/from-proto.ts";
+import { ANSWERS, startupOptions } from "../../src/postgres/connect/session.ts";
+import { nameOf } from "../../src/rpc/codec/from-proto.ts";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
-import { loadConfig } from "../../src/server/config.ts";
-import { openStorage } from "../../src/server/open-storage.ts";
+import { loadConfig } from "../../src/server/config/config.ts";
+import { openStorage } from "../../src/server/open/open-storage.ts";
+import { connect, startClaviger, TEST_ROOT_SECRET, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { type PostgresServer, startPostgresServer } from "../../testkit/postgres-server.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
+import { startServer } from "../../testkit/server-process.ts";
 import { ageKey } from "../rpc/age-key.ts";
 import { makeKey } from "../rpc/make-key.ts";
 import { verdictOf } from "../rpc/verdict-of.ts";
-import { connect, startClaviger, TEST_ROOT_SECRET, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
-import { refusalOf } from "../support/refusal.ts";
-import { startServer } from "../support/server-process.ts";
 
 /** A value for each setting that answers depend on, under which Claviger would answer otherwise, or not at all. */
 const HOSTILE: Readonly<Record<string, string>> = {
@@ -242,7 +242,7 @@ describeWithPostgres("Whatever the database, the role or the server is set to,",
   );
 
   describe("control:", () => {
-    const PIN = { file: "src/postgres/session.ts", find: '["DateStyle", "ISO"],', replace: "" };
+    const PIN = { file: "src/postgres/connect/session.ts", find: '["DateStyle", "ISO"],', replace: "" };
     const NUMBERS = {
       file: "src/postgres/secrets.ts",
       find: "    expireTime: inEpochMs(secretVersion.expireTime),",

@@ -1,14 +1,14 @@
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
+import { connectPostgres } from "../../src/postgres/connect/postgres-connection.ts";
+import { Route } from "../../src/postgres/connect/route.ts";
 import { readRevision } from "../../src/postgres/revisions.ts";
-import { Route } from "../../src/postgres/route.ts";
 import { Storage } from "../../src/postgres/storage.ts";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
 
 const POOL = 4;
 const TIMEOUT_MS = 1000;

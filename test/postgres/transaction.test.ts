@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { openPglite } from "../../src/postgres/pglite-connection.ts";
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
+import { openPglite } from "../../src/postgres/connect/pglite-connection.ts";
+import { connectPostgres } from "../../src/postgres/connect/postgres-connection.ts";
 import { type Connection, type Database, Storage } from "../../src/postgres/storage.ts";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
+import { createTestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 
 interface Opened {
   readonly connection: Connection;

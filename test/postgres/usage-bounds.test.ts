@@ -2,16 +2,16 @@ import { sql } from "drizzle-orm";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { MOST_COUNTED, type UsageBatch, type UsageDelta } from "../../src/keys/usage-delta.ts";
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
+import { connectPostgres } from "../../src/postgres/connect/postgres-connection.ts";
 import { usageBatch, usageHour, usageRejected, usageSource } from "../../src/postgres/schema.ts";
 import type { Database, Storage } from "../../src/postgres/storage.ts";
 import { appendUsage, forgetSources, MOST_SOURCES } from "../../src/postgres/usage-ledger.ts";
 import { queryUsage, readCharged } from "../../src/postgres/usage-query.ts";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
 import { foldLedger } from "../../src/usage/fold.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
 
 const DAY_MS = 86_400_000;
 /** Nothing folds by itself. */

@@ -1,15 +1,15 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { UsageBatch, UsageDelta } from "../../src/keys/usage-delta.ts";
-import { connectPostgres } from "../../src/postgres/postgres-connection.ts";
+import { connectPostgres } from "../../src/postgres/connect/postgres-connection.ts";
 import { keyLastUsed, usageBatch, usageHour, usageMinute, usageSource } from "../../src/postgres/schema.ts";
 import { Storage } from "../../src/postgres/storage.ts";
 import { appendUsage, dropPartitions, foldUsage, makePartitions } from "../../src/postgres/usage-ledger.ts";
 import { queryUsage, readCharged } from "../../src/postgres/usage-query.ts";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;

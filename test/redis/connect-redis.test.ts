@@ -5,11 +5,11 @@ import { afterEach, describe, expect, it } from "vitest";
 import { connectRedis, reconnectPauseMs } from "../../src/redis/connect-redis.ts";
 import { RedisBus } from "../../src/redis/redis-bus.ts";
 import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
-import { describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
-import { QUIET_REDIS } from "../support/redis-health.ts";
-import { pingRedis, type RedisServer, startRedisServer } from "../support/redis-server.ts";
+import { describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { QUIET_REDIS } from "../../testkit/redis-health.ts";
+import { pingRedis, type RedisServer, startRedisServer } from "../../testkit/redis-server.ts";
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {

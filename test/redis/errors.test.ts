@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { connectRedis } from "../../src/redis/connect-redis.ts";
 import { describeRedisError, REPLY_ERRORS } from "../../src/redis/errors.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../testkit/eventually.ts";
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {

@@ -7,8 +7,8 @@ import type { RedisAddress } from "../../src/redis/parse-redis-url.ts";
 import { RedisBus } from "../../src/redis/redis-bus.ts";
 import { RedisRevocationSet } from "../../src/redis/revocation-set.ts";
 import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
-import { Chance } from "../support/chance.ts";
-import { QUIET_REDIS } from "../support/redis-health.ts";
+import { Chance } from "../../testkit/chance.ts";
+import { QUIET_REDIS } from "../../testkit/redis-health.ts";
 
 const SEED = 11;
 /** Commands that get through the handshake, so that they can be answered badly. */

@@ -4,10 +4,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { charge, DAY_MS, type Limits } from "../../src/keys/limits.ts";
 import { RedisLimiter } from "../../src/redis/limiter.ts";
 import { redisNames } from "../../src/redis/names.ts";
-import { describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { QUIET_REDIS } from "../support/redis-health.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
+import { describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { QUIET_REDIS } from "../../testkit/redis-health.ts";
+import { type RedisServer, startRedisServer } from "../../testkit/redis-server.ts";
 
 const none: Limits = { requestsPerSecond: 0, burst: 0, requestsPerDay: 0 };
 const perDay = (requestsPerDay: number): Limits => ({ ...none, requestsPerDay });

@@ -5,10 +5,10 @@ import { redisNames } from "../../src/redis/names.ts";
 import { type LocalBus, RedisBus } from "../../src/redis/redis-bus.ts";
 import { sealMessage } from "../../src/redis/sealed-message.ts";
 import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
-import { describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { QUIET_REDIS } from "../support/redis-health.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
+import { describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { QUIET_REDIS } from "../../testkit/redis-health.ts";
+import { type RedisServer, startRedisServer } from "../../testkit/redis-server.ts";
 
 const KEY = Buffer.alloc(32, 1);
 const identity = "db";

@@ -1,10 +1,10 @@
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { RedisRevocationSet, type RedisRevocationSetOptions } from "../../src/redis/revocation-set.ts";
-import { describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { QUIET_REDIS } from "../support/redis-health.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
+import { describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { QUIET_REDIS } from "../../testkit/redis-health.ts";
+import { type RedisServer, startRedisServer } from "../../testkit/redis-server.ts";
 
 describeWithRedis("the revocation set in Redis", () => {
   let server: RedisServer;

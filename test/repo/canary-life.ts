@@ -5,7 +5,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { RotateKeyRequestSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { Keyring } from "../../src/keys/keyring.ts";
 import { deriveRootKeys } from "../../src/keys/root-secret.ts";
-import { type Clients, connect } from "../support/claviger.ts";
+import { type Clients, connect } from "../../testkit/claviger.ts";
 import type { Canary } from "./spellings.ts";
 
 export interface CanaryLifeOptions {

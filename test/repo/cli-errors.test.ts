@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command, Option } from "commander";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createFakeShell, runInFakeShell } from "../../src/cli/fake-shell.ts";
 import { createWholeProgram } from "../../src/cli/program.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { createFakeShell, runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
 
 /** Values that are wrong for most flags. */
 const WRONG = ["", "banana", "-1", "Foo Bar", "a,b", "100000d", "x".repeat(600), "\u0001", "{"];

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { COMMANDS } from "../../src/cli/command-tree.ts";
 import { SHELLS, type ShellName } from "../../src/cli/completion-script.ts";
-import { runInFakeShell } from "../../src/cli/fake-shell.ts";
+import { runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
 
 /** Milliseconds for a shell to start, on a machine that may be busy. */
 const SHELL_MS = 60_000;

@@ -3,10 +3,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { TEST_ROOT_SECRET } from "../support/claviger.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { startServer } from "../support/server-process.ts";
+import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
+import { createTestDatabase } from "../../testkit/database.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { startServer } from "../../testkit/server-process.ts";
 import { openTerminal } from "./terminal.ts";
 
 const TEST_MS = 120_000;

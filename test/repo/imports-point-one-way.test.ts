@@ -3,20 +3,23 @@ import { findCycle, importsOf, reach, roomOf, type SourceFile, sourceFiles } fro
 
 /** Which rooms a room may import. A room that is missing here may not exist: decide its place first. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  keys: [],
-  postgres: ["keys"],
-  redis: ["keys"],
-  verify: ["keys", "postgres"],
-  usage: ["keys", "verify", "postgres", "redis"],
-  audit: ["keys", "postgres"],
-  revocation: ["keys", "verify", "postgres", "redis"],
-  access: ["keys", "verify", "postgres"],
-  manage: ["keys", "verify", "revocation", "usage", "audit", "access", "postgres"],
-  rpc: ["#gen", "keys", "verify", "revocation", "usage", "audit", "access", "manage"],
-  transport: ["#gen", "rpc", "verify"],
-  sdk: ["#gen", "keys", "verify", "usage"],
+  system: [],
+  keys: ["system"],
+  wire: ["#gen", "keys"],
+  postgres: ["system", "keys"],
+  redis: ["system", "keys"],
+  verify: ["system", "keys", "postgres"],
+  usage: ["system", "keys", "verify", "postgres", "redis"],
+  audit: ["system", "keys", "postgres"],
+  revocation: ["system", "keys", "verify", "postgres", "redis"],
+  access: ["system", "keys", "verify", "postgres"],
+  manage: ["system", "keys", "verify", "revocation", "usage", "audit", "access", "postgres"],
+  rpc: ["#gen", "system", "keys", "wire", "verify", "revocation", "usage", "audit", "access", "manage"],
+  transport: ["#gen", "system", "wire", "rpc", "verify"],
+  sdk: ["#gen", "system", "keys", "wire", "verify", "usage"],
   server: [
     "#gen",
+    "system",
     "keys",
     "verify",
     "revocation",
@@ -29,7 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "rpc",
     "transport",
   ],
-  cli: ["#gen", "keys", "server", "sdk"],
+  cli: ["#gen", "system", "keys", "wire", "server", "sdk"],
 };
 
 /** The only file that sees both the inside (storage) and the outside (RPCs, sockets). */

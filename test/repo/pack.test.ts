@@ -4,10 +4,10 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually } from "../support/eventually.ts";
-import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
-import { copyRepository, REPOSITORY, type RepositoryCopy } from "../support/repository-copy.ts";
-import { inheritedEnv } from "../support/server-process.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { endWithin, type GuardedProcess, spawnGuarded } from "../../testkit/guarded-process.ts";
+import { copyRepository, REPOSITORY, type RepositoryCopy } from "../../testkit/repository-copy.ts";
+import { inheritedEnv } from "../../testkit/server-process.ts";
 import { blocksOf, readSections } from "./readme-sections.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
 

@@ -1,14 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { describeWithGo, describeWithPostgres, describeWithPython } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { goEnvironment } from "../support/foreign-clients.ts";
-import { freePort } from "../support/free-port.ts";
-import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
-import { copyRepository, type RepositoryCopy } from "../support/repository-copy.ts";
-import { inheritedEnv } from "../support/server-process.ts";
+import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { describeWithGo, describeWithPostgres, describeWithPython } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { goEnvironment } from "../../testkit/foreign-clients.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { endWithin, type GuardedProcess, spawnGuarded } from "../../testkit/guarded-process.ts";
+import { copyRepository, type RepositoryCopy } from "../../testkit/repository-copy.ts";
+import { inheritedEnv } from "../../testkit/server-process.ts";
 import { followBlocks, SERVE_FOR_A_MOMENT } from "./follow-blocks.ts";
 import { blocksOf, readSections, type Substitution } from "./readme-sections.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
@@ -18,7 +18,6 @@ function substitutions(facts: { readonly address: string; readonly databaseUrl?:
   const { address, databaseUrl = "" } = facts;
   const README_ADDRESS = "127.0.0.1:4640";
   return [
-    { section: "Start", find: "git clone https://github.com/claviger/claviger && cd claviger\n", replace: "" },
     { section: "On Postgres", find: "postgres://claviger@127.0.0.1:5432/claviger", replace: databaseUrl },
     { section: "On Postgres", find: "./bin/claviger.js serve\n", replace: `${SERVE_FOR_A_MOMENT}\n` },
     { section: "Plain JSON", find: README_ADDRESS, replace: address },

@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 import { type Documents, findStale, makeReference } from "../../scripts/make-reference.ts";
 import { ClavigerError, type Reason } from "../../src/keys/errors.ts";
 import { toConnectError } from "../../src/rpc/errors.ts";
-import { REPOSITORY } from "../support/repository-copy.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
 
 const read = (path: string) => readFileSync(join(REPOSITORY, path), "utf8");
 

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { findLongTests, LONG_TESTS } from "../../scripts/long-tests.ts";
 import type { TestReportContent } from "../../scripts/test-report.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../testkit/eventually.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 

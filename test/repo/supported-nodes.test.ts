@@ -2,13 +2,13 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { describeWithNodes } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
-import { copyRepository, REPOSITORY, type RepositoryCopy } from "../support/repository-copy.ts";
-import { outputOf } from "../support/run-program.ts";
-import { createSdkProject, type SdkProject } from "../support/sdk-project.ts";
-import { inheritedEnv } from "../support/server-process.ts";
+import { describeWithNodes } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { endWithin, type GuardedProcess, spawnGuarded } from "../../testkit/guarded-process.ts";
+import { copyRepository, REPOSITORY, type RepositoryCopy } from "../../testkit/repository-copy.ts";
+import { outputOf } from "../../testkit/run-program.ts";
+import { createSdkProject, type SdkProject } from "../../testkit/sdk-project.ts";
+import { inheritedEnv } from "../../testkit/server-process.ts";
 
 /** Asks about the secret until memory answers, as an ES module and by `require`, and loads every other entry. */
 const MODULE = `import { createVerifier, Freshness, VerdictSchema } from "@claviger/sdk";

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type ProgramResult, runProgram } from "../support/run-program.ts";
+import { type ProgramResult, runProgram } from "../../testkit/run-program.ts";
 
 /** A bash that somebody pastes blocks into: variables and the folder stay from one block to the next. */
 export interface Terminal extends AsyncDisposable {

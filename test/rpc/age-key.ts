@@ -3,7 +3,7 @@ import { expect } from "vitest";
 import { nextRevision } from "../../src/postgres/revisions.ts";
 import { apiKey, invalidation, secretVersion, verifier } from "../../src/postgres/schema.ts";
 import type { Storage } from "../../src/postgres/storage.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../testkit/eventually.ts";
 
 /**
  * Moves the dates of a key and its secrets back, as if all of it had happened that many milliseconds earlier. It enters

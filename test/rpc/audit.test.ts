@@ -5,8 +5,8 @@ import { describe, expect, it } from "vitest";
 import { type AuditEvent, AuditOutcome } from "#gen/claviger/v1/audit_pb.js";
 import { ActorKind, RevocationReason } from "#gen/claviger/v1/key_pb.js";
 import { walkChain } from "../../src/postgres/audit.ts";
-import { type Clients, describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { type Clients, describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { type MadeKey, makeKey, UNKNOWN_KEY_ID } from "./make-key.ts";
 
 type EventFilter = Parameters<Clients["keys"]["listAuditEvents"]>[0];

@@ -2,8 +2,8 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
 import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { forge, mistype } from "./forge.ts";
 import { makeKey } from "./make-key.ts";
 

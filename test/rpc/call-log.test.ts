@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Clients, connect } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
-import { endOf, frame, GIVE_BACK, LEASE, openRaw, type RawHeaders, sayAll, WAYS } from "../support/raw-sync.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { type Clients, connect } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { endOf, frame, GIVE_BACK, LEASE, openRaw, type RawHeaders, sayAll, WAYS } from "../../testkit/raw-sync.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { makeKey } from "./make-key.ts";
 
 const ROOT_SECRET = Buffer.alloc(32, 5).toString("base64");

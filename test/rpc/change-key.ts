@@ -1,5 +1,5 @@
 import type { UpdateKeyResponse } from "#gen/claviger/v1/key_management_pb.js";
-import type { Clients } from "../support/claviger.ts";
+import type { Clients } from "../../testkit/claviger.ts";
 
 export interface KeyChanges {
   readonly scopes?: string[];

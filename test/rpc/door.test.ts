@@ -12,9 +12,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { type Key, KeySchema } from "#gen/claviger/v1/key_pb.js";
 import { KeyVerifier, SyncRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { endOf, frame, openRaw, sayAll, WAYS } from "../support/raw-sync.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { endOf, frame, openRaw, sayAll, WAYS } from "../../testkit/raw-sync.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { makeKey } from "./make-key.ts";
 
 const SECRET = `clv_live_${"a1B2".repeat(12)}x`;

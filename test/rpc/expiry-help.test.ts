@@ -2,7 +2,7 @@ import { durationFromMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf
 import { expect, it } from "vitest";
 import { SecretState } from "#gen/claviger/v1/key_pb.js";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { describeOnEachStorage } from "../support/claviger.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
 import { makeKey } from "./make-key.ts";
 
 const HOUR_MS = 3_600_000;

@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
-import { refusalOf } from "../support/refusal.ts";
-import { createTestUsers, type TestUsers } from "../support/test-users.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
+import { createTestUsers, type TestUsers } from "../../testkit/test-users.ts";
 import { type MadeKey, makeKey, UNKNOWN_KEY_ID } from "./make-key.ts";
 
 const FLAG = "enable-api-key-management";
@@ -197,7 +197,7 @@ describe("enable-api-key-management by a provider module", () => {
   });
 
   it("is what the provider says, also when that changes, and off when the provider fails", async () => {
-    const provider = new URL("../support/fixtures/env-var-flags.mjs", import.meta.url).pathname;
+    const provider = new URL("../../testkit/fixtures/env-var-flags.mjs", import.meta.url).pathname;
     const claviger = await startClaviger("embedded", { CLAVIGER_FLAGS_FILE: provider });
     try {
       const { id: keyId, secret } = await makeKey(claviger.admin, { owner: "module" });

@@ -1,8 +1,8 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
 import { KeyState, SecretState } from "#gen/claviger/v1/key_pb.js";
-import { describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { ageKey } from "./age-key.ts";
 import { makeKey, UNKNOWN_KEY_ID } from "./make-key.ts";
 

@@ -1,7 +1,7 @@
 import { afterAll, expect, it } from "vitest";
-import { describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
-import { ADMIN_CLAIMS, createTestUsers } from "../support/test-users.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
+import { ADMIN_CLAIMS, createTestUsers } from "../../testkit/test-users.ts";
 import { changeKey, type KeyChanges } from "./change-key.ts";
 import { makeKey } from "./make-key.ts";
 

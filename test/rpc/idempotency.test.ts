@@ -5,8 +5,8 @@ import { describe, expect, it } from "vitest";
 import { SecretState } from "#gen/claviger/v1/key_pb.js";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { doneRequest } from "../../src/postgres/schema.ts";
-import { describeOnEachStorage, type TestClaviger } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { describeOnEachStorage, type TestClaviger } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { makeKey } from "./make-key.ts";
 
 const HOUR_MS = 3_600_000;

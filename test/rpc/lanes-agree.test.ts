@@ -23,11 +23,11 @@ import {
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createValidate } from "../../src/rpc/validate.ts";
-import { isPlain } from "../../src/rpc/verify-call.ts";
+import { isPlainQuestion } from "../../src/wire/question.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { readRefusal } from "../clients/grpc-refusal.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { changeKey } from "./change-key.ts";
 import { forge, mistype } from "./forge.ts";
 import { makeKey } from "./make-key.ts";
@@ -209,7 +209,7 @@ it("the quick look at a request never passes what the rules of its proto refuse"
       }),
       ({ cost, ...fields }) => {
         const request = create(VerifyRequestSchema, { ...fields, ...(cost === undefined ? {} : { cost }) });
-        if (!isPlain(request)) return;
+        if (!isPlainQuestion(request)) return;
         plain += 1;
         validate(VerifyRequestSchema, request);
       },
@@ -229,7 +229,7 @@ describe("bytes that are not one plain message", () => {
     for (const folder of folders) await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
     const mutate = [
       {
-        file: "src/transport/fast-lane.ts",
+        file: "src/transport/direct/fast-lane.ts",
         find: "    if (timeoutMs === undefined) {",
         replace: "    if (timeoutMs === undefined || true) {",
       },

@@ -1,7 +1,7 @@
 import { afterAll, expect, it } from "vitest";
 import { ActorKind } from "#gen/claviger/v1/key_pb.js";
-import { describeOnEachStorage } from "../support/claviger.ts";
-import { ADMIN_CLAIMS, createTestUsers } from "../support/test-users.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
+import { ADMIN_CLAIMS, createTestUsers } from "../../testkit/test-users.ts";
 import { LIFE } from "./life-cycle.ts";
 import { makeKey } from "./make-key.ts";
 import { verdictOf } from "./verdict-of.ts";

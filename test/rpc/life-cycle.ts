@@ -1,5 +1,5 @@
 import { type Key, KeyState, SecretState } from "#gen/claviger/v1/key_pb.js";
-import type { Clients } from "../support/claviger.ts";
+import type { Clients } from "../../testkit/claviger.ts";
 import { changeKey } from "./change-key.ts";
 
 /** A key on its way, and who leads it. */

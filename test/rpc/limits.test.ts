@@ -2,10 +2,10 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPostgres, describeWithRedis } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { makeKey } from "./make-key.ts";
 
 const PATIENT = JSON.stringify({ usage: { limiterTimeoutMs: 2000 } });

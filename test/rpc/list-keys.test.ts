@@ -3,8 +3,8 @@ import { durationFromMs, timestampFromMs, timestampNow } from "@bufbuild/protobu
 import { expect, it } from "vitest";
 import { ListKeysResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyState } from "#gen/claviger/v1/key_pb.js";
-import { type Clients, describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { type Clients, describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { ageKey } from "./age-key.ts";
 import { changeKey } from "./change-key.ts";
 import { fillKeys } from "./fill-keys.ts";

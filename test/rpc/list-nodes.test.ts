@@ -1,10 +1,10 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
 import { NodeState } from "#gen/claviger/v1/node_pb.js";
-import { runInFakeShell } from "../../src/cli/fake-shell.ts";
 import { createVerifier } from "../../src/sdk/index.ts";
-import { describeOnEachStorage } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
 import { makeKey } from "./make-key.ts";
 
 describeOnEachStorage(

@@ -4,7 +4,7 @@ import { Code } from "@connectrpc/connect";
 import { expect, it, onTestFinished } from "vitest";
 import { ListKeysRequestSchema, UpdateKeyRequestSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { HealthCheckRequestSchema } from "#gen/grpc/health/v1/health_pb.js";
-import { describeOnEachStorage } from "../support/claviger.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
 
 /** As long as requests take, in characters of which each is percent-encoded. */
 const LONG = "é".repeat(25_000);

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CreateKeyRequestSchema } from "#gen/claviger/v1/key_management_pb.js";
 import type { Key } from "#gen/claviger/v1/key_pb.js";
-import type { Clients } from "../support/claviger.ts";
+import type { Clients } from "../../testkit/claviger.ts";
 
 export interface MadeKey {
   readonly id: string;

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { type Clients, startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { type Clients, startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { type PostgresServer, startPostgresServer } from "../../testkit/postgres-server.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { forge, mistype } from "./forge.ts";
 import { makeKey } from "./make-key.ts";
 

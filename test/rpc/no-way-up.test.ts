@@ -1,8 +1,8 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
 import { KeyState } from "#gen/claviger/v1/key_pb.js";
-import { describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { changeKey, type KeyChanges } from "./change-key.ts";
 import { makeKey } from "./make-key.ts";
 

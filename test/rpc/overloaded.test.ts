@@ -1,10 +1,10 @@
 import { expect, it, onTestFinished } from "vitest";
 import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
+import { startClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { holdLock } from "../cluster/held-lock.ts";
-import { startClaviger } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { refusalOf } from "../support/refusal.ts";
 import { type MadeKey, makeKey } from "./make-key.ts";
 
 /** A few calls through the router take longer than a turn may bring them; past it there is all the time. */

@@ -1,8 +1,8 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { describe, expect, it } from "vitest";
-import { type Clients, describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { type Clients, describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { ageKey } from "./age-key.ts";
 import { changeKey } from "./change-key.ts";
 import { forge, mistype } from "./forge.ts";

@@ -2,9 +2,9 @@ import { type Timestamp, timestampDate, timestampFromMs } from "@bufbuild/protob
 import { expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { UsageDimension, UsageStep } from "#gen/claviger/v1/usage_pb.js";
-import { describeOnEachStorage } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { makeKey, UNKNOWN_KEY_ID } from "./make-key.ts";
 
 const HOUR_MS = 3_600_000;

@@ -1,8 +1,8 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
 import { ActorKind, KeyState, RevocationReason } from "#gen/claviger/v1/key_pb.js";
-import { type Clients, describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { type Clients, describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { ageKey } from "./age-key.ts";
 import { forge, mistype } from "./forge.ts";
 import { makeKey } from "./make-key.ts";

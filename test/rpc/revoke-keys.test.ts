@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { ActorKind, KeyState, RevocationReason } from "#gen/claviger/v1/key_pb.js";
-import { describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { ageKey } from "./age-key.ts";
 import { makeKey } from "./make-key.ts";
 import { verdictOf } from "./verdict-of.ts";

@@ -7,8 +7,8 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier, SyncRequestSchema, Verdict, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
 import { createGrpcJsClient } from "../clients/grpc-js.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { type MadeKey, makeKey } from "./make-key.ts";
 
 const lists = (levels: number): string => `{"m":${"[".repeat(levels - 1)}${"]".repeat(levels - 1)}}`;

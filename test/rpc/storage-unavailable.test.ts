@@ -1,10 +1,10 @@
 import postgresClient from "postgres";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Clients, startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { describeWithPostgres } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { type Clients, startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithPostgres } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { type PostgresServer, startPostgresServer } from "../../testkit/postgres-server.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { forge, mistype } from "./forge.ts";
 import { makeKey } from "./make-key.ts";
 import { verdictOf } from "./verdict-of.ts";

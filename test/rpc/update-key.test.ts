@@ -2,8 +2,8 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
 import { KeyState } from "#gen/claviger/v1/key_pb.js";
-import { describeOnEachStorage } from "../support/claviger.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { describeOnEachStorage } from "../../testkit/claviger.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
 import { makeKey, UNKNOWN_KEY_ID } from "./make-key.ts";
 import { verdictOf } from "./verdict-of.ts";
 

@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { connect } from "../support/connect.ts";
-import { eventually } from "../support/eventually.ts";
-import { forgeToken } from "../support/forge-token.ts";
-import { type IssueOptions, type OidcIssuer, startOidcIssuer } from "../support/oidc-issuer.ts";
-import { refusalOf } from "../support/refusal.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { connect } from "../../testkit/connect.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { forgeToken } from "../../testkit/forge-token.ts";
+import { type IssueOptions, type OidcIssuer, startOidcIssuer } from "../../testkit/oidc-issuer.ts";
+import { refusalOf } from "../../testkit/refusal.ts";
+import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 
 /** Keys are loaded as soon as a token has an unknown one: the process has no clock to move on by the 30 s. */
 const NO_COOLDOWN = { file: "src/access/jwt-issuers.ts", find: "cooldownMs: 30_000,", replace: "cooldownMs: 0," };

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, test } from "vitest";
-import { REPOSITORY } from "../support/repository-copy.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
 
 const PAGE = readFileSync(join(REPOSITORY, "src/sdk/README.md"), "utf8");
 const ENTRIES: Readonly<Record<string, string>> = {
@@ -47,11 +47,11 @@ describe("the page of the SDK", () => {
   });
 
   it.each([
-    ["@claviger/sdk", "create-verifier.ts"],
+    ["@claviger/sdk", "verifier/create-verifier.ts"],
     ["@claviger/sdk", "verification.ts"],
-    ["@claviger/sdk", "key-source.ts"],
-    ["@claviger/sdk/connect", "key-options.ts"],
-    ["@claviger/sdk/connect", "attached-key.ts"],
+    ["@claviger/sdk", "attach/key-source.ts"],
+    ["@claviger/sdk/connect", "protect/key-options.ts"],
+    ["@claviger/sdk/connect", "attach/attached-key.ts"],
     ["@claviger/sdk/grpc-js", "grpc-js/require-key.ts"],
     ["@claviger/sdk/http", "http/request-guard.ts"],
     ["@claviger/sdk/http", "http/refusal-response.ts"],

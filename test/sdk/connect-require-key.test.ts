@@ -1,5 +1,4 @@
-import type { Interceptor } from "@connectrpc/connect";
-import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
+import { Code, ConnectError, createContextValues, type Interceptor } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";

@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Freshness } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createVerifier, type Verification, type Verifier } from "../../src/sdk/index.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
 import { DOORS, type Door } from "./doors.ts";
 
 let claviger: TestClaviger;

@@ -1,17 +1,17 @@
 import { writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { describeWithGo, describeWithPython } from "../../testkit/describe-with.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { goEnvironment, PYTHON_GENERATOR } from "../../testkit/foreign-clients.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { endWithin, type GuardedProcess, spawnGuarded } from "../../testkit/guarded-process.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
+import { outputOf, runProgram } from "../../testkit/run-program.ts";
+import { createSdkProject, type SdkProject } from "../../testkit/sdk-project.ts";
+import { inheritedEnv } from "../../testkit/server-process.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { describeWithGo, describeWithPython } from "../support/describe-with.ts";
-import { eventually } from "../support/eventually.ts";
-import { goEnvironment, PYTHON_GENERATOR } from "../support/foreign-clients.ts";
-import { freePort } from "../support/free-port.ts";
-import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
-import { REPOSITORY } from "../support/repository-copy.ts";
-import { outputOf, runProgram } from "../support/run-program.ts";
-import { createSdkProject, type SdkProject } from "../support/sdk-project.ts";
-import { inheritedEnv } from "../support/server-process.ts";
 import { expected, plainly, post } from "./example-programs.ts";
 
 let claviger: TestClaviger;

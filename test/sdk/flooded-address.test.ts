@@ -3,10 +3,10 @@ import { connect as connectTcp } from "node:net";
 import { expect, it, onTestFinished } from "vitest";
 import { FLAG, frame, greeting, headerBlock, TYPE } from "../../bench/harness/frames.ts";
 import { createVerifier } from "../../src/sdk/index.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
 import { PATHS } from "../clients/connection-plan.ts";
 import { type OwnServer, startOwnServer } from "../clients/own-server.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
 
 const EVERY_MS = 300;
 /** Longer than the longest wait here. */
@@ -66,12 +66,12 @@ it.each([
 it("control: does not, where each breach is taken for a flood and makes all of the address wait for longer", async () => {
   const mutations: Mutation[] = [
     {
-      file: "src/transport/port.ts",
+      file: "src/transport/port/port.ts",
       find: "isFlood = error.code === TOO_MANY_INVALID_FRAMES || error.errno === NGHTTP2_ERR_FLOODED;",
       replace: "isFlood = true;",
     },
     {
-      file: "src/transport/slow-return.ts",
+      file: "src/transport/port/slow-return.ts",
       find: "return hasBehaving(address) ? undefined : sleep(",
       replace: "return sleep(",
     },

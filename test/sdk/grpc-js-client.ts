@@ -13,7 +13,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
-import { REPOSITORY } from "../support/repository-copy.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
 
 export interface Text {
   readonly value: string;

@@ -8,8 +8,8 @@ import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
 import { principalOf, type RequireKeyOptions, requireKey } from "../../src/sdk/grpc-js/index.ts";
 import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
-import { FakeClocks } from "../../src/verify/fake-clocks.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { loadDefinition } from "./grpc-js-client.ts";
 import { collect, metadataOf, type OrdersServer, serveOrders } from "./grpc-js-server.ts";
 import { loadProtos } from "./orders.ts";

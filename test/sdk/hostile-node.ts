@@ -10,7 +10,7 @@ import {
   Verdict,
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
-import { frame } from "../support/raw-sync.ts";
+import { frame } from "../../testkit/raw-sync.ts";
 
 type Made<Values> = Values extends fc.Arbitrary<infer Value> ? Value : never;
 type Answer = Made<typeof answers>;

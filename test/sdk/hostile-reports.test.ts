@@ -15,12 +15,12 @@ import {
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { UsageDimension, UsageStep } from "#gen/claviger/v1/usage_pb.js";
 import { usageRejected, usageSource } from "../../src/postgres/schema.ts";
+import { type Clients, connect, startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
+import { openRaw, type Said, said } from "../../testkit/raw-sync.ts";
+import { startServer } from "../../testkit/server-process.ts";
 import { type MadeKey, makeKey } from "../rpc/make-key.ts";
-import { type Clients, connect, startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
-import type { Mutation } from "../support/mutation.ts";
-import { openRaw, type Said, said } from "../support/raw-sync.ts";
-import { startServer } from "../support/server-process.ts";
 
 const QUICK = { CLAVIGER_POLICY: JSON.stringify({ usage: { flushMs: 50, foldMs: 50 } }), CLAVIGER_LEASE_MS: "3000" };
 const DAY_SECONDS = 86_400n;

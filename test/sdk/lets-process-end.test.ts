@@ -1,10 +1,10 @@
 import { createServer, type Server } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
+import { runProgram } from "../../testkit/run-program.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { freePort } from "../support/free-port.ts";
-import { REPOSITORY } from "../support/repository-copy.ts";
-import { runProgram } from "../support/run-program.ts";
 
 let claviger: TestClaviger;
 let silent: Server;

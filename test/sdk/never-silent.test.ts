@@ -8,10 +8,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RefusalBody, withKey } from "../../src/sdk/http/index.ts";
 import { createVerifier, type VerifierOptions, type VerifierWarning } from "../../src/sdk/index.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { freePort } from "../../testkit/free-port.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
 import { listen } from "./http-servers.ts";
 
 let claviger: TestClaviger;

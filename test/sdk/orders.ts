@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createFileRegistry, type DescService, fromBinary } from "@bufbuild/protobuf";
 import type { GenService } from "@bufbuild/protobuf/codegenv2";
 import { FileDescriptorSetSchema, type StringValueSchema } from "@bufbuild/protobuf/wkt";
-import { REPOSITORY } from "../support/repository-copy.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
 
 /** What `proto/` here imports is in `../../proto`; a module of its own keeps it out of what is generated and released. */
 const MODULES = {

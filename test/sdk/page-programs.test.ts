@@ -5,15 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { freePort } from "../../testkit/free-port.ts";
+import { endWithin, type GuardedProcess, spawnGuarded } from "../../testkit/guarded-process.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
+import { outputOf, runProgram } from "../../testkit/run-program.ts";
+import type { SdkProject } from "../../testkit/sdk-project.ts";
+import { inheritedEnv } from "../../testkit/server-process.ts";
 import { type MadeKey, makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
-import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
-import { REPOSITORY } from "../support/repository-copy.ts";
-import { outputOf, runProgram } from "../support/run-program.ts";
-import type { SdkProject } from "../support/sdk-project.ts";
-import { inheritedEnv } from "../support/server-process.ts";
 import { commonName, createPageProject, pageFiles } from "./page-programs.ts";
 
 /** The oldest and the newest Node that is supported; where they were not brought, the one that runs the tests. */

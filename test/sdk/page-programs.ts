@@ -3,9 +3,9 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { stripTypeScriptTypes } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { REPOSITORY } from "../support/repository-copy.ts";
-import { outputOf } from "../support/run-program.ts";
-import { createSdkProject, type SdkProject } from "../support/sdk-project.ts";
+import { REPOSITORY } from "../../testkit/repository-copy.ts";
+import { outputOf } from "../../testkit/run-program.ts";
+import { createSdkProject, type SdkProject } from "../../testkit/sdk-project.ts";
 
 /** A file that the page of the SDK shows. */
 export interface PageFile {

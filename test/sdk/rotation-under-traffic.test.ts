@@ -8,13 +8,13 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { BatchVerifyRequestSchema, BatchVerifyResponseSchema, KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
+import { fromFile, type KeyFile, type KeySource } from "../../src/sdk/attach/key-source.ts";
 import { attachKey as attachToConnect } from "../../src/sdk/connect/index.ts";
 import { attachKey as attachToGrpcJs } from "../../src/sdk/grpc-js/index.ts";
-import { fromFile, type KeyFile, type KeySource } from "../../src/sdk/key-source.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import { makeKey } from "../rpc/make-key.ts";
 import { verdictOf } from "../rpc/verdict-of.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
 
 /** A service that calls Claviger with its key. */
 interface Caller {

@@ -2,10 +2,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createVerifier, type Verifier } from "../../src/sdk/index.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
-import { createTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
 /** Long enough that a call from memory surely comes before its end. */
 const LEASE_MS = 2000;

@@ -1,9 +1,8 @@
 import { once } from "node:events";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { DEFAULT_POLICY } from "../../src/server/policy.ts";
-import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
+import { DEFAULT_POLICY } from "../../src/server/config/policy.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
 import {
   endOf,
   frame,
@@ -15,7 +14,8 @@ import {
   said,
   sayAll,
   WAYS,
-} from "../support/raw-sync.ts";
+} from "../../testkit/raw-sync.ts";
+import { makeKey } from "../rpc/make-key.ts";
 
 const ASK = said({ case: "ask", value: { id: 1n, request: {} } });
 /** The rules want an epoch. */

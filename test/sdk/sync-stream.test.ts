@@ -16,10 +16,10 @@ import {
   Verdict,
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { UsageDimension, UsageStep } from "#gen/claviger/v1/usage_pb.js";
+import { type Clients, startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
+import { type Refusal, refusalOf } from "../../testkit/refusal.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { type Clients, startClaviger, type TestClaviger } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
-import { type Refusal, refusalOf } from "../support/refusal.ts";
 
 const closing: (() => Promise<void> | void)[] = [];
 afterEach(async () => {

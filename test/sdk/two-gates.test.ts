@@ -2,8 +2,8 @@ import express from "express";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { requireKey } from "../../src/sdk/http/index.ts";
 import { createVerifier, type Verifier } from "../../src/sdk/index.ts";
+import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { startClaviger, type TestClaviger } from "../support/claviger.ts";
 import { listen } from "./http-servers.ts";
 
 let claviger: TestClaviger;

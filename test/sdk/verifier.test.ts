@@ -5,7 +5,7 @@ import { Environment } from "#gen/claviger/v1/key_pb.js";
 import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { writeSecretForm } from "../../src/keys/secret-form.ts";
-import { nameOf } from "../../src/rpc/from-proto.ts";
+import { nameOf } from "../../src/rpc/codec/from-proto.ts";
 import {
   createVerifier,
   fromFile,
@@ -14,10 +14,10 @@ import {
   type Verifier,
   type VerifierOptions,
 } from "../../src/sdk/index.ts";
+import { describeOnEachStorage, startClaviger } from "../../testkit/claviger.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import { forge, mistype } from "../rpc/forge.ts";
 import { makeKey } from "../rpc/make-key.ts";
-import { describeOnEachStorage, startClaviger } from "../support/claviger.ts";
-import { eventually } from "../support/eventually.ts";
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {

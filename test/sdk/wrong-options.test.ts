@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import * as connectKeys from "../../src/sdk/connect/index.ts";
-import { readCredential } from "../../src/sdk/credential.ts";
 import * as fastifyKeys from "../../src/sdk/fastify/index.ts";
-import { createGate } from "../../src/sdk/gate.ts";
 import * as grpcJsKeys from "../../src/sdk/grpc-js/index.ts";
 import * as httpKeys from "../../src/sdk/http/index.ts";
 import { createVerifier, fromFile, type KeySource } from "../../src/sdk/index.ts";
+import { readCredential } from "../../src/sdk/protect/credential.ts";
+import { createGate } from "../../src/sdk/protect/gate.ts";
 import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 
 const verifier = new FakeVerifier();

@@ -3,8 +3,8 @@ import type { Rule } from "./rules.ts";
 const ATTACHMENT = "src/revocation/attachment.ts";
 const TREE = "src/revocation/ack-tree.ts";
 const FEED = "src/revocation/feed.ts";
-const SESSION = "src/rpc/sync-session.ts";
-const LINK = "src/sdk/sync-link.ts";
+const SESSION = "src/rpc/sync/sync-session.ts";
+const LINK = "src/sdk/verifier/sync-link.ts";
 
 /** Rules of leases that are nested: between a node and the verifiers inside agents. */
 export const AGENT_RULES: readonly Rule[] = [

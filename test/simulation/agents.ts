@@ -1,8 +1,8 @@
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import type { SyncListener } from "../../src/sdk/sync-link.ts";
 import type { Verification } from "../../src/sdk/verification.ts";
-import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
-import type { Chance } from "../support/chance.ts";
+import type { SyncListener } from "../../src/sdk/verifier/sync-link.ts";
+import { CLOCK_RATE_ERROR } from "../../src/system/clocks.ts";
+import type { Chance } from "../../testkit/chance.ts";
 import { callNode } from "./call-node.ts";
 import type { Counts } from "./counts.ts";
 import { Machine } from "./machine.ts";

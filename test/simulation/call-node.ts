@@ -1,9 +1,9 @@
 import type { VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
+import { toResponse } from "../../src/rpc/codec/verification-to-proto.ts";
 import { toCommand } from "../../src/rpc/key-verifier.ts";
-import { toResponse } from "../../src/rpc/verification-to-proto.ts";
 import type { Verification } from "../../src/sdk/verification.ts";
-import { fromResponse, undecided } from "../../src/sdk/wire.ts";
-import type { Chance } from "../support/chance.ts";
+import { fromResponse, undecided } from "../../src/sdk/verifier/wire.ts";
+import type { Chance } from "../../testkit/chance.ts";
 import type { Machine } from "./machine.ts";
 import { TIMEOUT_MS } from "./network.ts";
 import type { SimNode } from "./sim-node.ts";

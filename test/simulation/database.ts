@@ -1,7 +1,7 @@
 import type { FoundSecret } from "../../src/keys/found-secret.ts";
 import type { KeyRecord } from "../../src/keys/key.ts";
 import type { Holder, LeaseRegistry, Registered, Registrant, Renewed } from "../../src/revocation/lease-registry.ts";
-import { fakeFound } from "../../src/verify/fake-found.ts";
+import { fakeFound } from "../../testkit/fakes/fake-found.ts";
 
 /** What the statements of `src/postgres` say, left out; the switches of the rules that live there. */
 export interface DatabaseFlaws {

@@ -1,4 +1,4 @@
-import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
+import { CLOCK_RATE_ERROR } from "../../src/system/clocks.ts";
 import { KEYS, type Run } from "./run.ts";
 import type { SimAgent } from "./sim-agent.ts";
 

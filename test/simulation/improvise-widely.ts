@@ -1,4 +1,4 @@
-import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
+import { CLOCK_RATE_ERROR } from "../../src/system/clocks.ts";
 import { STRIKES, strike } from "./improvise.ts";
 import { DATABASE_LINKS } from "./network.ts";
 import { KEYS, type Narrowing, type Run, TERM_MS } from "./run.ts";

@@ -1,4 +1,4 @@
-import type { Clocks, Timers } from "../../src/verify/clocks.ts";
+import type { Clocks, Timers } from "../../src/system/clocks.ts";
 import type { World } from "./world.ts";
 
 /** A process on a machine of its own: its clocks run fast or slow, it stalls, its machine sleeps, it dies. */

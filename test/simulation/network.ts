@@ -1,5 +1,5 @@
 import type { Ack, Change } from "../../src/keys/change.ts";
-import type { Chance } from "../support/chance.ts";
+import type { Chance } from "../../testkit/chance.ts";
 import type { Database } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { World } from "./world.ts";

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { mutate } from "../support/mutation.ts";
-import { outputOf } from "../support/run-program.ts";
+import { mutate } from "../../testkit/mutation.ts";
+import { outputOf } from "../../testkit/run-program.ts";
 import { BEYOND, DIRECTED, type Direct } from "./directed.ts";
 import { type Played, playRule } from "./play-rule.ts";
 import { RULES, type Rule } from "./rules.ts";
@@ -44,7 +44,7 @@ describe("without the rule that", () => {
     expect(RULES.filter((rule) => rule.id.split(",")[0] === id)).not.toEqual([]);
   });
 
-  // In the order in which `revocation.md` counts what dropping each of them broke.
+  // In the order of docs/protocol/sync.md.
   it.each([
     ["acknowledgements that ignore streams", "N1"],
     ["a lease counted from receipt", "N2"],

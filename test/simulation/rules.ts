@@ -1,4 +1,4 @@
-import type { Mutation } from "../support/mutation.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
 import { AGENT_RULES } from "./agent-rules.ts";
 import type { StreamFlaws } from "./agents.ts";
 import type { DatabaseFlaws } from "./database.ts";

@@ -1,11 +1,15 @@
-import { type About, InProcessVerifier, type InProcessVerifierOptions } from "../../src/sdk/in-process-verifier.ts";
-import { SyncLink, type SyncLinkOptions } from "../../src/sdk/sync-link.ts";
-import { troubleOf } from "../../src/sdk/trouble.ts";
+import {
+  type About,
+  InProcessVerifier,
+  type InProcessVerifierOptions,
+} from "../../src/sdk/verifier/in-process-verifier.ts";
+import { SyncLink, type SyncLinkOptions } from "../../src/sdk/verifier/sync-link.ts";
+import { troubleOf } from "../../src/sdk/verifier/trouble.ts";
+import { CLOCK_RATE_ERROR } from "../../src/system/clocks.ts";
 import { UsageRecorder } from "../../src/usage/recorder.ts";
-import { CLOCK_RATE_ERROR } from "../../src/verify/clocks.ts";
 import { Lease } from "../../src/verify/lease.ts";
 import { SecretCache } from "../../src/verify/secret-cache.ts";
-import type { Chance } from "../support/chance.ts";
+import type { Chance } from "../../testkit/chance.ts";
 import type { Machine } from "./machine.ts";
 import type { Stream } from "./stream.ts";
 

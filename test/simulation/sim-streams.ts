@@ -5,12 +5,12 @@ import { Attachment, type AttachmentStream } from "../../src/revocation/attachme
 import type { Feed } from "../../src/revocation/feed.ts";
 import { CallLog } from "../../src/rpc/call-log.ts";
 import type { Gate } from "../../src/rpc/gate.ts";
-import { SyncStreams } from "../../src/rpc/sync.ts";
+import { SyncStreams } from "../../src/rpc/sync/sync.ts";
 import { MeteredVerifier } from "../../src/usage/metered-verifier.ts";
 import type { Lease } from "../../src/verify/lease.ts";
 import type { SecretCache } from "../../src/verify/secret-cache.ts";
 import type { Verifier } from "../../src/verify/verifier.ts";
-import type { Chance } from "../support/chance.ts";
+import type { Chance } from "../../testkit/chance.ts";
 import type { Counts } from "./counts.ts";
 import type { Machine } from "./machine.ts";
 import type { Served } from "./stream.ts";

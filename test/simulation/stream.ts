@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type SyncRequest, SyncRequestSchema, type SyncResponse } from "#gen/claviger/v1/key_verifier_pb.js";
-import type { SyncChannel, SyncListener } from "../../src/sdk/sync-link.ts";
-import type { Chance } from "../support/chance.ts";
+import type { SyncChannel, SyncListener } from "../../src/sdk/verifier/sync-link.ts";
+import type { Chance } from "../../testkit/chance.ts";
 import { Line } from "./line.ts";
 import type { Machine } from "./machine.ts";
 import { Requests } from "./requests.ts";

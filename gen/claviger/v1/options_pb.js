@@ -12,7 +12,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file claviger/v1/options.proto.
  */
 export const file_claviger_v1_options = /*@__PURE__*/
-  fileDesc("ChljbGF2aWdlci92MS9vcHRpb25zLnByb3RvEgtjbGF2aWdlci52MSIrCgZBY2Nlc3MSDgoGc2NvcGVzGAEgAygJEhEKCWFub255bW91cxgCIAEoCDpOCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjQnZsCIAEoCzITLmNsYXZpZ2VyLnYxLkFjY2Vzc1IGYWNjZXNzQjxaOmdpdGh1Yi5jb20vY2xhdmlnZXIvY2xhdmlnZXIvZ2VuL2dvL2NsYXZpZ2VyL3YxO2NsYXZpZ2VydjFiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("ChljbGF2aWdlci92MS9vcHRpb25zLnByb3RvEgtjbGF2aWdlci52MSIrCgZBY2Nlc3MSDgoGc2NvcGVzGAEgAygJEhEKCWFub255bW91cxgCIAEoCDpOCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjQnZsCIAEoCzITLmNsYXZpZ2VyLnYxLkFjY2Vzc1IGYWNjZXNzQihaJmNsYXZpZ2VyL2dlbi9nby9jbGF2aWdlci92MTtjbGF2aWdlcnYxYgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * Describes the message claviger.v1.Access.

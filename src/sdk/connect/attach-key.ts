@@ -1,7 +1,7 @@
 import type { Interceptor, UnaryRequest } from "@connectrpc/connect";
-import { AttachedKey, type AttachKeyOptions } from "../attached-key.ts";
-import type { KeySource } from "../key-source.ts";
-import { SECRET_RETIRES } from "../retirement.ts";
+import { AttachedKey, type AttachKeyOptions } from "../attach/attached-key.ts";
+import type { KeySource } from "../attach/key-source.ts";
+import { SECRET_RETIRES } from "../attach/retirement.ts";
 import { begin, type Next, renewOrThrow } from "./keyed-call.ts";
 import { streamWithKey } from "./stream-with-key.ts";
 

@@ -1,5 +1,5 @@
-export type { AttachKeyOptions } from "../attached-key.ts";
-export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "../key-source.ts";
+export type { AttachKeyOptions } from "../attach/attached-key.ts";
+export { type FromFileOptions, fromFile, type KeyFile, type KeySource } from "../attach/key-source.ts";
 export { attachKey } from "./attach-key.ts";
 export { peerValues } from "./peer.ts";
 export { findPrincipal, principalKey, principalOf } from "./principal.ts";

@@ -1,6 +1,6 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
-import type { CallKey } from "../attached-key.ts";
-import { SECRET_RETIRES } from "../retirement.ts";
+import type { CallKey } from "../attach/attached-key.ts";
+import { SECRET_RETIRES } from "../attach/retirement.ts";
 import { unlessAborted } from "./unless-aborted.ts";
 
 /** How to send a request: what an interceptor of Connect is given. */

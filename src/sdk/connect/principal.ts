@@ -1,5 +1,5 @@
 import { type ContextKey, type ContextValues, createContextKey } from "@connectrpc/connect";
-import { noPrincipal, type Principal } from "../principal.ts";
+import { noPrincipal, type Principal } from "../protect/principal.ts";
 
 /** Where `requireKey` puts whoever calls; undefined in calls that were let in without a key. */
 export const principalKey: ContextKey<Principal | undefined> = createContextKey<Principal | undefined>(undefined, {

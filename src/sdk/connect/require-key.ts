@@ -1,13 +1,19 @@
 import type { Interceptor, StreamRequest, UnaryRequest } from "@connectrpc/connect";
-import { createMethodReader } from "../access.ts";
-import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../credential.ts";
-import { createGate } from "../gate.ts";
-import { checkKeyOptions, KEY_RULES, type KeyOptions, STREAM_RULES, type StreamOptions } from "../key-options.ts";
-import { retirementOf } from "../principal.ts";
-import { toConnectError } from "../refusal-details.ts";
-import { SECRET_RETIRES } from "../retirement.ts";
+import { explainedError } from "../../wire/errors.ts";
+import { SECRET_RETIRES } from "../attach/retirement.ts";
+import { createMethodReader } from "../protect/access.ts";
+import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
+import { createGate } from "../protect/gate.ts";
+import {
+  checkKeyOptions,
+  KEY_RULES,
+  type KeyOptions,
+  STREAM_RULES,
+  type StreamOptions,
+} from "../protect/key-options.ts";
+import { retirementOf } from "../protect/principal.ts";
+import { watchSettings } from "../protect/watch-key.ts";
 import type { Verifier } from "../verification.ts";
-import { watchSettings } from "../watch-key.ts";
 import { peerKey } from "./peer.ts";
 import { principalKey } from "./principal.ts";
 import { runWatched } from "./watched-stream.ts";
@@ -51,7 +57,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
     };
     const decision = gate(arrival);
     const admission = decision instanceof Promise ? await decision : decision;
-    if ("refusal" in admission) throw toConnectError(admission.refusal);
+    if ("refusal" in admission) throw explainedError(admission.refusal);
     request.contextValues.set(principalKey, admission.principal);
     if (admission.principal === undefined) return next(request);
     if (request.stream) return runWatched({ next, request, ...admission }, settings);

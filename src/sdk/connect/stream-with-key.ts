@@ -1,7 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { StreamRequest, StreamResponse } from "@connectrpc/connect";
-import type { AttachedKey, CallKey } from "../attached-key.ts";
-import { SECRET_RETIRES } from "../retirement.ts";
+import type { AttachedKey, CallKey } from "../attach/attached-key.ts";
+import { SECRET_RETIRES } from "../attach/retirement.ts";
 import { begin, type Next, renewOrThrow } from "./keyed-call.ts";
 
 /** Opens a stream with the key, as `attachKey` says. */

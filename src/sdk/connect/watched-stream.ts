@@ -1,9 +1,9 @@
 import type { Interceptor, StreamRequest, StreamResponse } from "@connectrpc/connect";
-import type { Recheck } from "../gate.ts";
-import { type Principal, retirementOf } from "../principal.ts";
-import { toConnectError } from "../refusal-details.ts";
-import { SECRET_RETIRES } from "../retirement.ts";
-import { type WatchSettings, watchKey } from "../watch-key.ts";
+import { explainedError } from "../../wire/errors.ts";
+import { SECRET_RETIRES } from "../attach/retirement.ts";
+import type { Recheck } from "../protect/gate.ts";
+import { type Principal, retirementOf } from "../protect/principal.ts";
+import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
 import { severedBy } from "./severed.ts";
 import { unlessAborted } from "./unless-aborted.ts";
 
@@ -26,7 +26,7 @@ export async function runWatched(stream: WatchedStream, settings: WatchSettings)
     onGood: (principal) => {
       known = principal;
     },
-    onDead: (refusal) => cut.abort(toConnectError(refusal)),
+    onDead: (refusal) => cut.abort(explainedError(refusal)),
   });
   // Connect aborts it whenever the call is over, also when all went well.
   if (request.signal.aborted) watch.stop();

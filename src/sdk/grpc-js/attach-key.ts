@@ -1,6 +1,6 @@
 import { InterceptingCall, type Interceptor } from "@grpc/grpc-js";
-import { AttachedKey, type AttachKeyOptions } from "../attached-key.ts";
-import type { KeySource } from "../key-source.ts";
+import { AttachedKey, type AttachKeyOptions } from "../attach/attached-key.ts";
+import type { KeySource } from "../attach/key-source.ts";
 import { KeyedCall } from "./keyed-call.ts";
 
 /**

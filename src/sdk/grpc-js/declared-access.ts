@@ -1,7 +1,7 @@
 import type { AnyDesc } from "@bufbuild/protobuf";
 import type { ServiceDefinition } from "@grpc/grpc-js";
-import { accessByPath, type MethodAccess } from "../access.ts";
-import { SCOPES } from "../check-options.ts";
+import { accessByPath, type MethodAccess } from "../protect/access.ts";
+import { SCOPES } from "../verifier/check-options.ts";
 
 /** Where methods declare what they ask: descriptors of protobuf-es, or a service as proto-loader reads it. */
 export type DeclaringService = AnyDesc | ServiceDefinition;

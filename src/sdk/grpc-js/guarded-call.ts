@@ -1,10 +1,10 @@
 import { Metadata, ServerInterceptingCall, type ServerInterceptingCallInterface } from "@grpc/grpc-js";
-import type { Admission } from "../gate.ts";
-import { type Principal, retirementOf } from "../principal.ts";
-import type { Refusal } from "../refusal.ts";
-import { toStatusDetails } from "../refusal-details.ts";
-import { SECRET_RETIRES } from "../retirement.ts";
-import { type WatchSettings, watchKey } from "../watch-key.ts";
+import { SECRET_RETIRES } from "../attach/retirement.ts";
+import type { Admission } from "../protect/gate.ts";
+import { type Principal, retirementOf } from "../protect/principal.ts";
+import type { Refusal } from "../protect/refusal.ts";
+import { toStatusDetails } from "../protect/refusal-details.ts";
+import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
 import { setPrincipal } from "./principal.ts";
 
 export interface GuardOptions {

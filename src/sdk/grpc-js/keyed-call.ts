@@ -6,9 +6,9 @@ import {
   type StatusObject,
   status,
 } from "@grpc/grpc-js";
-import type { AttachedKey, CallKey } from "../attached-key.ts";
-import { systemClocks, systemTimers } from "../clock.ts";
-import { SECRET_RETIRES } from "../retirement.ts";
+import { systemClocks, systemTimers } from "../../system/node.ts";
+import type { AttachedKey, CallKey } from "../attach/attached-key.ts";
+import { SECRET_RETIRES } from "../attach/retirement.ts";
 
 /** A call of grpc-js as its interceptors see it. */
 type Call = ReturnType<NextCall>;

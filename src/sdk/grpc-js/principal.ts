@@ -1,5 +1,5 @@
 import type { Metadata } from "@grpc/grpc-js";
-import { noPrincipal, type Principal } from "../principal.ts";
+import { noPrincipal, type Principal } from "../protect/principal.ts";
 
 /** Where `requireKey` puts whoever calls: the metadata is the one object that interceptors and handlers share. */
 const PRINCIPAL: unique symbol = Symbol("claviger principal");

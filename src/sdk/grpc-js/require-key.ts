@@ -1,11 +1,17 @@
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
-import { ANY_KEY, type MethodAccess } from "../access.ts";
-import type { Rules } from "../check-options.ts";
-import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../credential.ts";
-import { createGate } from "../gate.ts";
-import { checkKeyOptions, KEY_RULES, type KeyOptions, STREAM_RULES, type StreamOptions } from "../key-options.ts";
+import { ANY_KEY, type MethodAccess } from "../protect/access.ts";
+import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
+import { createGate } from "../protect/gate.ts";
+import {
+  checkKeyOptions,
+  KEY_RULES,
+  type KeyOptions,
+  STREAM_RULES,
+  type StreamOptions,
+} from "../protect/key-options.ts";
+import { watchSettings } from "../protect/watch-key.ts";
 import type { Verifier } from "../verification.ts";
-import { watchSettings } from "../watch-key.ts";
+import type { Rules } from "../verifier/check-options.ts";
 import { type DeclaringService, declaredAccess } from "./declared-access.ts";
 import { guardCall } from "./guarded-call.ts";
 

@@ -1,4 +1,4 @@
-import { noPrincipal, type Principal } from "../principal.ts";
+import { noPrincipal, type Principal } from "../protect/principal.ts";
 
 /** A request that `requireKey` has let in. */
 export interface WithPrincipal {

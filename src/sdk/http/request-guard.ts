@@ -1,4 +1,10 @@
-import type { MethodAccess } from "../access.ts";
+import { SECRET_RETIRES } from "../attach/retirement.ts";
+import type { MethodAccess } from "../protect/access.ts";
+import { type Admission, createGate } from "../protect/gate.ts";
+import { checkKeyOptions, KEY_RULES, type KeyOptions } from "../protect/key-options.ts";
+import { type Principal, retirementOf } from "../protect/principal.ts";
+import { internalError, type Refusal } from "../protect/refusal.ts";
+import type { Verifier } from "../verification.ts";
 import {
   askFunction,
   BOOLEAN,
@@ -10,14 +16,8 @@ import {
   type Rules,
   SCOPES,
   TEXT,
-} from "../check-options.ts";
-import { type Admission, createGate } from "../gate.ts";
-import { checkKeyOptions, KEY_RULES, type KeyOptions } from "../key-options.ts";
-import { createListener } from "../listener.ts";
-import { type Principal, retirementOf } from "../principal.ts";
-import { internalError, type Refusal } from "../refusal.ts";
-import { SECRET_RETIRES } from "../retirement.ts";
-import type { Verifier } from "../verification.ts";
+} from "../verifier/check-options.ts";
+import { createListener } from "../verifier/listener.ts";
 import type { HttpRequest } from "./messages.ts";
 import type { WithPrincipal } from "./principal.ts";
 import { type OwnBody, type RefusalResponse, type Refused, refusalResponse } from "./refusal-response.ts";

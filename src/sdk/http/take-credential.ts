@@ -1,4 +1,4 @@
-import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../credential.ts";
+import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
 import type { HttpRequest } from "./messages.ts";
 
 /** Reads the key of a request, and takes it away wherever Node keeps it: `headers`, `headersDistinct`, `rawHeaders`. */

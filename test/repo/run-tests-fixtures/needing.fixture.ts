@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { describeWithPostgres, describeWithRedis } from "../../support/describe-with.ts";
+import { describeWithPostgres, describeWithRedis } from "../../../testkit/describe-with.ts";
 
 describeWithPostgres("rows", () => {
   test("are there", () => expect(1).toBe(2));

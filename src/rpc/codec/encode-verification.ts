@@ -1,0 +1,59 @@
+import { toBinary } from "@bufbuild/protobuf";
+import { VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { Metered } from "../../usage/metered-verifier.ts";
+import { VERDICTS } from "../../wire/verdicts.ts";
+import { FRESHNESS, toResponse } from "./verification-to-proto.ts";
+
+// Field numbers and wire types of `VerifyResponse`: a varint each.
+const VERDICT_TAG = 0x08;
+const FRESHNESS_TAG = 0x38;
+const REVISION_TAG = 0x40;
+/** A tag and a byte, twice. */
+const SHORT_BYTES = 4;
+
+/**
+ * Encodes a verification as the bytes of `VerifyResponse`, after `prefix` bytes for the caller to fill. The part about
+ * a key was encoded when the key was read. Encoding it on each call takes 10 µs for a key with three labels on a busy
+ * machine; the whole answer with a copy of it takes 0.6. The rest of a common answer is three varints; protobuf-es
+ * encodes all other answers.
+ */
+export function encodeVerification(metered: Metered, prefix: number): Buffer {
+  const { decision, found, freshness, revision, retryAfterMs } = metered;
+  if (found === undefined || decision.missingScopes.length > 0 || retryAfterMs !== undefined) {
+    const bytes = toBinary(VerifyResponseSchema, toResponse(metered));
+    const whole = Buffer.allocUnsafe(prefix + bytes.length);
+    whole.set(bytes, prefix);
+    return whole;
+  }
+  const { about } = found;
+  const revisionBytes = revision > 0 ? 1 + varintBytes(revision) : 0;
+  const whole = Buffer.allocUnsafe(prefix + SHORT_BYTES + revisionBytes + about.length);
+  let at = prefix;
+  whole[at++] = VERDICT_TAG;
+  whole[at++] = VERDICTS[decision.verdict];
+  whole[at++] = FRESHNESS_TAG;
+  whole[at++] = FRESHNESS[freshness];
+  if (revision > 0) {
+    whole[at++] = REVISION_TAG;
+    at = writeVarint(whole, at, revision);
+  }
+  whole.write(about, at, "latin1");
+  return whole;
+}
+
+function varintBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes += 1;
+  return bytes;
+}
+
+/** Writes a whole number up to 2^53, and returns the position after it. */
+function writeVarint(bytes: Uint8Array, from: number, value: number): number {
+  let [at, rest] = [from, value];
+  while (rest >= 0x80) {
+    bytes[at++] = (rest % 0x80) | 0x80;
+    rest = Math.floor(rest / 0x80);
+  }
+  bytes[at++] = rest;
+  return at;
+}

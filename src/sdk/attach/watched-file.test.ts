@@ -1,0 +1,221 @@
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { eventually } from "../../../testkit/eventually.ts";
+import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
+import { NoSecretError } from "./no-secret-error.ts";
+import { WatchedFile } from "./watched-file.ts";
+
+const EVERY_MS = 1000;
+
+let folder: string;
+let path: string;
+let clocks: FakeClocks;
+let problems: string[];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "claviger-watched-"));
+  path = join(folder, "key");
+  clocks = new FakeClocks();
+  problems = [];
+});
+
+afterEach(() => rm(folder, { recursive: true }));
+
+/** @param pause what happens between two readings; by default nothing, at once */
+function open(pause: (ms: number) => Promise<unknown> = async () => undefined): WatchedFile {
+  const onProblem = (error: Error) => problems.push(error.message);
+  return new WatchedFile({ path, everyMs: EVERY_MS, timers: clocks, pause, onProblem });
+}
+
+async function secretIn(file: WatchedFile): Promise<string> {
+  return (await file.current()).reveal();
+}
+
+async function replaceByRename(text: string): Promise<void> {
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
+}
+
+/** Time passes until the file has that secret, without a call that asks for a new look. */
+async function expectSoon(file: WatchedFile, secret: string): Promise<void> {
+  await eventually(async () => {
+    await clocks.pass(EVERY_MS);
+    expect(await secretIn(file)).toBe(secret);
+  });
+}
+
+it("the secret is the one line of the file, whatever white space is around it", async () => {
+  await writeFile(path, "\n  s1\t\r\n");
+  expect(await secretIn(open())).toBe("s1");
+});
+
+it("between two looks the secret is the one last read", async () => {
+  await writeFile(path, "s1");
+  const file = open();
+  expect(await secretIn(file)).toBe("s1");
+  await replaceByRename("s2");
+  await clocks.pass(EVERY_MS - 1);
+  expect(await secretIn(file)).toBe("s1");
+});
+
+it("a new look takes what is there now, at once and for good", async () => {
+  await writeFile(path, "s1");
+  const file = open();
+  expect(await secretIn(file)).toBe("s1");
+  await replaceByRename("s2");
+  expect((await file.reread()).reveal()).toBe("s2");
+  expect(await secretIn(file)).toBe("s2");
+});
+
+it("a change is seen by itself: renamed over, written in place, removed and made again, each time", async () => {
+  await writeFile(path, "s1");
+  const file = open();
+  expect(await secretIn(file)).toBe("s1");
+  await replaceByRename("s2");
+  await expectSoon(file, "s2");
+  await writeFile(path, "s3");
+  await expectSoon(file, "s3");
+  await rm(path);
+  await expectSoon(file, "s3");
+  await writeFile(path, "s4");
+  await expectSoon(file, "s4");
+  await rm(folder, { recursive: true });
+  await mkdir(folder);
+  await writeFile(path, "s5");
+  await expectSoon(file, "s5");
+});
+
+it("a change is seen when it is made as Kubernetes makes it, by exchanging the folder behind a link", async () => {
+  const publish = async (version: string, text: string) => {
+    await mkdir(join(folder, version));
+    await writeFile(join(folder, version, "key"), text);
+    await symlink(version, join(folder, "..data.new"));
+    await rename(join(folder, "..data.new"), join(folder, "..data"));
+  };
+  await publish("..v1", "s1");
+  await symlink(join("..data", "key"), path);
+  const file = open();
+  expect(await secretIn(file)).toBe("s1");
+  await publish("..v2", "s2");
+  await rm(join(folder, "..v1"), { recursive: true });
+  await expectSoon(file, "s2");
+});
+
+it("a file that is being written in place is not taken half-written", async () => {
+  await writeFile(path, "s1-whole");
+  let step = 0;
+  const steps = ["", "s2-wh", "s2-whole", "s2-whole"];
+  const file = open(async () => writeFile(path, steps[++step] ?? "s2-whole"));
+  await file.current();
+  step = 0;
+  await writeFile(path, "");
+  expect((await file.reread()).reveal()).toBe("s2-whole");
+  expect(problems).toEqual([]);
+});
+
+it("a file that stays half-written for long is put right by the next look", async () => {
+  await writeFile(path, "s2-ha");
+  const file = open();
+  expect(await secretIn(file)).toBe("s2-ha");
+  await writeFile(path, "s2-half");
+  expect((await file.reread()).reveal()).toBe("s2-half");
+});
+
+it("a reading that ends late does not undo one that began after it", async () => {
+  await writeFile(path, "s1");
+  const gates: PromiseWithResolvers<void>[] = [];
+  let isSlow = false;
+  const file = open(async () => {
+    if (!isSlow) return;
+    const gate = Promise.withResolvers<void>();
+    gates.push(gate);
+    await gate.promise;
+  });
+  await file.current();
+  isSlow = true;
+  await replaceByRename("s2");
+  const late = file.reread();
+  await eventually(() => expect(gates).toHaveLength(1));
+  isSlow = false;
+  await replaceByRename("s3");
+  expect((await file.reread()).reveal()).toBe("s3");
+  await replaceByRename("s2");
+  gates[0]?.resolve();
+  expect((await late).reveal()).toBe("s3");
+  expect(await secretIn(file)).toBe("s3");
+});
+
+const BAD: [what: string, text: string | undefined, message: string][] = [
+  ["missing", undefined, "cannot be read (ENOENT): put the secret there, readable by this process"],
+  ["empty", " \n", "is empty: put the secret there, on one line"],
+  ["two lines", "not-for-you\ns2", "does not hold a secret: put the secret there, on one line, and nothing else"],
+  [
+    "a control character",
+    "not-for-you\u0007",
+    "does not hold a secret: put the secret there, on one line, and nothing else",
+  ],
+];
+
+it.each(BAD)("a file that never held a secret is an error that says what to do: %s", async (_, text, message) => {
+  if (text !== undefined) await writeFile(path, text);
+  const error = await open()
+    .current()
+    .catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(NoSecretError);
+  expect(error).toMatchObject({ message: `the key file ${path} ${message}` });
+  expect(problems).toEqual([`the key file ${path} ${message}; until then no call can be made with it`]);
+  expect(inspect(error, { depth: 9 })).not.toContain("not-for-you");
+});
+
+it("a folder in place of the file is an error that says what to do", async () => {
+  await mkdir(path);
+  await expect(open().current()).rejects.toThrow(/cannot be read \(EISDIR\): put the secret there/);
+});
+
+it("a missing file is used as soon as it is there", async () => {
+  const file = open();
+  await expect(file.current()).rejects.toThrow("ENOENT");
+  await writeFile(path, "s1");
+  expect(await secretIn(file)).toBe("s1");
+});
+
+it.each(BAD)(
+  "a file that goes bad while in use leaves the last secret in use, and that is told once: %s",
+  async (_, text, message) => {
+    await writeFile(path, "s0");
+    const file = open();
+    await file.current();
+    if (text === undefined) await rm(path);
+    else await writeFile(path, text);
+    for (let look = 0; look < 3; look++) expect((await file.reread()).reveal()).toBe("s0");
+    expect(problems).toEqual([`the key file ${path} ${message}; until then the last one stays in use`]);
+    await writeFile(path, "s9");
+    expect((await file.reread()).reveal()).toBe("s9");
+    expect(problems).toHaveLength(1);
+  },
+);
+
+it("once closed it is looked at only when asked", async () => {
+  await writeFile(path, "s1");
+  const file = open();
+  await file.current();
+  file.close();
+  file.close();
+  await replaceByRename("s2");
+  await clocks.pass(10 * EVERY_MS);
+  expect(await secretIn(file)).toBe("s1");
+  expect((await file.reread()).reveal()).toBe("s2");
+  await clocks.pass(10 * EVERY_MS);
+  expect(await secretIn(file)).toBe("s2");
+});
+
+it("however it is printed, it does not show its secret", async () => {
+  await writeFile(path, "s1-very-secret");
+  const file = open();
+  const secret = await file.current();
+  const printed = [inspect(file, { depth: 9, showHidden: true }), JSON.stringify(file), `${secret}`, inspect(secret)];
+  expect(printed.join()).not.toContain("s1-very-secret");
+});

@@ -1,0 +1,132 @@
+import { readFile } from "node:fs/promises";
+import { Secret } from "../../keys/secret.ts";
+import type { Timers } from "../../system/clocks.ts";
+import { NoSecretError } from "./no-secret-error.ts";
+import { readSecretText } from "./secret-text.ts";
+
+/** Between two readings that must agree: longer than a writer takes from emptying a file to filling it. */
+const SETTLE_MS = 10;
+/** How often a file that is being written is looked at until what it says is taken for what it says. */
+const SETTLE_TURNS = 5;
+
+export interface WatchedFileOptions {
+  readonly path: string;
+  /** Milliseconds between two looks at the file. */
+  readonly everyMs: number;
+  /** Called once when the file is bad or goes bad, and again if it is then bad in another way. Does not throw. */
+  readonly onProblem: (error: Error) => void;
+  readonly timers: Timers;
+  /** Waits, and keeps the process alive meanwhile: a call depends on it. */
+  readonly pause: (ms: number) => Promise<unknown>;
+}
+
+/**
+ * The secret in a file that may be replaced at any time, in any way.
+ *
+ * The file is read anew each time instead of being watched: sixty bytes a second cost nothing, and renames, removals,
+ * network folders and the symbolic links of Kubernetes, which `fs.watch` loses, need no cases of their own.
+ */
+export class WatchedFile {
+  readonly #options: WatchedFileOptions;
+  #secret: Secret | undefined;
+  #problem: string | undefined;
+  #first: Promise<Secret> | undefined;
+  #timer: { cancel(): void } | undefined;
+  #closed = false;
+  /** A late reading may not overwrite one that began after it. */
+  #begun = 0;
+  #taken = 0;
+
+  constructor(options: WatchedFileOptions) {
+    this.#options = options;
+  }
+
+  /** As last read; the first time reads it, and goes on looking. Rejects only if it never held a secret. */
+  async current(): Promise<Secret> {
+    this.#watch();
+    if (this.#secret !== undefined) return this.#secret;
+    this.#first ??= this.reread().finally(() => {
+      this.#first = undefined;
+    });
+    return await this.#first;
+  }
+
+  /** Reads it now. A file that holds no secret leaves the last one in use. Rejects only if there is none. */
+  async reread(): Promise<Secret> {
+    const turn = ++this.#begun;
+    const reading = await this.#readSettled();
+    if (turn > this.#taken) {
+      this.#taken = turn;
+      this.#take(reading);
+    }
+    if (this.#secret !== undefined) return this.#secret;
+    throw reading;
+  }
+
+  /** Looks at the file no more by itself. What was read last stays in use. Twice is fine. */
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+  }
+
+  #watch(): void {
+    if (this.#timer !== undefined || this.#closed) return;
+    const { timers, everyMs } = this.#options;
+    const look = async () => {
+      await this.reread().catch(() => undefined);
+      if (!this.#closed) this.#timer = timers.after(everyMs, () => void look());
+    };
+    this.#timer = timers.after(everyMs, () => void look());
+  }
+
+  #take(reading: Secret | Error): void {
+    if (reading instanceof Secret) {
+      this.#secret = reading;
+      this.#problem = undefined;
+      return;
+    }
+    const isNews = reading.message !== this.#problem;
+    this.#problem = reading.message;
+    if (!isNews) return;
+    const rest =
+      this.#secret === undefined
+        ? "; until then no call can be made with it"
+        : "; until then the last one stays in use";
+    this.#options.onProblem(new Error(reading.message + rest));
+  }
+
+  /** What is new is believed once two readings in a row agree: a file written in place may be read half-written. */
+  async #readSettled(): Promise<Secret | Error> {
+    let reading = await readSecret(this.#options.path);
+    for (let turn = 0; turn < SETTLE_TURNS && !isSame(reading, this.#secret); turn++) {
+      await this.#options.pause(SETTLE_MS);
+      const again = await readSecret(this.#options.path);
+      if (isSame(again, reading)) return again;
+      reading = again;
+    }
+    return reading;
+  }
+}
+
+function isSame(a: Secret | Error, b: Secret | Error | undefined): boolean {
+  return a instanceof Secret && b instanceof Secret && a.reveal() === b.reveal();
+}
+
+async function readSecret(path: string): Promise<Secret | Error> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : "unknown error";
+    return new NoSecretError(
+      `the key file ${path} cannot be read (${code}): put the secret there, readable by this process`,
+    );
+  }
+  if (text.trim() === "") return new NoSecretError(`the key file ${path} is empty: put the secret there, on one line`);
+  return (
+    readSecretText(text) ??
+    new NoSecretError(
+      `the key file ${path} does not hold a secret: put the secret there, on one line, and nothing else`,
+    )
+  );
+}

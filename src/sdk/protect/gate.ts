@@ -1,0 +1,155 @@
+import { Code } from "@connectrpc/connect";
+import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { QUESTION_LIMITS } from "../../wire/question.ts";
+import type { Question, Verification, Verifier } from "../verification.ts";
+import { askFunction, BOOLEAN, SCOPES, TEXT } from "../verifier/check-options.ts";
+import { createDefectWarning, createListener } from "../verifier/listener.ts";
+import type { MethodAccess } from "./access.ts";
+import { clientIpOf } from "./client-ip.ts";
+import type { Credential } from "./credential.ts";
+import type { KeyOptions } from "./key-options.ts";
+import { passedGates, rememberPassed } from "./passed-gates.ts";
+import { isPrincipal, type Principal } from "./principal.ts";
+import {
+  CREDENTIAL_MISSING,
+  CREDENTIAL_TOO_LONG,
+  CREDENTIALS_CONFLICT,
+  internalError,
+  type Refusal,
+  refusalOf,
+  undecided,
+} from "./refusal.ts";
+
+/** A call at the gate. */
+export interface Arrival<Call> {
+  readonly call: Call;
+  /** What every gate of this call sees, and no other call: what one gate has found is remembered there for the next. */
+  readonly carrier: object;
+  /** Takes the key out of the headers. Not called if an earlier gate has taken it. */
+  readonly takeCredential: () => Credential;
+  /** `/package.Service/Method`, if it has one. */
+  readonly method: () => string | undefined;
+  /** The address at the other end of the connection, as text. */
+  readonly peer: string | undefined;
+  /** What the method asks, where the options do not say it. */
+  readonly access: () => MethodAccess;
+}
+
+/** What became of a look at a key. */
+export type Look = { readonly principal: Principal } | { readonly refusal: Refusal };
+
+/** Looks at the same key again, for the same method, and charges nothing. */
+export type Recheck = () => Look | Promise<Look>;
+
+/** What became of a call: let in with its key, let in without one, or refused. */
+export type Admission =
+  | { readonly principal: Principal; readonly recheck: Recheck }
+  | { readonly principal: undefined }
+  | { readonly refusal: Refusal };
+
+export type Gate<Call> = (arrival: Arrival<Call>) => Admission | Promise<Admission>;
+
+/**
+ * Decides about calls. Where the verifier answers from memory, so does this, without a promise. Never throws and never
+ * rejects: what went wrong is a refusal, and `onUndecided` is told.
+ */
+export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>): Gate<Call> {
+  const onUndecided = options.onUndecided && createListener("onUndecided", options.onUndecided);
+  const warnOfDefect = createDefectWarning();
+  function refuse(refusal: Refusal): { readonly refusal: Refusal } {
+    const { cause, code } = refusal;
+    if (cause === undefined) return { refusal };
+    if (onUndecided !== undefined) onUndecided(cause);
+    // An outage is told by the verifier; a defect is the service's own, and only its callers would notice.
+    else if (code === Code.Internal) warnOfDefect(cause);
+    return { refusal };
+  }
+
+  function judge(verification: Verification): Look {
+    const refusal = refusalOf(verification);
+    if (refusal !== undefined) return refuse(refusal);
+    if (isPrincipal(verification)) return { principal: verification };
+    return refuse(internalError(new Error("the verifier calls a key valid and does not say which. Update claviger")));
+  }
+
+  function look(secret: string, question: Question, judged: typeof judge = judge): Look | Promise<Look> {
+    try {
+      const answer = verifier.verifySync(secret, question);
+      if (answer !== "ask") return judged(answer);
+      return verifier.verify(secret, question).then(judged, (error: unknown) => refuse(undecided(error)));
+    } catch (error) {
+      return refuse(undecided(error));
+    }
+  }
+
+  function admit(arrival: Arrival<Call>): Admission | Promise<Admission> {
+    const passed = passedGates(arrival.carrier);
+    const credential = passed?.credential ?? arrival.takeCredential();
+    if (credential.kind === "conflict") return refuse(CREDENTIALS_CONFLICT);
+    if (credential.kind === "none") {
+      return accessOf(options, arrival).anonymous ? { principal: undefined } : refuse(CREDENTIAL_MISSING);
+    }
+    const { secret } = credential;
+    // Longer than any secret: asked about it, the verifier would say that the question is wrong.
+    if (Buffer.byteLength(secret.reveal()) > QUESTION_LIMITS.secretBytes) return refuse(CREDENTIAL_TOO_LONG);
+    const question = questionOf(options, arrival);
+    const free = { ...question, cost: 0 };
+    const enter = (seen: Look): Admission => {
+      if ("refusal" in seen) return seen;
+      const gates = passed ?? { credential, admitted: new Map() };
+      gates.admitted.set(verifier, seen.principal);
+      rememberPassed(arrival.carrier, gates);
+      return { ...seen, recheck: () => look(secret.reveal(), free) };
+    };
+    const charged = passed?.admitted.get(verifier);
+    const seen =
+      charged === undefined
+        ? look(secret.reveal(), question)
+        : look(secret.reveal(), free, (answer) => (isAtLimit(answer) ? { principal: charged } : judge(answer)));
+    return seen instanceof Promise ? seen.then(enter) : enter(seen);
+  }
+
+  return (arrival) => {
+    try {
+      return admit(arrival);
+    } catch (error) {
+      return refuse(internalError(error));
+    }
+  };
+}
+
+/**
+ * Whether a limit of the key is all that speaks against it: limits are looked at last. The call itself may have taken
+ * what was left of the limit at an earlier gate.
+ */
+function isAtLimit({ verdict }: Verification): boolean {
+  return verdict === Verdict.RATE_LIMITED || verdict === Verdict.QUOTA_EXHAUSTED;
+}
+
+function questionOf<Call>(options: KeyOptions<Call>, arrival: Arrival<Call>): Question {
+  const { call, peer } = arrival;
+  const method = arrival.method();
+  const ask = options.clientIp;
+  const clientIp = clientIpOf(ask === undefined ? peer : askFunction("clientIp", { ask, call, rule: TEXT }));
+  return {
+    scopes: accessOf(options, arrival).scopes,
+    environment: options.environment ?? "live",
+    ...(method !== undefined && { method }),
+    ...(clientIp !== undefined && { clientIp }),
+  };
+}
+
+/**
+ * What the call is asked: what the options say of it, and where they are silent, what its method does.
+ *
+ * @throws TypeError if a function of the options returns a wrong value, which must not count as "nothing is asked"
+ */
+function accessOf<Call>(options: KeyOptions<Call>, { call, access }: Arrival<Call>): MethodAccess {
+  const anonymous = askFunction("anonymous", { ask: options.anonymous, call, rule: BOOLEAN });
+  // Whoever may come without a key may come with any.
+  if (anonymous === true) return { scopes: [], anonymous };
+  const scopes = askFunction("scopes", { ask: options.scopes, call, rule: SCOPES });
+  if (scopes !== undefined && anonymous !== undefined) return { scopes, anonymous };
+  const declared = access();
+  return { scopes: scopes ?? declared.scopes, anonymous: anonymous ?? declared.anonymous };
+}

@@ -1,0 +1,147 @@
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
+import { Verdict, VerdictSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import type { Reason } from "../../keys/errors.ts";
+import { RETRY_DELAY_MS } from "../../wire/errors.ts";
+import type { Verification } from "../verification.ts";
+
+/** Names of `claviger.v1.ErrorReason` that only services say, and not the server. */
+const OWN_REASONS = ["RATE_LIMITED", "QUOTA_EXHAUSTED", "SERVER_UNREACHABLE", "VERIFIER_MISCONFIGURED"] as const;
+
+/** Why a call is not let in, for every protocol. Says nothing of the secret. */
+export interface Refusal {
+  readonly code: Code;
+  /** `reason` of `google.rpc.ErrorInfo`: a name of `claviger.v1.ErrorReason`. */
+  readonly reason: Reason | (typeof OWN_REASONS)[number];
+  /** Ends with what to do. */
+  readonly message: string;
+  /** Every variable part of the message; the name of the verdict without its prefix as `verdict`, if there was one. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Milliseconds after which to try again; undefined if that is not known, or no use. */
+  readonly retryAfterMs?: number | undefined;
+  /** What went wrong, for the service's own log; never sent. */
+  readonly cause?: unknown;
+}
+
+/** Verdicts that speak against the secret itself, and what its holder can do. */
+const INVALID: Readonly<Partial<Record<Verdict, string>>> = {
+  [Verdict.MALFORMED]: "the credential is not a key, perhaps mistyped or cut off. Copy it again",
+  [Verdict.UNKNOWN]: "the key is not known. Call with a key that was created here",
+  [Verdict.REVOKED]: "the key was revoked. Call with another key",
+  [Verdict.DISABLED]: "the key is switched off. Have its owner enable it, or call with another key",
+  [Verdict.RETIRED]: "the secret was rotated out. Call with the key's new secret",
+  [Verdict.EXPIRED]: "the secret has expired. Rotate the key, and call with the new secret",
+};
+
+/** Reasons of `UNAVAILABLE` that are handed on; what else the verifier may say is about its own connection. */
+const HANDED_ON = [
+  ...(["STORAGE_UNAVAILABLE", "OVERLOADED", "LEASE_UNAVAILABLE", "LIMITER_UNAVAILABLE", "SHUTTING_DOWN"] as const),
+  "SERVER_UNREACHABLE",
+] as const;
+
+export const CREDENTIAL_MISSING: Refusal = {
+  code: Code.Unauthenticated,
+  reason: "CREDENTIAL_MISSING",
+  message: "no key. Send `authorization: Bearer <key>`, or `x-api-key: <key>`",
+  metadata: {},
+};
+
+export const CREDENTIALS_CONFLICT: Refusal = {
+  code: Code.Unauthenticated,
+  reason: "CREDENTIAL_INVALID",
+  message: "different keys came in `authorization` and `x-api-key`. Send one key",
+  metadata: { headers: "authorization,x-api-key" },
+};
+
+/** Of a credential that is longer than any secret. */
+export const CREDENTIAL_TOO_LONG: Refusal = {
+  code: Code.Unauthenticated,
+  reason: "CREDENTIAL_INVALID",
+  message: INVALID[Verdict.MALFORMED] ?? "",
+  metadata: { verdict: "MALFORMED" },
+};
+
+/** What is told to whom the verdict does not let in; undefined if it does. */
+export function refusalOf({ verdict, key, missingScopes, retryAfterMs }: Verification): Refusal | undefined {
+  if (verdict === Verdict.VALID) return undefined;
+  const name = VerdictSchema.value[verdict]?.localName ?? String(verdict);
+  const metadata = { verdict: name };
+  const message = INVALID[verdict];
+  if (message !== undefined) return { code: Code.Unauthenticated, reason: "CREDENTIAL_INVALID", message, metadata };
+  switch (verdict) {
+    case Verdict.ENVIRONMENT_DENIED: {
+      const [is, wanted] = key?.environment === Environment.TEST ? ["test", "live"] : ["live", "test"];
+      const text =
+        `the key is a ${is} key, and only ${wanted} keys are let in. Call with a ${wanted} key; the service lets ${is} ` +
+        "keys in by the option environment of requireKey";
+      return denied(text, { ...metadata, environment: is });
+    }
+    case Verdict.ADDRESS_DENIED:
+      return denied("the key may not be used from this address. Call from one that it allows", metadata);
+    case Verdict.SCOPE_MISSING:
+      return denied(`the key lacks ${missingScopes.join(", ")}. Call with a key that has it`, {
+        ...metadata,
+        missing_scopes: missingScopes.join(","),
+      });
+    case Verdict.RATE_LIMITED: {
+      const text = "the key's limit of requests per second is reached. Retry more slowly";
+      return { code: Code.ResourceExhausted, reason: "RATE_LIMITED", message: text, metadata, retryAfterMs };
+    }
+    case Verdict.QUOTA_EXHAUSTED: {
+      const text = "the key's requests of this day (UTC) are used up. Retry tomorrow, or have its limit raised";
+      return { code: Code.ResourceExhausted, reason: "QUOTA_EXHAUSTED", message: text, metadata, retryAfterMs };
+    }
+    default:
+      return internalError(new Error(`this version knows no verdict ${name}. Update claviger`));
+  }
+}
+
+function denied(message: string, metadata: Refusal["metadata"]): Refusal {
+  return { code: Code.PermissionDenied, reason: "PERMISSION_DENIED", message, metadata };
+}
+
+/**
+ * The refusal when nothing was decided. `UNAVAILABLE`, also when the verifier's own token is no good: it is not the
+ * caller's fault, and says nothing of the caller's key (docs/protocol/revocation.md#p2); but then it does not say to
+ * retry. A question that breaks a rule is a defect: `INTERNAL`.
+ */
+export function undecided(error: unknown): Refusal {
+  if (!(error instanceof ConnectError) || error.code === Code.InvalidArgument) return internalError(error);
+  const reason = error.findDetails(ErrorInfoSchema)[0]?.reason;
+  if (
+    reason === "VERIFIER_MISCONFIGURED" ||
+    error.code === Code.Unauthenticated ||
+    error.code === Code.PermissionDenied
+  ) {
+    return {
+      code: Code.Unavailable,
+      reason: "VERIFIER_MISCONFIGURED",
+      message:
+        "this service cannot check keys until its set-up is corrected, which says nothing about the key. " +
+        "Report it to the service",
+      metadata: {},
+      cause: error,
+    };
+  }
+  const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
+  return {
+    code: Code.Unavailable,
+    reason:
+      // The service stops: another instance of it may answer.
+      reason === "VERIFIER_CLOSED"
+        ? "SHUTTING_DOWN"
+        : (HANDED_ON.find((known) => known === reason) ?? "SERVER_UNREACHABLE"),
+    message: "the key could not be checked, which says nothing about it. Retry in a moment",
+    metadata: {},
+    retryAfterMs: delay === undefined ? RETRY_DELAY_MS : durationMs(delay),
+    cause: error,
+  };
+}
+
+/** A defect of the service or of its configuration. */
+export function internalError(cause: unknown): Refusal {
+  const message = "internal error while the key was checked. Report it to the service";
+  return { code: Code.Internal, reason: "INTERNAL", message, metadata: {}, cause };
+}

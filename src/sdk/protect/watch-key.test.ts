@@ -1,0 +1,128 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { beforeEach, describe, expect, test } from "vitest";
+import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
+import { FakeVerifier } from "../testing/fake-verifier.ts";
+import { ANY_KEY } from "./access.ts";
+import { readCredential } from "./credential.ts";
+import { createGate } from "./gate.ts";
+import type { Refusal } from "./refusal.ts";
+import { watchKey, watchSettings } from "./watch-key.ts";
+
+const OUTAGE = new ConnectError("no lease", Code.Unavailable);
+
+describe("the key of a stream", () => {
+  let timers: FakeClocks;
+  let verifier: FakeVerifier;
+  let secret: string;
+  let ends: Refusal[];
+  let watch: { stop(): void };
+
+  beforeEach(async () => {
+    timers = new FakeClocks();
+    verifier = new FakeVerifier();
+    secret = verifier.addKey("alice");
+    ends = [];
+    const gate = createGate(verifier, {});
+    const admission = await gate({
+      call: {},
+      carrier: {},
+      takeCredential: () => readCredential({ authorization: [], apiKey: [secret] }),
+      method: () => undefined,
+      peer: undefined,
+      access: () => ANY_KEY,
+    });
+    if (!("recheck" in admission)) throw new Error("the key is good; correct the test");
+    watch = watchKey(admission.recheck, watchSettings({ timers }), { onDead: (refusal) => ends.push(refusal) });
+    verifier.asked.length = 0;
+  });
+
+  test("is verified again each minute, and charged nothing", async () => {
+    await timers.pass(59_999);
+    expect(verifier.asked).toEqual([]);
+    await timers.pass(600_001);
+    expect(verifier.asked).toHaveLength(11);
+    expect(verifier.asked.every(({ question }) => question.cost === 0)).toBe(true);
+    expect(ends).toEqual([]);
+  });
+
+  test.each([
+    ["REVOKED", Code.Unauthenticated],
+    ["DISABLED", Code.Unauthenticated],
+    ["RETIRED", Code.Unauthenticated],
+    ["EXPIRED", Code.Unauthenticated],
+    ["ADDRESS_DENIED", Code.PermissionDenied],
+    ["SCOPE_MISSING", Code.PermissionDenied],
+  ] as const)("ends it within a minute once the verdict is %s, and is let go", async (verdict, code) => {
+    verifier.keys.set(secret, { verdict: Verdict[verdict] });
+    await timers.pass(60_000);
+    expect(ends).toMatchObject([{ code }]);
+    expect(timers.pending).toBe(0);
+  });
+
+  test.each(["RATE_LIMITED", "QUOTA_EXHAUSTED"] as const)("does not end it for a limit, %s", async (verdict) => {
+    verifier.keys.set(secret, { verdict: Verdict[verdict] });
+    await timers.pass(600_000);
+    expect(verifier.asked).toHaveLength(10);
+    expect(ends).toEqual([]);
+  });
+
+  test("may be undecided for a minute: it is tried again each 5 s, and the stream goes on", async () => {
+    verifier.failure = OUTAGE;
+    await timers.pass(60_000 + 54_999);
+    expect(verifier.asked).toHaveLength(11);
+    expect(ends).toEqual([]);
+    verifier.failure = undefined;
+    await timers.pass(600_000);
+    expect(ends).toEqual([]);
+  });
+
+  test("ends it with UNAVAILABLE after a minute of that, and not before", async () => {
+    verifier.failure = OUTAGE;
+    await timers.pass(119_999);
+    expect(ends).toEqual([]);
+    await timers.pass(1);
+    expect(ends).toMatchObject([{ code: Code.Unavailable }]);
+    expect(timers.pending).toBe(0);
+  });
+
+  test("ends it so, too, when the verifier hangs; its late answer changes nothing", async () => {
+    let answer = (_: "late") => {};
+    verifier.isForgetful = true;
+    const decided = verifier.verify.bind(verifier);
+    verifier.verify = async (...asked) => {
+      await new Promise<"late">((resolve) => {
+        answer = resolve;
+      });
+      return decided(...asked);
+    };
+    await timers.pass(120_000);
+    expect(ends).toMatchObject([{ code: Code.Unavailable }]);
+    answer("late");
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(timers.pending).toBe(0);
+    await timers.pass(600_000);
+    expect(ends).toHaveLength(1);
+    expect(timers.pending).toBe(0);
+  });
+
+  test("counts outages one by one: an answer in between begins anew", async () => {
+    for (let round = 0; round < 5; round++) {
+      verifier.failure = OUTAGE;
+      await timers.pass(60_000 + 50_000);
+      verifier.failure = undefined;
+      await timers.pass(5000);
+    }
+    expect(ends).toEqual([]);
+    verifier.failure = OUTAGE;
+    await timers.pass(60_000 + 60_000);
+    expect(ends).toMatchObject([{ code: Code.Unavailable }]);
+  });
+
+  test("is not asked about after the stream", async () => {
+    watch.stop();
+    expect(timers.pending).toBe(0);
+    await timers.pass(600_000);
+    expect(verifier.asked).toEqual([]);
+  });
+});

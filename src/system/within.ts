@@ -1,0 +1,19 @@
+/** The promise did not settle in time; what it stands for may still be going on. */
+export class NotInTimeError extends Error {
+  override readonly name = "NotInTimeError";
+
+  constructor(timeoutMs: number) {
+    super(`no answer within ${timeoutMs} ms`);
+  }
+}
+
+/** Settles as `promise` does, or throws `NotInTimeError` after `timeoutMs` milliseconds. */
+export async function within<Value>(timeoutMs: number, promise: Promise<Value>): Promise<Value> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new NotInTimeError(timeoutMs)), timeoutMs);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

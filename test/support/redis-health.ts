@@ -1,9 +1,0 @@
-import { systemTimers } from "../../src/server/clock.ts";
-import { systemRandom } from "../../src/server/random.ts";
-
-/** What a user of Redis takes beside its address, for tests that look at neither. */
-export const QUIET_REDIS = {
-  timers: systemTimers,
-  random: systemRandom,
-  health: { worked: () => undefined, failed: () => undefined },
-};

@@ -1,0 +1,40 @@
+import type { FoundSecret } from "../../src/keys/found-secret.ts";
+import type { KeyRecord, SecretRecord } from "../../src/keys/key.ts";
+import type { KnownSecret } from "../../src/keys/known-secret.ts";
+import { standingOf } from "../../src/verify/decide.ts";
+
+/** When it is found. */
+export const NOW = new Date("2026-01-01T00:00:00Z");
+
+/** A secret as storage would find it, good for an hour; for tests. */
+export function fakeFound(
+  keyId: string,
+  changes: {
+    readonly key?: Partial<KeyRecord>;
+    readonly secret?: Partial<SecretRecord>;
+    readonly revision?: number;
+  } = {},
+): FoundSecret & { readonly key: KeyRecord; readonly secret: SecretRecord } {
+  const key: KeyRecord = {
+    ...{ id: keyId, owner: "o", displayName: "k", environment: "live", scopes: [], labels: {}, metadata: null },
+    ...{ allowedCidrs: [], disabled: false, limits: null, held: [] },
+    ...{ currentVersion: 1, ttlMs: 1, createTime: NOW, updateTime: NOW },
+    ...{ createdBy: { kind: "system", subject: "", keyId: "", address: "" }, revokeTime: null, revokedBy: null },
+    ...{ revokeReason: null, revokeNote: "", revision: 0, narrowedRevision: 0, settledRevision: 0 },
+    ...changes.key,
+  };
+  const expireTime = new Date(NOW.getTime() + 3_600_000);
+  const secret = { keyId, version: 1, hint: "", createTime: NOW, expireTime, retireTime: null, ...changes.secret };
+  return { key, secret, now: NOW, revision: changes.revision ?? 0 };
+}
+
+/** The same, ready to answer. */
+export function fakeKnown(keyId: string, changes: Parameters<typeof fakeFound>[1] = {}): KnownSecret {
+  const found = fakeFound(keyId, changes);
+  const { owner, environment, scopes, allowedCidrs, limits } = found.key;
+  const { version } = found.secret;
+  const { revision } = found;
+  const standing = standingOf(found);
+  const named = { keyId, owner, version, standing, environment };
+  return { ...named, scopes, allowedCidrs, limits, about: "", revision, counted: undefined };
+}
