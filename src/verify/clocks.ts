@@ -1,19 +1,19 @@
-/** A moment by both clocks of a process, in milliseconds. */
+/** A point in time by both clocks of a process, in milliseconds. */
 export interface Moment {
   readonly monotonicMs: number;
   readonly wallMs: number;
 }
 
 /**
- * Both clocks of a process. The monotonic one is never set, but may stand still while the machine is suspended; the
- * wall clock counts that time, but may be set. A span is over as soon as either says so (rule R11).
+ * Both clocks of a process. The monotonic clock is never set, but may stand still while the machine is suspended. The
+ * wall clock counts that time, but may be set. A duration is over as soon as either clock says so (rule R11).
  */
 export interface Clocks {
   monotonicMs(): number;
   wallMs(): number;
 }
 
-/** Does things later. */
+/** Runs work later. */
 export interface Timers {
   /** Runs `work` once, no sooner than after `ms`, unless cancelled. Does not keep the process alive. */
   after(ms: number, work: () => void): { cancel(): void };
@@ -24,7 +24,10 @@ export function readMoment(clocks: Clocks): Moment {
   return { monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() };
 }
 
-/** A span that another clock has measured, as this one may count it: over early, never late. In milliseconds. */
+/**
+ * Converts a duration measured by another clock into one that this clock can safely count: it may end early, never
+ * late. In milliseconds.
+ */
 export function countedHere(spanMs: number, clockRateError: number): number {
   return Math.floor((spanMs * (1 - clockRateError)) / (1 + clockRateError));
 }

@@ -1,8 +1,8 @@
 import type { Clocks, Moment } from "./clocks.ts";
 
 /**
- * The permission to answer from a cache until a deadline (Gray and Cheriton, 1989). It is judged by the clocks read at
- * that moment, never by a timer: after a stall, queued requests run before timers do (rule R2).
+ * The permission to answer from a cache until a deadline (Gray and Cheriton, 1989). Each use reads the clocks; no timer
+ * ends a lease, because queued requests run before timers after a stall (rule R2).
  */
 export class Lease {
   readonly #clocks: Clocks;
@@ -13,13 +13,13 @@ export class Lease {
     this.#clocks = clocks;
   }
 
-  /** Runs for `termMs` from `since`: a moment read before the grant was asked for (rule R1). */
+  /** Grants a lease of `termMs` from `since`, which must be read before the grant is requested (rule R1). */
   grant(since: Moment, termMs: number): void {
     this.#since = since;
     this.#termMs = termMs;
   }
 
-  /** Ends it at once. */
+  /** Ends the lease at once. */
   end(): void {
     this.#termMs = 0;
   }
@@ -28,7 +28,7 @@ export class Lease {
     return this.remainingMs() > 0;
   }
 
-  /** Milliseconds until it ends, by whichever clock says less (rule R11); 0 once it is over. */
+  /** Milliseconds until the lease ends, by the clock that shows less (rule R11); 0 after its end. */
   remainingMs(): number {
     const monotonic = this.#clocks.monotonicMs() - this.#since.monotonicMs;
     const wall = this.#clocks.wallMs() - this.#since.wallMs;
