@@ -1,5 +1,5 @@
-/** What time it is by the wall clock, which may be set. */
+/** The wall clock, which may be set. */
 export interface Clock {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since 1970. */
   now(): number;
 }

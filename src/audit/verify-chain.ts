@@ -105,7 +105,7 @@ class Walk {
     if (row.signed === undefined) return "removed: its place in the chain is left";
     if (this.#check(place, row.signed) === "bad") return "changed, or not inserted by Claviger: its signature is wrong";
     if (!sealHash(this.head.hash, row.sequence, row.signed.event).equals(row.hash))
-      return "changed or moved: it does not follow from what is before it";
+      return "changed or moved: it does not follow from the event before it";
     return undefined;
   }
 
