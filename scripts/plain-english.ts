@@ -107,7 +107,12 @@ export interface Oddity {
 export function findOddities(passages: readonly Passage[]): Oddity[] {
   return passages.flatMap(({ text, line }) =>
     PATTERNS.flatMap(({ name, expression, instead }) =>
-      [...text.matchAll(expression)].map(([match]) => ({ line, name, match: match.trim(), instead })),
+      [...text.replace(/`[^`]*`/g, "`…`").matchAll(expression)].map(([match]) => ({
+        line,
+        name,
+        match: match.trim(),
+        instead,
+      })),
     ),
   );
 }

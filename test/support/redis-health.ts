@@ -1,7 +1,7 @@
 import { systemTimers } from "../../src/server/clock.ts";
 import { systemRandom } from "../../src/server/random.ts";
 
-/** What a user of Redis takes beside its address, for tests that look at neither. */
+/** The dependencies of a Redis client beside the address, for tests that check neither. */
 export const QUIET_REDIS = {
   timers: systemTimers,
   random: systemRandom,
