@@ -31,11 +31,8 @@ export interface FeatureFlagOptions {
 }
 
 /**
- * The flag `enable-api-key-management`, with the owner as targeting key and `callerKind` and `callerOwner` as
- * attributes.
- *
- * A provider that fails, hangs, or does not know the flag means off: an outage must not roll a feature out. That is
- * affordable because verification, reads and revocation never ask.
+ * The flag `enable-api-key-management`: the owner is the targeting key, `callerKind` and `callerOwner` are attributes.
+ * Why a failing provider means off: docs/decisions/0016-openfeature-flag.md.
  */
 export function createFeatureFlag(options: FeatureFlagOptions): FeatureFlag {
   const { onError, onEvaluated = () => undefined, timeoutMs = 500 } = options;

@@ -21,12 +21,8 @@ export interface FlagsFileOptions {
 }
 
 /**
- * An OpenFeature provider of boolean flags in a JSON file that may change at any time.
- *
- * The file is read anew each time instead of being watched: a few hundred bytes a second cost nothing, and editors and
- * Kubernetes replace files by renames and symbolic links that `fs.watch` loses and modification times hide.
- *
- * Initialising rejects with what is wrong if the file is bad.
+ * An OpenFeature provider of boolean flags in a JSON file that may change at any time. Initialising rejects if the file
+ * is bad, and says why. The file is polled, not watched: docs/decisions/0015-polled-files.md.
  */
 export class FlagsFileProvider implements Provider {
   readonly metadata = { name: "claviger flags file" };

@@ -32,10 +32,8 @@ interface Loaded {
 }
 
 /**
- * The public keys of one issuer, kept up to date by its use. A failed load leaves the keys that there are: the issuer's
- * outage does not stop users whose key is known.
- *
- * jose's `createRemoteJWKSet` is not used: its cooldown begins only with a load that succeeds, and its clock is its own.
+ * Keeps the public keys of one issuer up to date as they are used. A failed load keeps the keys that it has.
+ * Why not jose's `createRemoteJWKSet`: docs/decisions/0014-own-jwks-set.md.
  */
 export class KeySet {
   readonly #options: KeySetOptions;

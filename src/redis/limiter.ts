@@ -24,16 +24,9 @@ export interface RedisLimiterOptions {
 }
 
 /**
- * `charge` of `keys/limits.ts`, by Redis' own clock, in milliseconds since 2026 so that a double keeps their
- * fractions. One hash per key: when its rate is empty, which day is counted, what was used on it. The day is in the
- * value, so that a key that is there and of yesterday begins with nothing.
- *
- * A day is only known as far as it was counted in one history of replication (`master_replid`). A promoted replica
- * begins another one, without what had not reached it, and so does a server that restarts. There, and for a key that is
- * not there or that a reshard has brought, the ledger is asked; the larger count holds, so that nothing is given back.
- * A user that may not run INFO has the empty history: then only a day that is lost is seeded.
- *
- * INFO adds 6 µs to the 9 µs that a charge takes in Redis 7 (redis-benchmark, 20 connections).
+ * `charge` of `keys/limits.ts` by Redis' clock, in milliseconds since 2026 so that a double keeps their fractions. A
+ * hash for each key holds when its rate is empty, the day, its count, and the history of replication that it was
+ * counted in. Why a history: docs/decisions/0011-no-slices-of-quota.md.
  */
 const CHARGE = `local rate, burst, perDay = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local seedDay, seed = tonumber(ARGV[4]), tonumber(ARGV[5])

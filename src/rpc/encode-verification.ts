@@ -11,9 +11,9 @@ const REVISION_TAG = 0x40;
 const SHORT_BYTES = 4;
 
 /**
- * A verification as the bytes of `VerifyResponse`, after `prefix` bytes for the caller to fill. What it tells of a key
- * was encoded when that was read: encoding it anew takes 10 µs for a key with three labels on a busy machine, the whole
- * answer with a copy of it 0.6. The rest of a common answer is three varints; anything else goes the long way.
+ * A verification as the bytes of `VerifyResponse`, after `prefix` bytes for the caller to fill. The key's part was
+ * encoded when it was read; the rest of a common answer is three varints. Figures:
+ * docs/decisions/0007-direct-path-past-connect.md.
  */
 export function encodeVerification(metered: Metered, prefix: number): Buffer {
   const { decision, found, freshness, revision, retryAfterMs } = metered;

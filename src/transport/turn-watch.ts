@@ -15,15 +15,9 @@ export interface TurnWatchOptions {
 }
 
 /**
- * Tells that more calls came at once than are answered in time. Node reads every socket that has something before it
- * does anything else: a call that it comes to late in such a turn has waited as long, and with it everything behind.
- * A burst is let in, a queue that stands is not (as CoDel has it, RFC 8289). A connection, or an address, that brought no
- * more than a fair share of what there was time for is not told so: another's flood must not refuse it. Of connections
- * alone, a client that opens thousands would leave others no share; of addresses alone, a balancer's would be one. Nor is
- * who is alone: only its own calls wait, and no more than may be under way on one connection.
- *
- * Known addresses share among themselves, so that a flood from thousands of addresses without a good credential does not
- * shrink their share. This at most doubles the calls of a turn.
+ * Tells that more calls came at once than are answered in time. A connection or an address that brought at most its
+ * fair share is not told so, and neither is a caller that is alone. Known addresses share among themselves, which at
+ * most doubles the calls of a turn. Why: docs/decisions/0021-refuse-when-overloaded.md.
  */
 export class TurnWatch {
   readonly #options: TurnWatchOptions;

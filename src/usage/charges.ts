@@ -12,9 +12,8 @@ interface Waiting {
 const MOST_AT_ONCE = 500;
 
 /**
- * Charges requests for one key together: those of one turn, and those that come while a call for the key is under way,
- * go in the next call. So a hot key costs one round trip at a time, and nothing is handed out in advance: slices given
- * to nodes let 3,697 of 5,000 through under uneven load, simulated.
+ * Charges requests for one key together: those of one turn, and those that come while a charge of the key is under way.
+ * Why nodes get no slices: docs/decisions/0011-no-slices-of-quota.md.
  */
 export class Charges {
   readonly #limiter: Limiter;

@@ -8,8 +8,8 @@ export interface ReadBoundOptions {
 }
 
 /**
- * Bounds the reads that are under way. As many as may be are let in, from a burst or for good; where that is not enough,
- * a queue would stand however long it may be (as CoDel has it, RFC 8289), so it is kept short until it is no more.
+ * Bounds concurrent reads: a burst is let in, a queue that stands is kept short.
+ * Why: docs/decisions/0021-refuse-when-overloaded.md.
  */
 export class ReadBound {
   readonly #options: ReadBoundOptions;

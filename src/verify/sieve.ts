@@ -6,9 +6,8 @@ export interface Sieved {
 }
 
 /**
- * Keeps up to `capacity` entries by place; the oldest that was not used lately goes first (SIEVE, Zhang et al., NSDI
- * 2024). A use marks the entry, which is read anyway: moving it in a list, as least-recently-used caches do, took 5 % of
- * a verification among 100,000 keys.
+ * Keeps up to `capacity` entries by place, and evicts the oldest that was not used lately (SIEVE, Zhang et al., NSDI
+ * 2024). Why not LRU: docs/decisions/0006-sieve-not-lru.md.
  */
 export class Sieve<Entry extends Sieved> {
   readonly #capacity: number;
