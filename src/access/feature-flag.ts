@@ -33,11 +33,8 @@ export interface FeatureFlagOptions {
 }
 
 /**
- * The flag `enable-api-key-management`, with the owner as targeting key and `callerKind` and `callerOwner` as
- * attributes.
- *
- * A provider that fails, hangs, or does not know the flag means off, because an outage must not enable a feature.
- * Verification, reads and revocation never ask for the flag.
+ * The flag `enable-api-key-management`: the owner is the targeting key, `callerKind` and `callerOwner` are attributes.
+ * Why a failing provider means off: docs/decisions/0016-openfeature-flag.md.
  */
 export function createFeatureFlag(options: FeatureFlagOptions): FeatureFlag {
   const { onError, onEvaluated = () => undefined, timeoutMs = 500 } = options;

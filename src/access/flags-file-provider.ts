@@ -24,12 +24,8 @@ export interface FlagsFileOptions {
 }
 
 /**
- * An OpenFeature provider of boolean flags in a JSON file that may change at any time.
- *
- * The provider reads the file again and again and does not watch it. A few hundred bytes a second are cheap. Editors
- * and Kubernetes replace files by renames and symbolic links, which `fs.watch` misses and modification times hide.
- *
- * Initialising rejects if the file is invalid, and says what is wrong.
+ * An OpenFeature provider of boolean flags in a JSON file that may change at any time. Initialising rejects if the file
+ * is bad, and says why. The file is polled, not watched: docs/decisions/0015-polled-files.md.
  */
 export class FlagsFileProvider implements Provider {
   readonly metadata = { name: "claviger flags file" };

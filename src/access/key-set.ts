@@ -32,11 +32,8 @@ interface Loaded {
 }
 
 /**
- * The public keys of one issuer, refreshed when they are used. A failed load keeps the current keys, so that an outage
- * of the issuer does not stop users whose key is known.
- *
- * jose's `createRemoteJWKSet` is not used: its cooldown begins only with a successful load, and it has a clock of its
- * own.
+ * Keeps the public keys of one issuer up to date as they are used. A failed load keeps the keys that it has.
+ * Why not jose's `createRemoteJWKSet`: docs/decisions/0014-own-jwks-set.md.
  */
 export class KeySet {
   readonly #options: KeySetOptions;

@@ -20,9 +20,8 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
 /**
- * Keeps the audit key of each older root secret, wrapped by every newer one, so that the audit log stays verifiable
- * after an older root is removed. Also reads the kept keys. The wrapping key is derived from the audit key of the newer
- * root, so that the chain survives the removal of that root too.
+ * Keeps the audit key of each older root secret, wrapped by every newer one, and reads back those of dropped roots.
+ * See docs/decisions/0012-audit-chain.md.
  */
 export async function keepAuditRoots(
   storage: Pick<Storage, "read" | "write">,

@@ -16,12 +16,8 @@ export interface SealerDeps {
 }
 
 /**
- * Appends to the chain every event that was committed before the call and that a known root secret has signed. Changes
- * do not seal their own events, because each would have to wait for the head of the chain. One sealer works at a time;
- * others wait for it.
- *
- * An event with a wrong signature stays out of the chain for good, and `claviger audit verify` reports it. An event of
- * an unknown root secret waits for a server that knows it.
+ * Gives every committed event with a good signature its place in the chain. One sealer works at a time. An event with a
+ * wrong signature never enters the chain; one that names an unknown root waits. See docs/decisions/0012-audit-chain.md.
  */
 export async function sealPending({ storage, signer, log }: SealerDeps): Promise<void> {
   for (;;) {

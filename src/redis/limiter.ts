@@ -24,17 +24,9 @@ export interface RedisLimiterOptions {
 }
 
 /**
- * `charge` of `keys/limits.ts`, by Redis' own clock, in milliseconds since 2026, so that a double keeps their
- * fractions. One hash per key stores when its rate is empty, the counted day, and the use on that day. The day is part
- * of the value, so that yesterday's hash begins at zero.
- *
- * The count of a day belongs to one history of replication (`master_replid`). A promoted replica begins another
- * history, without the writes that had not reached it, and so does a server that restarts. After such a change, and for
- * a key that is missing or that a reshard has moved, the limiter asks the ledger. The larger count applies, so that no
- * use is given back. A user without the permission for INFO has the empty history: then the limiter seeds only a lost
- * day.
- *
- * INFO adds 6 µs to the 9 µs that a charge takes in Redis 7 (redis-benchmark, 20 connections).
+ * `charge` of `keys/limits.ts` by Redis' clock, in milliseconds since 2026 so that a double keeps their fractions. A
+ * hash for each key holds when its rate is empty, the day, its count, and the history of replication that it was
+ * counted in. Why a history: docs/decisions/0011-no-slices-of-quota.md.
  */
 const CHARGE = `local rate, burst, perDay = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local seedDay, seed = tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -32,7 +32,7 @@ export function readMoment(clocks: Clocks): Moment {
 
 /**
  * Converts a duration measured by another clock into one that this clock can safely count: it may end early, never
- * late. In milliseconds.
+ * late. In milliseconds. See docs/decisions/0004-clock-error-and-suspend.md.
  */
 export function countedHere(spanMs: number, clockRateError: number): number {
   return Math.floor((spanMs * (1 - clockRateError)) / (1 + clockRateError));

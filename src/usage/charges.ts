@@ -12,9 +12,8 @@ interface Waiting {
 const MOST_AT_ONCE = 500;
 
 /**
- * Charges requests for one key together. Requests of one turn, and those that arrive during a call for the key, share
- * the next call. A hot key therefore costs one round trip at a time, and no node receives an allowance in advance: in a
- * simulation, slices per node let only 3,697 of 5,000 requests through under uneven load.
+ * Charges requests for one key together: those of one turn, and those that come while a charge of the key is under way.
+ * Why nodes get no slices: docs/decisions/0011-no-slices-of-quota.md.
  */
 export class Charges {
   readonly #limiter: Limiter;

@@ -8,8 +8,8 @@ export interface ReadBoundOptions {
 }
 
 /**
- * Limits concurrent reads. After a refusal the limit drops for `crowdedMs`, because a standing queue adds latency and
- * no throughput (CoDel, RFC 8289).
+ * Bounds concurrent reads: a burst is let in, a queue that stands is kept short.
+ * Why: docs/decisions/0021-refuse-when-overloaded.md.
  */
 export class ReadBound {
   readonly #options: ReadBoundOptions;

@@ -6,9 +6,8 @@ export interface Sieved {
 }
 
 /**
- * Keeps up to `capacity` entries by cache key, and evicts the oldest one without a recent use (SIEVE, Zhang et al.,
- * NSDI 2024). A use only marks the entry, which is in memory anyway. A least-recently-used cache would move it in a
- * list.
+ * Keeps up to `capacity` entries by place, and evicts the oldest that was not used lately (SIEVE, Zhang et al., NSDI
+ * 2024). Why not LRU: docs/decisions/0006-sieve-not-lru.md.
  */
 export class Sieve<Entry extends Sieved> {
   readonly #capacity: number;

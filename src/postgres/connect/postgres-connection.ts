@@ -50,10 +50,8 @@ const NOT_CONNECTED = "08001";
 const CLOSE_MS = 1000;
 
 /**
- * A pool of connections to Postgres; connects at the first query, and again after a loss.
- *
- * On node-postgres, not on postgres.js: 3.4.9 of that ends the process when the database dies at the wrong moment
- * (porsager/postgres 1208; killing Postgres under load met it within 3 kills).
+ * A pool of connections to Postgres. It connects at the first query, and again after a loss.
+ * Why node-postgres: docs/decisions/0001-node-postgres.md.
  */
 export function connectPostgres(options: PostgresOptions): Connection {
   const sockets = new Set<Socket>();
