@@ -68,7 +68,7 @@ export function connectPostgres(options: PostgresOptions): Connection {
     check: (client: pg.ClientBase) => checkConnection(client, options),
   };
   const pool = new PrimaryPool({ ...config, max: options.poolSize });
-  // A pool of its own: all other connections may wait for a lock, which is no reason to cut them off.
+  // A pool of its own: all other connections may wait for a lock, and waiting is not a reason to cut them off.
   const probing = new PrimaryPool({ ...config, max: 1 });
   const warned = new WeakSet<pg.ClientBase>();
   const cutOff = () => {

@@ -15,9 +15,9 @@ export interface TurnWatchOptions {
 }
 
 /**
- * Tells that more calls came at once than are answered in time. A connection or an address that brought at most its
- * fair share is not told so, and neither is a caller that is alone. Known addresses share among themselves, which at
- * most doubles the calls of a turn. Why: docs/decisions/0021-refuse-when-overloaded.md.
+ * Detects overload: more calls at once than one turn of the event loop answers in time. A connection or an address with
+ * at most its fair share is never refused, and neither is the only caller. Known addresses share among themselves, which
+ * at most doubles the calls of a turn. Why: docs/decisions/0021-refuse-when-overloaded.md.
  */
 export class TurnWatch {
   readonly #options: TurnWatchOptions;
