@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Old Nodes must be able to read this file, to be told so: no imports above the check, no syntax newer than Node 12.
+// Old versions of Node must be able to read this file, so that it can report them: no imports above the check, no
+// syntax newer than Node 12.
 
 const [major, minor] = process.versions.node.split(".").map(Number);
 
@@ -9,7 +10,7 @@ if (major > 22 || (major === 22 && minor >= 18)) {
   startWithOwnNode().catch(tooOld);
 }
 
-/** Runs the sources in a clone, and what was built from them in a package. */
+/** Runs the sources in a clone, and the built files in a package. */
 async function start() {
   const { existsSync } = await import("node:fs");
   await keepCompiled(existsSync);
@@ -22,7 +23,7 @@ async function start() {
   await main();
 }
 
-/** What V8 has compiled is kept in a clone: half of the time of a short command, where the sources are TypeScript. */
+/** Caches V8's compiled code in a clone. It halves the time of a short command, because the sources are TypeScript. */
 async function keepCompiled(existsSync) {
   const { enableCompileCache } = await import("node:module");
   const { fileURLToPath } = await import("node:url");
@@ -30,7 +31,7 @@ async function keepCompiled(existsSync) {
   if (existsSync(modules)) enableCompileCache(`${modules}/.cache/claviger/compiled`);
 }
 
-/** Node 22 warns at each start that SQLite, which locks the data folder, is experimental. Later ones do not. */
+/** Node 22 warns at each start that SQLite, which locks the data folder, is experimental. Later versions do not. */
 function dropSqliteWarning() {
   const { emitWarning } = process;
   process.emitWarning = (warning, ...rest) => {
@@ -38,7 +39,7 @@ function dropSqliteWarning() {
   };
 }
 
-/** A clone brings a Node of its own as a dev dependency. */
+/** A clone has its own Node as a dev dependency. */
 async function startWithOwnNode() {
   const { spawn } = await import("node:child_process");
   const { existsSync, realpathSync } = await import("node:fs");
@@ -62,7 +63,7 @@ async function startWithOwnNode() {
   });
 }
 
-/** Also where this Node cannot even do what `startWithOwnNode` needs. */
+/** Also runs on versions of Node without the features that `startWithOwnNode` needs. */
 function tooOld() {
   console.error(
     `error: claviger needs Node 22.18 or newer, and this is ${process.versions.node}: install a current one` +
@@ -71,7 +72,7 @@ function tooOld() {
   process.exitCode = 2;
 }
 
-/** 1 would say that a key was denied. */
+/** Exit code 1 would mean a denied key. */
 function fail(error) {
   console.error(error);
   process.exitCode = 4;

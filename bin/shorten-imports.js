@@ -1,12 +1,12 @@
 import { registerHooks } from "node:module";
 
-/** Packages whose modules name each other by file, and whose files at these places are ES modules. */
+/** Packages whose modules import each other by file, and whose files at these paths are ES modules. */
 const PACKAGES = /\/node_modules\/(?:drizzle-orm|@(?:bufbuild|connectrpc)\/[^/]+\/dist\/esm)\//;
 
 /**
- * Node 26 looks for the package.json of a module's package again for each module. For Drizzle's, which has 180 KB, that
- * took half of what a server loads; for those of Protobuf and Connect, a third of what a command of the command line does.
- * A module that is named by its file takes no package.json to find.
+ * Node 26 looks up the package.json of a module's package again for each module. For Drizzle, whose file has 180 KB,
+ * that took half of a server's loading time; for Protobuf and Connect, a third of a command's. A module that is
+ * resolved by its file needs no package.json.
  */
 export function shortenImports() {
   registerHooks({

@@ -4,8 +4,8 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /**
- * The package `@claviger/sdk`, a second one over the same tree: an agent installs no database and no drivers. It is made
- * here because a package.json inside `src/` would change what `#gen/*` means there.
+ * Builds the package `@claviger/sdk`, a second package from the same tree: an agent installs neither a database nor
+ * drivers. Its manifest is made here, because a package.json inside `src/` would change the meaning of `#gen/*`.
  *
  * `node scripts/build-sdk.ts [folder]`, by default into `dist-sdk/`.
  */
@@ -14,9 +14,11 @@ const target = resolve(process.argv[2] ?? join(ROOT, "dist-sdk"));
 
 const ENTRIES = [".", "./connect", "./grpc-js", "./http", "./fastify", "./testing"];
 const DEPENDENCIES = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-node", "ipaddr.js"];
-/** What an agent has if it uses the entry of that name. Express and Fastify are only looked at, never imported. */
+/** Peers of the entries with their names. Express and Fastify are matched by shape and never imported. */
 const OPTIONAL_PEERS = ["@grpc/grpc-js"];
-/** One root for every compiler: what a service's own protos import, the verifier's contract, and what errors carry. */
+/**
+ * One root for every compiler: imports of a service's own protos, the verifier's contract, and the details of errors.
+ */
 const PROTOS = {
   proto: ["claviger/v1/options", "claviger/v1/key", "claviger/v1/key_verifier"],
   "proto/vendor": ["buf/validate/validate", "google/rpc/status", "google/rpc/error_details"],
@@ -37,7 +39,7 @@ function copy(from: string, to = from): void {
   cpSync(join(ROOT, from), join(target, to));
 }
 
-/** What of `gen/` the compiled files reach, and its declarations. */
+/** The files of `gen/` that the compiled files import, and their declarations. */
 function generatedFiles(): string[] {
   const compiled = globSync("dist/**/*.{js,d.ts}", { cwd: target }).map((file) => join(target, file));
   const named = compiled.flatMap((file) => [...readFileSync(file, "utf8").matchAll(/"#(gen\/[^"]+)"/g)]);

@@ -3,8 +3,8 @@
  * [--on-database-loss deny|revocation-set] [--report FOLDER]`
  *
  * With `--ha`, Postgres is a pair and reads go through PgBouncer, Redis has Sentinels or is a cluster, and all of them
- * fail over. A line each ten seconds says how it goes; the report is on disk from the beginning, also when the run is
- * interrupted, which ends every process that it started.
+ * fail over. A line each ten seconds shows the progress. The report is on disk from the beginning. An interrupt ends
+ * every process that the run started, and keeps the report.
  */
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -63,7 +63,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => {
     write(`interrupted by ${signal}`);
     console.log(`interrupted by ${signal}; report: ${file}`);
-    // Whatever was started ends with this process.
+    // All started processes end with this process.
     process.exit(128 + constants.signals[signal]);
   });
 }

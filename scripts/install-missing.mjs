@@ -1,4 +1,4 @@
-// Runs before `npm start` and `npm test`, under whatever Node the machine has: plain JavaScript, no packages.
+// Runs before `npm start` and `npm test`, under any Node of the machine: plain JavaScript, no packages.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 const nodeIsOld = major < 22 || (major === 22 && minor < 18);
-// Serving needs the tools only where they bring a newer Node; everything else needs them always.
+// Serving needs the tools only if they bring a newer Node; all other scripts always need them.
 const needsTools = nodeIsOld || process.env.npm_lifecycle_event !== "start";
 
 function packagesOf(file) {
@@ -19,7 +19,7 @@ function packagesOf(file) {
   }
 }
 
-/** npm writes node_modules/.package-lock.json last, so an installation that broke off counts as missing. */
+/** npm writes node_modules/.package-lock.json last, so that an interrupted installation counts as missing. */
 function isInstalled(locked) {
   if (!existsSync(join(root, "node_modules/.package-lock.json"))) return false;
   const installed = packagesOf("node_modules/.package-lock.json");
@@ -54,7 +54,8 @@ if (nodeIsOld && !existsSync(join(root, "node_modules/.bin/node"))) {
   );
 }
 if (justInstalled) {
-  // Without it a first start makes the database itself, which takes seconds longer: nothing to fail for.
+  // Without the template, a first start creates the database itself, which takes seconds longer. That is no reason to
+  // fail.
   const node = nodeIsOld ? join(root, "node_modules/.bin/node") : process.execPath;
   console.log("making the database that first starts copy …");
   spawnSync(node, [join(root, "scripts/make-template.ts")], { cwd: root, stdio: "ignore" });

@@ -2,7 +2,7 @@ import { globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /**
- * Tests that take minutes: whole clusters of which everything breaks, and controls. CI runs them, and `npm test` with
+ * Tests that take minutes: chaos on whole clusters, and controls. CI runs them, and so does `npm test` with
  * `CLAVIGER_TEST_LONG=1` or with a part of their names. Without them `npm test` takes half of the time.
  */
 export const LONG_TESTS: readonly string[] = [
@@ -27,7 +27,7 @@ export const LONG_TESTS: readonly string[] = [
   "test/simulation/rules.test.ts",
 ];
 
-/** The files of those that there are. */
+/** The existing files of that list. */
 export function findLongTests(): string[] {
   return globSync([...LONG_TESTS], { cwd: fileURLToPath(new URL("..", import.meta.url)) }).sort();
 }

@@ -1,4 +1,6 @@
-/** `node scripts/make-template.ts`: makes the database that first starts copy, once for each version of the schema. */
+/**
+ * `node scripts/make-template.ts`: creates the database that first starts copy, once for each version of the schema.
+ */
 import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";

@@ -11,7 +11,7 @@ interface Pattern {
 }
 
 /** The beginning of a sentence, or of a part that stands like one. */
-const START = "(?:^|[.!?;:] |\\| )";
+const START = "(?:^|[.!?;:] )";
 
 export const PATTERNS: readonly Pattern[] = [
   {
@@ -21,20 +21,17 @@ export const PATTERNS: readonly Pattern[] = [
   },
   {
     name: "who as a noun",
-    expression: new RegExp(
-      `(?:${START}|\\b(?:because|since|while|than|from|to|for) )who\\b(?! (?:are|is) (?:you|this))[^?]*?(?=[.;,]|$)`,
-      "gi",
-    ),
+    expression: new RegExp(`(?:${START}|\\b(?:because|since|while|than) )who\\b(?![^.;]*\\?)[^.;,?]*`, "gi"),
     instead: "name the actor: “a client that …”, “the caller”",
   },
   {
     name: "what as a noun",
-    expression: new RegExp(`${START}What\\b(?! (?:happens|is|does|should) [^.]*\\?)[^?]*?(?=[.;,]|$)`, "g"),
+    expression: new RegExp(`${START}What\\b(?![^.;]*\\?)[^.;,?]*`, "g"),
     instead: "begin with the noun of the thing: “The columns that …”, “A request that …”",
   },
   {
     name: "what as an object",
-    expression: /\b(?:for|of|from|under|with|by|than|beside|after|before|all|and|that|as) what (?!to\b)(?=\w+)/gi,
+    expression: /\b(?:for|of|from|under|with|by|than|beside|all|that|as) what (?!to\b)(?=\w+)/gi,
     instead: "name the thing: “the entries that …” in place of “of what …”",
   },
   {
@@ -54,7 +51,7 @@ export const PATTERNS: readonly Pattern[] = [
   },
   {
     name: "negation of the noun",
-    expression: /\b(?:that|which|what|who) (?:is|are|was|were) (?:no|none)\b(?! (?:longer|more|less))/gi,
+    expression: /\b(?:that|which|what|who) (?:is|are|was|were) (?:no|none)\b(?! (?:longer|more|less))/g,
     instead: "negate the verb: “a text that is not an address”",
   },
   {
@@ -110,7 +107,12 @@ export interface Oddity {
 export function findOddities(passages: readonly Passage[]): Oddity[] {
   return passages.flatMap(({ text, line }) =>
     PATTERNS.flatMap(({ name, expression, instead }) =>
-      [...text.matchAll(expression)].map(([match]) => ({ line, name, match: match.trim(), instead })),
+      [...text.replace(/`[^`]*`/g, "`…`").matchAll(expression)].map(([match]) => ({
+        line,
+        name,
+        match: match.trim(),
+        instead,
+      })),
     ),
   );
 }

@@ -6,7 +6,7 @@ import { INSTALL_HINT, isService, type Service } from "../testkit/services.ts";
 import { findLongTests } from "./long-tests.ts";
 import { describeReport, TestReport } from "./test-report.ts";
 
-/** A suite that did not run because this machine lacks what it needs. */
+/** A suite that did not run because this machine lacks a service or a tool. */
 interface NotRun {
   readonly suite: string;
   readonly service: Service;
@@ -19,7 +19,7 @@ function notRunIn(module: TestModule): NotRun[] {
   });
 }
 
-/** Files and suites that broke outside a test (an import, a `beforeAll`), each of which counts as one failure. */
+/** Files and suites that failed outside a test (an import, a `beforeAll`). Each counts as one failure. */
 function brokenOutsideTests(module: TestModule): number {
   return [module, ...module.children.allSuites()].filter((suite) => suite.errors().length > 0).length;
 }
@@ -33,7 +33,7 @@ function requiredServices(): Service[] {
   });
 }
 
-// Every server that a test starts would compile the same sources again: a fifth of its start.
+// Otherwise every server that a test starts would compile the same sources again: a fifth of its start.
 process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("../node_modules/.cache/compiled", import.meta.url));
 
 const required = requiredServices();
@@ -83,5 +83,5 @@ const failed = failedTests + broken + missing + (nothingRan ? 1 : 0);
 report.finish(failed > 0 ? "failed" : "passed");
 console.log(`report: ${report.folder}/report.txt`);
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
-// Not `exitCode`: a server that a broken set-up left behind would keep this process, and itself, alive.
+// Not `exitCode`: a server of a broken set-up would keep this process, and itself, alive.
 process.exit(failed > 0 ? 1 : 0);

@@ -1,6 +1,6 @@
 /**
- * `npm run simulate -- --seeds N --seed S [--play narrow|wide]`: N schedules from S on, of every play unless one is
- * named, on every core; a violation ends it with its seed and trace, and exit code 1.
+ * `npm run simulate -- --seeds N --seed S [--play narrow|wide]`: runs N schedules from S on, of every play unless one
+ * is named, on every core. A violation ends the run with its seed and trace, and exit code 1.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { availableParallelism } from "node:os";
@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { addCounts, type Counts, noCounts } from "../test/simulation/counts.ts";
 import { PLAYS, type Play, simulate } from "../test/simulation/simulate.ts";
 
-/** Below this many a second process costs more than it brings. */
+/** Below this number a second process costs more than it saves. */
 const MANY_SEEDS = 4000;
 const REPORT_EVERY = 20_000;
 
@@ -31,7 +31,7 @@ if (![seeds, first, step].every(Number.isInteger)) throw new Error("--seeds and 
 const plays = PLAYS.filter((play) => values.play === undefined || play === values.play);
 if (plays.length === 0) throw new Error(`--play is one of ${PLAYS.join(", ")}`);
 
-/** Plays this process' share; undefined once a violation was shown. */
+/** Plays this process' share; undefined after a violation. */
 async function play(): Promise<Share | undefined> {
   const counts = noCounts();
   const began = performance.now();
@@ -57,7 +57,7 @@ async function holds(seed: number, one: Play, counts: Counts): Promise<boolean> 
   return false;
 }
 
-/** One process per core, each every n-th seed; the first violation ends all. */
+/** One process per core, each with every n-th seed. The first violation ends all. */
 async function share(workers: number): Promise<readonly (Share | undefined)[]> {
   const children: ChildProcess[] = Array.from({ length: workers }, (_, index) =>
     fork(process.argv[1] ?? "", [

@@ -10,15 +10,15 @@ import type {
   Vitest,
 } from "vitest/node";
 
-/** How often a change is written, in milliseconds; a failure is written at once. */
+/** Milliseconds between writes of the report. Failures are written at once. */
 const WRITE_EVERY_MS = 250;
-/** Characters of a message: enough for the seeds and counts that a failed run of chaos tells. */
+/** Maximum characters of a message: enough for the seeds and counts of a failed chaos run. */
 const MOST_MESSAGE = 8000;
 const SLOWEST = 15;
 
 interface Failure {
   readonly file: string;
-  /** The test; undefined for what failed outside one: an import, a hook of a suite, an unhandled error. */
+  /** The test; undefined for a failure outside one: an import, a hook of a suite, an unhandled error. */
   readonly test: string | undefined;
   readonly message: string;
   /** `file:line:column` */
@@ -34,9 +34,9 @@ interface FinishedFile {
   readonly skipped: number;
 }
 
-/** What a run has done so far; durations are in milliseconds. */
+/** The state of a run; durations are in milliseconds. */
 export interface TestReportContent {
-  /** `running` in a file whose run was ended by SIGKILL. */
+  /** `running` in the file of a run that SIGKILL ended. */
   readonly outcome: "running" | "passed" | "failed" | `interrupted by ${NodeJS.Signals}`;
   readonly command: string;
   readonly began: string;
@@ -49,8 +49,8 @@ export interface TestReportContent {
 }
 
 /**
- * Keeps `report.json` and `report.txt` in a folder while tests run, so that a run that is killed leaves what it knew.
- * The files of the run before are kept as `previous.json` and `previous.txt`.
+ * Keeps `report.json` and `report.txt` in a folder while tests run, so that a killed run leaves a report. The files of
+ * the preceding run are kept as `previous.json` and `previous.txt`.
  */
 export class TestReport implements Reporter {
   readonly folder: string;
@@ -58,7 +58,7 @@ export class TestReport implements Reporter {
   readonly #failures: Failure[] = [];
   readonly #files: FinishedFile[] = [];
   readonly #planned = new Set<string>();
-  /** Since when which file runs, and which of its tests. */
+  /** The start time of each running file, and its running tests. */
   readonly #running = new Map<string, { readonly since: number; readonly tests: Map<string, number> }>();
   #outcome: TestReportContent["outcome"] = "running";
   #vitest: Vitest | undefined;
@@ -71,7 +71,7 @@ export class TestReport implements Reporter {
       try {
         renameSync(join(folder, `report.${kind}`), join(folder, `previous.${kind}`));
       } catch {
-        // It is the first run.
+        // This is the first run.
       }
     }
   }
@@ -133,7 +133,7 @@ export class TestReport implements Reporter {
   /** Ends the report. */
   finish(outcome: Exclude<TestReportContent["outcome"], "running">): void {
     this.#outcome = outcome;
-    // A run that is interrupted has not told its reporters of these.
+    // An interrupted run does not report these tests itself.
     if (outcome.startsWith("interrupted")) {
       this.#note(this.#vitest?.state.getUnhandledErrors() ?? [], { file: "", test: undefined });
     }
@@ -160,7 +160,7 @@ export class TestReport implements Reporter {
     };
   }
 
-  /** A path without that of the repository. */
+  /** A path relative to the repository. */
   #nameOf(path: string): string {
     const root = `${this.#vitest?.config.root}/`;
     return path.replace(/^file:\/\//, "").replace(root, "");
@@ -216,7 +216,7 @@ function describeError({ name, message, stack, stacks }: SerializedError): Pick<
   return { message: text.slice(0, MOST_MESSAGE), at };
 }
 
-/** Errors that no test awaits come with a stack alone. */
+/** Unhandled errors outside tests have only a stack. */
 function firstFrame(stack: string | undefined): string | undefined {
   return /\(?((?:file:\/\/|\/)[^\s()]+:\d+:\d+)\)?/.exec(stack ?? "")?.[1];
 }
@@ -225,7 +225,7 @@ function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;
 }
 
-/** A reader never sees half of it, nor does a crash leave that. */
+/** A rename: neither a reader nor a crash sees half of a report. */
 function replaceFile(path: string, text: string): void {
   writeFileSync(`${path}.new`, text);
   renameSync(`${path}.new`, path);

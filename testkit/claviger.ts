@@ -38,8 +38,8 @@ export async function startClaviger(
   settings: Readonly<Record<string, string>> = {},
 ): Promise<TestClaviger> {
   const place = await (kind === "embedded" ? temporaryFolder() : temporaryDatabase());
-  // A short lease, so that what a test writes into the database by itself is known soon.
-  // Nor does anything that was counted show on keys that a test compares; tests of usage say otherwise.
+  // A short lease, so that the server soon sees what a test writes into the database. Counts are never flushed, so that
+  // they do not show on keys that a test compares; tests of usage override that.
   const policy = JSON.stringify({ usage: { flushMs: 1_000_000_000 } });
   const quick = {
     CLAVIGER_POLICY: policy,

@@ -5,7 +5,7 @@ import { inject } from "vitest";
 export interface TestDatabase {
   /** The connection string for `DATABASE_URL`. */
   readonly url: string;
-  /** Cuts off whoever is still connected and drops the database. Twice is fine. */
+  /** Ends all connections and drops the database. Twice is fine. */
   drop(): Promise<void>;
 }
 

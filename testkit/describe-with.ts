@@ -29,7 +29,7 @@ export function describeWithPgBouncer(name: string, body: () => void): void {
   describeWith("pgbouncer", name, body);
 }
 
-/** A suite that makes certificates; where OpenSSL is not to be had, `npm test` names it as not run. */
+/** A suite that makes certificates; without OpenSSL, `npm test` names it as not run. */
 export function describeWithOpenssl(name: string, body: () => void): void {
   describeWith("openssl", name, body);
 }

@@ -5,7 +5,7 @@ import { inject } from "vitest";
 /** For `python3 -c`: protoc as grpcio-tools brings it. Not `-m`, which adds proto files of its own. */
 export const PYTHON_GENERATOR = "import sys; from grpc_tools.protoc import main; sys.exit(main(sys.argv))";
 
-/** Go as a user of modules has it, with what was brought and without a download. */
+/** Go with the modules that `.ci/bring-tools` has brought, without a download. */
 export interface GoEnvironment {
   readonly env: Readonly<Record<string, string>> & { readonly PATH: string };
   /** Makes the folder the module `example`: in place of `go mod init example && go mod tidy`. */

@@ -7,7 +7,7 @@ export interface Forgery {
   readonly key?: KeyObject | Buffer;
 }
 
-/** A token that says whatever it is told to: libraries refuse to make most of those that attackers send. */
+/** A token with any content: libraries refuse to make most of the tokens that attackers send. */
 export function forgeToken({ header, claims, key }: Forgery): string {
   const input = `${encode(header)}.${encode(claims)}`;
   return `${input}.${signatureOf(input, header.alg, key).toString("base64url")}`;

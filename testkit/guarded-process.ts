@@ -15,7 +15,7 @@ export interface GuardedProcessOptions {
   readonly args: readonly string[];
   /** As for `spawn`. Default of `stdio`: everything ignored. */
   readonly spawn?: Pick<SpawnOptions, "cwd" | "env" | "stdio" | "uid" | "gid">;
-  /** What ends the process when the test process is gone. Default `TERM`. */
+  /** The signal that ends the process when the test process is gone. Default `TERM`. */
   readonly endSignal?: "TERM" | "QUIT" | "INT";
   /** A temporary folder to remove when the test process is gone. Default none. */
   readonly folder?: string;
@@ -34,7 +34,7 @@ export async function spawnGuarded(options: GuardedProcessOptions): Promise<Guar
   const child = spawn(options.command, options.args, {
     stdio: "ignore",
     ...options.spawn,
-    // A process group of its own, so that what it starts (npm starts sh, and that the server) can be ended with it.
+    // A process group of its own, so that its children (npm starts sh, and sh the server) can be ended with it.
     detached: true,
   });
   const closed = once(child, "close");
@@ -72,6 +72,6 @@ function killGroup(pid: number): void {
   try {
     process.kill(-pid, "SIGKILL");
   } catch {
-    // Nobody is left in the group.
+    // The group is empty.
   }
 }

@@ -43,7 +43,7 @@ async function answer(
       return void response.end(JSON.stringify(issuer.keyFetches));
   }
   if (request.url === "/jwks") issuer.keyFetches++;
-  // Away for whoever asks for keys. Tokens are still issued, as by a part of the issuer on the users' side of the cut.
+  // Away for requests of keys. It still issues tokens, like a part of the issuer on the users' side of a partition.
   if (issuer.isAway && request.url !== "/token") return void request.socket.destroy();
   issuer.provider.callback()(request, response);
 }

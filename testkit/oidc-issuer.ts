@@ -25,11 +25,11 @@ export interface OidcIssuer {
   issue(subject: string, options?: IssueOptions): Promise<string>;
   /** Signs with a new key from now on, and publishes the old ones beside it or no longer. */
   rotateKeys(options: { readonly keepOld: boolean }): Promise<void>;
-  /** Whether it hangs up on whoever asks for its keys or its discovery document; it goes on issuing. */
+  /** Whether it closes connections that request its keys or its discovery document. It continues to issue tokens. */
   setAway(options: { readonly isAway: boolean }): Promise<void>;
-  /** How often its keys were asked for. */
+  /** How often its keys were fetched. */
   keyFetches(): Promise<number>;
-  /** What it publishes now. Does not count as asked for. */
+  /** The keys that it publishes now. Does not count as a fetch. */
   publicKeys(): Promise<JSONWebKeySet>;
   stop(): Promise<void>;
 }

@@ -52,8 +52,8 @@ export function findEmbeddedPostgres(): string | undefined {
 }
 
 /**
- * Who runs the server: Postgres refuses to run as root, so root hands it to `postgres` or `nobody`.
- * Empty for everybody else.
+ * The user that runs the server. Postgres refuses to run as root, so that root starts it as `postgres` or `nobody`.
+ * Empty for all other users.
  */
 export function unprivilegedUser(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;

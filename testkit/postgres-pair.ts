@@ -12,7 +12,7 @@ export interface PostgresPairOptions {
 
 /** A primary and its streaming standby, which can change roles. Needs `pg_basebackup`. */
 export interface PostgresPair {
-  /** The ports of both servers; they stay the same whoever is the primary. */
+  /** The ports of both servers; they stay the same after a change of roles. */
   readonly ports: readonly [number, number];
   /** The server that takes writes; after `killPrimary`, the one that took them last. */
   readonly primary: PostgresServer;

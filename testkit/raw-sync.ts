@@ -37,7 +37,7 @@ export type RawEnd = ({ readonly code: "OK" } | GrpcRefusal) & { readonly messag
 export interface RawStream {
   readonly session: ClientHttp2Session;
   readonly stream: ClientHttp2Stream;
-  /** Of headers and trailers, what has come. */
+  /** The headers and trailers that have arrived. */
   readonly trailers: Readonly<Record<string, unknown>>;
 }
 
@@ -74,7 +74,7 @@ export async function endOf({ session, stream, trailers }: RawStream): Promise<R
   return { ...readRefusal(Number(status), typeof details === "string" ? details : undefined), messages };
 }
 
-/** Writes the chunks, each in a turn of its own, and says that there is nothing more. */
+/** Writes the chunks, each in a turn of its own, and ends the stream. */
 export async function sayAll({ stream }: RawStream, chunks: readonly Buffer[]): Promise<void> {
   for (const chunk of chunks) {
     if (stream.destroyed || stream.closed) break;

@@ -19,7 +19,7 @@ export interface RedisCluster {
   /** `redis://…,redis://…` of all six. */
   readonly url: string;
   readonly nodes: readonly RedisServer[];
-  /** The master that has the slot of `key` now, by what the other nodes that answer say. */
+  /** The master that has the slot of `key` now, according to the other nodes that answer. */
   ownerOf(key: string): Promise<RedisServer>;
   /** Resolves when another node than `old` has the slot of `key`. */
   ownerLeaves(key: string, old: RedisServer): Promise<RedisServer>;
@@ -44,7 +44,7 @@ export async function startRedisCluster(options: RedisClusterOptions = {}): Prom
     await Promise.all(nodes.map((node) => node.stop()));
   };
 
-  /** What the first node that answers says to `use`. */
+  /** The result of `use` on the first node that answers. */
   const askAny = async <T>(use: (node: Redis) => Promise<T>): Promise<T> => {
     let failure: unknown;
     for (const { url } of nodes) {

@@ -1,6 +1,6 @@
 import { systemRandom, systemTimers } from "../src/system/node.ts";
 
-/** What a user of Redis takes beside its address, for tests that look at neither. */
+/** The dependencies of a Redis client beside the address, for tests that check neither. */
 export const QUIET_REDIS = {
   timers: systemTimers,
   random: systemRandom,

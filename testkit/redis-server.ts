@@ -111,7 +111,7 @@ function sentinelFile(folder: string, settings: Readonly<Record<string, string>>
   return path;
 }
 
-/** What a client needs, and a certificate for a server that wants one. */
+/** The CA for a client, and a certificate for a server that requires one. */
 export function clientTls({ ca, certFile, keyFile }: TestCertificates) {
   return { ca, cert: readFileSync(certFile), key: readFileSync(keyFile) };
 }

@@ -8,7 +8,7 @@ export interface ProgramOptions {
   readonly cwd?: string;
   /** Beside the variables of this process which are not the test's own. */
   readonly env?: Readonly<Record<string, string>>;
-  /** What it reads. Default nothing. */
+  /** Its standard input. Default empty. */
   readonly stdin?: string | Buffer;
 }
 

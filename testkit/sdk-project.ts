@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { REPOSITORY } from "./repository-copy.ts";
 import { outputOf } from "./run-program.ts";
 
-/** A folder like that of somebody who uses the SDK. */
+/** A folder like that of a project that uses the SDK. */
 export interface SdkProject {
   readonly folder: string;
   /** Removes it. Twice is fine. */

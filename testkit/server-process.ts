@@ -17,9 +17,9 @@ export interface StartServerOptions {
   readonly cwd?: string;
   /** Changes to the source before it is loaded (the control of a guarantee). Default none. */
   readonly mutate?: readonly Mutation[];
-  /** Called with its process id as soon as there is one, long before it listens. */
+  /** Called with its process id as soon as it exists, long before the server listens. */
   readonly onSpawn?: (pid: number) => void;
-  /** Called with all that the server has written to its standard error, each time that there is more. */
+  /** Called with all that the server has written to its standard error, after each further write. */
   readonly onStderr?: (text: string) => void;
   /** Milliseconds until it must listen. Default 120,000. */
   readonly startMs?: number;
@@ -32,7 +32,7 @@ export interface ServerProcess {
   readonly url: string;
   readonly port: number;
   readonly pid: number;
-  /** What the server has printed so far. */
+  /** The output of the server so far. */
   stdout(): string;
   stderr(): string;
   /** SIGTERM, then the exit code; `null` if it had to be killed after 45 s or ended by a signal. Twice is fine. */

@@ -1,6 +1,6 @@
 import type { GoTool, NodeTool, PythonTool } from "./find-tools.ts";
 
-/** What each outside service or tool needs on a machine which has none, as the end of a sentence. */
+/** Installation advice for each outside service or tool, as the end of a sentence. */
 export const INSTALL_HINT = {
   postgres: "install PostgreSQL (apt-get install postgresql, brew install postgresql) or set TEST_DATABASE_URL",
   standby: "install PostgreSQL with pg_basebackup (apt-get install postgresql, brew install postgresql)",
@@ -21,17 +21,17 @@ export function isService(name: string): name is Service {
 
 declare module "vitest" {
   interface TaskMeta {
-    /** Set on a suite that was left out because this service is not to be had. */
+    /** Set on a suite that was left out because this service is missing. */
     notRunWithout?: Service;
   }
   interface ProvidedContext {
-    /** The shared Postgres, or `undefined` where none is to be had. */
+    /** The shared Postgres, or `undefined` without one. */
     postgres: { readonly adminUrl: string; readonly template: string } | undefined;
     /** The program `pg_basebackup`, which makes standbys, or `undefined`. */
     standby: string | undefined;
     /** The folder of a migrated embedded database, to be copied. */
     embedded: { readonly template: string };
-    /** The shared Redis, or `undefined` where none is to be had. */
+    /** The shared Redis, or `undefined` without one. */
     redis: { readonly url: string } | undefined;
     /** The program `pgbouncer`, or `undefined`. */
     pgbouncer: string | undefined;

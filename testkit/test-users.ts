@@ -26,7 +26,7 @@ export interface TestUsers {
 const AUDIENCE = "claviger";
 const KEY_ID = "k1";
 
-/** What `admin_claim` names. */
+/** The claims that `admin_claim` of the tests names. */
 export const ADMIN_CLAIMS = { roles: ["keys-admin"] };
 
 /** Makes the issuers' keys; `remove` takes their files away. */

@@ -1,8 +1,8 @@
 import { appendFileSync } from "node:fs";
 
 /**
- * Notes every exception that a process does not catch, every rejection that it does not hear, and every warning of Node,
- * in the file that the environment names. It changes nothing of what the process does.
+ * Notes every uncaught exception, every unhandled rejection and every warning of Node in the file that the environment
+ * names. It does not change the behaviour of the process.
  */
 /** Warnings of node:sqlite on Node 22, and of the SDK, which warns where nothing listens to it. */
 const EXPECTED: ReadonlySet<string> = new Set(["ExperimentalWarning", "ClavigerWarning"]);

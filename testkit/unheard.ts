@@ -11,7 +11,7 @@ export function noteUnheard(nodeOptions = ""): { NODE_OPTIONS: string; CLAVIGER_
   return { NODE_OPTIONS: `--import=${HOOK} ${nodeOptions}`.trim(), CLAVIGER_TEST_UNHEARD: FILE };
 }
 
-/** What was noted so far, which is then forgotten. */
+/** Returns the notes so far, and deletes them. */
 export function takeUnheard(): string {
   const noted = existsSync(FILE) ? readFileSync(FILE, "utf8") : "";
   rmSync(FILE, { force: true });

@@ -3,28 +3,28 @@ import type { KnownSecret } from "../keys/known-secret.ts";
 import type { Decision } from "../verify/decide.ts";
 import type { CallOrigin, ServiceCaller, UserCaller } from "./caller.ts";
 
-/** A verification of a caller's own secret. */
+/** A verification of the caller's own secret. */
 export interface CredentialCheck {
   readonly decision: Decision;
   readonly found: Pick<KnownSecret, "keyId" | "version" | "owner" | "scopes" | "about"> | undefined;
 }
 
 export interface AuthenticateOptions {
-  /** The `authorization` header, if there was one. */
+  /** The value of the `authorization` header, if the call has one. */
   readonly authorization: string | null;
   readonly origin: CallOrigin;
   /** Verifies a secret; rejects if that cannot be decided. */
   readonly check: (secret: string, clientIp: string) => Promise<CredentialCheck>;
-  /** Verifies a token of the platform's own authentication; undefined where no issuer is configured. */
+  /** Verifies a token of the platform's own authentication; undefined without a configured issuer. */
   readonly users: ((token: string, origin: CallOrigin) => Promise<UserCaller>) | undefined;
-  /** Told who it is as soon as that is known: also of a key that is genuine and no longer good. */
+  /** Called as soon as the caller is known, also for a genuine key that is no longer valid. */
   readonly identify: (caller: ServiceCaller | UserCaller) => void;
 }
 
 /**
- * Finds out who calls, from `authorization: Bearer …`: a JWT has dots, a Claviger secret has none.
+ * Identifies the caller from `authorization: Bearer …`. A JWT contains dots; a Claviger secret does not.
  *
- * @throws ClavigerError `CREDENTIAL_MISSING`, `CREDENTIAL_INVALID`, or what `check` and `users` reject with.
+ * @throws ClavigerError `CREDENTIAL_MISSING`, `CREDENTIAL_INVALID`, or the errors of `check` and `users`.
  */
 export async function authenticate(options: AuthenticateOptions): Promise<void> {
   const { origin } = options;
@@ -55,19 +55,21 @@ function severalCredentials(): ClavigerError {
   );
 }
 
-/** The Claviger secret of an `authorization` header; undefined if that holds none, but perhaps a token. */
+/** The Claviger secret of an `authorization` header; undefined without one. The header may then hold a token. */
 export function secretOf(authorization: string | null): string | undefined {
   const credential = BEARER.exec(authorization ?? "")?.[1];
   return credential?.includes(".") ? undefined : credential;
 }
 
-/** No credential has a comma: a header that came twice, with different values, is their list (RFC 9110, 5.3). */
+/**
+ * No credential contains a comma. Several headers with different values arrive as a list with commas (RFC 9110, 5.3).
+ */
 const BEARER = /^bearer +([^\s,]+) *$/i;
 
 /**
  * The credential of an `authorization` header.
  *
- * @throws ClavigerError `CREDENTIAL_MISSING`, or `CREDENTIAL_INVALID` for several of which none can be meant alone.
+ * @throws ClavigerError `CREDENTIAL_MISSING`, or `CREDENTIAL_INVALID` for several different credentials.
  */
 export function bearerToken(authorization: string | null): string {
   const values = new Set((authorization ?? "").split(",").map((value) => value.trim()));

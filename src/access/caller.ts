@@ -1,7 +1,7 @@
 import type { Actor } from "../keys/key.ts";
 import { networkOf } from "../verify/network-of.ts";
 
-/** Where a call came from. */
+/** The origin of a call. */
 export interface CallOrigin {
   /** Network address of the peer; empty if there is none. */
   readonly address: string;
@@ -9,30 +9,29 @@ export interface CallOrigin {
   readonly requestId: string;
 }
 
-/** A service, known by a Claviger key. What it may do is judged again, from storage, by whatever changes something. */
+/** A service, identified by a Claviger key. Each change reads its permissions again from storage. */
 export interface ServiceCaller extends CallOrigin {
   readonly kind: "service";
   readonly keyId: string;
-  /** Version of the secret that was presented. */
   readonly version: number;
   readonly owner: string;
   readonly scopes: readonly string[];
-  /** `about` of the secret that was presented (`KnownSecret`); absent if the secret was not read for this call. */
+  /** `about` of the presented secret (`KnownSecret`); absent if this call did not read the secret. */
   readonly about?: string;
 }
 
-/** A user, known by a token of the platform's own authentication. */
+/** A user, identified by a token of the platform's own authentication. */
 export interface UserCaller extends CallOrigin {
   readonly kind: "user";
   /** The issuer's `owner_prefix` and the token's `sub`. */
   readonly owner: string;
-  /** Whether the configured claim of the token says so. */
+  /** Whether the configured claim of the token makes the user an administrator. */
   readonly isAdmin: boolean;
-  /** Scopes, possibly wildcards, that the user may grant; an administrator may grant any. */
+  /** Scopes, possibly wildcards, that the user may grant; an administrator may grant any scope. */
   readonly grantableScopes: readonly string[];
 }
 
-/** Nobody in particular: methods that are open to anybody are called so. */
+/** The caller of a method that needs no credential. */
 export interface AnonymousCaller extends CallOrigin {
   readonly kind: "anonymous";
 }
@@ -42,10 +41,9 @@ export interface SystemCaller extends CallOrigin {
   readonly kind: "system";
 }
 
-/** Whoever calls. */
 export type Caller = ServiceCaller | UserCaller | AnonymousCaller | SystemCaller;
 
-/** Names the caller: the same for all its calls, and for all secrets of a key. */
+/** Identifies the caller: the same text for all its calls, and for all secrets of a key. */
 export function callerId(caller: Caller): string {
   switch (caller.kind) {
     case "service":
@@ -59,7 +57,7 @@ export function callerId(caller: Caller): string {
   }
 }
 
-/** The caller as it is remembered with what it did. */
+/** The caller in the form that the audit log stores. */
 export function actorOf(caller: Caller): Actor {
   const { address } = caller;
   switch (caller.kind) {

@@ -2,10 +2,10 @@ import type { Client } from "@openfeature/server-sdk";
 import { ClavigerError, messageOf } from "../keys/errors.ts";
 import { within } from "../system/within.ts";
 
-/** The flag that switches the making and changing of keys on, owner by owner. */
+/** The flag that enables the creation and change of keys, owner by owner. */
 export const KEY_MANAGEMENT_FLAG = "enable-api-key-management";
 
-/** Who calls, as far as rules of a flag may ask: the kind, and the owner (empty if there is none). */
+/** The caller as rules of a flag see it: its kind, and its owner (empty without one). */
 export interface FlagCaller {
   readonly kind: string;
   readonly owner: string;
@@ -13,29 +13,28 @@ export interface FlagCaller {
 
 /** Whether a feature is on for an owner. */
 export interface FeatureFlag {
-  /** Never rejects, and answers in bounded time. `owner` is the one acted upon, who need not be the caller. */
+  /** Never rejects, and answers in bounded time. `owner` is the owner of the key, who need not be the caller. */
   isOn(owner: string, caller: FlagCaller): Promise<boolean>;
-  /** @throws ClavigerError `FEATURE_DISABLED` unless it is on. */
+  /** @throws ClavigerError `FEATURE_DISABLED` unless the flag is on. */
   requireFeature(owner: string, caller: FlagCaller): Promise<void>;
 }
 
 export interface FeatureFlagOptions {
-  /** Asked anew each time, so that switching needs no restart. */
+  /** Called for each evaluation, so that a switch needs no restart. */
   readonly client: Pick<Client, "getBooleanDetails">;
-  /** Told why the flag could not be evaluated; the message is complete. */
+  /** Called with the reason if the flag could not be evaluated. The message is complete. */
   readonly onError: (error: Error) => void;
-  /** Told of each evaluation. Default: told nothing. */
+  /** Called after each evaluation. Optional. */
   readonly onEvaluated?: () => void;
-  /** Milliseconds that the provider may take. Default 500: a call can bear it, and providers answer from memory. */
+  /**
+   * Milliseconds that the provider may take. Default 500: providers answer from memory, and a call can wait that long.
+   */
   readonly timeoutMs?: number;
 }
 
 /**
- * The flag `enable-api-key-management`, with the owner as targeting key and `callerKind` and `callerOwner` as
- * attributes.
- *
- * A provider that fails, hangs, or does not know the flag means off: an outage must not roll a feature out. That is
- * affordable because verification, reads and revocation never ask.
+ * The flag `enable-api-key-management`: the owner is the targeting key, `callerKind` and `callerOwner` are attributes.
+ * Why a failing provider means off: docs/decisions/0016-openfeature-flag.md.
  */
 export function createFeatureFlag(options: FeatureFlagOptions): FeatureFlag {
   const { onError, onEvaluated = () => undefined, timeoutMs = 500 } = options;
@@ -53,7 +52,7 @@ export function createFeatureFlag(options: FeatureFlagOptions): FeatureFlag {
   });
 }
 
-/** The flag where no operator configured one: on for everybody. */
+/** The flag without a configured provider: on for all owners. */
 export const ALWAYS_ON: FeatureFlag = flagFrom(async () => true);
 
 function flagFrom(isOn: FeatureFlag["isOn"]): FeatureFlag {
@@ -75,7 +74,7 @@ async function evaluate(
   if (details.errorCode !== undefined) {
     throw new Error(details.errorMessage ? `${details.errorMessage} (${details.errorCode})` : details.errorCode);
   }
-  // Providers are not ours: the SDK does not check what they answer.
+  // The provider is foreign code, and the SDK of OpenFeature does not check its answer.
   if (typeof details.value !== "boolean") throw new Error("the provider's answer is not a boolean");
   return details.value;
 }

@@ -1,10 +1,12 @@
-/** Nobody's keys are larger, and a bigger answer is not read to its end. */
+/** Maximum size of an issuer's keys. The rest of a larger answer is not read. */
 export const MAX_KEYS_BYTES = 1024 * 1024;
 
-/** As much of `fetch` as is needed. */
+/** The part of `fetch` that is needed. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
-/** The body at `url`. Rejects unless the answer is a 200 of at most `MAX_KEYS_BYTES`; does not follow redirects. */
+/**
+ * Fetches the body at `url`. Rejects unless the answer is a 200 of at most `MAX_KEYS_BYTES`. Does not follow redirects.
+ */
 export async function fetchText(url: URL, fetch: Fetch, signal: AbortSignal): Promise<string> {
   const response = await fetch(url.href, { headers: { accept: "application/json" }, redirect: "manual", signal });
   if (response.status !== 200) {

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { type ResolutionDetails, StandardResolutionReasons, TargetingKeyMissingError } from "@openfeature/server-sdk";
 
-/** For whom a flag is on. The first of owners, percent and default that applies decides. */
+/** The owners for whom a flag is on. The first of owners, percent and default that applies decides. */
 export interface FlagRule {
-  /** Targeting keys that have it on in any case. */
+  /** Targeting keys for which the flag is always on. */
   readonly owners: ReadonlySet<string>;
-  /** Share of all others that has it on, 0 to 100; the rest has it off. Undefined: the default decides. */
+  /** Percentage of the other owners for whom the flag is on; it is off for the rest. Undefined: the default decides. */
   readonly percent: number | undefined;
   readonly isOnByDefault: boolean;
 }
@@ -13,11 +13,11 @@ export interface FlagRule {
 export interface FlagQuestion {
   readonly flag: string;
   readonly rule: FlagRule;
-  /** The owner; undefined or empty if there is none. */
+  /** The owner; undefined or empty without one. */
   readonly targetingKey: string | undefined;
 }
 
-/** @throws TargetingKeyMissingError for a share of nobody. */
+/** @throws TargetingKeyMissingError for a percentage without a targeting key. */
 export function applyRule({ flag, rule, targetingKey = "" }: FlagQuestion): ResolutionDetails<boolean> {
   const { owners, percent, isOnByDefault } = rule;
   if (owners.has(targetingKey)) return resolved(true, StandardResolutionReasons.TARGETING_MATCH);
@@ -31,8 +31,8 @@ export function applyRule({ flag, rule, targetingKey = "" }: FlagQuestion): Reso
 }
 
 /**
- * Where an owner stands between 0 and 100, evenly spread and the same on every node for ever: a higher percentage
- * never takes a flag from an owner who had it. Each flag has its own order, or the same owners would always be first.
+ * The position of an owner between 0 and 100, evenly distributed and identical on every node. A higher percentage never
+ * removes a flag from an owner. Each flag has an order of its own; otherwise the same owners would always be first.
  */
 function positionOf(flag: string, owner: string): number {
   const hash = createHash("sha256").update(`${flag}\n${owner}`).digest();

@@ -13,21 +13,19 @@ import { applyRule, type FlagRule } from "./flag-rule.ts";
 import { parseFlags } from "./parse-flags.ts";
 
 export interface FlagsFileOptions {
-  /** Path of the JSON file, as `parseFlags` reads it. */
+  /** Path of the JSON file that `parseFlags` reads. */
   readonly file: string;
-  /** Does the work again and again until stopped: as often as a change of the file should be seen. */
+  /** Repeats the work until stopped, at the interval at which changes of the file take effect. */
   readonly repeat: (work: () => Promise<void>) => { stop(): void };
-  /** Told once when the file goes bad or missing while in use; the flags stay as they were. The message is complete. */
+  /**
+   * Called once when a file in use becomes invalid or missing. The flags keep their values. The message is complete.
+   */
   readonly onProblem: (error: Error) => void;
 }
 
 /**
- * An OpenFeature provider of boolean flags in a JSON file that may change at any time.
- *
- * The file is read anew each time instead of being watched: a few hundred bytes a second cost nothing, and editors and
- * Kubernetes replace files by renames and symbolic links that `fs.watch` loses and modification times hide.
- *
- * Initialising rejects with what is wrong if the file is bad.
+ * An OpenFeature provider of boolean flags in a JSON file that may change at any time. Initialising rejects if the file
+ * is bad, and says why. The file is polled, not watched: docs/decisions/0015-polled-files.md.
  */
 export class FlagsFileProvider implements Provider {
   readonly metadata = { name: "claviger flags file" };
@@ -35,7 +33,7 @@ export class FlagsFileProvider implements Provider {
   readonly events = new OpenFeatureEventEmitter();
   readonly #options: FlagsFileOptions;
   #flags: ReadonlyMap<string, FlagRule> = new Map();
-  /** The text last read, or why it could not be read: what has not changed is not judged again. */
+  /** The text of the last read, or why the read failed. An unchanged file is not parsed again. */
   #lastRead: string | undefined;
   #watch: { stop(): void } | undefined;
 
@@ -92,7 +90,7 @@ export class FlagsFileProvider implements Provider {
     }
   }
 
-  /** Whether the file differs from what was last read; throws if what it then says is bad. */
+  /** Whether the file differs from the last read. Throws if the new content is invalid. */
   async #refresh(): Promise<boolean> {
     const { file } = this.#options;
     const read = await readText(file);

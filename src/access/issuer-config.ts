@@ -1,4 +1,4 @@
-/** Signature algorithms that an issuer may be configured with: those of RFC 7518 and 8037 with a public key. */
+/** Signature algorithms that a configuration may name: those of RFC 7518 and 8037 with a public key. */
 export const SIGNATURE_ALGORITHMS: readonly string[] = [
   ...["RS256", "RS384", "RS512"],
   ...["PS256", "PS384", "PS512"],
@@ -6,26 +6,26 @@ export const SIGNATURE_ALGORITHMS: readonly string[] = [
   ...["EdDSA", "Ed25519"],
 ];
 
-/** Where an issuer's public keys are. */
+/** The location of an issuer's public keys. */
 export type KeyLocation =
   | { readonly kind: "url"; readonly url: URL }
   | { readonly kind: "file"; readonly path: string }
-  /** OpenID Connect Discovery 1.0: the document at `url` names the place. */
+  /** OpenID Connect Discovery 1.0: the document at `url` names the location. */
   | { readonly kind: "discovery"; readonly url: URL };
 
-/** An issuer of user tokens that is trusted, and with what. */
+/** A trusted issuer of user tokens, and the extent of the trust. */
 export interface IssuerConfig {
-  /** Exactly the `iss` of its tokens. */
+  /** The exact `iss` of its tokens. */
   readonly issuer: string;
-  /** A token has to be for one of these (`aud`). */
+  /** A token must name one of these as `aud`. */
   readonly audiences: readonly string[];
   readonly keys: KeyLocation;
-  /** A token has to be signed with one of these, whatever else its key could do. */
+  /** A token must be signed with one of these, whatever other algorithms its key supports. */
   readonly algorithms: readonly string[];
-  /** What stands before `sub` in the names of this issuer's owners; no other issuer's prefix begins with it. */
+  /** Prefix of `sub` in the names of this issuer's owners. No other issuer's prefix begins with it. */
   readonly ownerPrefix: string;
-  /** Makes an administrator of whoever has it: a claim, by its name or dotted path, that is `value` or a list with it. */
+  /** A claim that makes its user an administrator: a name or a dotted path whose value is `value` or a list with it. */
   readonly adminClaim: { readonly name: string; readonly value: string } | undefined;
-  /** How far the issuer's clock may be off, in seconds. */
+  /** Tolerance for the issuer's clock, in seconds. */
   readonly clockToleranceSeconds: number;
 }

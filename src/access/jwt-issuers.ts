@@ -12,24 +12,28 @@ import { hasAdminClaim, ownerOf } from "./token-claims.ts";
 import { refusalOf, tokenRefused } from "./token-refused.ts";
 
 /**
- * Longer tokens are refused unread. As much as all headers of a call may have (`maxHeaderBytes` of the policy), since
- * some issuers put hundreds of groups into a token.
+ * Longer tokens are refused unread. The limit equals that of all headers of a call (`maxHeaderBytes` of the policy),
+ * since some issuers put hundreds of groups into a token.
  */
 export const MAX_TOKEN_BYTES = 16 * 1024;
 
 export interface UserAuthenticatorLimits {
-  /** Milliseconds for one load of an issuer's keys. Default 5,000. */
+  /** Milliseconds that one load of an issuer's keys may take. Default 5,000. */
   readonly fetchTimeoutMs: number;
   /**
-   * Milliseconds from one load of an issuer's keys to the next that an unknown key may cause. Default 30,000: long
-   * enough that a flood of made-up keys is no load on the issuer; issuers publish keys well before they use them.
+   * Minimum milliseconds between loads of an issuer's keys that unknown keys cause. Default 30,000: a flood of invented
+   * keys is no load on the issuer, and issuers publish keys well before they use them.
    */
   readonly cooldownMs: number;
-  /** Milliseconds after which keys are loaded anew, and so until a withdrawn one is refused. Default 600,000. */
+  /**
+   * Milliseconds after which keys are loaded again, and therefore until a withdrawn key is refused. Default 600,000.
+   */
   readonly refreshMs: number;
-  /** Milliseconds between loads while an issuer has no keys at all. Default 1,000, as `RetryInfo` tells clients. */
+  /**
+   * Milliseconds between loads while an issuer has no keys at all. Default 1,000, the value of `RetryInfo` for clients.
+   */
   readonly retryMs: number;
-  /** Verified tokens that are remembered. Default 10,000, about 8 MB. */
+  /** Number of verified tokens that are remembered. Default 10,000, about 8 MB. */
   readonly cachedTokens: number;
 }
 
@@ -42,30 +46,30 @@ export interface UserAuthenticatorOptions {
   readonly fetch?: Fetch;
   readonly limits?: Partial<UserAuthenticatorLimits>;
   /**
-   * An issuer's keys could not be loaded, at most once in `retryMs` for an issuer, or one of them cannot be used; and
-   * why. Never about a token.
+   * Called if an issuer's keys could not be loaded, at most once in `retryMs` for an issuer, or if one of its keys
+   * cannot be used. Never called about a token.
    */
   readonly onWarning: (problem: string, issuer: string) => void;
-  /** An issuer's keys have been loaded. Default: told nothing. */
+  /** Called after each load of an issuer's keys. Optional. */
   readonly onLoaded?: (issuer: string) => void;
 }
 
 export interface UserAuthenticator {
   /**
-   * Who the token says is calling.
+   * Identifies the user of the token.
    *
    * @throws ClavigerError `CREDENTIAL_INVALID`, with a `TokenRefusal` as `cause` in its metadata.
-   * @throws ClavigerError `ISSUER_UNAVAILABLE`: it could not be checked.
+   * @throws ClavigerError `ISSUER_UNAVAILABLE`: the token could not be checked.
    */
   authenticate(token: string, origin: CallOrigin): Promise<UserCaller>;
-  /** Ends the loads that are under way. */
+  /** Aborts the loads that are under way. */
   close(): void;
 }
 
 interface Issuer {
   readonly config: IssuerConfig;
   readonly keys: KeySet;
-  /** Told why a key that was loaded cannot be used. */
+  /** Called with the reason why a loaded key cannot be used. */
   readonly onUnusable: (error: unknown) => void;
 }
 
@@ -73,7 +77,7 @@ interface VerifiedToken {
   readonly user: Pick<UserCaller, "owner" | "isAdmin">;
   readonly issuer: Issuer;
   readonly generation: number;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since 1970. */
   readonly expireTime: number;
 }
 
@@ -85,7 +89,7 @@ const DEFAULT_LIMITS: UserAuthenticatorLimits = {
   cachedTokens: 10_000,
 };
 
-/** Knows users by the tokens of the platform's own authentication: signed JWTs of the configured issuers. */
+/** Identifies users by the tokens of the platform's own authentication: signed JWTs of the configured issuers. */
 export function createUserAuthenticator(options: UserAuthenticatorOptions): UserAuthenticator {
   const { clock, grantableScopes } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -136,7 +140,7 @@ function openIssuer(
   return { config, keys, onUnusable };
 }
 
-/** The issuer that the token, of which nothing is believed yet, says it is from. */
+/** The issuer that an unverified token names. */
 function issuerOf(token: string, issuers: ReadonlyMap<string, Issuer>): Issuer {
   const issuer = issuers.get(readUnverified(token).iss ?? "");
   if (issuer === undefined) throw tokenRefused("issuer");
@@ -173,7 +177,7 @@ async function verify(token: string, issuer: Issuer, now: number): Promise<Verif
   ).catch((error: unknown) => {
     throw refuse(error, issuer);
   });
-  // jose looks at `iat` only where tokens have a maximum age.
+  // jose checks `iat` only if a maximum age is set.
   if (payload.iat !== undefined && payload.iat * 1000 > now + config.clockToleranceSeconds * 1000) {
     throw tokenRefused("not_yet_valid");
   }
@@ -187,12 +191,13 @@ function refuse(error: unknown, { config, onUnusable }: Issuer): ClavigerError {
   if (error instanceof ClavigerError) return error;
   const refusal = refusalOf(error);
   if (refusal !== undefined) return tokenRefused(refusal);
-  // What is left is about the key, such as one that is too short: the issuer's fault, and nothing is known of the token.
+  // All other errors are about the key, such as a key that is too short. They are the issuer's fault and say nothing
+  // about the token.
   onUnusable(error);
   return issuerUnavailable(config.issuer, error);
 }
 
-/** `fetch failed` alone says nothing: its cause does. */
+/** The message `fetch failed` does not say why; its cause does. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? `${error.message} (${error.cause.message})` : error.message;

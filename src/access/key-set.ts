@@ -4,22 +4,22 @@ import type { Clock } from "../system/clocks.ts";
 
 export interface KeySetOptions {
   readonly issuer: string;
-  /** The text of the JWK Set as it is now; rejects if it cannot be had. Bounded in time and size. */
+  /** The current text of the JWK Set. Rejects if it cannot be loaded. Bounded in time and size. */
   readonly load: () => Promise<string>;
   readonly clock: Clock;
-  /** Milliseconds from one load to the next that an unknown key may cause: a flood of them is one load in this time. */
+  /** Minimum milliseconds between loads that unknown keys cause: a flood of them causes one load in this time. */
   readonly cooldownMs: number;
-  /** Milliseconds after which a use has the set loaded anew, behind its back. */
+  /** Milliseconds after which a use starts a load in the background. */
   readonly refreshMs: number;
-  /** Milliseconds between loads while there are no keys at all. */
+  /** Milliseconds between loads while the set has no keys at all. */
   readonly retryMs: number;
-  /** Told of each load that succeeded. */
+  /** Called after each successful load. */
   readonly onLoaded: () => void;
-  /** Told once for each load that failed. */
+  /** Called once for each failed load. */
   readonly onFailure: (error: unknown) => void;
 }
 
-/** A key, and the generation of the set that it is from. */
+/** A key, and the generation of its set. */
 export interface FoundKey {
   readonly key: CryptoKey;
   readonly generation: number;
@@ -32,10 +32,8 @@ interface Loaded {
 }
 
 /**
- * The public keys of one issuer, kept up to date by its use. A failed load leaves the keys that there are: the issuer's
- * outage does not stop users whose key is known.
- *
- * jose's `createRemoteJWKSet` is not used: its cooldown begins only with a load that succeeds, and its clock is its own.
+ * Keeps the public keys of one issuer up to date as they are used. A failed load keeps the keys that it has.
+ * Why not jose's `createRemoteJWKSet`: docs/decisions/0014-own-jwks-set.md.
  */
 export class KeySet {
   readonly #options: KeySetOptions;
@@ -48,12 +46,12 @@ export class KeySet {
     this.#options = options;
   }
 
-  /** Counts the changes of the set; 0 before there is one. What was found under another generation is out of date. */
+  /** Counts the changes of the set; 0 before the first load. Results of an older generation are out of date. */
   get generation(): number {
     return this.#loaded?.generation ?? 0;
   }
 
-  /** Starts a load if the keys are old; they serve until it is done. */
+  /** Starts a load if the keys are old. They stay in use until it is done. */
   refresh(): void {
     if (this.#since(this.#loadTime) >= this.#options.refreshMs) void this.#load();
   }
@@ -61,8 +59,8 @@ export class KeySet {
   /**
    * The one key that the header's `kid` and `alg` select.
    *
-   * @throws JWKSNoMatchingKey, JWKSMultipleMatchingKeys of jose: there is none, or no way to tell which.
-   * @throws ClavigerError `ISSUER_UNAVAILABLE`: there are no keys, or none that matches and the issuer, which may have a
+   * @throws JWKSNoMatchingKey, JWKSMultipleMatchingKeys of jose: no key matches, or several do.
+   * @throws ClavigerError `ISSUER_UNAVAILABLE`: the set is empty, or no key matches and the issuer, which may have a
    * new one, does not answer.
    */
   async find(header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<FoundKey> {
@@ -83,7 +81,7 @@ export class KeySet {
     return { key: await loaded.find(header, token), generation: loaded.generation };
   }
 
-  /** One load at a time, and none within the cooldown of the last. */
+  /** Runs one load at a time, and none within the cooldown of the last one. */
   async #load(): Promise<void> {
     if (this.#loading === undefined && this.#isCoolingDown()) return;
     this.#loading ??= this.#replace().finally(() => {
@@ -115,13 +113,13 @@ export class KeySet {
     return this.#since(this.#attempt.time) < (this.#loaded === undefined ? retryMs : cooldownMs);
   }
 
-  /** A clock that is set back must not stop the loads until it has caught up: the distance counts. */
+  /** The absolute distance: a clock that is set back must not stop the loads until it has caught up. */
   #since(time: number): number {
     return Math.abs(this.#options.clock.now() - time);
   }
 }
 
-/** `ISSUER_UNAVAILABLE`: nothing is said about the token, since it could not be checked. */
+/** `ISSUER_UNAVAILABLE` says nothing about the token, which could not be checked. */
 export function issuerUnavailable(issuer: string, cause?: unknown): ClavigerError {
   return new ClavigerError(
     "ISSUER_UNAVAILABLE",

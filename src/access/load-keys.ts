@@ -3,7 +3,7 @@ import { type Fetch, fetchText, MAX_KEYS_BYTES } from "./fetch-text.ts";
 import type { IssuerConfig } from "./issuer-config.ts";
 import { ISSUER_URL_RULE, issuerUrl } from "./issuer-url.ts";
 
-/** The text of the issuer's JWK Set (RFC 7517) as it is now. Rejects with what is wrong. */
+/** Loads the current text of the issuer's JWK Set (RFC 7517). Rejects with the problem. */
 export async function loadKeys(config: IssuerConfig, fetch: Fetch, signal: AbortSignal): Promise<string> {
   switch (config.keys.kind) {
     case "url":
@@ -21,7 +21,7 @@ async function readKeysFile(path: string, signal: AbortSignal): Promise<string> 
   return readFile(path, { encoding: "utf8", signal });
 }
 
-/** The `jwks_uri` of the issuer's document; asked each time, since it may move. */
+/** The `jwks_uri` of the issuer's document, read for each load, since it may change. */
 async function discover(issuer: string, url: URL, how: { fetch: Fetch; signal: AbortSignal }): Promise<URL> {
   const document: unknown = JSON.parse(await fetchText(url, how.fetch, how.signal));
   const { issuer: named, jwks_uri: place } = Object(document) as Record<string, unknown>;

@@ -3,10 +3,11 @@ import type { FlagRule } from "./flag-rule.ts";
 const EXAMPLE = '{"enable-api-key-management": {"default": "off", "percent": 20, "owners": ["u1"]}}';
 
 /**
- * Reads flags from JSON: an object of flags, each `{"default": "on" | "off", "percent": 0..100, "owners": [...]}` with
+ * Parses flags from JSON: an object of flags, each `{"default": "on" | "off", "percent": 0..100, "owners": [...]}` with
  * all three optional, or plain `"on"`, `"off"`, `true` or `false`.
  *
- * @throws Error that says what is wrong and what is right, without the file's content: it may be the wrong file.
+ * @throws Error that names the problem and a correct form without the file's content, which may be that of a wrong
+ * file.
  */
 export function parseFlags(text: string): ReadonlyMap<string, FlagRule> {
   const flags = parseJson(text);

@@ -4,7 +4,7 @@ import type { KeyRecord } from "../keys/key.ts";
 import { isOwnScope, missingScopes } from "../keys/scopes.ts";
 import type { Caller } from "./caller.ts";
 
-/** What a method needs of its caller; each is a scope of the calling key. */
+/** A permission that a method requires; each is a scope of the calling key. */
 export type Permission =
   | "claviger:verify"
   | "claviger:keys.read"
@@ -14,13 +14,16 @@ export type Permission =
   | "claviger:audit.read"
   | "claviger:nodes.read";
 
-/** Owner of the admin keys. Not bound by the maximum of keys. */
+/** Owner of the admin keys. The maximum of keys does not apply to it. */
 export const ADMIN_OWNER = "claviger:admin";
 
-/** Holding it is being an administrator. */
+/** The scope that makes its holder an administrator. */
 export const ADMIN_SCOPE = "claviger:*";
 
-/** Every method of `claviger.v1` and what it needs; `open` needs no credential. A method that is missing is refused. */
+/**
+ * Every method of `claviger.v1` and the permission that it requires. `open` needs no credential. A missing method is
+ * refused.
+ */
 export const METHOD_PERMISSIONS: Readonly<Record<string, Permission | "open">> = {
   "claviger.v1.KeyManagement/CreateKey": "claviger:keys.write",
   "claviger.v1.KeyManagement/GetKey": "claviger:keys.read",
@@ -39,7 +42,7 @@ export const METHOD_PERMISSIONS: Readonly<Record<string, Permission | "open">> =
   "claviger.v1.KeyVerifier/Sync": "claviger:verify",
 };
 
-/** What a user may do, with their own keys. Verifying is for services. */
+/** Permissions of users, for their own keys. Only services verify. */
 const USER_PERMISSIONS: ReadonlySet<Permission> = new Set<Permission>([
   "claviger:keys.read",
   "claviger:keys.write",
@@ -48,7 +51,7 @@ const USER_PERMISSIONS: ReadonlySet<Permission> = new Set<Permission>([
   "claviger:audit.read",
 ]);
 
-/** Whether the caller may do everything. */
+/** Whether the caller has all permissions. */
 export function isAdmin(caller: Caller): boolean {
   switch (caller.kind) {
     case "service":
@@ -75,8 +78,9 @@ export function requirePermission(caller: Caller, permission: Permission): void 
 }
 
 /**
- * `SCOPE_NOT_GRANTABLE` unless the caller may grant every one of the scopes: administrators any, users what policy
- * lets them, others any outside `claviger:`. Without it, creating, widening, enabling or rotating would be a way up.
+ * `SCOPE_NOT_GRANTABLE` unless the caller may grant all of the scopes: administrators any scope, users those of the
+ * policy, others any scope outside `claviger:`. Without this check, a caller could gain permissions by creating,
+ * widening, enabling or rotating a key.
  */
 export function requireGrantable(caller: Caller, scopes: readonly string[]): void {
   if (isAdmin(caller)) return;
@@ -89,15 +93,15 @@ export function requireGrantable(caller: Caller, scopes: readonly string[]): voi
   );
 }
 
-/** The one owner whose keys the caller may know of; undefined for callers that may act for any. */
+/** The only owner whose keys the caller may see; undefined for callers that may act for all owners. */
 export function confinedTo(caller: Caller): string | undefined {
   return caller.kind === "user" && !caller.isAdmin ? caller.owner : undefined;
 }
 
 /**
- * The owner that a request is about: as asked (empty for all), or the one that the caller is confined to.
+ * The owner of a request: the requested one (empty for all), or the one that the caller is confined to.
  *
- * @throws ClavigerError `PERMISSION_DENIED` for naming a foreign owner.
+ * @throws ClavigerError `PERMISSION_DENIED` for a request that names another owner.
  */
 export function confineOwner(caller: Caller, asked: string): string {
   const own = confinedTo(caller);
@@ -115,13 +119,13 @@ export function isOwnerAsUser(caller: Caller, owner: string): boolean {
   return caller.kind === "user" && caller.owner === owner;
 }
 
-/** What a change does: `ends` revokes or disables a key, or retires a secret, and nothing else. */
+/** The effect of a change. `ends` only revokes or disables a key, or retires a secret. */
 export type ChangeKind = "ends" | "changes";
 
 /**
- * Whether the caller may change the key. A key with a scope of `claviger:` takes the right to grant that scope: a service
- * that manages the keys of others could disarm every administrator otherwise. The owner, as a user, may end its keys; a
- * key may end itself.
+ * Whether the caller may change the key. A change of a key with a scope of `claviger:` requires the right to grant that
+ * scope; otherwise a service that manages other owners' keys could disarm every administrator. Exceptions: the owner,
+ * as a user, may end its keys, and a key may end itself.
  */
 export function mayChange(caller: Caller, key: Pick<KeyRecord, "id" | "owner" | "scopes">, kind: ChangeKind): boolean {
   const isOwnEnd = isOwnerAsUser(caller, key.owner) || (caller.kind === "service" && caller.keyId === key.id);
@@ -143,7 +147,7 @@ export function requireChangeable(
   );
 }
 
-/** `PERMISSION_DENIED` for the owner, as a user, that loosens what an administrator or a service has set. */
+/** `PERMISSION_DENIED` if the owner, as a user, loosens a field that an administrator or a service has set. */
 export function requireLoosenable(
   caller: Caller,
   key: Pick<KeyRecord, "id" | "owner" | "held">,

@@ -33,7 +33,7 @@ const ADVICE: Partial<Readonly<Record<TokenRefusal, string>>> = {
   too_large: "Have the issuer leave claims out that Claviger does not need, such as groups",
 };
 
-/** `CREDENTIAL_INVALID`. Never says what is in the token. */
+/** `CREDENTIAL_INVALID`. The message never contains the token's content. */
 export function tokenRefused(cause: TokenRefusal): ClavigerError {
   return new ClavigerError(
     "CREDENTIAL_INVALID",
@@ -42,7 +42,7 @@ export function tokenRefused(cause: TokenRefusal): ClavigerError {
   );
 }
 
-/** What an error of jose says about the token; undefined if it says nothing about it. */
+/** The cause that an error of jose implies for the token; undefined if the error is not about the token. */
 export function refusalOf(error: unknown): TokenRefusal | undefined {
   if (error instanceof errors.JWTExpired) return "expired";
   if (error instanceof errors.JWTClaimValidationFailed) return CLAIMS[error.claim] ?? "malformed";

@@ -1,12 +1,12 @@
 import type { KeptHead } from "./verify-chain.ts";
 
-/** A signed head as JSON, to be kept elsewhere. */
+/** Encodes a signed head as JSON, for a copy outside the database. */
 export function headToJson({ sequence, hash, signature }: KeptHead): string {
   const { rootId, mac } = signature;
   return JSON.stringify({ sequence, hash: hash.toString("hex"), root: rootId, signature: mac.toString("hex") });
 }
 
-/** The head that `headToJson` wrote; undefined if the text is something else. */
+/** Parses the output of `headToJson`; undefined for any other text. */
 export function headFromJson(text: string): KeptHead | undefined {
   const value = parse(text);
   if (typeof value !== "object" || value === null) return undefined;

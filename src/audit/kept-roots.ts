@@ -4,14 +4,14 @@ import { keepWrappedRoots, listWrappedRoots, type WrappedRoot } from "../postgre
 import type { Storage } from "../postgres/storage.ts";
 import type { Random } from "../system/random.ts";
 
-/** What the events of one root secret are checked with. */
+/** The key that checks the events of one root secret. */
 export type AuditKey = Pick<RootKeys, "id" | "auditKey">;
 
-/** The audit keys that were kept of root secrets which are not configured any more. */
+/** Audit keys that were kept of root secrets which are no longer configured. */
 export interface KeptRoots {
-  /** Each was wrapped by a root secret that is configured, or by one that such a one vouches for. */
+  /** Each was wrapped by a configured root secret, or by one that a configured root secret vouches for. */
   readonly vouched: readonly AuditKey[];
-  /** Rows that say they were wrapped by a known root secret and were not: changed, or inserted by a stranger. */
+  /** Rows that claim to be wrapped by a known root secret and are not: changed, or inserted by other software. */
   readonly unreadable: number;
 }
 
@@ -20,9 +20,8 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
 /**
- * Keeps the audit key of each older root secret, wrapped by every newer one, so that the audit log stays verifiable
- * when the older ones are dropped; and reads back what was kept before. The wrapping key is derived from the audit key
- * of the newer root, so that the chain goes on through roots that are dropped themselves.
+ * Keeps the audit key of each older root secret, wrapped by every newer one, and reads back those of dropped roots.
+ * See docs/decisions/0012-audit-chain.md.
  */
 export async function keepAuditRoots(
   storage: Pick<Storage, "read" | "write">,
@@ -53,7 +52,7 @@ function isKept(row: WrappedRoot, { older, newer }: Pair): boolean {
 function unwrapChain(rows: readonly WrappedRoot[], roots: readonly AuditKey[]): KeptRoots {
   const known = new Map(roots.map((root) => [root.id, root]));
   let unreadable = 0;
-  // A Map also yields what is added while it is walked.
+  // A Map also iterates over entries that are added during the iteration.
   for (const newer of known.values()) {
     for (const row of rows.filter(({ wrappedBy }) => wrappedBy === newer.id)) {
       const auditKey = unwrap(row, newer);
@@ -89,7 +88,7 @@ function wrappingKey(newer: AuditKey): Buffer {
   return Buffer.from(hkdfSync("sha256", newer.auditKey, new Uint8Array(), "claviger/v1/audit-wrap", 32));
 }
 
-/** Bound to their place, so that a row cannot be passed off as another. */
+/** Binds a row to its position, so that it cannot stand in for another row. */
 function nameBytes({ id, wrappedBy }: Pick<WrappedRoot, "id" | "wrappedBy">): Buffer {
   return Buffer.from(`${id}:${wrappedBy}`);
 }

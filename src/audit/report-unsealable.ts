@@ -1,10 +1,10 @@
 import { listPending } from "../postgres/audit.ts";
 import { MOST_NAMED, type SealerDeps } from "./seal-pending.ts";
 
-/** Events that are looked at, and remembered, at a time. */
+/** Events that one pass reads and remembers. */
 const WINDOW = 1000;
 
-/** Logs each event that waits for a server which knows its root secret, once; call it again and again. */
+/** Logs once each event that waits for a server with its root secret. Call it repeatedly. */
 export function createUnsealableReport({ storage, signer, log }: SealerDeps): () => Promise<void> {
   let reported: ReadonlySet<string> = new Set();
   return async () => {

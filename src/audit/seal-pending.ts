@@ -16,12 +16,8 @@ export interface SealerDeps {
 }
 
 /**
- * Gives every event that was committed before the call, and that a known root secret has signed, its place in the
- * chain. Apart from what makes events, which would have to queue for the head of the chain otherwise; one sealer works
- * at a time, the others wait for it.
- *
- * An event with a wrong signature stays out of the chain for good, where `claviger audit verify` names it. One that
- * names an unknown root secret waits: a server that knows it may still come.
+ * Gives every committed event with a good signature its place in the chain. One sealer works at a time. An event with a
+ * wrong signature never enters the chain; one that names an unknown root waits. See docs/decisions/0012-audit-chain.md.
  */
 export async function sealPending({ storage, signer, log }: SealerDeps): Promise<void> {
   for (;;) {
@@ -37,9 +33,9 @@ export async function sealPending({ storage, signer, log }: SealerDeps): Promise
 }
 
 /**
- * `sealPending` for one process, at most once at a time: sealers of one process would only wait for each other, each on
- * a connection. A call that comes while events are sealed shares the next sealing with all that come until it begins,
- * so that it finds everything that was committed before the call.
+ * `sealPending` for one process, at most once at a time: several sealers of one process would wait for each other, each
+ * with a connection. Calls that arrive during a sealing share the next one, which therefore finds every event that was
+ * committed before them.
  */
 export function createSealer(deps: SealerDeps): () => Promise<void> {
   let last: Promise<void> = Promise.resolve();

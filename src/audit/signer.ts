@@ -3,24 +3,30 @@ import type { AuditEvent, ChainHead, Signature } from "../keys/audit-event.ts";
 import { canonicalBytes } from "./canonical-bytes.ts";
 import type { AuditKey } from "./kept-roots.ts";
 
-/** `unknown`: it names a root that is neither configured nor vouched for by one that is. Never taken for genuine. */
+/**
+ * `unknown`: the signature names a root secret that is neither configured nor vouched for by a configured one. Never
+ * counts as genuine.
+ */
 export type SignatureCheck = "good" | "bad" | "unknown";
 
 /**
- * Signs events as they are written, so that a row which did not come from a Claviger that knows the root secrets is
- * never sealed, whatever wrote it; and heads of the chain, which are kept elsewhere.
+ * Signs events when they are written, so that the sealer never seals a row that was written without the root secrets.
+ * Also signs heads of the chain for copies outside the database.
  */
 export class AuditSigner {
   readonly #newest: AuditKey;
   readonly #keys: ReadonlyMap<string, AuditKey>;
 
-  /** `roots`: configured, newest first. `vouched`: kept of those that were dropped; they only check. */
+  /**
+   * @param roots configured, newest first.
+   * @param vouched kept keys of removed roots, which only check.
+   */
   constructor(roots: readonly [AuditKey, ...AuditKey[]], vouched: readonly AuditKey[] = []) {
     this.#newest = roots[0];
     this.#keys = new Map([...vouched, ...roots].map((root) => [root.id, root]));
   }
 
-  /** The roots whose signatures can be checked. */
+  /** The root secrets whose signatures can be checked. */
   get rootIds(): readonly string[] {
     return [...this.#keys.keys()];
   }
@@ -29,7 +35,7 @@ export class AuditSigner {
     return this.#make("event", canonicalBytes(event));
   }
 
-  /** `bad` also for what cannot be an event of Claviger's, whatever root it names. */
+  /** `bad` also for a row that cannot be an event of Claviger, whatever root it names. */
   check(event: AuditEvent, signature: Signature): SignatureCheck {
     const bytes = canonicalBytesIfAny(event);
     return bytes === undefined ? "bad" : this.#compare("event", bytes, signature);
@@ -55,7 +61,7 @@ export class AuditSigner {
   }
 }
 
-/** Undefined for a row that Claviger did not write: one with no time, with infinite numbers, or nested too deep. */
+/** Undefined for a row that Claviger did not write: without a time, with infinite numbers, or nested too deeply. */
 function canonicalBytesIfAny(event: AuditEvent): Buffer | undefined {
   try {
     return canonicalBytes(event);

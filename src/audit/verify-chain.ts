@@ -4,38 +4,38 @@ import type { Storage } from "../postgres/storage.ts";
 import { CHAIN_START, sealHash } from "./chain.ts";
 import type { AuditSigner, SignatureCheck } from "./signer.ts";
 
-/** What checking needs of storage. */
+/** The queries that the check needs. */
 export type ReadableStorage = Pick<Storage, "read">;
 
 const BATCH = 1000;
 
-/** A head that was kept elsewhere. */
+/** A head that was copied elsewhere. */
 export interface KeptHead extends ChainHead {
   readonly signature: Signature;
 }
 
-/** Something in the log, and what is wrong with it. */
+/** An entry of the log, and its problem. */
 export interface Finding {
   readonly place: string;
   readonly what: string;
 }
 
 export interface ChainCheck {
-  /** The last place that was reached. */
+  /** The last position that was reached. */
   readonly head: ChainHead;
-  /** Events that were looked at, those included that wait for a place. */
+  /** Events that were read, including those that wait for a position. */
   readonly events: number;
-  /** The first thing that is wrong; undefined if nothing is. */
+  /** The first problem; undefined without one. */
   readonly problem: Finding | undefined;
-  /** Events that name a root secret which is neither configured nor vouched for, so that nothing shows who wrote them. */
+  /** Events of a root secret that is neither configured nor vouched for: their author cannot be verified. */
   readonly unchecked: { readonly count: number; readonly first: Finding | undefined };
 }
 
 const UNCHECKED = "it names a root secret that is neither configured nor vouched for by one that is";
 
 /**
- * Walks the whole chain and names the first row that was changed, removed, inserted or moved. That the end was cut
- * off can only be seen against a head that was kept elsewhere.
+ * Walks the whole chain and reports the first row that was changed, removed, inserted or moved. Only a head that was
+ * copied elsewhere shows that the end was cut off.
  */
 export async function verifyChain(
   storage: ReadableStorage,
@@ -52,7 +52,7 @@ export async function verifyChain(
   return { head: walk.head, events: walk.events, problem, unchecked: walk.unchecked };
 }
 
-/** What is known while the log is read from its beginning. */
+/** The state of the check while it reads the log from its beginning. */
 class Walk {
   readonly #signer: AuditSigner;
   readonly #kept: KeptHead | undefined;
@@ -77,18 +77,18 @@ class Walk {
     return what === undefined ? undefined : { place: "the kept head", what };
   }
 
-  /** Takes the row as the next, unless it has a problem. */
+  /** Appends the row, unless it has a problem. */
   step(row: ChainRow): Finding | undefined {
     const place = `sequence ${this.head.sequence + 1} (${row.eventId})`;
     const what = this.#problemOf(row, place);
     if (what !== undefined) return { place, what };
-    // What cannot be checked and is before it may be the cause; it hides behind hashes that anybody can compute.
+    // An earlier event that cannot be checked may be the cause: it hides behind hashes that any program can compute.
     if (this.#disagrees(row)) return this.unchecked.first ?? { place, what: DISAGREES };
     this.head = row;
     return undefined;
   }
 
-  /** An event that waits for a place. */
+  /** Checks an event that waits for a position. */
   wait({ event, signature }: SignedEvent): Finding | undefined {
     const check = this.#check(event.id, { event, signature });
     return check === "bad" ? { place: event.id, what: "not inserted by Claviger: its signature is wrong" } : undefined;
@@ -105,7 +105,7 @@ class Walk {
     if (row.signed === undefined) return "removed: its place in the chain is left";
     if (this.#check(place, row.signed) === "bad") return "changed, or not inserted by Claviger: its signature is wrong";
     if (!sealHash(this.head.hash, row.sequence, row.signed.event).equals(row.hash))
-      return "changed or moved: it does not follow from what is before it";
+      return "changed or moved: it does not follow from the event before it";
     return undefined;
   }
 
@@ -137,7 +137,7 @@ async function walkPlaces(storage: ReadableStorage, walk: Walk): Promise<Finding
   }
 }
 
-/** An event outside the chain that does not wait for a place: no transaction of Claviger leaves one. */
+/** Reports an event outside the chain that does not wait for a position: no transaction of Claviger leaves one. */
 async function findStray(storage: ReadableStorage): Promise<Finding | undefined> {
   const [stray] = await storage.read((database) => listStrays(database, 1));
   return stray === undefined
@@ -158,7 +158,7 @@ async function walkPending(storage: ReadableStorage, walk: Walk): Promise<Findin
   }
 }
 
-/** The end of the chain, signed, to be kept elsewhere; undefined while the chain is empty. */
+/** The signed end of the chain, for a copy elsewhere; undefined while the chain is empty. */
 export async function signedHead(storage: ReadableStorage, signer: AuditSigner): Promise<KeptHead | undefined> {
   const head = await storage.read(findHead);
   return head && { ...head, signature: signer.signHead(head) };

@@ -3,18 +3,19 @@ import { ClavigerError } from "../keys/errors.ts";
 import type { ManageStorage } from "./deps.ts";
 
 /**
- * `urgent` work ends keys: it has room of its own and goes first. A `report` of a leaked secret ends a key too, takes
- * turns with urgent work, and has little room: it needs no credential, and one client can have many addresses.
+ * The priority of database work. `urgent` work ends keys: it goes first, with connections of its own. A `report` of a
+ * leaked secret takes turns with urgent work and has few connections, because it needs no credential and one client can
+ * have many addresses.
  */
 export type Lane = "urgent" | "report" | "ordinary";
 
-/** For whom a piece of database work is done. */
+/** The requester and the subject of a piece of database work. */
 export interface Errand {
   readonly caller: Caller;
-  /** What is locked, such as `key:key_…`, or what else allows little at once; empty for neither. */
+  /** The locked row, such as `key:key_…`, or another resource with little concurrency; empty for neither. */
   readonly about: string;
   readonly lane: Lane;
-  /** Whether it is a record of what the caller was denied: calls that wait do not keep it out. Default: false. */
+  /** Whether the work records a denial for the caller. Waiting calls do not displace it. Default: false. */
   readonly isDenial?: boolean;
 }
 
@@ -22,34 +23,40 @@ export interface BulkheadOptions {
   /** Connections of the pool; 1 for the embedded database. */
   readonly connections: number;
   readonly monotonicMs: () => number;
-  /** Longest wait for a turn, in milliseconds. */
+  /** Maximum wait for a turn, in milliseconds. */
   readonly waitMs: number;
 }
 
-/** Work of one lane about the same thing: the second waits for a row's lock already, and more would only hold connections. */
+/**
+ * Maximum of running work in one lane about the same row: the second waits for the row's lock, and a third would only
+ * hold a connection.
+ */
 const MOST_ABOUT_ONE = 2;
 
 /**
- * Calls of one caller that may wait. Ordinary: as many as calls on one connection. Urgent: an operator that revokes a
- * thousand keys at once is served.
+ * Maximum of waiting calls per caller. Ordinary: the number of calls on one connection. Urgent: an operator may revoke
+ * a thousand keys at once.
  */
 const MOST_WAITING_PER_CALLER: Readonly<Record<Lane, number>> = { urgent: 1024, report: 1024, ordinary: 128 };
 
-/** Calls of all callers that may wait in a lane: an open call holds about 45 KB. */
+/** Maximum of waiting calls in a lane, over all callers: an open call holds about 45 KB. */
 const MOST_WAITING = 4096;
 
-/** Urgent pieces of work that may overtake an ordinary one, so that a flood of revocations does not stop all else. */
+/**
+ * Urgent pieces of work that may overtake an ordinary one, so that a flood of revocations does not stop all other work.
+ */
 const MOST_OVERTAKING = 3;
 
 /**
  * Shares the connections to the database between the callers of management (the bulkhead pattern: M. Nygard, "Release
  * It!"). Work waits here, before it takes a connection:
  *
- * - Ordinary work uses at most half of the connections, reports of leaked secrets a quarter, all work together all but
- *   two. Those two serve background work: the registry of leases, sealing, folding.
- * - One caller uses at most half of what ordinary work may use, in each lane; work about one row at most two.
- * - Callers take turns. A caller with too many waiting calls is refused at once, as `OVERLOADED`. Records of denials wait
- *   apart: by filling its own queue, a caller could keep them out of the audit log otherwise.
+ * - Ordinary work uses at most half of the connections, reports of leaked secrets a quarter, all work together all
+ *   but two. Those two serve background work: the registry of leases, sealing, folding.
+ * - One caller uses at most half of the share of ordinary work, in each lane. Work about one row uses at most two
+ *   connections.
+ * - Callers take turns. A caller with too many waiting calls is refused at once, as `OVERLOADED`. Records of denials
+ *   wait apart; otherwise a caller could keep them out of the audit log by filling its own queue.
  */
 export class Bulkhead {
   readonly #options: BulkheadOptions;
@@ -74,7 +81,7 @@ export class Bulkhead {
     };
   }
 
-  /** `storage` for one errand: each read and transaction waits for its turn. Must not be nested. */
+  /** `storage` for one request: each read and transaction waits for its turn. Must not be nested. */
   storageFor(storage: ManageStorage, errand: Errand): ManageStorage {
     return {
       read: (work) => this.run(errand, () => storage.read(work)),
@@ -82,7 +89,11 @@ export class Bulkhead {
     };
   }
 
-  /** Does `work` in its turn. @throws ClavigerError `OVERLOADED`: nothing was done. */
+  /**
+   * Runs `work` in its turn.
+   *
+   * @throws ClavigerError `OVERLOADED`: the work was not begun.
+   */
   async run<T>({ caller, about, lane, isDenial = false }: Errand, work: () => Promise<T>): Promise<T> {
     const queue = this.#lanes[lane];
     const place = { caller: `${isDenial ? "denial:" : ""}${callerId(caller)}`, about };
@@ -145,15 +156,15 @@ interface Place {
 interface Waiting extends Place {
   readonly start: () => void;
   readonly refuse: (error: ClavigerError) => void;
-  /** When it has waited too long. */
+  /** The time at which the wait is too long. */
   readonly lateMs: number;
 }
 
-/** The work of one lane, by caller; callers take turns. */
+/** The work of one lane by caller; callers take turns. */
 class Queue {
   readonly #lane: Lane;
   readonly #mostPerCaller: number;
-  /** In the order of whose turn it is. */
+  /** In the order of turns. */
   readonly #waiting = new Map<string, Waiting[]>();
   readonly #running = { callers: new Map<string, number>(), abouts: new Map<string, number>() };
   #waitingInAll = 0;
@@ -168,7 +179,10 @@ class Queue {
     return this.#waitingInAll === 0;
   }
 
-  /** Refuses it if the caller has too many. Where all have too many together, the caller with the most loses its last. */
+  /**
+   * Adds work, or refuses it if the caller has too much. If all callers together have too much, the one with the most
+   * loses its last.
+   */
   add(waiting: Waiting): void {
     const own = this.#waiting.get(waiting.caller) ?? [];
     const limit = MOST_WAITING_PER_CALLER[this.#lane];
@@ -182,7 +196,7 @@ class Queue {
     if (this.#waitingInAll > MOST_WAITING) this.#shorten();
   }
 
-  /** The next that may start, counted as running from now on; undefined if there is none. */
+  /** The next work that may start, counted as running from now on; undefined without one. */
   take(nowMs: number): Waiting | undefined {
     for (const [caller, waiting] of this.#waiting) {
       this.#refuseLate(waiting, nowMs);

@@ -3,37 +3,41 @@ import { isAdmin } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import { charge, type Limits } from "../keys/limits.ts";
 
-/** How often one caller may change keys through one process. */
+/** Maximum rate at which one caller may change keys through one process. */
 export interface CallerRatesOptions {
-  /** Of users who are no administrators. */
+  /** For users without administrator rights. */
   readonly users: Rate;
-  /** Of services and administrators. */
+  /** For services and administrators. */
   readonly others: Rate;
   readonly monotonicMs: () => number;
 }
 
 export interface Rate {
   readonly perHour: number;
-  /** At once, after a pause. */
+  /** Changes at once after a pause. */
   readonly burst: number;
 }
 
-/** Callers that are remembered; beyond it, the one that changed nothing for the longest is forgotten. */
+/** Maximum of remembered callers. Beyond it, the caller without a change for the longest time is forgotten. */
 const MOST_CALLERS = 10_000;
 
 const HOUR_S = 3600;
 
-/** A token bucket for each caller of the methods that leave rows behind. */
+/** A token bucket for each caller of the methods that create rows. */
 export class CallerRates {
   readonly #options: CallerRatesOptions;
-  /** When each caller's bucket is full again, in the order of their last charge. */
+  /** When each caller's bucket is full again, in the order of the last charge. */
   readonly #fullMs = new Map<string, number>();
 
   constructor(options: CallerRatesOptions) {
     this.#options = options;
   }
 
-  /** Charges one change. @throws ClavigerError `CALLER_RATE_EXCEEDED`. */
+  /**
+   * Charges one change.
+   *
+   * @throws ClavigerError `CALLER_RATE_EXCEEDED`.
+   */
   charge(caller: Caller): void {
     if (caller.kind !== "user" && caller.kind !== "service") return;
     const { users, others, monotonicMs } = this.#options;

@@ -11,21 +11,22 @@ const REMEMBERED_MS = 24 * 60 * 60 * 1000;
 
 export interface RequestClaim {
   readonly method: string;
-  /** Empty: the caller asked for nothing. */
+  /** Empty if the caller did not set one. */
   readonly requestId: string;
-  /** What was asked for, defaults filled in. */
+  /** The requested values, defaults included. */
   readonly payload: unknown;
-  /** What the request makes, if it is the first. */
+  /** The result that the request creates if it is the first. */
   readonly keyId: string;
   readonly version: number;
   readonly now: Date;
 }
 
 /**
- * Makes the request the only one of the caller, for the method, under its id (each method counts its own); commits and fails with the transaction.
- * A second one, also through another server, waits here until the first has ended.
+ * Reserves the request id of the caller for this method (each method counts its own), in the transaction of the change.
+ * A second request with the id waits here until the first has ended, also on another server.
  *
- * @throws ClavigerError `REQUEST_ALREADY_DONE` with what the first made; `REQUEST_ID_REUSED` if it asked for another thing.
+ * @throws ClavigerError `REQUEST_ALREADY_DONE` with the result of the first; `REQUEST_ID_REUSED` if the first requested
+ * other values.
  */
 export async function claimRequest(transaction: Database, caller: Caller, claim: RequestClaim): Promise<void> {
   const { method, requestId, keyId, version, now } = claim;

@@ -30,7 +30,7 @@ export interface CreateKey
   readonly requestId: string;
 }
 
-/** Makes a key and its first secret, which exists nowhere but in the answer. */
+/** Creates a key and its first secret, which exists only in the answer. */
 export async function createKey(
   deps: Omit<ManageDeps, "revoker">,
   caller: Caller,
@@ -87,7 +87,7 @@ export async function createKey(
 function chooseOwner(caller: Caller, asked: string): string {
   const own = caller.kind === "system" ? ADMIN_OWNER : caller.kind === "anonymous" ? "" : caller.owner;
   const owner = confineOwner(caller, asked) || own;
-  // An owner that the caller is already was let in before, perhaps under older rules.
+  // The caller's own owner was accepted before, perhaps under older rules.
   if (owner === own) return owner;
   const problem = ownerProblem(owner);
   if (problem !== undefined) throw invalidField("owner", problem);

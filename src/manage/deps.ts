@@ -7,7 +7,7 @@ import type { Revoker } from "../revocation/revoker.ts";
 import type { Random } from "../system/random.ts";
 import type { KeyLimits } from "./key-limit.ts";
 
-/** The numbers that management obeys; their values and reasons stand in `server/config/policy.ts`. */
+/** The limits of management; `server/config/policy.ts` has their values and reasons. */
 export interface ManagePolicy extends KeyLimits {
   readonly liveSecretsPerKey: number;
   readonly maxTtlMs: number;
@@ -21,21 +21,21 @@ export interface ManagePolicy extends KeyLimits {
   readonly usagePoints: number;
 }
 
-/** Storage as management uses it; in a server it makes each piece of work wait for its turn (`Bulkhead`). */
+/** Storage for management. In a server, each piece of work waits for its turn (`Bulkhead`). */
 export type ManageStorage = Pick<Storage, "read" | "transaction">;
 
-/** What the steps of a change need. */
+/** The dependencies of the steps of a change. */
 export interface ManageDeps {
   readonly storage: ManageStorage;
-  /** Gives every audit event that is committed its place in the chain. */
+  /** Appends every committed audit event to the chain. */
   readonly seal: () => Promise<void>;
   readonly keyring: Keyring;
   readonly pageTokens: PageTokens;
   readonly signer: AuditSigner;
   readonly random: Random;
-  /** Makes changes known, and waits until they are obeyed. */
+  /** Announces changes, and waits until all verifiers obey them. */
   readonly revoker: Pick<Revoker, "announce" | "settle">;
-  /** Whether there is somewhere to keep limits that holds for every node. */
+  /** Whether a limiter exists that counts for every node. */
   readonly canLimit: boolean;
   readonly policy: ManagePolicy;
   readonly log: Logger;

@@ -7,12 +7,12 @@ import type { ManageDeps } from "./deps.ts";
 import { after } from "./terms.ts";
 
 const BATCH = 1000;
-/** How long the revoked keys of a canary are kept, in milliseconds: it makes one every few seconds. */
+/** How long the revoked keys of a canary are kept, in milliseconds: a canary creates one every few seconds. */
 const CANARY_MS = 3_600_000;
 
 /**
- * Removes requests that no retry will come for, keys that have been revoked or expired for longer than the retention, and
- * revoked keys of canaries after an hour; returns how many keys.
+ * Removes expired request ids, keys that have been revoked or expired for longer than the retention, and revoked keys
+ * of canaries after an hour. Returns the number of removed keys.
  */
 export async function forgetKeys(deps: Pick<ManageDeps, "storage" | "policy">): Promise<number> {
   const { storage, policy } = deps;
@@ -26,7 +26,7 @@ export async function forgetKeys(deps: Pick<ManageDeps, "storage" | "policy">): 
   );
 }
 
-/** Does the work until a batch is not full. */
+/** Repeats the work until a batch is not full. */
 async function repeat(removeBatch: () => Promise<number>): Promise<number> {
   let removed = 0;
   for (;;) {

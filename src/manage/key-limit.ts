@@ -4,10 +4,10 @@ import type { KeyRecord } from "../keys/key.ts";
 import { countLiveKeys } from "../postgres/owners.ts";
 import type { Database } from "../postgres/storage.ts";
 
-/** How many keys that are neither revoked nor expired an owner may have. */
+/** Maximum of keys per owner that are neither revoked nor expired. */
 export interface KeyLimits {
   readonly keysPerOwner: number;
-  /** The limits of owners that begin with a prefix, by prefix. The longest prefix that fits counts. */
+  /** The limits of owners with a prefix, by prefix. The longest matching prefix applies. */
   readonly keysPerOwnerPrefix: Readonly<Record<string, number>>;
 }
 
@@ -19,7 +19,7 @@ export function keyLimitOf(owner: string, { keysPerOwner, keysPerOwnerPrefix }: 
   return longest === undefined ? keysPerOwner : (keysPerOwnerPrefix[longest] ?? keysPerOwner);
 }
 
-/** `KEY_LIMIT_REACHED` unless the owner, whose row the transaction holds, has a place for the key among the others. */
+/** `KEY_LIMIT_REACHED` unless the owner, whose row the transaction has locked, has room for the key. */
 export async function requirePlace(
   transaction: Database,
   { id, owner }: Pick<KeyRecord, "id" | "owner">,

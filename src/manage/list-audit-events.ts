@@ -18,11 +18,11 @@ export interface EventPage {
   readonly events: readonly SealedEvent[];
   /** Whether events remain after the last one. */
   readonly more: boolean;
-  /** The token that goes on after an event of the page, for a page that is cut short. */
+  /** The token that continues after an event of the page, for a page that is cut short. */
   readonly tokenAfter: (event: SealedEvent) => string;
 }
 
-/** One page of what happened, newest first, up to what was committed before the call. */
+/** One page of the events that were committed before the call, newest first. */
 export async function listAuditEvents(deps: ManageDeps, caller: Caller, command: ListAuditEvents): Promise<EventPage> {
   const { pageTokens } = deps;
   const owner = confineOwner(caller, command.filter.owner ?? "");

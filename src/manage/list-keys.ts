@@ -20,11 +20,11 @@ export interface KeyPage {
   readonly views: readonly KeyView[];
   /** Whether keys remain after the last of `views`. */
   readonly more: boolean;
-  /** The token that goes on after a key of the page, for a page that is cut short. */
+  /** The token that continues after a key of the page, for a page that is cut short. */
   readonly tokenAfter: (view: KeyView) => string;
 }
 
-/** One page of the keys that match, newest first; `PAGE_TOKEN_INVALID` for a token of another list. */
+/** One page of the matching keys, newest first. `PAGE_TOKEN_INVALID` for a token of another list. */
 export async function listKeys(deps: ManageDeps, caller: Caller, command: ListKeys): Promise<KeyPage> {
   const owner = confineOwner(caller, command.filter.owner ?? "");
   const filter = { ...command.filter, ...(owner === "" ? {} : { owner }) };

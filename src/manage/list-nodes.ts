@@ -1,12 +1,12 @@
 import { listVerifiers } from "../postgres/verifier-list.ts";
 import type { ManageDeps } from "./deps.ts";
 
-/** A server process, as the registry has it. */
+/** A server process in the registry. */
 export interface NodeStatus {
   readonly address: string;
-  /** Names the process. */
+  /** Identifies the process. */
   readonly epoch: string;
-  /** `silent`: its lease is over, and it was not given up yet. `collected`: given up. */
+  /** `silent`: its lease is over, but the registry has not removed it yet. `collected`: removed. */
   readonly state: "live" | "silent" | "collected";
   readonly termMs: number;
   /** Milliseconds since its last renewal, by the database's clock. */

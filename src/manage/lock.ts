@@ -9,13 +9,13 @@ import type { Database } from "../postgres/storage.ts";
 import { type DatabaseMoment, readDatabaseMoment } from "../postgres/time.ts";
 import { decide, standingOf } from "../verify/decide.ts";
 
-/** What a change holds, as of its locks. */
+/** The state that a change has locked. */
 export interface Locked extends DatabaseMoment {
-  /** The caller with the scopes that its key has now. */
+  /** The caller with the current scopes of its key. */
   readonly caller: Caller;
 }
 
-/** Holds the caller's key, and checks again that it is good for this: authority never comes from before the lock. */
+/** Locks the caller's key and checks its permissions again: authority must not come from before the lock. */
 export async function lockCaller(transaction: Database, caller: Caller, permission: Permission): Promise<Locked> {
   const [held, known] = await Promise.all([
     caller.kind === "service" ? lockKey(transaction, caller.keyId, "share") : undefined,
@@ -25,8 +25,8 @@ export async function lockCaller(transaction: Database, caller: Caller, permissi
 }
 
 /**
- * Holds the key to be changed, and the caller's; in the order of their ids, as everybody does, so that two changes
- * never wait for each other.
+ * Locks the key to change and the caller's key. All changes lock in the order of ids, so that two changes never
+ * deadlock.
  *
  * @throws ClavigerError `KEY_NOT_FOUND`, `CREDENTIAL_INVALID`, `PERMISSION_DENIED`.
  */
@@ -37,7 +37,7 @@ export async function lockKeyAndCaller(
 ): Promise<Locked & { readonly key: KeyRecord }> {
   const callerId = by.caller.kind === "service" ? by.caller.keyId : undefined;
   const ids = [...new Set([keyId, callerId ?? keyId])].sort();
-  // Asked together, done one after the other.
+  // Sent together; the database runs them one after the other.
   const [rows, known] = await Promise.all([
     Promise.all(ids.map((id) => lockKey(transaction, id, id === keyId ? "update" : "share"))),
     readCredential(transaction, by.caller),
@@ -59,7 +59,7 @@ export function keyNotFound(keyId: string): ClavigerError {
   return new ClavigerError("KEY_NOT_FOUND", `there is no key ${keyId}. Check the id`, { metadata: { key_id: keyId } });
 }
 
-/** What a caller presented, and the time at which it is judged. */
+/** The caller's secret, and the time at which it is judged. */
 interface Credential extends DatabaseMoment {
   readonly secret: SecretRecord | undefined;
 }

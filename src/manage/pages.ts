@@ -4,12 +4,12 @@ import type { PageTokens } from "../keys/page-token.ts";
 const DEFAULT_PAGE_SIZE = 50;
 const MAX_PAGE_SIZE = 1000;
 
-/** How many rows a page has: as asked for, within bounds; 0 asks for the default (AIP-158). */
+/** The number of rows of a page: the requested one, within bounds. 0 requests the default (AIP-158). */
 export function pageSizeOf(asked: number): number {
   return Math.min(asked === 0 ? DEFAULT_PAGE_SIZE : asked, MAX_PAGE_SIZE);
 }
 
-/** The place to go on from; undefined for the first page. `PAGE_TOKEN_INVALID` for a token of another list. */
+/** The position of the next page; undefined for the first page. `PAGE_TOKEN_INVALID` for a token of another list. */
 export function readPageToken(tokens: PageTokens, token: string, filters: string): string | undefined {
   if (token === "") return undefined;
   const place = tokens.read(token, filters);

@@ -3,7 +3,7 @@ import { etagOf } from "../keys/etag.ts";
 import type { KeyRecord } from "../keys/key.ts";
 import type { ManageDeps } from "./deps.ts";
 
-/** `KEY_REVOKED` for a key that has been revoked. */
+/** `KEY_REVOKED` for a revoked key. */
 export function requireUnrevoked(key: KeyRecord): void {
   if (key.revokeTime === null) return;
   throw new ClavigerError("KEY_REVOKED", `key ${key.id} is revoked, for good. Create a new key`, {
@@ -11,7 +11,7 @@ export function requireUnrevoked(key: KeyRecord): void {
   });
 }
 
-/** `ETAG_MISMATCH` if the caller has seen another state of the key; an empty `etag` asks for nothing. */
+/** `ETAG_MISMATCH` if the caller has seen another state of the key. An empty `etag` accepts any state. */
 export function requireEtag(key: KeyRecord, etag: string): void {
   if (etag === "" || etag === etagOf(key)) return;
   throw new ClavigerError("ETAG_MISMATCH", `key ${key.id} has changed since it was read. Read it again, then retry`, {
@@ -19,7 +19,7 @@ export function requireEtag(key: KeyRecord, etag: string): void {
   });
 }
 
-/** `LIMITER_NOT_CONFIGURED` where limits could not hold for every node. */
+/** `LIMITER_NOT_CONFIGURED` if no limiter counts for every node. */
 export function requireLimiter({ canLimit }: Pick<ManageDeps, "canLimit">): void {
   if (canLimit) return;
   throw new ClavigerError(

@@ -30,19 +30,20 @@ export interface Usage {
   /** In order of time, with zeros filled in. */
   readonly points: readonly UsageCount[];
   readonly total: number;
-  /** What the values of each point's group are. */
+  /** The values of the group of each point. */
   readonly groupBy: readonly UsageDimension[];
 }
 
-/** Last millisecond of the year 9999: Postgres does not read how JavaScript writes later ones. */
+/** Last millisecond of the year 9999: Postgres does not parse JavaScript's format of later years. */
 const LAST_MS = 253_402_300_799_999;
 
 const STEP_MS: Readonly<Record<UsageStep, number>> = { minute: 60_000, hour: 3_600_000, day: DAY_MS };
 
 /**
- * How keys were used, in whole steps: those that the interval touches.
+ * The usage of keys, in the whole steps that the interval touches.
  *
- * @throws ClavigerError `INVALID_FIELD` for what is not kept any more, which zeros would misstate, or is too much.
+ * @throws ClavigerError `INVALID_FIELD` for an interval that is no longer kept, where zeros would be wrong, or for too
+ * many points.
  */
 export async function queryUsage(deps: ManageDeps, caller: Caller, command: QueryUsage): Promise<Usage> {
   const { keyId, step, groupBy } = command;
@@ -61,16 +62,16 @@ export async function queryUsage(deps: ManageDeps, caller: Caller, command: Quer
     const about = { ...(keyId === "" ? {} : { keyId }), ...(owner === "" ? {} : { owner }) };
     const counts = await readCounts(database, { ...about, startTime, endTime, step, groupBy, limit: limit + 1 });
     const groups = new Set(counts.map(({ group }) => JSON.stringify(group))).size;
-    // Before zeros are filled in: steps and groups within the limit may still multiply to a hundred million.
+    // Checked before zeros are filled in: steps and groups within their limits may still multiply to a hundred million.
     if (counts.length > limit || steps * groups > limit) throw tooMany(limit);
     const points = withZeros(counts, { startTime, endTime, step, groupBy });
-    // Each is bounded, and so is their sum: a client's JSON and int64 take no more.
+    // Each count is bounded, and so is the sum: a client's JSON and int64 hold no more.
     const total = counts.reduce((sum, { count }) => Math.min(sum + count, MOST_COUNTED), 0);
     return { points, total, groupBy };
   });
 }
 
-/** One point per step and group, zeros filled in, in the order of time and then of groups. */
+/** One point per step and group, with zeros filled in, by time and then by group. */
 function withZeros(
   counts: readonly UsageCount[],
   { startTime, endTime, step, groupBy }: Pick<QueryUsage, "startTime" | "endTime" | "step" | "groupBy">,

@@ -3,10 +3,10 @@ import { waitingTime } from "../revocation/waiting-time.ts";
 import { CLOCK_RATE_ERROR } from "../system/clocks.ts";
 import type { ManagePolicy } from "./deps.ts";
 
-/** How a change that takes validity away became effective everywhere. */
+/** How a change that takes validity away became effective on all verifiers. */
 export interface Receipt {
   readonly revision: number;
-  /** The database's time, carried on by this process' clock from when the change was made. */
+  /** The database's time, continued by this process' clock since the change. */
   readonly effectiveTime: Date;
   readonly confirmedVerifiers: number;
   readonly expiredVerifiers: number;
@@ -24,14 +24,14 @@ export function receiptOf(revision: number, time: Date, settlement: Settlement):
   };
 }
 
-/** The receipt of what was effective everywhere before it was asked for. */
+/** The receipt of a change that was effective before this call. */
 export function settledReceipt(revision: number, time: Date): Receipt {
   return receiptOf(revision, time, { confirmed: 0, expired: 0, durationMs: 0, isInRevocationSet: false });
 }
 
 /**
- * Whether validity that ends at `end` ends so soon that the change waits at the barrier: before now + 2W. What ends
- * later is learnt by every cache in time.
+ * Whether validity that ends at `end` ends so soon that the change waits at the barrier: before now + 2W. Every cache
+ * learns of later ends in time.
  */
 export function endsSoon(end: Date, now: Date, { leaseMs }: Pick<ManagePolicy, "leaseMs">): boolean {
   return end.getTime() < now.getTime() + 2 * waitingTime(leaseMs, CLOCK_RATE_ERROR);

@@ -8,10 +8,10 @@ import { record } from "./record.ts";
 
 /** One denied call, or further ones for the same reason. */
 export interface Denial {
-  /** Of `KeyManagement`, without the service. */
+  /** Methods of `KeyManagement`, without the service. */
   readonly methods: readonly string[];
   readonly reason: Reason;
-  /** How many further calls; undefined for one call. */
+  /** The number of further calls; undefined for one call. */
   readonly count?: number;
   /** The key that the call named. */
   readonly keyId?: string;
@@ -20,8 +20,8 @@ export interface Denial {
 }
 
 /**
- * Writes to the audit log that the caller was not allowed to do something. A denial about a key that exists stands in
- * that key's log. What else the call named is only a detail: a caller must not write into the log of any owner it names.
+ * Records a denial in the audit log. A denial about an existing key appears in that key's log. Other values of the call
+ * are only details, because a caller must not write into the log of any owner it names.
  */
 export async function recordDenial(deps: ManageDeps, caller: Caller, denial: Denial): Promise<void> {
   const { methods, reason, count, keyId = "", owner = "" } = denial;

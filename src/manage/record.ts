@@ -6,7 +6,7 @@ import { insertEvents } from "../postgres/audit.ts";
 import type { Database } from "../postgres/storage.ts";
 import type { ManageDeps } from "./deps.ts";
 
-/** What happened to one key. */
+/** An audit entry about one key. */
 export interface Happening {
   readonly action: AuditAction;
   readonly keyId: string;
@@ -14,13 +14,13 @@ export interface Happening {
   readonly time: Date;
   /** Holds no secret. */
   readonly details: JsonObject;
-  /** Who did it, where that is not simply the caller. */
+  /** The actor, if it is not the caller. */
   readonly actor?: Actor;
-  /** `done` unless it says otherwise. */
+  /** Default `done`. */
   readonly outcome?: AuditEvent["outcome"];
 }
 
-/** Writes what happened to the audit log, in the transaction of the change itself: neither is there without the other. */
+/** Writes audit entries in the same transaction as the change, so that both commit or neither does. */
 export async function record(
   transaction: Database,
   by: { readonly deps: Pick<ManageDeps, "random" | "signer">; readonly caller: Caller },

@@ -12,14 +12,14 @@ import { writeChange } from "./write-change.ts";
 
 export interface ReportLeakedSecret {
   readonly secret: string;
-  /** Where it was found. */
+  /** The place where the secret was found. */
   readonly source: string;
 }
 
 /**
- * Revokes the key whose live secret is shown. Whoever holds a secret may end it; a dead one, or one that is not ours,
- * changes nothing. Returns nothing: the answer is the same for any text. The
- * time that it takes is not, and tells a holder whether the secret is alive.
+ * Revokes the key of a live secret. The holder of a secret may end it; a dead or foreign secret changes nothing.
+ * Returns nothing: the answer is the same for any text. Its duration differs, which shows a holder whether the secret
+ * is alive.
  */
 export async function reportLeakedSecret(
   deps: ManageDeps,
@@ -38,12 +38,12 @@ export async function reportLeakedSecret(
     const { now } = moment;
     if (key === undefined || secret === undefined) return undefined;
     const actor = { ...actorOf(caller), keyId: key.id };
-    // Whoever reports a leak is likely to paste it into the source as well.
+    // A reporter may paste the secret into the source as well.
     const source = redactSecrets(command.source);
     const about = { keyId: key.id, owner: key.owner, time: now, actor };
     const alive = key.revokeTime === null && isLive(secret, now);
     const report = { version: secret.version, source, revoked: alive };
-    // Once for each secret: everybody that has found a dead one could fill the log otherwise.
+    // Once per secret: otherwise each finder of a dead one could fill the log.
     const isNews = await noteLeakReport(transaction, secret, now);
     await record(transaction, { deps, caller }, [
       ...(isNews ? [{ action: "secret.leak_reported", ...about, details: report } as const] : []),

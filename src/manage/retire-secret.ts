@@ -17,7 +17,7 @@ export interface RetireSecret {
   readonly version: number;
 }
 
-/** Ends one secret now, the current one too; one that is dead already stays as it is. */
+/** Ends one secret now, even the current one. A dead secret stays unchanged. */
 export async function retireSecret(
   deps: ManageDeps,
   caller: Caller,

@@ -15,18 +15,18 @@ import { writeChange } from "./write-change.ts";
 
 export interface Revocation {
   readonly reason: RevocationReason | null;
-  /** Secrets that were pasted into it are redacted before it is kept. */
+  /** Pasted secrets are redacted before it is stored. */
   readonly note: string;
 }
 
-/** Which key to revoke, by its id or by one of its secrets. Looking a secret up counts as no use of the key. */
+/** The key to revoke, by its id or by one of its secrets. Looking up a secret does not count as a use of the key. */
 export type RevokeKey = Revocation & ({ readonly keyId: string } | { readonly secret: string });
 
 /**
- * Revokes a key for good. Again on a revoked key changes nothing, and is OK once the first is effective.
+ * Revokes a key for good. A second revocation changes nothing, and succeeds once the first is effective.
  *
- * @throws ClavigerError `KEY_NOT_FOUND`; for a secret the same whether it is unknown or of a key that the caller may not
- *   know of.
+ * @throws ClavigerError `KEY_NOT_FOUND`. The error for a secret is the same whether it is unknown or of a key that the
+ * caller must not see.
  */
 export async function revokeKey(
   deps: ManageDeps,
@@ -66,7 +66,7 @@ async function lockNamed(
   if ("keyId" in command) return lockKeyAndCaller(transaction, command.keyId, by);
   const recognition = deps.keyring.recognise(command.secret);
   if (recognition.kind !== "genuine") throw secretNotFound();
-  // To which key a secret belongs never changes, so that it can be read before the key is locked.
+  // The key of a secret never changes, so that it can be read before the key is locked.
   const [found] = (await findByDigests(transaction, [recognition.digest])).values();
   if (found === undefined) throw secretNotFound();
   try {
@@ -80,12 +80,12 @@ function secretNotFound(): ClavigerError {
   return new ClavigerError("KEY_NOT_FOUND", "the secret belongs to no key here. Check that it is whole");
 }
 
-/** What the audit log keeps of a revocation. */
+/** The details of a revocation in the audit log. */
 export function revocationDetails({ reason, note }: Revocation): JsonObject {
   return { ...(reason === null ? {} : { reason }), ...(note === "" ? {} : { note: redactSecrets(note) }) };
 }
 
-/** Tells the log about a revocation that has been committed. */
+/** Logs a committed revocation. */
 export function logRevocation(deps: ManageDeps, { key }: KeyView, actor: Actor): void {
   const { id: keyId, owner, revokeReason: reason, revision } = key;
   deps.log.info({ event: "key.revoked", keyId, owner, reason, revision, actor }, "key revoked");

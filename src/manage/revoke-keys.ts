@@ -31,9 +31,9 @@ export interface RevokeKeys extends Revocation {
 }
 
 /**
- * Revokes every key of the filter, a bounded number per transaction, until one finds none left. Each holds the owner
- * first, so that a creation in flight is either seen or comes after. One wait at the end covers them all, and keys that
- * an earlier call revoked and did not see obeyed.
+ * Revokes every key of the filter, a bounded number per transaction, until none is left. Each transaction locks the
+ * owner first, so that a concurrent creation is either seen or comes after. One wait at the end covers all keys,
+ * including those of an earlier call that did not finish waiting.
  */
 export async function revokeKeys(
   deps: ManageDeps,
@@ -60,11 +60,11 @@ export async function revokeKeys(
   }
 }
 
-/** Administrators' keys that are read of a selection, and those that a refusal names. */
+/** Maximum of administrators' keys that are read of a selection, and that an error names. */
 const PROTECTED_READ = 1000;
 const PROTECTED_NAMED = 5;
 
-/** Refuses a selection with keys that the caller may not end: none of its keys is revoked then. */
+/** Refuses a selection with keys that the caller may not end. Then no key is revoked. */
 async function requireAllChangeable(database: Database, caller: Caller, filter: KeyFilter): Promise<void> {
   requireChangeableKeys(caller, await listUnrevokedWithOwnScope(database, filter, PROTECTED_READ));
 }
@@ -81,7 +81,7 @@ function requireChangeableKeys(caller: Caller, keys: readonly Pick<KeyRecord, "i
   );
 }
 
-/** Authority was judged before the first batch: a caller whose own key is among those revoked still finishes. */
+/** Authority was checked before the first batch: a caller whose own key is revoked on the way still finishes. */
 async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys): Promise<number> {
   const { filter, reason, note } = command;
   const actor = actorOf(caller);
@@ -112,7 +112,7 @@ async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys
   return rows.length;
 }
 
-/** Waits for every key of the filter that is revoked and not obeyed everywhere, by whichever call. */
+/** Waits for every revoked key of the filter that some verifier does not obey yet, whichever call revoked it. */
 async function settleAll(deps: ManageDeps, filter: RevokeKeys["filter"]): Promise<Receipt> {
   const { now, identity, last, unsettled } = await deps.storage.transaction(async (transaction) => ({
     ...(await readDatabaseMoment(transaction)),
@@ -123,7 +123,7 @@ async function settleAll(deps: ManageDeps, filter: RevokeKeys["filter"]): Promis
   if (revision === 0) return settledReceipt(last, now);
   const ids = unsettled.map((key) => key.keyId);
   const areOfOneChange = unsettled.every((key) => key.revision === revision) && ids.length <= MAX_NAMED_KEYS;
-  // An acknowledgement is for one revision: of several, it must be one of dropping everything.
+  // An acknowledgement covers one revision. Several revisions need one that drops all keys.
   const settlement = await deps.revoker.settle({ revision, identity, keyIds: areOfOneChange ? ids : "all" });
   for (let from = 0; from < ids.length; from += MAX_NAMED_KEYS) {
     remember(deps, { revision, identity, keyIds: ids.slice(from, from + MAX_NAMED_KEYS) });

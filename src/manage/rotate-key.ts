@@ -27,19 +27,19 @@ export interface RotateKey {
   /** Undefined for the key's own term. */
   readonly ttlMs: number | undefined;
   readonly etag: string;
-  /** Empty, or a UUID under which the caller makes at most one secret. */
+  /** Empty, or a UUID under which the caller creates at most one secret. */
   readonly requestId: string;
 }
 
 export interface Rotation {
   readonly view: KeyView;
   readonly secret: Secret;
-  /** The secret that was current; undefined if it was dead already. */
+  /** The previously current secret; undefined if it was dead already. */
   readonly retiring: SecretRecord | undefined;
   readonly receipt: Receipt | undefined;
 }
 
-/** Gives a key a new secret, which exists nowhere but in the answer, and ends the old one after its grace. */
+/** Gives a key a new secret, which exists only in the answer, and ends the old one after its grace period. */
 export async function rotateKey(deps: ManageDeps, caller: Caller, command: RotateKey): Promise<Rotation> {
   const { policy } = deps;
   const graceMs = chooseSpan("grace_period", command.graceMs, {
@@ -89,14 +89,14 @@ export async function rotateKey(deps: ManageDeps, caller: Caller, command: Rotat
   return { view, secret, retiring, receipt: narrows ? receipt : undefined };
 }
 
-/** Owners are locked before keys, by everybody; whose key it is never changes. */
+/** All transactions lock owners before keys; the owner of a key never changes. */
 async function lockOwnerOf(transaction: Database, caller: Caller, keyId: string): Promise<void> {
   const key = await findKey(transaction, keyId);
   if (key === undefined || !mayKnow(caller, key)) throw keyNotFound(keyId);
   await lockOwner(transaction, key.owner);
 }
 
-/** Never lengthens a life: a secret that ends earlier by itself keeps its end, and a dead one is left as it is. */
+/** Never extends a lifetime: a secret that ends earlier keeps its end, and a dead one stays unchanged. */
 async function retireCurrent(
   transaction: Database,
   current: SecretRecord,

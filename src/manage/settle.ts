@@ -6,18 +6,18 @@ import type { DatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { type Receipt, receiptOf, settledReceipt } from "./receipt.ts";
 
-/** What a management call has left behind. */
+/** The state that a management call leaves. */
 export interface Outcome extends DatabaseMoment {
   readonly key: KeyRecord;
   readonly changed: boolean;
-  /** What `changeKeys` returned; missing where nothing was changed. */
+  /** The result of `changeKeys`; missing if nothing was changed. */
   readonly setMarker?: string;
 }
 
 /**
- * The end of every management call that leaves a key in the state asked for, whether or not it changed anything: says
- * what changed, and returns once everything that was ever taken from the key is obeyed everywhere. So a repetition
- * after a crash waits again (docs/protocol/revocation.md#r16).
+ * The end of every management call that leaves a key in the requested state, with or without a change. Announces the
+ * change, and returns once all verifiers obey every narrowing of the key so far. A repetition after a crash therefore
+ * waits again (docs/protocol/revocation.md#r16).
  */
 export async function settle(deps: ManageDeps, { key, now, identity, changed, setMarker }: Outcome): Promise<Receipt> {
   const { narrowedRevision, settledRevision } = key;
@@ -32,12 +32,12 @@ export async function settle(deps: ManageDeps, { key, now, identity, changed, se
   return receiptOf(narrowedRevision, now, settlement);
 }
 
-/** Nobody waits for it: if it is lost, a repetition waits once more than it needs. */
+/** Runs in the background. If it is lost, a repetition waits once more than necessary. */
 export function remember({ storage, log }: ManageDeps, change: Change & { keyIds: readonly string[] }): void {
   storage
     .read((database) => settleKeys(database, change))
     .catch((error: unknown) => {
-      // The log has an outage of storage once, and not for each revocation.
+      // Storage logs its own outage once, instead of once per revocation.
       const isAway = error instanceof ClavigerError && error.reason === "STORAGE_UNAVAILABLE";
       log[isAway ? "debug" : "warn"]({ err: error }, "a revocation is effective, and that could not be remembered");
     });

@@ -1,6 +1,6 @@
 import { invalidField } from "../keys/errors.ts";
 
-/** A span that a request asks for, or the default; `INVALID_FIELD` if policy does not allow it. All in milliseconds. */
+/** The requested duration, or the default; `INVALID_FIELD` if the policy does not allow it. In milliseconds. */
 export function chooseSpan(
   field: string,
   asked: number | undefined,
@@ -18,7 +18,7 @@ const UNITS = [
   ["second", 1000],
 ] as const;
 
-/** A span of milliseconds in the largest unit that divides it: `90 days`, `24 hours`. */
+/** Formats milliseconds in the largest unit that divides them: `90 days`, `24 hours`. */
 function describeSpan(ms: number): string {
   const [unit, unitMs] = UNITS.find(([name, each]) => ms % each === 0 && (name !== "day" || ms > each)) ?? ["ms", 1];
   const count = ms / unitMs;

@@ -15,7 +15,7 @@ import { settle } from "./settle.ts";
 import { viewSecrets } from "./view.ts";
 import { writeChange } from "./write-change.ts";
 
-/** The fields that an update may name; those that are set are replaced whole. */
+/** The fields that an update may name. A set field is replaced as a whole. */
 export type KeyUpdate = Partial<
   Pick<KeyRecord, "displayName" | "scopes" | "labels" | "metadata" | "allowedCidrs" | "disabled" | "limits">
 >;
@@ -28,8 +28,8 @@ export interface UpdateKey {
 }
 
 /**
- * Changes a key. What takes something away comes with a receipt; what gives something needs the right to grant it. An
- * update to the values that the key has already changes nothing, not even its etag.
+ * Changes a key. A change that takes something away returns a receipt; a change that gives something needs the right to
+ * grant it. An update to the current values changes nothing, not even the etag.
  */
 export async function updateKey(
   deps: ManageDeps,
@@ -70,7 +70,7 @@ function changesNothing(key: KeyRecord, change: Partial<KeyRecord>): boolean {
   return isDeepStrictEqual({ ...key, ...change }, key);
 }
 
-/** What verification sees is kept with its old and new value, the rest by name. */
+/** Verification's fields are logged with their old and new values, other fields by name. */
 function detailsOf({ scopes, allowedCidrs, disabled, limits }: KeyRecord, update: KeyUpdate): JsonObject {
   return {
     fields: Object.keys(update),
@@ -87,12 +87,12 @@ function widens(before: KeyRecord, next: KeyRecord): boolean {
   return missingScopes(before.scopes, next.scopes).length > 0 || loosened(before, next).length > 0;
 }
 
-/** Whether the update does nothing but switch the key off. */
+/** Whether the update only disables the key. */
 function isDisabling(update: KeyUpdate): boolean {
   return update.disabled === true && Object.keys(update).length === 1;
 }
 
-/** A key that is, and stays, disabled counts: whoever asks again to disable it must wait for that too. */
+/** Also true for a key that is and stays disabled: a repeated request to disable it must wait for the first. */
 function isNarrower(before: KeyRecord, next: KeyRecord): boolean {
   return (
     next.disabled ||

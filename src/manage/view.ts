@@ -4,20 +4,20 @@ import { listSecrets } from "../postgres/secrets.ts";
 import type { Database } from "../postgres/storage.ts";
 import { readDatabaseTime } from "../postgres/time.ts";
 
-/** Dead secrets that are shown with a key, besides all live ones. */
+/** Maximum of dead secrets shown with a key, besides all live ones. */
 const DEAD_SHOWN = 10;
 
-/** Newest secrets that are read of a key: enough to hold `DEAD_SHOWN` dead ones among them. */
+/** Newest secrets that are read of a key: enough to contain `DEAD_SHOWN` dead ones. */
 const NEWEST_READ = 20;
 
-/** Keys as they are shown, in the order given. */
+/** Keys with their visible secrets, in the given order. */
 export async function viewKeys(database: Database, keys: readonly KeyRecord[]): Promise<KeyView[]> {
   const now = await readDatabaseTime(database);
   const secrets = await listSecrets(database, keys, NEWEST_READ);
   return keys.map((key) => ({ key, secrets: shown(secrets.get(key.id) ?? [], now), now }));
 }
 
-/** The secrets that are shown of one key. */
+/** The visible secrets of one key. */
 export async function viewSecrets(database: Database, key: KeyRecord, now: Date): Promise<SecretRecord[]> {
   const secrets = await listSecrets(database, [key], NEWEST_READ);
   return shown(secrets.get(key.id) ?? [], now);

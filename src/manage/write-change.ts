@@ -4,19 +4,22 @@ import type { Database } from "../postgres/storage.ts";
 import type { DatabaseMoment } from "../postgres/time.ts";
 import { viewSecrets } from "./view.ts";
 
-/** A change, and what of it everybody must obey before it is answered. */
+/** A change, and the part of it that all verifiers must obey before the answer. */
 export interface Change {
   readonly change: KeyChange;
-  /** Whether it takes validity away now or soon. */
+  /** Whether the change takes validity away now or soon. */
   readonly narrows: boolean;
 }
 
-/** A key after a change, in which database, and the marker of the revocation set that is valid for it. */
+/** A key after a change, its database, and the valid marker of the revocation set. */
 export interface Changed extends KeyView, DatabaseMoment {
   readonly setMarker: string;
 }
 
-/** The last step of every change to a key. Nothing comes after: every other change waits for the commit from here. */
+/**
+ * The last step of every change to a key. No other statement may follow: all other changes wait from here for the
+ * commit.
+ */
 export async function writeChange(
   transaction: Database,
   held: DatabaseMoment & { readonly key: KeyRecord },

@@ -3,9 +3,8 @@ import { revision } from "./schema.ts";
 import type { Database } from "./storage.ts";
 
 /**
- * The next revision, as the first part of the statement that writes the change. Taking it by updating the one row makes
- * revisions follow commit order without gaps (docs/protocol/revocation.md#r12); a sequence would skip late commits. It
- * makes every other change wait until the commit, so nothing comes after that statement.
+ * The next revision, as the first part of the statement that writes the change. Nothing may follow that statement.
+ * Why one row and no sequence (docs/protocol/revocation.md#r12): docs/decisions/0020-revisions-from-one-row.md.
  */
 export function nextRevision(transaction: Database) {
   return transaction.$with("next").as(

@@ -40,9 +40,8 @@ const elements = sql.raw(
 );
 
 /**
- * The rows of `batch.deltas`, with the minute in `at`, kept near the database's time when the batch was taken. Reading
- * a batch never fails, whatever it holds: numbers stay within their bounds, and an unreadable row gets a null.
- * `jsonb_to_recordset` takes a third of the time, and fails for all rows where one is wrong.
+ * The rows of `batch.deltas`, with the minute in `at`, clamped to the database's time when the batch was taken. Reading
+ * never fails: numbers stay within their bounds, and a broken row has a null. See docs/decisions/0010-usage-ledger.md.
  */
 export const deltaRows = sql`lateral (select raw,
     left(raw ->> 'k', ${sql.raw(String(ID_CHARACTERS))}) as k,

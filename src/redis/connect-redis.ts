@@ -3,29 +3,33 @@ import type { Random } from "../system/random.ts";
 import { leavesConnection } from "./errors.ts";
 import type { RedisAddress, RedisCertificates } from "./parse-redis-url.ts";
 
-/** A connection, to one server or to a cluster. */
+/** A connection to one server or to a cluster. */
 export type RedisConnection = Redis | Cluster;
 
 export interface ConnectRedisOptions {
   readonly address: RedisAddress;
-  /** Longest wait for one command, in milliseconds. */
+  /** Maximum milliseconds for one command. */
   readonly commandTimeoutMs: number;
-  /** Spreads attempts to reconnect, so that a fleet does not return in one moment. Default: no spread. */
+  /** Spreads attempts to reconnect, so that a fleet does not return at once. Default: no spread. */
   readonly random?: Random | undefined;
 }
 
 const LONGEST_PAUSE_MS = 500;
 const PAUSE_STEP_MS = 50;
 const CONNECT_MS = 1000;
-/** A server that leaves a command unanswered for so long hangs: above a fork of Redis, below an election. */
+/**
+ * A server that leaves a command unanswered for this long hangs. The time is longer than a fork of Redis and shorter
+ * than an election.
+ */
 const SILENCE_MS = 2000;
-/** How long a server may take to close its end. One that hangs does not. */
+/** Time for a server to close its end. A hanging server does not. */
 const CLOSE_MS = 100;
 
 /**
- * Connects in the background, and again for ever: to the master that there is then. What cannot be sent at once, or is
- * not answered within `commandTimeoutMs`, fails; nothing is queued and nothing is sent twice, since a late repetition
- * may undo what came between. A server that is silent for two seconds is left, and so is one that `errors.ts` says.
+ * Connects in the background, and reconnects without end, to the current master. A command that cannot be sent at once,
+ * or is not answered within `commandTimeoutMs`, fails. Commands are neither queued nor repeated, since a late
+ * repetition may undo a later command. The connection leaves a server after two seconds of silence, and after the
+ * errors that `errors.ts` names.
  */
 export function connectRedis(options: ConnectRedisOptions): RedisConnection {
   const { address } = options;
@@ -35,9 +39,9 @@ export function connectRedis(options: ConnectRedisOptions): RedisConnection {
 }
 
 /**
- * A connection for subscriptions, which the caller makes on each `ready`. In a cluster it leads to one node, the next
- * one of the URLs after each loss. (ioredis 6.0.0 gives the subscriber of its `Cluster` none of these time-outs, and
- * subscribes again without a catch, so that the process may end.)
+ * A connection for subscriptions, which the caller makes on each `ready`. In a cluster it leads to one node, and to the
+ * next one of the URLs after each loss. (ioredis 6.0.0 applies none of these time-outs to the subscriber of its
+ * `Cluster`, and resubscribes without a catch, which may end the process.)
  */
 export function connectSubscriber(options: ConnectRedisOptions): Redis {
   const { address } = options;
@@ -59,14 +63,16 @@ export function connectSubscriber(options: ConnectRedisOptions): Redis {
 }
 
 /**
- * Closes a connection that is open, so that another one is made. ioredis 6.0.0 never connects again if it is told to
- * while it connects.
+ * Closes an open connection so that the client opens another one. ioredis 6.0.0 never connects again after a
+ * `disconnect` while it connects.
  */
 export function reconnect(connection: RedisConnection): void {
   if (connection.status === "ready" || connection.status === "connect") connection.disconnect(true);
 }
 
-/** Milliseconds before the given attempt, counted from 1: rising to 500, of which chance takes up to half. */
+/**
+ * Back-off in milliseconds before the given attempt, counted from 1: rising to 500, less a random part of up to half.
+ */
 export function reconnectPauseMs(attempt: number, random?: Random): number {
   const longest = Math.min(LONGEST_PAUSE_MS, attempt * PAUSE_STEP_MS);
   const share = random === undefined ? 0 : (random(1)[0] ?? 0) / 255;
@@ -81,10 +87,10 @@ function optionsOf({ commandTimeoutMs, random }: ConnectRedisOptions) {
     socketTimeout: SILENCE_MS,
     reconnectOnError: leavesConnection,
     enableOfflineQueue: false,
-    // It would ask INFO, and print a line by itself where the user may not. `watch-redis.ts` asks for more.
+    // ioredis would send INFO, and print a line if the user lacks the permission. `watch-redis.ts` checks more.
     enableReadyCheck: false,
     autoResendUnfulfilledCommands: false,
-    // ioredis 6.0.0 subscribes again without a catch: its time-out would be an unhandled rejection and end the process.
+    // ioredis 6.0.0 resubscribes without a catch: the time-out would be an unhandled rejection and end the process.
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
     keepAlive: 5000,
@@ -97,7 +103,7 @@ type AddressOf<Kind extends RedisAddress["kind"]> = Extract<RedisAddress, { read
 
 function openServer(address: Exclude<RedisAddress, { readonly kind: "cluster" }>, options: Options): Redis {
   const connection = open(address, options);
-  // Its state says what is lost; an event that nobody hears would be printed.
+  // The status shows the loss. ioredis prints an error event without a listener.
   connection.on("error", () => undefined);
   if (address.kind === "sentinel") followSentinels(connection, address, options);
   return connection;
@@ -118,7 +124,7 @@ function open(address: Exclude<RedisAddress, { readonly kind: "cluster" }>, opti
       const { username: sentinelUsername, password: sentinelPassword } = credentialsOf(address.sentinelAccess ?? {});
       return new Redis({
         ...{ ...options, ...credentialsOf(address), sentinels: [...sentinels], name },
-        // Else a sentinel that hangs is waited for without end (ioredis 6.0.0).
+        // Otherwise ioredis 6.0.0 waits for a hanging sentinel without end.
         sentinelCommandTimeout: CONNECT_MS,
         ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
         ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
@@ -131,13 +137,14 @@ function open(address: Exclude<RedisAddress, { readonly kind: "cluster" }>, opti
 function openCluster({ urls, certificates }: AddressOf<"cluster">, { retryStrategy, ...options }: Options): Cluster {
   const access = accessOf({ urls, certificates });
   const cluster = new RedisCluster([...urls], {
-    // Nodes that the cluster names itself know nothing of the URLs.
+    // Nodes that the cluster itself names lack the settings of the URLs.
     redisOptions: { ...options, ...access },
     enableOfflineQueue: false,
-    // Else a command whose connection closed is sent again.
+    // Otherwise ioredis sends a command again after its connection closed.
     retryDelayOnFailover: 0,
     clusterRetryStrategy: retryStrategy,
-    // Certificates are for names: ioredis would look them up first, and compare with the IP address.
+    // Certificates are for names. ioredis would look the names up first, and compare the certificate with the IP
+    // address.
     ...(access.tls
       ? { dnsLookup: (name: string, found: (error: null, address: string) => void) => found(null, name) }
       : {}),
@@ -148,9 +155,10 @@ function openCluster({ urls, certificates }: AddressOf<"cluster">, { retryStrate
 }
 
 /**
- * Leaves the old master at `+switch-master`: else it is left when a sentinel demotes it, 11 s later, and is charged
- * until then. Its own connections to the sentinels, since `failoverDetector` of ioredis 6.0.0 prints a line for each
- * sentinel that is away, subscribes again without a catch, and takes failovers of other masters for its own.
+ * Leaves the old master at `+switch-master`. Otherwise the client would use it until a sentinel demotes it, 11 s later,
+ * and charge it until then. Uses its own connections to the sentinels, because `failoverDetector` of ioredis 6.0.0
+ * prints a line for each unreachable sentinel, resubscribes without a catch, and confuses failovers of other masters
+ * with its own.
  */
 function followSentinels(connection: Redis, address: AddressOf<"sentinel">, options: Options): void {
   const { sentinels, name, tls, certificates } = address;
@@ -170,7 +178,7 @@ function followSentinels(connection: Redis, address: AddressOf<"sentinel">, opti
     });
     return sentinel;
   });
-  // Not at "end": ioredis 6.0.0 does not say so if it is told to disconnect while it waits to connect again.
+  // Not at "end": ioredis 6.0.0 does not emit it after a `disconnect` during the wait before a reconnect.
   const disconnect = connection.disconnect.bind(connection);
   connection.disconnect = (isToReconnect) => {
     if (isToReconnect !== true) for (const sentinel of followers) sentinel.disconnect();
@@ -180,7 +188,7 @@ function followSentinels(connection: Redis, address: AddressOf<"sentinel">, opti
 
 /**
  * ioredis 6.0.0 sends `ASKING` before a command that a reshard redirects, and drops its promise: a node that does not
- * answer in time would end the process. The command behind it fails, or is redirected, by itself.
+ * answer in time would end the process. The command behind it fails or is redirected by itself.
  */
 function hearAsking(node: Redis): void {
   const asking = node.asking.bind(node);
@@ -193,7 +201,7 @@ function hearAsking(node: Redis): void {
 
 const DEFAULT_PORT = 6379;
 
-/** Of all nodes alike: what the first URL says. */
+/** Options for all nodes, from the first URL. */
 function accessOf({ urls, certificates }: Pick<AddressOf<"cluster">, "urls" | "certificates">) {
   const { protocol, username, password } = new URL(urls[0]);
   const credentials = { username: decodeURIComponent(username), password: decodeURIComponent(password) };

@@ -1,8 +1,8 @@
-/** What is done about an error of Redis. */
+/** The reaction to an error of Redis. */
 interface Decision {
-  /** Closes the connection and opens another one: to the server that is the master now, or with a new handshake. */
+  /** Closes the connection and opens another one: to the current master, or with a new handshake. */
   readonly leaves: boolean;
-  /** What the operator can do. */
+  /** Advice for the operator. */
   readonly advice: string;
 }
 
@@ -18,10 +18,10 @@ const stay = (advice: string): Decision => ({ leaves: false, advice });
 const leave = (advice: string): Decision => ({ leaves: true, advice });
 
 /**
- * Every class of error replies (redis.io/docs, `server.c` and `cluster.c` of Redis 7). The caller sees each as a failed
- * command: a charge that `CLAVIGER_ON_LIMITER_LOSS` decides on, a revocation that waits for renewals. No command is
- * sent twice but those that a cluster has not executed: `MOVED`, `ASK`, `TRYAGAIN` and `CLUSTERDOWN` of a cluster are
- * followed by ioredis, and reach here when they go on.
+ * Every class of error replies (redis.io/docs, `server.c` and `cluster.c` of Redis 7). For callers each is a failed
+ * command: a charge that `CLAVIGER_ON_LIMITER_LOSS` decides on, or a revocation that waits for renewals. No command is
+ * sent twice, except those that a cluster has not executed: ioredis follows `MOVED`, `ASK`, `TRYAGAIN` and
+ * `CLUSTERDOWN` of a cluster, and reports them here if they persist.
  */
 export const REPLY_ERRORS: Readonly<Record<string, Decision>> = {
   READONLY: leave("Redis is a replica now. Let REDIS_URL lead to the master"),
@@ -44,12 +44,12 @@ export const REPLY_ERRORS: Readonly<Record<string, Decision>> = {
   WRONGTYPE: stay("Another program uses names that begin with claviger:. Give each a Redis of its own"),
 };
 
-/** Errors of the network and of TLS, by their `code`; OpenSSL says in the name what a server missed. */
+/** Errors of the network and of TLS, by their `code`. OpenSSL names the problem in the code. */
 const NETWORK_ERRORS: readonly (readonly [code: RegExp, advice: string])[] = [
   [/CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE|UNKNOWN_CA/, CLIENT_CERTIFICATE],
   [/CERT|^UNABLE_TO|ALTNAME/, CERTIFICATE],
   [/SSL_WRONG_VERSION_NUMBER|SSL_PACKET_LENGTH/, "Redis speaks no TLS there: give redis:// instead of rediss://"],
-  // Where Redis wants a certificate of TLS 1.3, the connection may be reset before it has said so.
+  // If Redis requires a client certificate with TLS 1.3, the connection may be reset before Redis has said so.
   [
     /^ECONNRESET$|^EPIPE$/,
     "If Redis speaks TLS there, give rediss:// instead of redis://, and REDIS_TLS_CERT if it wants a client certificate",
@@ -60,12 +60,12 @@ const NETWORK_ERRORS: readonly (readonly [code: RegExp, advice: string])[] = [
 
 const CODES = new RegExp(`\\b(${Object.keys(REPLY_ERRORS).join("|")})\\b`);
 
-/** Whether the connection that gave this answer is left. Scripts of Redis 6 have the class inside of their message. */
+/** Whether to leave the connection that gave this answer. Scripts of Redis 6 have the class inside of their message. */
 export function leavesConnection(error: Error): boolean {
   return decisionOn(error.message)?.leaves ?? false;
 }
 
-/** What is wrong, and what to do, without a password: ioredis keeps that beside the message, in `command`. */
+/** The problem and the remedy, without a password: ioredis keeps that beside the message, in `command`. */
 export function describeRedisError(error: unknown): string {
   const { message, code } = innermost(error);
   const advice =
@@ -80,14 +80,14 @@ function decisionOn(message: string): Decision | undefined {
   return REPLY_ERRORS[code];
 }
 
-/** A cluster says that all nodes failed, and keeps the last reason apart. */
+/** A cluster reports that all nodes failed, and keeps the last reason apart. */
 function innermost(error: unknown): { readonly message: string; readonly code: string } {
   if (!(error instanceof Error)) return { message: String(error), code: "" };
   if ("lastNodeError" in error && error.lastNodeError instanceof Error) return innermost(error.lastNodeError);
   return { message: error.message || error.name, code: "code" in error ? String(error.code) : "" };
 }
 
-/** In words for people who do not know the library. */
+/** Rewords messages of the library for operators. */
 function plain(message: string): string {
   if (/^Command timed out|^Socket timeout/.test(message)) return "Redis does not answer";
   if (/^Stream isn't writeable|^Connection is closed|^Cluster isn't ready/.test(message))

@@ -9,13 +9,13 @@ export interface RedisLimiterOptions {
   readonly address: RedisAddress;
   readonly clusterId: string;
   readonly timers: Timers;
-  /** Longest wait for one answer, in milliseconds. */
+  /** Maximum milliseconds for one answer. */
   readonly timeoutMs: number;
-  /** What the ledger has of a key's day, for when Redis may not know all of it. */
+  /** The ledger's count of a key's day, for when Redis may lack a part of it. */
   readonly readCharged: (keyId: string, dayStart: Date) => Promise<number>;
   /**
-   * A connection was made, perhaps to another server than before: whoever is asked for what the ledger has should not
-   * miss what this process has counted and not sent.
+   * Called after each new connection, perhaps to another server. The process should then send its pending counts, so
+   * that the ledger has them when a limiter asks.
    */
   readonly onConnected?: () => void;
   readonly health: RedisHealth;
@@ -24,16 +24,9 @@ export interface RedisLimiterOptions {
 }
 
 /**
- * `charge` of `keys/limits.ts`, by Redis' own clock, in milliseconds since 2026 so that a double keeps their
- * fractions. One hash per key: when its rate is empty, which day is counted, what was used on it. The day is in the
- * value, so that a key that is there and of yesterday begins with nothing.
- *
- * A day is only known as far as it was counted in one history of replication (`master_replid`). A promoted replica
- * begins another one, without what had not reached it, and so does a server that restarts. There, and for a key that is
- * not there or that a reshard has brought, the ledger is asked; the larger count holds, so that nothing is given back.
- * A user that may not run INFO has the empty history: then only a day that is lost is seeded.
- *
- * INFO adds 6 µs to the 9 µs that a charge takes in Redis 7 (redis-benchmark, 20 connections).
+ * `charge` of `keys/limits.ts` by Redis' clock, in milliseconds since 2026 so that a double keeps their fractions. A
+ * hash for each key holds when its rate is empty, the day, its count, and the history of replication that it was
+ * counted in. Why a history: docs/decisions/0011-no-slices-of-quota.md.
  */
 const CHARGE = `local rate, burst, perDay = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local seedDay, seed = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -85,11 +78,11 @@ redis.call('EXPIRE', KEYS[1], math.max(172800, math.ceil((empty - now) / 1000)))
 return answer`;
 
 const OUTCOMES = ["charged", "rate_limited", "quota_exhausted"] as const;
-/** Redis has nothing of the day: only the ledger knows. */
+/** Redis has no count of the day: only the ledger has it. */
 const UNSEEDED = -1;
-/** Redis may not have all of the day. As the day of a seed: the ledger could not be asked, go on without it. */
+/** Redis may lack a part of the day. As the day of a seed: the ledger did not answer, continue without it. */
 const UNSURE = -2;
-/** How much longer than Redis' answer the ledger's may take, once a day and key. */
+/** Additional time for the ledger's answer, once per day and key. */
 const SEED_PATIENCE = 10;
 
 interface Seed {
@@ -97,7 +90,7 @@ interface Seed {
   readonly used: number;
 }
 
-/** Limits of a cluster, on a connection of its own. Never asks twice for the same charge. */
+/** Limits of a cluster, on a connection of its own. Never repeats a charge. */
 export class RedisLimiter {
   readonly #options: RedisLimiterOptions;
   readonly #redis: RedisConnection;
@@ -108,7 +101,7 @@ export class RedisLimiter {
     const { health, timers } = options;
     this.#options = options;
     this.#names = redisNames(options.clusterId);
-    // What is given up here stays in the queue of replies until it comes, or until then.
+    // An abandoned command stays in the queue of replies until its answer or this time-out.
     this.#redis = connectRedis({ ...options, commandTimeoutMs: 10 * options.timeoutMs });
     this.#redis.on("ready", () => options.onConnected?.());
     const probe = () => this.#redis.del(this.#names.nothing);
@@ -119,7 +112,7 @@ export class RedisLimiter {
     const answer = await this.#run(order, { day: UNSEEDED, used: 0 });
     if (!asksForSeed(answer)) return read(answer);
     const seeded = await this.#runSeeded(order, answer);
-    // Midnight came meanwhile.
+    // Midnight passed in the meantime.
     const again = asksForSeed(seeded) ? await this.#runSeeded(order, seeded) : seeded;
     if (asksForSeed(again)) throw new Error("the day could not be read in a day");
     return read(again);
@@ -146,8 +139,8 @@ export class RedisLimiter {
   }
 
   /**
-   * Looks once more when the time is over: after a stall of this process timers run before sockets are read, and an
-   * answer that is there would be given up, its request let through uncharged.
+   * Checks once more after the time-out: after a stall of this process timers run before sockets are read. An answer
+   * that has arrived would be dropped, and its request let through uncharged.
    */
   #within<T>(ms: number, answer: Promise<T>): Promise<T> {
     const { timers } = this.#options;

@@ -1,8 +1,8 @@
 /** Texts in PEM. */
 export interface RedisCertificates {
-  /** Whom to trust, instead of the CAs that Node trusts. */
+  /** Trusted CAs, in place of those of Node. */
   readonly ca?: string;
-  /** This client's certificate and its key, for a Redis that wants one. */
+  /** This client's certificate and its key, for a Redis that requires one. */
   readonly cert?: string;
   readonly key?: string;
 }
@@ -12,23 +12,23 @@ interface Credentials {
   readonly password?: string | undefined;
 }
 
-/** Where Redis is, and how to get in. */
+/** The address of Redis, and the credentials. */
 export type RedisAddress =
   | { readonly kind: "standalone"; readonly url: string; readonly certificates?: RedisCertificates | undefined }
   | ({ readonly kind: "unix"; readonly path: string; readonly database: number } & Credentials)
-  /** All with the scheme of the first; its credentials are those of every node. */
+  /** All have the scheme of the first, whose credentials apply to every node. */
   | {
       readonly kind: "cluster";
       readonly urls: readonly [string, ...string[]];
       readonly certificates?: RedisCertificates | undefined;
     }
-  /** The credentials are the servers' own, not the sentinels'. */
+  /** The credentials of the servers, not of the sentinels. */
   | ({
       readonly kind: "sentinel";
       readonly sentinels: readonly { readonly host: string; readonly port: number }[];
       readonly name: string;
       readonly sentinelAccess?: Credentials | undefined;
-      /** To the servers and to the sentinels. */
+      /** Applies to the servers and to the sentinels. */
       readonly tls: boolean;
       readonly certificates?: RedisCertificates | undefined;
     } & Credentials);
@@ -39,9 +39,9 @@ const WRONG =
   "is not a Redis address. Give redis://host:6379, rediss:// for TLS, several of them with commas for a cluster, redis+sentinel://host:26379,host:26379/name (rediss+sentinel:// for TLS), or unix:///path/redis.sock?db=0; encode % as %25, and leave out options after a ?";
 
 /**
- * Reads `REDIS_URL`.
+ * Parses `REDIS_URL`.
  *
- * @throws Error that says what is right, and repeats nothing: the address may hold a password
+ * @throws Error that describes a valid address without the given one, which may hold a password.
  */
 export function parseRedisUrl(text: string): RedisAddress {
   if (/^rediss?\+sentinel:/.test(text)) return parseSentinel(text);
@@ -53,7 +53,7 @@ export function parseRedisUrl(text: string): RedisAddress {
   return { kind: "cluster", urls: [first, ...others] };
 }
 
-/** ioredis takes any option of its own from the query, before those of the program: it could turn on re-sending. */
+/** ioredis accepts any of its options from the query, before those of the program: a query could enable re-sending. */
 function checkUrl(url: string): string {
   if (!/^rediss?:\/\/./.test(url) || !URL.canParse(url)) throw new Error(WRONG);
   const { hostname, pathname, search, hash, username, password } = new URL(url);
@@ -75,7 +75,7 @@ function parseSentinel(text: string): RedisAddress {
   };
 }
 
-/** As redis-py and go-redis have it; `redis+unix:` is the same. */
+/** The form of redis-py and go-redis; `redis+unix:` is equivalent. */
 function parseUnix(text: string): RedisAddress {
   const match = /^(?:redis\+)?unix:\/\/(?:([^:@/]*):([^@/]*)@)?(\/[^?#]+)(?:\?db=(\d+))?$/.exec(text);
   const path = decode(match?.[3]);

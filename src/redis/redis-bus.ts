@@ -7,7 +7,7 @@ import type { RedisAddress } from "./parse-redis-url.ts";
 import { openMessage, sealMessage } from "./sealed-message.ts";
 import { type RedisHealth, type Timers, watchRedis } from "./watch-redis.ts";
 
-/** How a process hears what it says itself. */
+/** The channel of a process to itself. */
 export interface LocalBus {
   push(change: Change): Promise<void>;
   acknowledge(ack: Ack): void;
@@ -19,11 +19,11 @@ export interface RedisBusOptions {
   readonly local: LocalBus;
   readonly address: RedisAddress;
   readonly clusterId: string;
-  /** Longest wait for one command, in milliseconds. */
+  /** Maximum milliseconds for one command. */
   readonly commandTimeoutMs: number;
-  /** Keys of the messages, newest first: the first seals, any opens. */
+  /** Keys of the messages, newest first: the first seals, all open. */
   readonly keys: readonly [Buffer, ...Buffer[]];
-  /** Told of messages that were dropped, and of listeners that failed. */
+  /** Called for dropped messages and failed listeners. */
   readonly onWarning: (problem: string) => void;
   /** Spreads attempts to reconnect, and names this process. */
   readonly random: Random;
@@ -31,14 +31,14 @@ export interface RedisBusOptions {
   readonly health: RedisHealth;
 }
 
-/** Messages to itself, one a second, that a process may miss before it takes its connections for deaf. */
+/** Messages to itself, one a second, that a process may miss before it considers its connections deaf. */
 const MOST_MISSED = 3;
 
 /**
- * Carries changes and acknowledgements by Redis' pub/sub, on one commanding and one subscribing connection. This
- * process hears its own messages without Redis. What is missed while a connection is lost is not made up for. Each
- * second it says something to itself through Redis: two connections may well live and lead to servers that no longer
- * hear each other, after a failover or when a node has left a cluster.
+ * Carries changes and acknowledgements by Redis' pub/sub, on one connection for commands and one for subscriptions. A
+ * process delivers its own messages to itself without Redis. Messages that a process misses while a connection is lost
+ * are not repeated. Each second a process sends itself a message through Redis: after a failover, or when a node has
+ * left a cluster, two live connections may lead to servers that no longer exchange messages.
  */
 export class RedisBus {
   readonly #options: RedisBusOptions;
@@ -107,7 +107,7 @@ export class RedisBus {
   }
 
   async #sayToItself(): Promise<void> {
-    // A replica takes a message and keeps it from the others; it does not take a write.
+    // A replica accepts a message and does not forward it; it refuses a write.
     await this.#commands.del(this.#names.nothing);
     await this.#subscriber.ping();
     if (!this.#isSubscribed) throw new Error("the subscription was not answered");
@@ -124,7 +124,7 @@ export class RedisBus {
       const text = sealMessage(this.#options.keys[0], { cluster: this.#options.clusterId, ...message });
       await this.#commands.publish(channel, text);
     } catch {
-      // It is what makes revocations fast, not what makes them true.
+      // Redis makes revocations fast. Their correctness does not depend on it.
     }
   }
 

@@ -7,7 +7,7 @@ import { type RedisHealth, type Timers, watchRedis } from "./watch-redis.ts";
 export interface RedisRevocationSetOptions {
   readonly address: RedisAddress;
   readonly clusterId: string;
-  /** Longest wait for one command, in milliseconds. */
+  /** Maximum milliseconds for one command. */
   readonly commandTimeoutMs: number;
   /** Spreads attempts to reconnect. Default: no spread. */
   readonly random?: Random;
@@ -15,10 +15,10 @@ export interface RedisRevocationSetOptions {
   readonly health: RedisHealth;
 }
 
-/** Fields of the hash beside the keys' own; no key id looks like them. */
+/** Further fields of the hash beside the keys; no key id has this form. */
 const MARKER = "marker";
 const FLOOR = "floor";
-/** Keys per script: Redis does nothing else meanwhile. */
+/** Keys per script: Redis does nothing else during a script. */
 const CHUNK = 1000;
 
 const INITIALISE = `if redis.call('HGET', KEYS[1], 'marker') == ARGV[1] then return 0 end
@@ -113,7 +113,7 @@ export class RedisRevocationSet {
     this.#redis.disconnect();
   }
 
-  /** Which server process this connection leads to; until that is known the set has no state. */
+  /** The server process of this connection. The set has no state until it is known. */
   async #learn(): Promise<void> {
     const connection = this.#connections;
     const info = await this.#redis.info("server");
@@ -121,7 +121,7 @@ export class RedisRevocationSet {
     if (runId !== undefined && connection === this.#connections) this.#state = { connection, runId };
   }
 
-  /** Runs once even without keys: the marker is compared all the same. */
+  /** Runs once even without keys, to compare the marker. */
   async #ofAll(script: string, args: readonly (string | number)[], keyIds: readonly string[]): Promise<boolean> {
     let from = 0;
     do {

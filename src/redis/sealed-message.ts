@@ -2,13 +2,13 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 
 const MAC_CHARACTERS = 43;
 
-/** Writes a message that only holders of the key can write: HMAC-SHA-256 in base64url, then the JSON. */
+/** Seals a message so that only holders of the key can create it: HMAC-SHA-256 in base64url, then the JSON. */
 export function sealMessage(key: Buffer, message: unknown): string {
   const json = JSON.stringify(message);
   return macOf(key, json).toString("base64url") + json;
 }
 
-/** Reads a message that was sealed under one of the keys; undefined if it was not. */
+/** Opens a message that was sealed under one of the keys; undefined for any other text. */
 export function openMessage(keys: readonly Buffer[], text: string): unknown {
   const mac = Buffer.from(text.slice(0, MAC_CHARACTERS), "base64url");
   const json = text.slice(MAC_CHARACTERS);

@@ -1,39 +1,42 @@
 import type { RedisConnection } from "./connect-redis.ts";
 import { describeRedisError } from "./errors.ts";
 
-/** Sets things off later; `verify/clocks.ts` has the same. */
+/** Runs work later; `verify/clocks.ts` has the same interface. */
 export interface Timers {
   after(ms: number, work: () => void): { cancel(): void };
 }
 
-/** Told each second whether Redis can be used for one purpose. */
+/** Receives each second whether Redis is usable for one purpose. */
 export interface RedisHealth {
   worked(): void;
-  /** `reason` ends with what to do, and holds no password. */
+  /** `reason` ends with advice, and holds no password. */
   failed(reason: string): void;
 }
 
 export interface WatchRedisOptions {
   readonly connections: readonly RedisConnection[];
-  /** Does what the purpose needs; rejects when that cannot be done. Also shows a server that hangs: see `socketTimeout`. */
+  /**
+   * Performs the operation that the purpose needs; rejects if it fails. Also detects a hanging server: see
+   * `socketTimeout`.
+   */
   readonly probe: () => Promise<unknown>;
   readonly health: RedisHealth;
   readonly timers: Timers;
 }
 
-/** How often Redis is asked, in milliseconds. */
+/** Interval of checks in milliseconds. */
 const EVERY_MS = 1000;
 
-/** Questions in a row for which an error explains why they failed: a connection is tried more often. */
+/** Consecutive failed checks that one error explains: reconnecting happens more often than checks. */
 const NOTED_FOR = 4;
 
-/** Asks on each `ready` and each second, and reports; returns how to stop. */
+/** Checks on each `ready` and each second, and reports. Returns a function that stops it. */
 export function watchRedis({ connections, probe, health, timers }: WatchRedisOptions): () => void {
-  /** Why there is no connection: what a server said before what a sentinel did. */
+  /** Why no connection exists: a server's reason takes precedence over a sentinel's. */
   let noted: { readonly error: Error; readonly ofSentinel: boolean; age: number } | undefined;
   let isStopped = false;
   const note = (error: Error, ofSentinel: boolean) => {
-    // That one was closed says nothing of the reason.
+    // A closed connection is not a reason.
     const isReason = !/Connection is closed\.?$/.test(error.message);
     if (isReason && (noted === undefined || noted.ofSentinel || !ofSentinel)) noted = { error, ofSentinel, age: 0 };
   };
@@ -43,9 +46,9 @@ export function watchRedis({ connections, probe, health, timers }: WatchRedisOpt
       noted = undefined;
       if (!isStopped) health.worked();
     } catch (error) {
-      // That a command could not be sent is the outcome; why there is no connection was said before.
+      // A command that could not be sent is an outcome; the reason for the missing connection was reported before.
       const isAnswer = error instanceof Error && error.name === "ReplyError";
-      // An answer such as READONLY also explains what fails next: the server is left for it.
+      // An answer such as READONLY also explains the next failure: the client leaves the server for it.
       if (isAnswer) noted = { error, ofSentinel: false, age: 0 };
       else if (noted !== undefined && ++noted.age > NOTED_FOR) noted = undefined;
       if (!isStopped) health.failed(describeRedisError(noted?.error ?? error));

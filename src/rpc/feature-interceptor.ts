@@ -14,9 +14,8 @@ import type { InTurn } from "../manage/in-turn.ts";
 import { callOf } from "./call.ts";
 
 /**
- * Refuses to create, change and rotate keys where `enable-api-key-management` is off for the owner acted upon. Reads,
- * verification and everything that ends a key are never gated: switching the feature off must not keep a leaked key
- * alive.
+ * Refuses to create, change and rotate keys where `enable-api-key-management` is off for the owner acted upon. Calls that
+ * read, verify or end a key are never gated. Why: docs/decisions/0016-openfeature-flag.md.
  */
 export function createFeatureInterceptor(inTurn: InTurn, feature: FeatureFlag): Interceptor {
   return (next) => async (request) => {

@@ -1,4 +1,4 @@
-/** The promise did not settle in time; what it stands for may still be going on. */
+/** The promise did not settle in time. Its work may continue. */
 export class NotInTimeError extends Error {
   override readonly name = "NotInTimeError";
 
@@ -7,7 +7,7 @@ export class NotInTimeError extends Error {
   }
 }
 
-/** Settles as `promise` does, or throws `NotInTimeError` after `timeoutMs` milliseconds. */
+/** Settles like `promise`, or rejects with `NotInTimeError` after `timeoutMs` milliseconds. */
 export async function within<Value>(timeoutMs: number, promise: Promise<Value>): Promise<Value> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new NotInTimeError(timeoutMs)), timeoutMs);

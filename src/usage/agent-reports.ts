@@ -6,7 +6,7 @@ import type { Clocks, Timers } from "../system/clocks.ts";
 import { Slots } from "../verify/slots.ts";
 import type { UsageLedger } from "./ledger.ts";
 
-/** Why rows of a report, or all of it for now, were not taken. */
+/** Why rows of a report were refused, or the whole report was put off. */
 export type RefusalReason =
   | "proof"
   | "proof too old"
@@ -25,40 +25,50 @@ export interface AgentReportsOptions {
   readonly proofs: UsageProofs;
   readonly ledger: UsageLedger;
   readonly clocks: Pick<Clocks, "wallMs">;
-  /** Milliseconds that an entry may be kept at most. */
+  /** Maximum milliseconds for which an agent may keep an entry. */
   readonly entryMs: number;
   readonly timers: Timers;
   /**
-   * Reports written to the ledger at once. Each holds a connection to the database, and a revocation waits for a
-   * connection like everything else.
+   * Maximum of reports that write to the ledger at once. Each holds a connection to the database, and revocations need
+   * connections too.
    */
   readonly mostReports: number;
-  /** Reports of all callers that wait for that, and how many milliseconds one may wait. The callers take turns. */
+  /** Maximum of waiting reports of all callers, and the milliseconds that one may wait. Callers take turns. */
   readonly mostWaitingReports: number;
   readonly reportWaitMs: number;
-  /** Told once per caller and minute. */
+  /** Called once per caller and minute. */
   readonly onRefused: (refused: RefusedRows) => void;
 }
 
-/** How long a report may wait to be sent: the ledger places no count longer ago. */
+/** Maximum age of a report: the ledger accepts no older counts. */
 export const REPORT_WAIT_MS = 7 * DAY_MS;
-/** Of one row. `verifySync` of the SDK answers 17 million times a minute and core; 36 cores answer this often. */
+/**
+ * Maximum count of one row. One core answers `verifySync` of the SDK 17 million times a minute; 36 cores reach this
+ * count.
+ */
 const MOST_COUNT = 600_000_000;
-/** The greatest `cost` of one verification. */
+/** Maximum `cost` of one verification. */
 const MOST_COST = 2 ** 31 - 1;
-/** Epochs that one caller may begin in a minute on one process: as many agents may start at once with one key. */
+/**
+ * Epochs that one caller may begin in a minute on one process: the number of agents that can start at once with one
+ * key.
+ */
 const MOST_NEW_EPOCHS = 1000;
-/** How long a report under a root that this process does not know is put off: a cluster is given a new root meanwhile. */
+/**
+ * Delay for a report under a root secret that this process does not know. A cluster receives a new root within this
+ * time.
+ */
 const UNKNOWN_ROOT_MS = DAY_MS;
-/** What an entry says of a secret, or an agent decides by it. */
+/** The verdicts that an entry contains or that an agent decides by it. */
 const ANSWERED_FROM_ENTRIES: ReadonlySet<Verdict> = new Set([
   ...(["valid", "revoked", "disabled", "retired", "expired"] as const),
   ...(["environment_denied", "address_denied", "scope_missing"] as const),
 ]);
 
 /**
- * Takes what agents report, as far as it can be so: an agent can count only secrets of which its calling key was given
- * an entry, as often as a process can answer, between then and now. A row that breaks this is refused alone.
+ * Accepts usage reports of agents as far as they can be true. An agent can count only secrets whose entries its calling
+ * key received, only as often as a process can answer, and only between the entry and now. A row that breaks a rule is
+ * refused alone.
  */
 export class AgentReports {
   readonly counters = { rowsRefused: 0, reportsPutOff: 0 };
@@ -75,12 +85,12 @@ export class AgentReports {
     this.#told = new MinuteCounts(options.clocks);
   }
 
-  /** What lets the caller report usage of this secret, from now on. */
+  /** Makes the proof with which the caller may report usage of this secret from now on. */
   proofFor(callerId: string, { keyId, version }: { readonly keyId: string; readonly version: number }): Uint8Array {
     return this.#options.proofs.issue({ callerId, keyId, version }, this.#nowSecond());
   }
 
-  /** Rejects if it is not known what became of the report. `unavailable`: it is to be sent again as it is. */
+  /** Rejects if the outcome is unknown. `unavailable`: the agent must send the same report again. */
   async take(callerId: string, report: UsageBatch): Promise<"taken" | "gap" | "unavailable"> {
     if (report.seq === 1 && this.#begun.add(callerId) > MOST_NEW_EPOCHS) {
       return this.#putOff("too many epochs", { callerId, report });
@@ -105,7 +115,7 @@ export class AgentReports {
       if (typeof judged === "string") this.#refuse({ callerId, reason: judged, rows: 1 });
       else taken.push(judged);
     }
-    // The caller's epoch is its own: no other caller can speak for it.
+    // The epoch is bound to the caller: no other caller can report under it.
     const appended = await this.#options.ledger.append({
       ...{ epoch: `${callerId}/${report.epoch}`, seq: report.seq, deltas: taken },
     });
@@ -113,7 +123,7 @@ export class AgentReports {
     return appended === "gap" ? "gap" : "taken";
   }
 
-  /** The row as it may be counted, or what is wrong with it. */
+  /** The row to count, or the rule that it breaks. */
   #judge(callerId: string, row: UsageDelta, now: number): UsageDelta | RefusalReason | "unknown root" {
     const { keyId, version, verdict, count, cost, proof = "" } = row;
     const read = this.#options.proofs.read({ callerId, keyId, version }, Buffer.from(proof, "latin1"));
@@ -122,7 +132,7 @@ export class AgentReports {
     if ((now - read.issuedSecond) * 1000 > REPORT_WAIT_MS + this.#options.entryMs) return "proof too old";
     if (!ANSWERED_FROM_ENTRIES.has(verdict)) return "verdict";
     if (!(count <= MOST_COUNT && cost <= count * MOST_COST)) return "count or cost";
-    // A caller's clock may be wrong; what it counted lies between its being told and its telling.
+    // A caller's clock may be wrong. Its counts lie between the delivery of the entry and this report.
     const lastSecond = Math.min(Math.max(row.lastSecond, read.issuedSecond), now);
     return { ...row, lastSecond, minute: Math.floor(lastSecond / 60) };
   }
@@ -150,7 +160,7 @@ export class AgentReports {
   }
 }
 
-/** Counts by name, in the minute that runs; then all are forgotten. */
+/** Counts by name within the current minute, and then forgets all names. */
 class MinuteCounts {
   readonly #clocks: Pick<Clocks, "wallMs">;
   readonly #counts = new Map<string, number>();
@@ -160,7 +170,7 @@ class MinuteCounts {
     this.#clocks = clocks;
   }
 
-  /** How many there are by now. */
+  /** The count of the name so far. */
   add(name: string): number {
     const minute = Math.floor(this.#clocks.wallMs() / 60_000);
     if (minute !== this.#minute) this.#counts.clear();

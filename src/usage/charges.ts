@@ -8,13 +8,12 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** Costs per call: a limiter does nothing else meanwhile. */
+/** Maximum costs per call: a limiter does nothing else during a call. */
 const MOST_AT_ONCE = 500;
 
 /**
- * Charges requests for one key together: those of one turn, and those that come while a call for the key is under way,
- * go in the next call. So a hot key costs one round trip at a time, and nothing is handed out in advance: slices given
- * to nodes let 3,697 of 5,000 through under uneven load, simulated.
+ * Charges requests for one key together: those of one turn, and those that come while a charge of the key is under way.
+ * Why nodes get no slices: docs/decisions/0011-no-slices-of-quota.md.
  */
 export class Charges {
   readonly #limiter: Limiter;
@@ -59,7 +58,9 @@ export class Charges {
   }
 }
 
-/** How many of the first go in one call: each is charged by the limits that it was decided under, and no other. */
+/**
+ * How many of the first requests share one call: only those with equal limits, because each is charged under its own.
+ */
 function countOfSame(queue: readonly Waiting[], limits: Limits): number {
   const other = queue.findIndex((waiting) => !areSame(waiting.limits, limits));
   return Math.min(MOST_AT_ONCE, other === -1 ? queue.length : other);

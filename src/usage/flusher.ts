@@ -9,17 +9,17 @@ export interface UsageFlusherOptions {
   readonly ledger: UsageLedger;
   readonly random: Random;
   readonly clocks: Pick<Clocks, "monotonicMs">;
-  /** Rows per batch at most: one must fold within a statement's time. */
+  /** Maximum rows per batch: one batch must fold within the time of a statement. */
   readonly batchRows: number;
-  /** Told of each attempt that failed. */
+  /** Called after each failed attempt. */
   readonly onFailure?: (error: unknown) => void;
-  /** Told of each attempt after which the ledger has everything. */
+  /** Called after each attempt that brought the ledger up to date. */
   readonly onSent?: () => void;
 }
 
 /**
- * Sends what was counted to the ledger, a batch at a time. A batch that was sent is frozen: it is sent again as it is,
- * and before anything else, until the ledger is known to have it.
+ * Sends counts to the ledger, one batch at a time. A sent batch is frozen: the flusher repeats it unchanged, before any
+ * other, until the ledger is known to have it.
  */
 export class UsageFlusher {
   readonly counters = { batches: 0, rows: 0 };
@@ -36,18 +36,18 @@ export class UsageFlusher {
     this.#flushedMs = options.clocks.monotonicMs();
   }
 
-  /** Milliseconds since everything that had been counted was in the ledger. */
+  /** Milliseconds since the ledger last had all counts. */
   get lagMs(): number {
     const { clocks, recorder } = this.#options;
     return this.#frozen === undefined && recorder.size === 0 ? 0 : clocks.monotonicMs() - this.#flushedMs;
   }
 
-  /** Whether the ledger has everything. */
+  /** Whether the ledger has all counts. */
   get isEmpty(): boolean {
     return this.#frozen === undefined && this.#options.recorder.size === 0;
   }
 
-  /** Sends what there is; never rejects, and never runs twice at once. */
+  /** Sends the pending counts. Never rejects, and never runs twice at once. */
   flush(): Promise<void> {
     this.#running ??= this.#send().finally(() => {
       this.#running = undefined;
@@ -84,7 +84,7 @@ export class UsageFlusher {
     const appended = await ledger.append(batch);
     if (appended === "full") throw new Error("the ledger takes no other source now; the batch will be sent again");
     if (appended === "gap") {
-      // It has forgotten this source's last batches, so this one too: begin as another source.
+      // The ledger has forgotten the last batches of this source, including this one: begin as another source.
       this.#epoch = newEpoch(random);
       this.#seq = 1;
       this.#frozen = { epoch: this.#epoch, seq: 1, deltas: batch.deltas };

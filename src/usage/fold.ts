@@ -6,14 +6,14 @@ export interface FoldOptions {
   readonly storage: Pick<Storage, "read" | "write">;
   /** Rows folded at once. */
   readonly rows: number;
-  /** Told of rows that were set aside. */
+  /** Called with rows that were set aside. */
   readonly onRejected: (rows: number) => void;
 }
 
-/** Batches that are looked at one by one when they cannot be folded together. */
+/** Batches that are folded one by one if they cannot be folded together. */
 const ONE_BY_ONE = 100;
 
-/** Folds everything that is in the ledger. A row that cannot be folded is set aside alone, and holds no other up. */
+/** Folds all rows of the ledger. A row that cannot be folded is set aside alone and delays no other. */
 export async function foldLedger(options: FoldOptions): Promise<number> {
   const { storage, rows, onRejected } = options;
   let folded = 0;
@@ -30,7 +30,7 @@ export async function foldLedger(options: FoldOptions): Promise<number> {
   }
 }
 
-/** A batch that still does not fold is halved, until the row that is to blame stands alone. */
+/** Halves a batch that does not fold, until the faulty row is alone. */
 async function foldOneByOne({ storage, rows, onRejected }: FoldOptions): Promise<void> {
   const batches = await storage.read((database) => listBatches(database, ONE_BY_ONE));
   for (const batch of batches) {

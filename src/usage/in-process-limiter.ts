@@ -6,11 +6,11 @@ import type { Limiter, ReadCharged } from "./limiter.ts";
 export interface InProcessLimiterOptions {
   readonly clocks: Pick<Clocks, "wallMs">;
   readonly readCharged: ReadCharged;
-  /** Keys that are remembered; what is forgotten is read from the ledger again. */
+  /** Keys that are remembered. The use of other keys is read from the ledger again. */
   readonly capacity: number;
 }
 
-/** Limits of one process that runs alone. */
+/** Limits of a process that runs alone. */
 export class InProcessLimiter implements Limiter {
   readonly #options: InProcessLimiterOptions;
   readonly #spent: LRUCache<string, Spent>;
@@ -30,7 +30,7 @@ export class InProcessLimiter implements Limiter {
     return charged;
   }
 
-  /** One call per key at a time, so nothing else charges meanwhile. */
+  /** Each key has one call at a time, so that no other charge interferes. */
   async #ofToday(
     keyId: string,
     known: Spent,

@@ -1,13 +1,13 @@
 import type { Charged, ChargeOrder } from "../keys/limits.ts";
 
 /**
- * Where limits are kept: in Redis for a cluster, in the process when embedded. Never above a limit while that keeps its
- * data; what was charged in a call that failed may be charged or not, and is not asked for again.
+ * The store of limits: Redis for a cluster, the process itself when embedded. It never exceeds a limit while it keeps
+ * its data. A call that failed may have charged or not, and is never repeated.
  */
 export interface Limiter {
-  /** One outcome per cost. Rejects if it does not answer in its time. */
+  /** Returns one outcome per cost. Rejects after its time-out. */
   charge(order: ChargeOrder): Promise<readonly Charged[]>;
 }
 
-/** What the ledger says was charged to a key since the beginning of a UTC day: for a limiter that has lost the day. */
+/** The amount that the ledger has for a key since the beginning of a UTC day, for a limiter that has lost the day. */
 export type ReadCharged = (keyId: string, dayStart: Date) => Promise<number>;

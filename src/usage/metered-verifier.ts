@@ -6,26 +6,26 @@ import type { Verification, VerifyCommand } from "../verify/verifier.ts";
 import type { Charges } from "./charges.ts";
 import type { UsageRecorder } from "./recorder.ts";
 
-/** A question, and how the answer is to be counted. */
+/** A question, and the attributes under which its answer is counted. */
 export interface MeteredCommand extends VerifyCommand {
-  /** The RPC being authorised, `/package.Service/Method`; empty if it was not said. */
+  /** The RPC that the question authorises, `/package.Service/Method`; empty if it is not known. */
   readonly method: string;
-  /** What to charge against the key's limits; 0 looks and charges nothing. */
+  /** The charge against the key's limits; 0 checks them and charges nothing. */
   readonly cost: number;
 }
 
-/** What was decided, limits included. */
+/** The decision, including limits. */
 export interface Metered extends Verification {
-  /** With `rate_limited` and `quota_exhausted`, unless it can never be had. */
+  /** Set with `rate_limited` and `quota_exhausted`, unless no retry can succeed. */
   readonly retryAfterMs?: number;
 }
 
-/** The way a question came in: through Connect's router, past it, or on a stream of `Sync`. */
+/** The path of a question: through Connect's router, past it, or on a stream of `Sync`. */
 export type Lane = "router" | "fast" | "sync";
 
-/** Who asks, and how. */
+/** The caller, and the path of its question. */
 export interface Asker {
-  /** The key that was called with; empty without one. */
+  /** The calling key; empty without one. */
   readonly callerId: string;
   readonly lane: Lane;
 }
@@ -39,11 +39,11 @@ export interface MeteredVerifierOptions {
   };
   readonly charges: Charges | undefined;
   readonly recorder: Pick<UsageRecorder, "record">;
-  /** What to do about a key with limits when nothing can count it. */
+  /** The answer for a key with limits while the limiter is unavailable. */
   readonly onLimiterLoss: "allow" | "deny";
 }
 
-/** Verifies, charges what is valid, and counts what was decided. */
+/** Verifies, charges valid answers, and counts decisions. */
 export class MeteredVerifier {
   readonly counters = {
     verdicts: {
@@ -59,7 +59,7 @@ export class MeteredVerifier {
     this.#options = options;
   }
 
-  /** The answer from memory, counted; undefined if it takes I/O, and then nothing is. */
+  /** The answer from memory, counted. Undefined, and not counted, if the answer takes I/O. */
   verifyCached(command: MeteredCommand, asker: Asker): Metered | undefined {
     const verification = this.#options.verifier.verifyCached(command);
     if (verification === undefined || isLimited(verification)) return undefined;
@@ -73,7 +73,7 @@ export class MeteredVerifier {
     return metered;
   }
 
-  /** In order; rejects as a whole, and then counts nothing. */
+  /** Verifies in order. Rejects as a whole, and then counts nothing. */
   async verifyAll(commands: readonly MeteredCommand[], asker: Asker): Promise<Metered[]> {
     const verifications = await this.#options.verifier.verifyAll(commands);
     const charged = await Promise.all(
@@ -83,14 +83,17 @@ export class MeteredVerifier {
     return charged;
   }
 
-  /** The credential of whoever calls `method` of Claviger: counted as any use of a key, and never charged. */
+  /**
+   * Verifies the credential of a caller of Claviger's own `method`. Counts it as a use of the key, and never charges
+   * it.
+   */
   async verifyCaller(command: VerifyCommand, method: string): Promise<Verification> {
     const verification = await this.#options.verifier.verifyCaller(command);
     if (verification.found !== undefined) this.#record({ method: `/${method}`, cost: 0 }, verification, "");
     return verification;
   }
 
-  /** The caller's key, if it is known from memory to be valid, and then counted. */
+  /** The caller's key if memory shows that it is valid; then also counted. */
   verifyCallerCached(command: VerifyCommand, method: string): KnownSecret | undefined {
     const verification = this.#options.verifier.verifyCached(command);
     if (verification?.decision.verdict !== "valid") return undefined;
@@ -124,7 +127,7 @@ export class MeteredVerifier {
     const { verdict } = metered.decision;
     const verdicts = this.counters.verdicts[lane];
     verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
-    // Without a caller the method is a stranger's word: the finder of a dead secret could fill tables with it.
+    // Without a calling key the method is unauthenticated: the finder of a dead secret could fill tables with names.
     if (callerId === "" && isDead(metered)) this.#record({ method: "", cost: command.cost }, metered, callerId);
     else this.#record(command, metered, callerId);
   }
@@ -137,7 +140,7 @@ export class MeteredVerifier {
     const { verdict } = decision;
     const counted = verdict === "valid" ? cost : 0;
     if (found === undefined) {
-      // What strangers name could be anything, and as much as they like.
+      // Unauthenticated callers could name any number of methods.
       const named = callerId === "" ? "" : method;
       this.#options.recorder.record({ keyId: "", callerId, version: 0, verdict, method: named, cost: counted });
     } else {

@@ -1,8 +1,8 @@
 import { redactSecrets } from "../keys/redact.ts";
 
 /**
- * A method as a table may have it. Postgres has neither U+0000 nor half a surrogate pair in its text, and a batch that
- * holds one would never be taken; and a secret that was put there by mistake must not get there.
+ * A method name that a table can store. Postgres text holds neither U+0000 nor a lone surrogate, and a batch with one
+ * would never be stored. Secrets that were passed as a method by mistake are redacted.
  */
 export function storableMethod(method: string): string {
   return redactSecrets(method.replaceAll("\0", "\u{fffd}").toWellFormed());

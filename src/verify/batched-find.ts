@@ -1,7 +1,7 @@
 import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Timers } from "../system/clocks.ts";
 
-/** Looks up digests on the primary, in one statement; keyed by the digest in hex. */
+/** Looks up digests on the primary in one statement. Results are keyed by the digest in hex. */
 export type FindSecrets = (digests: readonly Buffer[]) => Promise<ReadonlyMap<string, FoundSecret>>;
 
 interface Batch {
@@ -12,15 +12,17 @@ interface Batch {
 export interface BatchedFindOptions {
   readonly find: FindSecrets;
   readonly timers: Timers;
-  /** Statements that are under way at most … */
+  /** Concurrent statements … */
   readonly mostFinds: number;
-  /** … and for how many milliseconds that makes others wait: one that hangs must not hold up all. */
+  /**
+   * … and the milliseconds for which they make further look-ups wait: a hanging statement must not block all others.
+   */
   readonly findWaitMs: number;
 }
 
 /**
- * Sends look-ups that are asked for in the same turn as one statement, which begins after the last of them. While as
- * many statements are under way as may be, all that come are the next: the more there are, the less each takes.
+ * Combines the look-ups of one event-loop turn into one statement, which begins after the last of them. While the
+ * maximum of statements is running, new look-ups collect for the next one: larger batches cost less per look-up.
  */
 export class BatchedFind {
   readonly #options: BatchedFindOptions;

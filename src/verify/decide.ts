@@ -8,13 +8,13 @@ import type { Verdict } from "../keys/verdict.ts";
 
 export type { Verdict };
 
-/** What is asked about a secret. */
+/** The conditions that a secret must meet for one request. */
 export interface Question {
-  /** All must be held. */
+  /** The secret must hold all of these. */
   readonly requiredScopes: readonly string[];
-  /** IPv4 or IPv6 address of whoever presented the secret; empty if not known. */
+  /** IPv4 or IPv6 address of the client that presented the secret; empty if it is not known. */
   readonly clientIp: string;
-  /** Which keys are asked for. Default: those of either environment. */
+  /** The environment that the key must belong to. Default: either. */
   readonly environment?: Environment | undefined;
 }
 
@@ -24,13 +24,16 @@ export interface Decision {
   readonly missingScopes: readonly string[];
 }
 
-/** The part of a secret that a decision rests on. */
+/** The part of a secret that a decision uses. */
 type Decidable = Pick<KnownSecret, "standing" | "environment" | "allowedCidrs" | "scopes">;
 
 const NOTHING_MISSING: readonly string[] = Object.freeze([]);
 const VALID: Decision = Object.freeze({ verdict: "valid", missingScopes: NOTHING_MISSING });
 
-/** What a genuine secret is as of `now`, whatever is asked: the first that applies, in the order of the contract. */
+/**
+ * The verdict about a genuine secret as of `now`, for any question: the first that applies in the order of the
+ * contract.
+ */
 export function standingOf({ key, secret, now }: Omit<FoundSecret, "revision">): Verdict {
   if (key.revokeTime !== null) return "revoked";
   if (key.disabled) return "disabled";
@@ -38,7 +41,7 @@ export function standingOf({ key, secret, now }: Omit<FoundSecret, "revision">):
   return isExpired(secret, now) ? "expired" : "valid";
 }
 
-/** Decides about a genuine secret: the first verdict that applies, in the order of the contract. */
+/** Decides about a genuine secret: the first verdict that applies in the order of the contract. */
 export function decide(known: Decidable, question: Question): Decision {
   const { standing, environment, allowedCidrs, scopes } = known;
   if (standing !== "valid") return because(standing);

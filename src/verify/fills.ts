@@ -1,19 +1,20 @@
-/** How many changes back a fill may reach; one that took longer is not kept. */
+/** Maximum number of changes during a fill. A fill that saw more is not cached. */
 const RING = 256;
 
-/** When a fill began. */
+/** The state of changes when a fill began. */
 export interface FillToken {
-  /** Changes applied by then. */
+  /** Number of changes applied before. */
   readonly count: number;
-  /** Times that everything was dropped by then. */
+  /** Number of times that all entries were dropped before. */
   readonly generation: number;
-  /** Whether the lease held. */
+  /** Whether the lease was live. */
   readonly leased: boolean;
 }
 
 /**
- * Tells whether the result of a read may still be cached (docs/protocol/revocation.md#r3): read old, change applied,
- * stored old would be stale for ever. Only the result names its key, so changes are remembered instead of reads marked.
+ * Decides whether a completed read may still be cached (docs/protocol/revocation.md#r3). Otherwise an old value could be read, a change
+ * applied, and the old value stored for good. The key of a pending read is known only at its end; therefore this class
+ * remembers changes and does not mark reads.
  */
 export class Fills {
   readonly #recent: (readonly string[])[] = [];
@@ -24,23 +25,23 @@ export class Fills {
     return { count: this.#count, generation: this.#generation, leased };
   }
 
-  /** A change of these keys was applied. */
+  /** Records an applied change of these keys. */
   note(keyIds: readonly string[]): void {
     this.#recent[this.#count % RING] = keyIds;
     this.#count += 1;
   }
 
-  /** No read that has begun may be cached (docs/protocol/revocation.md#r5). */
+  /** Forbids caching the results of all reads that have begun (docs/protocol/revocation.md#r5). */
   cancel(): void {
     this.#generation += 1;
   }
 
-  /** Whether no change was applied since, so that another request may join (docs/protocol/revocation.md#r20). */
+  /** Whether no change was applied since, so that another request may share the read (docs/protocol/revocation.md#r20). */
   isUntouched(token: FillToken): boolean {
     return token.leased && token.generation === this.#generation && token.count === this.#count;
   }
 
-  /** Whether nothing that was applied since names the key. */
+  /** Whether no change since names the key. */
   mayKeep(token: FillToken, keyId: string): boolean {
     if (!token.leased || token.generation !== this.#generation || this.#count - token.count > RING) return false;
     for (let at = token.count; at < this.#count; at += 1) if (this.#recent[at % RING]?.includes(keyId)) return false;

@@ -1,7 +1,7 @@
-/** Different lists that are remembered; beyond it all are forgotten, which costs memory and nothing else. */
+/** Distinct lists that are remembered. Beyond it all are forgotten, which costs only memory. */
 const MOST_LISTS = 10_000;
 
-/** Lets equal lists be one: most keys of an owner have the same scopes. */
+/** Shares equal lists: most keys of an owner have the same scopes. */
 export class Interner {
   readonly #known = new Map<string, readonly string[]>();
 

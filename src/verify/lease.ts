@@ -1,8 +1,8 @@
 import type { Clocks, Moment } from "../system/clocks.ts";
 
 /**
- * The permission to answer from a cache until a deadline (Gray and Cheriton, 1989). It is judged by the clocks read at
- * that moment, never by a timer (docs/protocol/revocation.md#r2): after a stall, queued requests run before timers do.
+ * The permission to answer from a cache until a deadline (Gray and Cheriton, 1989). Each use reads the clocks; no timer
+ * ends a lease, because queued requests run before timers after a stall (docs/protocol/revocation.md#r2).
  */
 export class Lease {
   readonly #clocks: Clocks;
@@ -13,13 +13,13 @@ export class Lease {
     this.#clocks = clocks;
   }
 
-  /** Runs for `termMs` from `since`: a moment read before the request for it (docs/protocol/revocation.md#r1). */
+  /** Grants a lease of `termMs` from `since`, which must be read before the grant is requested (docs/protocol/revocation.md#r1). */
   grant(since: Moment, termMs: number): void {
     this.#since = since;
     this.#termMs = termMs;
   }
 
-  /** Ends it at once. */
+  /** Ends the lease at once. */
   end(): void {
     this.#termMs = 0;
   }
@@ -28,7 +28,7 @@ export class Lease {
     return this.remainingMs() > 0;
   }
 
-  /** Milliseconds until it ends, by whichever clock says less (docs/protocol/revocation.md#r11); 0 once it is over. */
+  /** Milliseconds until the lease ends, by the clock that shows less (docs/protocol/revocation.md#r11); 0 after its end. */
   remainingMs(): number {
     const monotonic = this.#clocks.monotonicMs() - this.#since.monotonicMs;
     const wall = this.#clocks.wallMs() - this.#since.wallMs;

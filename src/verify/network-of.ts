@@ -2,8 +2,8 @@ import ipaddr from "ipaddr.js";
 
 /**
  * The network by which clients get fair shares: an IPv4 address, or the first 64 bits of an IPv6 address, since each
- * site has at least as many addresses (RFC 6177). An IPv4-mapped address counts as IPv4. A text that is no address is
- * returned as it is.
+ * site has at least as many addresses (RFC 6177). An IPv4-mapped address counts as IPv4. Returns any other text
+ * unchanged.
  */
 export function networkOf(address: string): string {
   if (!address.includes(":") || !ipaddr.IPv6.isValid(address)) return address;

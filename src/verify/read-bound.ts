@@ -1,15 +1,15 @@
 export interface ReadBoundOptions {
   readonly monotonicMs: () => number;
-  /** Secrets that are read at once at most. */
+  /** Maximum of concurrent secret reads. */
   readonly mostReads: number;
-  /** … and for so many milliseconds after one was refused: there is more to do than is done, and more would only wait. */
+  /** Lower maximum for `crowdedMs` after a refusal: under overload, a longer queue adds latency and no throughput. */
   readonly crowdedReads: number;
   readonly crowdedMs: number;
 }
 
 /**
- * Bounds the reads that are under way. As many as may be are let in, from a burst or for good; where that is not enough,
- * a queue would stand however long it may be (as CoDel has it, RFC 8289), so it is kept short until it is no more.
+ * Bounds concurrent reads: a burst is let in, a queue that stands is kept short.
+ * Why: docs/decisions/0021-refuse-when-overloaded.md.
  */
 export class ReadBound {
   readonly #options: ReadBoundOptions;
@@ -20,14 +20,14 @@ export class ReadBound {
     this.#options = options;
   }
 
-  /** Whether one more may begin, or a batch, which is let in as one. */
+  /** Whether one more read may begin. A batch counts as one read here. */
   hasRoom(): boolean {
     const { monotonicMs, mostReads, crowdedReads, crowdedMs } = this.#options;
     if (this.#underWay < crowdedReads) return true;
     return this.#underWay < mostReads && monotonicMs() - this.#refusedMs > crowdedMs;
   }
 
-  /** One that had no room was turned away; returns the bound that left it none. */
+  /** Records a refusal. Returns the limit that caused it. */
   refuse(): number {
     const { monotonicMs, mostReads, crowdedReads } = this.#options;
     this.#refusedMs = monotonicMs();

@@ -5,18 +5,17 @@ import { countedHere } from "../system/clocks.ts";
 import { standingOf } from "./decide.ts";
 
 export interface ReadyOptions {
-  /** ε: by how much the rates of two clocks may differ. */
+  /** ε: the maximum difference between the rates of two clocks. */
   readonly clockRateError: number;
-  /** What an answer tells of it, as it is sent. */
+  /** Encodes the description of the secret that answers contain. */
   readonly describe: (found: FoundSecret) => string;
 }
 
-/** Makes of what was read what verifications need. */
+/** Prepares a row that was read for verification. */
 export function createReady({ clockRateError, describe }: ReadyOptions): (found: FoundSecret) => ReadySecret {
   return (found) => {
     const { key, secret, revision } = found;
-    if (!hasReadableEnd(secret))
-      throw new Error(`secret ${secret.version} of key ${key.id} has an end that is no date`);
+    if (!hasReadableEnd(secret)) throw new Error(`secret ${secret.version} of key ${key.id} has an invalid end date`);
     return {
       keyId: key.id,
       owner: key.owner,
@@ -33,7 +32,10 @@ export function createReady({ clockRateError, describe }: ReadyOptions): (found:
   };
 }
 
-/** A row that was changed by hand may have any. Nothing can be decided then, and only about this secret. */
+/**
+ * False for a row that was changed by hand to an invalid date. Then this secret cannot be decided, and no other is
+ * affected.
+ */
 function hasReadableEnd({ expireTime, retireTime }: FoundSecret["secret"]): boolean {
   return !Number.isNaN(expireTime.getTime()) && !Number.isNaN(retireTime?.getTime());
 }

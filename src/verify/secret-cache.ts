@@ -12,39 +12,39 @@ export interface SecretCacheOptions {
   readonly lease: Lease;
   readonly clocks: Clocks;
   readonly random: Random;
-  /** Secrets kept at most. */
+  /** Maximum number of secrets. */
   readonly capacity: number;
-  /** Milliseconds after which an entry is read again whatever it says. */
+  /** Milliseconds after which an entry is read again in any case. */
   readonly maxAgeMs: number;
 }
 
-/** A read that may be kept: where it belongs, when it began, by the clocks and in the order of changes. */
+/** A read that may be cached: its cache key, and its start by the clocks and in the order of changes. */
 export interface Fill {
   readonly place: string;
   readonly since: Moment;
   readonly token: FillToken;
 }
 
-/** Longest span of an entry, 12 days in milliseconds: V8 keeps whole numbers below 2^31 without an object of their own. */
+/** Longest validity of an entry, 12 days in milliseconds. V8 stores integers below 2^31 without an object. */
 const LONGEST_MS = 2 ** 30;
 
 /**
- * Ready to answer. Nothing that it tells changes before it is over. Whole milliseconds since the cache was made, rounded
- * so that it ends early.
+ * A cached secret. Its answer does not change before it expires. Times are whole milliseconds since the creation of the
+ * cache, rounded so that the entry ends early.
  */
 interface Entry<About> extends KnownSecret<About> {
   readonly place: string;
   readonly sinceMonotonicMs: number;
   readonly sinceWallMs: number;
-  /** Milliseconds from then until the entry is to be read again, and until the secret itself ends. */
+  /** Milliseconds from `since` until the entry must be read again, and until the secret itself ends. */
   readonly freshMs: number;
   readonly lastsMs: number;
   isUsed: boolean;
 }
 
 /**
- * What was read of secrets, to be answered from while the lease is live. Holds no secret: a place is SHA-256 over a
- * salt of this process and the secret.
+ * The secrets that verifications read, for answers while the lease is live. Holds no secret: a cache key is SHA-256
+ * over a salt of this process and the secret.
  */
 export class SecretCache<About = string> {
   readonly counters = { hits: 0, misses: 0, discardedFills: 0 };
@@ -54,7 +54,7 @@ export class SecretCache<About = string> {
   readonly #fills = new Fills();
   readonly #lists = new Interner();
   readonly #entries: Sieve<Entry<About>>;
-  /** Nearly every key has one secret: a list for each would be a third of what an entry takes. */
+  /** Nearly every key has one secret. A list per key would add a third to the size of an entry. */
   readonly #ofKey = new Map<string, Entry<About> | readonly Entry<About>[]>();
 
   constructor(options: SecretCacheOptions) {
@@ -72,7 +72,7 @@ export class SecretCache<About = string> {
     return hash("sha256", this.#salt + secret, "latin1");
   }
 
-  /** What is known of the secret, if it may be answered from at this moment. */
+  /** The entry of the secret, if the cache may answer from it now. */
   find(place: string): KnownSecret<About> | undefined {
     const entry = this.#options.lease.isLive() ? this.#entries.get(place) : undefined;
     if (entry === undefined || this.#ageOf(entry) >= entry.freshMs) {
@@ -83,7 +83,7 @@ export class SecretCache<About = string> {
     return entry;
   }
 
-  /** What was known of the secret when the lease ended; whether it still holds is for the revocation set to say. */
+  /** The entry of the secret from before the lease ended. The revocation set must confirm it. */
   findUnleased(place: string): KnownSecret<About> | undefined {
     const entry = this.#entries.get(place);
     return entry === undefined || this.#ageOf(entry) >= entry.lastsMs ? undefined : entry;
@@ -95,24 +95,27 @@ export class SecretCache<About = string> {
     return { place, since: readMoment(this.#options.clocks), token: this.#fills.begin(leased) };
   }
 
-  /** Whether a request that begins now may be answered by the read (docs/protocol/revocation.md#r20). */
+  /** Whether the read may answer a request that begins now (docs/protocol/revocation.md#r20). */
   mayJoin({ token }: Fill): boolean {
     return this.#fills.isUntouched(token) && this.#options.lease.isLive();
   }
 
-  /** Whether the secret may have ended since it was read: who joined the read meanwhile must not be told of a life before. */
+  /**
+   * Whether the secret may have ended since the read: callers that joined the read must not get an answer from before
+   * its end.
+   */
   hasEnded({ since }: Fill, known: KnownSecret<About>): boolean {
     return this.#ageSince(since) >= (known as Entry<About>).lastsMs;
   }
 
-  /** Milliseconds for which what is known may be answered from, if it is kept and may be at this moment; else 0. */
+  /** Milliseconds for which the entry may still answer; 0 if it is not cached or may not answer now. */
   leftMs(known: KnownSecret<About>): number {
     const entry = known as Entry<About>;
     const isKept = this.#options.lease.isLive() && this.#entries.get(entry.place) === entry;
     return isKept ? Math.max(0, entry.freshMs - this.#ageOf(entry)) : 0;
   }
 
-  /** Keeps what was read unless it may be old already. */
+  /** Caches the result of a read, unless a change may have made it stale. */
   keep(fill: Fill, ready: ReadySecret<About>): KnownSecret<About> {
     const entry = this.#entryOf(fill, ready);
     if (!this.#fills.mayKeep(fill.token, entry.keyId)) {
@@ -125,7 +128,7 @@ export class SecretCache<About = string> {
     return entry;
   }
 
-  /** Forgets the keys that a change names, and reads that may have been before it. */
+  /** Drops the keys of a change, and the reads that may precede it. */
   apply(keyIds: Change["keyIds"]): void {
     if (keyIds === "all") {
       this.clear();
@@ -138,7 +141,7 @@ export class SecretCache<About = string> {
     }
   }
 
-  /** Forgets everything, and every read that is under way. */
+  /** Drops all entries, and forbids caching the reads that are under way. */
   clear(): void {
     this.#fills.cancel();
     this.#entries.clear();

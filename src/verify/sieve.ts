@@ -1,23 +1,22 @@
-/** What a sieve keeps. */
+/** An entry of the cache. */
 export interface Sieved {
   readonly place: string;
-  /** The sieve's mark. */
+  /** The mark of SIEVE: used since the hand last passed. */
   isUsed: boolean;
 }
 
 /**
- * Keeps up to `capacity` entries by place; the oldest that was not used lately goes first (SIEVE, Zhang et al., NSDI
- * 2024). A use marks the entry, which is read anyway: moving it in a list, as least-recently-used caches do, took 5 % of
- * a verification among 100,000 keys.
+ * Keeps up to `capacity` entries by place, and evicts the oldest that was not used lately (SIEVE, Zhang et al., NSDI
+ * 2024). Why not LRU: docs/decisions/0006-sieve-not-lru.md.
  */
 export class Sieve<Entry extends Sieved> {
   readonly #capacity: number;
   readonly #onGone: (entry: Entry) => void;
-  /** In the order of their coming, which a map keeps. */
+  /** In insertion order, which a map keeps. */
   readonly #entries = new Map<string, Entry>();
   #hand = this.#entries.values();
 
-  /** `onGone` is told of entries that give way or are deleted or replaced, not of `clear`. */
+  /** @param onGone called for entries that are evicted, deleted or replaced, but not by `clear`. */
   constructor(capacity: number, onGone: (entry: Entry) => void) {
     this.#capacity = capacity;
     this.#onGone = onGone;
@@ -50,7 +49,7 @@ export class Sieve<Entry extends Sieved> {
     this.#hand = this.#entries.values();
   }
 
-  /** The hand passes over what was used since it last came by. */
+  /** The hand skips entries that were used since it last passed. */
   #makeRoom(): void {
     for (;;) {
       const { value: entry } = this.#hand.next();

@@ -1,14 +1,16 @@
 import type { Timers } from "../system/clocks.ts";
 
 export interface SlotsOptions {
-  /** How many may be under way at once. */
+  /** Maximum of concurrent holders. */
   readonly count: number;
-  /** How many may wait for a slot, in all. */
+  /** Maximum of waiters over all groups. */
   readonly mostWaiting: number;
   readonly timers: Timers;
 }
 
-/** `slot`: it may begin, and releases the slot afterwards. `crowded`: too many wait. `late`: its time was over first. */
+/**
+ * `slot`: the waiter may begin, and must release the slot. `crowded`: too many wait. `late`: its time was over first.
+ */
 export type Turn = "slot" | "crowded" | "late";
 
 interface Waiting {
@@ -17,12 +19,12 @@ interface Waiting {
 }
 
 /**
- * Limits how many are under way at once, and how many wait for that. The groups of those that wait have their turns one
- * after the other, and where too many wait the largest group loses its newest: a flood from one address delays itself.
+ * Limits concurrent holders and waiters. Groups of waiters take turns. If too many wait, the largest group loses its
+ * newest waiter, so that a flood from one address delays only itself.
  */
 export class Slots {
   readonly #options: SlotsOptions;
-  /** The group whose turn is next comes first; within a group, the one that has waited longest. */
+  /** The group with the next turn comes first. Within a group, the longest waiter comes first. */
   readonly #groups = new Map<string, Waiting[]>();
   #free: number;
   #waiting = 0;
@@ -32,7 +34,7 @@ export class Slots {
     this.#free = options.count;
   }
 
-  /** Undefined if there is a slot at once, which is taken then. */
+  /** Takes a free slot at once and returns undefined; otherwise waits for one. */
   take(group: string, withinMs: number): Promise<Turn> | undefined {
     if (this.#free > 0) {
       this.#free -= 1;
@@ -50,7 +52,7 @@ export class Slots {
     });
   }
 
-  /** Gives the slot to the group whose turn it is. */
+  /** Passes the slot to the next group. */
   release(): void {
     const [group] = this.#groups.values();
     const [next, ...rest] = group ?? [];
@@ -59,7 +61,7 @@ export class Slots {
       return;
     }
     this.#leave(next, "slot");
-    // Behind all others, for its next turn.
+    // The group goes to the end, for its next turn.
     this.#groups.delete(next.group);
     if (rest.length > 0) this.#groups.set(next.group, rest);
   }
@@ -79,7 +81,7 @@ export class Slots {
     waiting.end(turn);
   }
 
-  /** Sends the newest of the largest group away, unless that would be the same as to send away the new one. */
+  /** Removes the newest waiter of the largest group, unless the new waiter would become that one. */
   #makeRoomFor(group: string): boolean {
     const largest = [...this.#groups.values()].reduce((a, b) => (b.length > a.length ? b : a), []);
     const newest = largest.at(-1);

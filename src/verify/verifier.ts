@@ -7,43 +7,43 @@ import { type Decision, decide, type Question } from "./decide.ts";
 import { ReadBound, type ReadBoundOptions } from "./read-bound.ts";
 import type { Fill, SecretCache } from "./secret-cache.ts";
 
-/** A presented secret and what is asked about it. */
+/** A presented secret and the question about it. */
 export interface VerifyCommand extends Question {
   readonly secret: string;
 }
 
-/** What a verdict rests on; `claviger.v1.Freshness` says what each means. */
+/** The evidence of a verdict; `claviger.v1.Freshness` describes each value. */
 export type Freshness = "authoritative" | "leased" | "revocation_set";
 
-/** What was decided, and the key if the secret was genuine. */
+/** The decision, and the key if the secret was genuine. */
 export interface Verification {
   readonly decision: Decision;
   readonly found: KnownSecret | undefined;
   readonly freshness: Freshness;
-  /** Every change up to here is accounted for; 0 if it was decided without storage. */
+  /** Every change up to this revision is accounted for; 0 if the decision needed no storage. */
   readonly revision: number;
 }
 
-/** Answers from the cache while there is neither a lease nor a database. */
+/** Answers from the cache while the process has neither a lease nor a database. */
 export interface LossFallback {
-  /** Whether the database is known to be away at this moment, so that there is no point in asking it. */
+  /** Whether the database is known to be away now, so that a question to it would fail. */
   isAway(): boolean;
-  /** Whether the entry is confirmed to hold still; rejects if that cannot be said. */
+  /** Confirms that the entry still holds; rejects if that cannot be decided. */
   confirm(known: KnownSecret): Promise<void>;
 }
 
 export interface VerifierOptions extends ReadBoundOptions, BatchedFindOptions {
   readonly keyring: Keyring;
   readonly cache: SecretCache;
-  /** Makes of what was found what is kept; once for each. */
+  /** Prepares a row for the cache; called once per row. */
   readonly ready: (found: FoundSecret) => ReadySecret;
   /** The last revision that the cache has applied. */
   readonly appliedRevision: () => number;
-  /** Undefined: without a lease and a database nothing is answered. */
+  /** Undefined: without a lease and a database, verifications fail. */
   readonly onLoss: LossFallback | undefined;
 }
 
-/** What bounds the read of a secret that is not in memory, and whether there was room when it was asked for. */
+/** The limit for reading an uncached secret, and whether it had room when the request arrived. */
 interface Admission {
   readonly bound: ReadBound;
   readonly mayRead: boolean;
@@ -66,7 +66,7 @@ export class Verifier {
   readonly #reads = new Map<string, Read>();
   readonly #questions: ReadBound;
   readonly #callers: ReadBound;
-  /** Made once: who has too much to do must not make errors. */
+  /** Reused errors: an overloaded server must not spend time on creating them. */
   readonly #overloaded = new Map<number, ClavigerError>();
 
   constructor(options: VerifierOptions) {
@@ -76,7 +76,7 @@ export class Verifier {
     this.#callers = new ReadBound(options);
   }
 
-  /** The answer from memory; undefined if it takes I/O. */
+  /** The answer from memory; undefined if the answer takes I/O. */
   verifyCached(command: VerifyCommand): Verification | undefined {
     const { cache } = this.#options;
     const found = cache.find(cache.placeOf(command.secret));
@@ -87,7 +87,10 @@ export class Verifier {
     return this.#verify(command, admissionTo(this.#questions));
   }
 
-  /** The credential of whoever calls. However much is asked at once, it is read: a flood of questions stops no `RevokeKey`. */
+  /**
+   * Verifies a caller's own credential under a limit of its own, so that a flood of questions does not block
+   * `RevokeKey`.
+   */
   verifyCaller(command: VerifyCommand): Promise<Verification> {
     return this.#verify(command, admissionTo(this.#callers));
   }
@@ -98,7 +101,7 @@ export class Verifier {
     const cached = cache.find(place);
     if (cached !== undefined) return this.#answer(command, cached, "leased");
     const known = onLoss === undefined ? undefined : cache.findUnleased(place);
-    // Before the secret is looked at: to refuse it afterwards took 13 % of an overloaded server's CPU.
+    // Refuses before it hashes the secret: under overload that work would be wasted.
     if (!admission.mayRead && known === undefined && this.#joinable(place) === undefined) {
       throw this.#refusal(admission.bound);
     }
@@ -117,7 +120,7 @@ export class Verifier {
     return this.#answer(command, known, "revocation_set");
   }
 
-  /** Decides about each command, in order; rejects as a whole. All may be read if one may. */
+  /** Decides about each command, in order; rejects as a whole. The limit admits all or none. */
   verifyAll(commands: readonly VerifyCommand[]): Promise<Verification[]> {
     const admission = admissionTo(this.#questions);
     return Promise.all(commands.map((command) => this.#verify(command, admission)));
@@ -144,7 +147,7 @@ export class Verifier {
     return read.result;
   }
 
-  /** Single flight: a running read of the same secret, if a new request may join (docs/protocol/revocation.md#r20). */
+  /** Single flight: a running read of the same secret, if its result may still be used (docs/protocol/revocation.md#r20). */
   #joinable(place: string): Read | undefined {
     const { cache } = this.#options;
     const running = this.#reads.get(place);

@@ -1,6 +1,6 @@
 import type { Clocks, Timers } from "../../src/system/clocks.ts";
 
-/** Time that stands still until it is told to pass; for tests. */
+/** Clocks for tests: time passes only when a test advances it. */
 export class FakeClocks implements Clocks, Timers {
   #monotonicMs = 1000;
   #wallMs = 1_700_000_000_000;
@@ -25,7 +25,7 @@ export class FakeClocks implements Clocks, Timers {
     return this.#timers.size;
   }
 
-  /** Time passes; timers that are due run, in order, and what they set off too. */
+  /** Advances time. Due timers run in order, also those that other timers set. */
   async pass(ms: number): Promise<void> {
     const endMs = this.#monotonicMs + ms;
     for (;;) {
@@ -40,12 +40,12 @@ export class FakeClocks implements Clocks, Timers {
     await settled();
   }
 
-  /** Time passes and no timer runs, as while the event loop is busy. */
+  /** Advances time without running timers, as when the event loop is blocked. */
   stall(ms: number): void {
     this.#advance(ms);
   }
 
-  /** The machine sleeps: only the wall clock counts it. */
+  /** Suspends the machine: only the wall clock advances. */
   suspend(ms: number): void {
     this.#wallMs += ms;
   }
@@ -56,7 +56,7 @@ export class FakeClocks implements Clocks, Timers {
   }
 }
 
-/** Promises that can settle have. */
+/** Resolves after all promises that can settle have settled. */
 async function settled(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }

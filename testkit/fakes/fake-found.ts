@@ -3,10 +3,10 @@ import type { KeyRecord, SecretRecord } from "../../src/keys/key.ts";
 import type { KnownSecret } from "../../src/keys/known-secret.ts";
 import { standingOf } from "../../src/verify/decide.ts";
 
-/** When it is found. */
+/** The time of the read. */
 export const NOW = new Date("2026-01-01T00:00:00Z");
 
-/** A secret as storage would find it, good for an hour; for tests. */
+/** A secret as storage returns it, valid for an hour; for tests. */
 export function fakeFound(
   keyId: string,
   changes: {
@@ -28,7 +28,7 @@ export function fakeFound(
   return { key, secret, now: NOW, revision: changes.revision ?? 0 };
 }
 
-/** The same, ready to answer. */
+/** The same secret, prepared for verification. */
 export function fakeKnown(keyId: string, changes: Parameters<typeof fakeFound>[1] = {}): KnownSecret {
   const found = fakeFound(keyId, changes);
   const { owner, environment, scopes, allowedCidrs, limits } = found.key;

@@ -13,18 +13,18 @@ export interface FakeKey {
   readonly jwk: Readonly<Record<string, unknown>>;
 }
 
-/** An issuer without a network. */
+/** An issuer without a network, for tests. */
 export interface FakeIssuer {
   readonly config: IssuerConfig;
   readonly fetch: Fetch;
-  /** What it publishes at its `jwks_uri`, newest first. */
+  /** The keys that it publishes at its `jwks_uri`, newest first. */
   keys: FakeKey[];
   /** Replaces its answers; `keysAnswer` is the usual one. */
   answer: Fetch;
   keysAnswer(): Promise<Response>;
   /** Requests so far. */
   readonly requests: readonly string[];
-  /** A token of the newest key; `undefined` removes a claim. */
+  /** Signs a token with the newest key; `undefined` removes a claim. */
   token(claims?: Readonly<Record<string, unknown>>, header?: Readonly<Record<string, unknown>>): string;
 }
 
@@ -60,7 +60,7 @@ export function createFakeIssuer(): FakeIssuer {
   return issuer;
 }
 
-/** A token of the fake issuer, signed with that key; good for an hour from the start of the clock. */
+/** Signs a token with that key; valid for an hour from the start of the clock. */
 export function tokenOf(
   key: FakeKey,
   claims: Readonly<Record<string, unknown>> = {},

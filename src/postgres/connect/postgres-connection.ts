@@ -50,10 +50,8 @@ const NOT_CONNECTED = "08001";
 const CLOSE_MS = 1000;
 
 /**
- * A pool of connections to Postgres; connects at the first query, and again after a loss.
- *
- * On node-postgres, not on postgres.js: 3.4.9 of that ends the process when the database dies at the wrong moment
- * (porsager/postgres 1208; killing Postgres under load met it within 3 kills).
+ * A pool of connections to Postgres. It connects at the first query, and again after a loss.
+ * Why node-postgres: docs/decisions/0001-node-postgres.md.
  */
 export function connectPostgres(options: PostgresOptions): Connection {
   const sockets = new Set<Socket>();
@@ -70,7 +68,7 @@ export function connectPostgres(options: PostgresOptions): Connection {
     check: (client: pg.ClientBase) => checkConnection(client, options),
   };
   const pool = new PrimaryPool({ ...config, max: options.poolSize });
-  // A pool of its own: all other connections may wait for a lock, which is no reason to cut them off.
+  // A pool of its own: all other connections may wait for a lock, and waiting is not a reason to cut them off.
   const probing = new PrimaryPool({ ...config, max: 1 });
   const warned = new WeakSet<pg.ClientBase>();
   const cutOff = () => {

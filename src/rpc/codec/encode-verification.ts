@@ -12,10 +12,9 @@ const REVISION_TAG = 0x40;
 const SHORT_BYTES = 4;
 
 /**
- * Encodes a verification as the bytes of `VerifyResponse`, after `prefix` bytes for the caller to fill. The part about
- * a key was encoded when the key was read. Encoding it on each call takes 10 µs for a key with three labels on a busy
- * machine; the whole answer with a copy of it takes 0.6. The rest of a common answer is three varints; protobuf-es
- * encodes all other answers.
+ * A verification as the bytes of `VerifyResponse`, after `prefix` bytes for the caller to fill. The key's part was
+ * encoded when it was read; the rest of a common answer is three varints. Figures:
+ * docs/decisions/0007-direct-path-past-connect.md.
  */
 export function encodeVerification(metered: Metered, prefix: number): Buffer {
   const { decision, found, freshness, revision, retryAfterMs } = metered;

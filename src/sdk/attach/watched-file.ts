@@ -21,10 +21,7 @@ export interface WatchedFileOptions {
 }
 
 /**
- * The secret in a file that may be replaced at any time, in any way.
- *
- * The file is read anew each time instead of being watched: sixty bytes a second cost nothing, and renames, removals,
- * network folders and the symbolic links of Kubernetes, which `fs.watch` loses, need no cases of their own.
+ * The secret in a file that may be replaced in any way. It is polled, not watched: docs/decisions/0015-polled-files.md.
  */
 export class WatchedFile {
   readonly #options: WatchedFileOptions;

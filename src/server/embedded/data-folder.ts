@@ -35,10 +35,8 @@ const OWN = new Set<string>([
 ]);
 
 /**
- * Takes the folder, made if it is missing, for this user alone: a user who can write to it can put other secrets into
- * it. Git ignores a folder that was made here. PGlite takes no lock of its own, and changes that a second opener
- * acknowledges vanish. The lock is SQLite's on an otherwise unused file: the kernel drops it when its holder dies,
- * however it dies. So there is no stale lock, and no wrong guess about process ids.
+ * Takes the folder for this user alone, and makes it if it is missing: another user could replace the secrets in it.
+ * Git ignores a folder that was made here. Why SQLite's lock: docs/decisions/0017-pglite-embedded.md.
  *
  * @throws StartupError with the holder's process id when another process holds it, or if it cannot be made.
  */

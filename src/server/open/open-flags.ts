@@ -69,10 +69,7 @@ async function openModule(path: string, log: Logger): Promise<OpenFlags> {
   return flags;
 }
 
-/**
- * Gives the provider a domain of its own: SDK 1.23 has one API object per process, and two servers in a process, or a
- * host that uses OpenFeature itself, must not meet there.
- */
+/** Gives the provider a domain of its own. Why: docs/decisions/0016-openfeature-flag.md. */
 function bind(provider: Provider, log: Logger): { readonly flags: OpenFlags; readonly started: Promise<void> } {
   const domain = `claviger-${Buffer.from(systemRandom(16)).toString("hex")}`;
   const started = OpenFeature.setProviderAndWait(domain, provider);

@@ -193,7 +193,7 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     await migrateEmbedded(connection.database);
     await adopt(connection.database);
     await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
-    // The folder's lock shows that this process is alone: a revocation would only wait for the rows of a killed one.
+    // The folder's lock shows that this process is alone: the rows of a killed one would delay revocations.
     await connection.database.delete(verifier);
     const outage = storageOutage(createLogger(config.logLevel, config.logFormat));
     const storage = new Storage({

@@ -34,8 +34,8 @@ export interface SyncLaneOptions {
 const NOTHING = Buffer.alloc(0);
 
 /**
- * Serves plain gRPC streams of `Sync` on their HTTP/2 streams, and routes the rest. Connect's router takes 150 µs of CPU
- * for a message there and one back, on a busy machine: with thousands of agents that renew their leases, most of a core.
+ * Serves plain gRPC streams of `Sync` on their HTTP/2 streams, and routes the rest.
+ * Why: docs/decisions/0007-direct-path-past-connect.md.
  */
 export function createSyncLane(options: SyncLaneOptions) {
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body?: ReadBody): void => {

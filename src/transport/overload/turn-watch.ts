@@ -15,14 +15,9 @@ export interface TurnWatchOptions {
 }
 
 /**
- * Detects overload. Node reads every socket with data before it runs anything else, so a call that is read late in such
- * a turn has already waited that long, and so has everything behind it. A burst is let in, a standing queue is not
- * (CoDel, RFC 8289). A connection or an address with no more than its fair share of the turn's time is never refused:
- * one client's flood must not refuse other clients. With connections alone, a client that opens thousands would leave
- * others no share; with addresses alone, a balancer would count as one client. A connection that is the only one with
- * calls is not refused either: only its own calls wait, and the number of calls in progress on one connection bounds
- * them. Known addresses share among themselves, so that a flood from thousands of addresses without a good credential
- * does not shrink their share. This at most doubles the calls of a turn.
+ * Detects overload: more calls at once than one turn of the event loop answers in time. A connection or an address with
+ * at most its fair share is never refused, and neither is the only caller. Known addresses share among themselves, which
+ * at most doubles the calls of a turn. Why: docs/decisions/0021-refuse-when-overloaded.md.
  */
 export class TurnWatch {
   readonly #options: TurnWatchOptions;

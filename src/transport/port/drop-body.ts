@@ -10,7 +10,7 @@ const HELD_BYTES = 64 * 1024;
 
 /**
  * Drops the rest of a body that nothing reads any more, once the answer is written. If a rest waits to be read, Node
- * (26) keeps the stream for good, and the connection after it is closed. Of a long body only a part is dropped: flow
+ * (26) keeps the stream for good, and the connection after it is closed. A long body is dropped only in part: flow
  * control then holds its client until the client is asked to stop, and the bytes sent until then do not count as a
  * flood.
  */

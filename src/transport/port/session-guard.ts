@@ -49,9 +49,8 @@ const TAKEN_BYTES = (64 * 1024 * LOOK_MS) / 1000;
 type GuardedSocket = Pick<Socket, "bytesRead" | "bytesWritten" | "destroy">;
 
 /**
- * Ends a connection that is idle, that does not take its answers, or that sends more than its calls can need. Node (26)
- * bounds most kinds of frames by itself, but not WINDOW_UPDATE, answered PING and SETTINGS, or the time that an answer
- * waits. Node's own session timeout is reset by each frame, which took 2 % of a verification.
+ * Ends a connection that is idle, does not take its answers, or sends more than its calls can need.
+ * Why beside Node's own limits: docs/decisions/0008-own-http2-limits.md.
  */
 export class SessionGuard {
   readonly session: ServerHttp2Session;
