@@ -8,7 +8,7 @@ import { eventually } from "../support/eventually.ts";
 import { endWithin, type GuardedProcess, spawnGuarded } from "../support/guarded-process.ts";
 import { copyRepository, REPOSITORY, type RepositoryCopy } from "../support/repository-copy.ts";
 import { inheritedEnv } from "../support/server-process.ts";
-import { blocksOf, readSections } from "./readme-sections.ts";
+import { blocksOf, readPage } from "./pages.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
 
 /** Milliseconds, on a machine that may be busy. Most of the installation comes from npm's cache. */
@@ -65,17 +65,11 @@ describe("the package, packed and installed into an empty folder", { timeout: TE
     await rm(folder, { recursive: true, force: true });
   });
 
-  const readme = (address = "") => {
-    const section = "TypeScript";
-    return blocksOf(readSections(REPOSITORY), section, [
-      {
-        section,
-        find: "npm install claviger ",
-        replace: 'npm install --prefer-offline --no-audit --silent "$TARBALL" ',
-      },
-      { section, find: "http://127.0.0.1:4640", replace: address },
+  const readme = (address = "") =>
+    blocksOf(readPage(REPOSITORY, "README.md"), "TypeScript", [
+      { find: "npm install claviger ", replace: 'npm install --prefer-offline --no-audit --silent "$TARBALL" ' },
+      { find: "http://127.0.0.1:4640", replace: address },
     ]);
-  };
 
   /** The README's line, with the tarball in place of the published package. */
   function installCommand(): string {

@@ -12,17 +12,17 @@ import { startOidcIssuer } from "../support/oidc-issuer.ts";
 import { copyRepository, type RepositoryCopy } from "../support/repository-copy.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { followBlocks, SERVE_FOR_A_MOMENT } from "./follow-blocks.ts";
-import { type Block, blocksOf, readSections } from "./readme-sections.ts";
+import { type Block, blocksOf, type Page, readPage } from "./pages.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
 
 const SERVE = "./bin/claviger.js serve\n";
 
 let clone: RepositoryCopy;
-let sections: ReadonlyMap<string, string>;
+let readme: Page;
 
 beforeAll(async () => {
   clone = await copyRepository();
-  sections = readSections(clone.folder);
+  readme = readPage(clone.folder, "README.md");
 });
 afterAll(() => clone.remove());
 
@@ -65,9 +65,7 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
   it("users of an issuer manage their keys with its tokens, and its administrators those of all", async () => {
     const issuer = await startOidcIssuer();
     try {
-      const [start, use] = blocksOf(sections, "Users", [
-        { section: "Users", find: "https://login.example.com", replace: issuer.url },
-      ]);
+      const [start, use] = blocksOf(readme, "Users", [{ find: "https://login.example.com", replace: issuer.url }]);
       await serveWith("CLAVIGER_JWT_ISSUERS", start);
       const audience = "https://keys.example.com";
       await writeFile(join(clone.folder, "token.jwt"), await issuer.issue("ada", { audience }));
@@ -81,7 +79,7 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
   });
 
   it("the feature is switched on for some and off for all, and off keeps agents going and lets keys be revoked", async () => {
-    const [start, use] = blocksOf(sections, "The feature flag");
+    const [start, use] = blocksOf(readme, "The feature flag");
     await serveWith("CLAVIGER_FLAGS_FILE", start);
     expect(await terminal.paste(use?.text ?? "")).toMatch(/^VALID:.*revoked/s);
     await eventually(async () => {
@@ -92,10 +90,9 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
   });
 
   it("a provider module of the README starts", async () => {
-    const section = "The feature flag";
-    const [, , ...provider] = blocksOf(sections, section, [
-      { section, find: "npm install @openfeature/env-var-provider\n", replace: "" },
-      { section, find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
+    const [, , ...provider] = blocksOf(readme, "The feature flag", [
+      { find: "npm install @openfeature/env-var-provider\n", replace: "" },
+      { find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
     ]);
     expect(provider.map(({ language }) => language)).toEqual(["js", "sh"]);
     await followBlocks(terminal, clone.folder, provider);
@@ -104,26 +101,25 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
   it("the audit log is listed, and verified against a head that was kept", async () => {
     await serve();
     await terminal.paste("./bin/claviger.js keys create --owner alice --name audited");
-    const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "The audit log"));
+    const printed = await followBlocks(terminal, clone.folder, blocksOf(readme, "The audit log"));
     expect(printed).toMatch(/key\.created.*alice.*the audit log is intact/s);
   });
 
   it("a key with limits is made, and its usage shown", async () => {
     await serve({ REDIS_URL: inject("redis")?.url ?? "" });
-    const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "Usage and limits"));
+    const printed = await followBlocks(terminal, clone.folder, blocksOf(readme, "Usage and limits"));
     expect(printed).toMatch(/(0 in all.*){3}50 a second, 50 at once.*200000 a day/s);
   });
 
   it("the nodes are listed, the canary finds that they obey, and the metrics say that a lease is held", async () => {
     await serve();
-    const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "Watching it"));
+    const printed = await followBlocks(terminal, clone.folder, blocksOf(readme, "Watching it"));
     expect(printed).toMatch(
       /http:\/\/127\.0\.0\.1:\d+ +live.*(every node obeys.*){2}claviger_lease_state\{state="leased"\} 1/s,
     );
   });
 
   it("migrations run as one role, and the server as one that can change neither schema nor audit log", async () => {
-    const section = "Database roles";
     const adminUrl = new URL(inject("postgres")?.adminUrl ?? "");
     const suffix = randomBytes(6).toString("hex");
     const [migrator, service, name] = [`claviger_migrate_${suffix}`, `claviger_serve_${suffix}`, `claviger_${suffix}`];
@@ -132,27 +128,24 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
       return Object.assign(url, { username: user, password, pathname: `/${name}` }).href;
     };
     const serviceUrl = urlOf(service, "change-me-too");
-    const [roles, ...commands] = blocksOf(sections, section, [
+    const [roles, ...commands] = blocksOf(readme, "Database roles", [
       // Migrating the template of all test databases has made it.
-      { section, find: "create role claviger_app nologin;\n", replace: "" },
+      { find: "create role claviger_app nologin;\n", replace: "" },
       {
-        section,
         find: "postgres://claviger_serve:change-me-too@127.0.0.1:5432/claviger",
         replace: serviceUrl,
       },
       {
-        section,
         find: "postgres://claviger_migrate:change-me@127.0.0.1:5432/claviger",
         replace: urlOf(migrator, "change-me"),
       },
-      { section, find: "create role claviger_migrate", replace: `create role ${migrator}` },
-      { section, find: "create role claviger_serve", replace: `create role ${service}` },
+      { find: "create role claviger_migrate", replace: `create role ${migrator}` },
+      { find: "create role claviger_serve", replace: `create role ${service}` },
       {
-        section,
         find: "create database claviger owner claviger_migrate",
         replace: `create database ${name} owner ${migrator}`,
       },
-      { section, find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
+      { find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
     ]);
     const admin = postgres(adminUrl.href, { max: 1, onnotice: () => undefined });
     try {
