@@ -22,22 +22,29 @@ const OPERATION_TEST = "test/repo/operation-pages.test.ts";
 
 const RUNS: Runs = {
   "README.md": {
-    Start: { blocks: 2, by: PAGES_TEST },
+    "Quick start": { blocks: 2, by: PAGES_TEST },
     "Protect a service in five lines": { blocks: 2, by: SDK_PACK_TEST },
-    "The command line": { blocks: 2, by: PAGES_TEST },
-    "On Postgres": { blocks: 1, by: PAGES_TEST },
-    Clients: { blocks: 1, by: PAGES_TEST },
-    "Plain JSON": { blocks: 1, by: PAGES_TEST },
-    TypeScript: { blocks: 1, by: PACK_TEST },
-    Python: { blocks: 2, by: PAGES_TEST },
-    Go: { blocks: 2, by: PAGES_TEST },
-    "Watching it": { blocks: 1, by: OPERATION_TEST },
-    "Usage and limits": { blocks: 1, by: OPERATION_TEST },
-    Users: { blocks: 2, by: OPERATION_TEST },
-    "The feature flag": { blocks: 3, by: OPERATION_TEST },
-    "Database roles": { blocks: 1, by: OPERATION_TEST },
-    "The audit log": { blocks: 1, by: OPERATION_TEST },
   },
+  "docs/clients/cli.md": { "Call a server": { blocks: 1, by: PAGES_TEST }, Secrets: { blocks: 1, by: PAGES_TEST } },
+  "docs/clients/go.md": { Go: { blocks: 2, by: PAGES_TEST } },
+  "docs/clients/json.md": { JSON: { blocks: 1, by: PAGES_TEST } },
+  "docs/clients/python.md": { Python: { blocks: 3, by: PAGES_TEST } },
+  "docs/clients/typescript.md": { TypeScript: { blocks: 2, by: PACK_TEST } },
+  "docs/manage/audit-log.md": { "Read and check the log": { blocks: 1, by: OPERATION_TEST } },
+  "docs/manage/feature-flag.md": {
+    "A file of rules": { blocks: 2, by: OPERATION_TEST },
+    "Another source of flags": { blocks: 1, by: OPERATION_TEST },
+  },
+  "docs/manage/keys.md": { "Life of a key": { blocks: 1, by: OPERATION_TEST } },
+  "docs/manage/leaked-secrets.md": { "Report a secret": { blocks: 1, by: OPERATION_TEST } },
+  "docs/manage/usage-and-limits.md": { "See and limit the use of a key": { blocks: 1, by: OPERATION_TEST } },
+  "docs/manage/users.md": {
+    "Connect an issuer": { blocks: 1, by: OPERATION_TEST },
+    "Call as a user": { blocks: 1, by: OPERATION_TEST },
+  },
+  "docs/operate/monitoring.md": { "Look at a running cluster": { blocks: 1, by: OPERATION_TEST } },
+  "docs/operate/postgres.md": { "Run on Postgres": { blocks: 1, by: PAGES_TEST } },
+  "docs/operate/roles.md": { "Set up the roles": { blocks: 1, by: OPERATION_TEST } },
 };
 
 /** Shell blocks that no test runs, by page and section, with the reason. */
