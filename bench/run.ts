@@ -1,6 +1,6 @@
 /** `npm run bench [id…]`: answers the questions, all of them by default, one after the other, on servers of its own. */
 import { answer, type Bench } from "./harness/bench.ts";
-import { writeTable } from "./harness/table.ts";
+import { writeTables } from "./harness/table.ts";
 
 const known = [
   "s1",
@@ -30,4 +30,4 @@ for (const id of wanted) {
   const { bench }: { readonly bench: Bench } = await import(`./${id}.ts`);
   await answer(bench);
 }
-writeTable();
+writeTables();

@@ -102,7 +102,7 @@ function code(text: string): string {
 function settingsPage(): string {
   const rows = SETTINGS.map(({ variable, flag, default: standard, text, secret }) => [
     ...[code(variable), flag === undefined ? "" : code(flag), standard],
-    `${capital(text)}${secret ? ". Secret" : ""}`,
+    `${text}${secret ? ". Secret" : ""}`,
   ]);
   const rooms: readonly (readonly [string, Readonly<Record<string, PolicyEntry>>])[] = Object.entries(POLICY);
   return page(

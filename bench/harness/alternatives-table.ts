@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 
 const RESULT = new URL("../results/alternatives.json", import.meta.url);
 
-/** Of each, as README calls them: in its own process, and behind a server. */
+/** Contestants with the names that the page shows. */
 const CONTESTANTS = [
   ["claviger", "Claviger"],
   ["better-auth-postgres", "better-auth on Postgres"],
@@ -27,7 +27,7 @@ interface Figures {
   >;
 }
 
-/** The table of README that says what else one could take, from the result that is kept. */
+/** The table of alternatives, from the committed result. */
 export function alternativesTable(): string {
   const { figures }: { readonly figures: Figures } = JSON.parse(readFileSync(RESULT, "utf8"));
   const head = [

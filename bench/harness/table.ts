@@ -2,11 +2,27 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { alternativesTable } from "./alternatives-table.ts";
 
 const RESULTS = new URL("../results/", import.meta.url);
-const README = new URL("../../README.md", import.meta.url);
-const TABLES = {
-  bench: { place: /(<!-- bench -->\n).*?(\n<!-- \/bench -->)/s, make: benchTable },
-  alternatives: { place: /(<!-- alternatives -->\n).*?(\n<!-- \/alternatives -->)/s, make: alternativesTable },
-};
+const TABLES = [
+  {
+    page: "docs/performance/results.md",
+    place: /(<!-- bench -->\n).*?(\n<!-- \/bench -->)/s,
+    make: benchTable,
+  },
+  {
+    page: "docs/performance/alternatives.md",
+    place: /(<!-- alternatives -->\n).*?(\n<!-- \/alternatives -->)/s,
+    make: alternativesTable,
+  },
+];
+
+/** A page with a generated table. */
+interface TablePage {
+  readonly page: string;
+  /** Its text now. */
+  readonly is: string;
+  /** Its text with the table of the committed results; undefined if the page has no place for the table. */
+  readonly should: string | undefined;
+}
 
 interface Result {
   readonly id: string;
@@ -17,7 +33,7 @@ interface Result {
   readonly isReached: boolean;
 }
 
-/** The table of README, from the results that are kept. */
+/** The table of all benches, from the committed results. */
 export function benchTable(): string {
   const rows = readdirSync(RESULTS)
     .map((file): Partial<Result> => JSON.parse(readFileSync(new URL(file, RESULTS), "utf8")))
@@ -30,18 +46,24 @@ export function benchTable(): string {
   return ["| | measured | against | ratio | goal | reached |", "|---|---|---|---|---|---|", ...rows].join("\n");
 }
 
-/** README as it is, and as it should be. */
-export function readmeWithTable(): { readonly is: string; readonly should: string } {
-  const is = readFileSync(README, "utf8");
-  const should = Object.values(TABLES).reduce(
-    (text, { place, make }) => text.replace(place, (_, before: string, after: string) => before + make() + after),
-    is,
-  );
-  return { is, should };
+/** The pages with tables, as they are and as they should be. */
+export function pagesWithTables(): TablePage[] {
+  return TABLES.map(({ page, place, make }) => {
+    const is = readFileSync(urlOf(page), "utf8");
+    const should = is.replace(place, (_, before: string, after: string) => before + make() + after);
+    return { page, is, should: place.test(is) ? should : undefined };
+  });
 }
 
-export function writeTable(): void {
-  writeFileSync(README, readmeWithTable().should);
+export function writeTables(): void {
+  for (const { page, should } of pagesWithTables()) {
+    if (should === undefined) throw new Error(`${page} has no place for its table; restore the comments around it`);
+    writeFileSync(urlOf(page), should);
+  }
+}
+
+function urlOf(page: string): URL {
+  return new URL(`../../${page}`, import.meta.url);
 }
 
 function short(value: number): string {

@@ -27,7 +27,7 @@ export const REPLY_ERRORS: Readonly<Record<string, Decision>> = {
   READONLY: leave("Redis is a replica now. Let REDIS_URL lead to the master"),
   NOAUTH: leave(ACCESS),
   WRONGPASS: leave(ACCESS),
-  NOPERM: stay("Give the user the commands and names that docs/redis.md lists"),
+  NOPERM: stay("Give the user the commands and names that docs/operate/redis.md lists"),
   LOADING: stay(WAIT),
   BUSY: stay("End the script that keeps Redis busy (SCRIPT KILL)"),
   UNKILLABLE: stay("A script that keeps Redis busy has written already. Wait for it, or restart Redis"),

@@ -77,7 +77,7 @@ describeWithPostgres("a server", () => {
         expect(printed.join()).not.toContain('"event":"redis"');
       }
 
-      it("uses a cluster as a user who may do no more than README says", async () => {
+      it("uses a cluster as a user with only the rights that docs/operate/redis.md lists", async () => {
         const redis = await startRedisCluster();
         closing.push(() => redis.stop());
         for (const { url } of redis.nodes) await makeUser(url, `${ACL} ${CLUSTER_ACL}`);
@@ -129,7 +129,7 @@ describeWithPostgres("a server", () => {
         });
       }, 120_000);
 
-      it("uses one by its socket, as a user who may do no more than README says", async () => {
+      it("uses one by its socket, as a user with only the rights that docs/operate/redis.md lists", async () => {
         const folder = mkdtempSync(join(tmpdir(), "claviger-socket-"));
         closing.push(() => rmSync(folder, { recursive: true, force: true }));
         const path = join(folder, "redis.sock");

@@ -116,7 +116,7 @@ describeWithPostgres("a server", () => {
         operator.disconnect();
         const server = await start({ REDIS_URL: `redis://keys:${PASSWORD}@127.0.0.1:${redis.port}` });
         await eventually(() => expect(linesOf(server)).toHaveLength(1), PATIENCE);
-        const reason = expect.stringMatching(/^NOPERM .*info.*docs\/redis.md/);
+        const reason = expect.stringMatching(/^NOPERM .*info.*docs\/operate\/redis.md/);
         expect(linesOf(server)[0]).toMatchObject({ purpose: "revocation_set", reason });
         await eventually(async () => expect(await upOf(server)).toHaveLength(2), PATIENCE);
       }, 90_000);

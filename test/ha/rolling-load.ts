@@ -34,7 +34,7 @@ export interface RollingLoad {
 
 const SERVICES = ["claviger.v1.KeyVerifier", "claviger.v1.KeyManagement"];
 
-/** As README gives it to clients that are to survive restarts: every node, in turn, and `attempts` at each call. */
+/** As docs/operate/upgrade.md describes clients that survive restarts: all nodes in turn, `attempts` at each call. */
 function channelOf(attempts: number) {
   const retryPolicy = {
     ...{ maxAttempts: attempts, initialBackoff: "0.3s", maxBackoff: "2s", backoffMultiplier: 2 },

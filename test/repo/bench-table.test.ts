@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
-import { benchTable, readmeWithTable } from "../../bench/harness/table.ts";
+import { benchTable, pagesWithTables } from "../../bench/harness/table.ts";
 
-it("README shows the results of the benches that are kept, made anew by `npm run bench`", () => {
-  const { is, should } = readmeWithTable();
-  for (const place of ["<!-- bench -->", "<!-- alternatives -->"]) expect(is).toContain(place);
-  expect(is).toBe(should);
+it("the pages on performance show the committed results of the benches, as `npm run bench` writes them", () => {
+  const pages = pagesWithTables();
+  expect(pages.map(({ page }) => page)).toEqual(["docs/performance/results.md", "docs/performance/alternatives.md"]);
+  for (const { is, should, page } of pages) expect(is, page).toBe(should);
 });
 
 it("the table has a line for every speed that is kept", () => {

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Block } from "./readme-sections.ts";
+import type { Block } from "./pages.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Starts the server beside the shell, asks it, stops it, and ends with its code. */

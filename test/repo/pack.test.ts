@@ -8,7 +8,7 @@ import { eventually } from "../../testkit/eventually.ts";
 import { endWithin, type GuardedProcess, spawnGuarded } from "../../testkit/guarded-process.ts";
 import { copyRepository, REPOSITORY, type RepositoryCopy } from "../../testkit/repository-copy.ts";
 import { inheritedEnv } from "../../testkit/server-process.ts";
-import { blocksOf, readSections } from "./readme-sections.ts";
+import { allBlocksOf, readPage } from "./pages.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
 
 /** Milliseconds, on a machine that may be busy. Most of the installation comes from npm's cache. */
@@ -65,24 +65,19 @@ describe("the package, packed and installed into an empty folder", { timeout: TE
     await rm(folder, { recursive: true, force: true });
   });
 
-  const readme = (address = "") => {
-    const section = "TypeScript";
-    return blocksOf(readSections(REPOSITORY), section, [
-      {
-        section,
-        find: "npm install claviger ",
-        replace: 'npm install --prefer-offline --no-audit --silent "$TARBALL" ',
-      },
-      { section, find: "http://127.0.0.1:4640", replace: address },
+  const page = (address = "") =>
+    allBlocksOf(readPage(REPOSITORY, "docs/clients/typescript.md"), [
+      { find: "./bin/claviger.js", replace: "npx claviger" },
+      { find: "npm install claviger ", replace: 'npm install --prefer-offline --no-audit --silent "$TARBALL" ' },
+      { find: "http://127.0.0.1:4640", replace: address },
     ]);
-  };
 
-  /** The README's line, with the tarball in place of the published package. */
+  /** The line of the page, with the tarball in place of the published package. */
   function installCommand(): string {
-    const line = readme()
+    const line = page()
       .flatMap(({ text }) => text.split("\n"))
       .find((text) => text.startsWith("npm install"));
-    if (line === undefined) throw new Error("the README does not say how to install the package; correct the test");
+    if (line === undefined) throw new Error("the page does not say how to install the package; correct the test");
     return line;
   }
 
@@ -151,13 +146,13 @@ describe("the package, packed and installed into an empty folder", { timeout: TE
     expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining(`held by process ${server?.pid}`) });
   });
 
-  it("gives the README's TypeScript client the contract, with types", async () => {
+  it("gives the TypeScript client of the page the contract, with types", async () => {
     const [, url = ""] = /listening on (\S+)/.exec(output) ?? [];
-    const blocks = readme(url);
+    const blocks = page(url);
     const program = blocks.find(({ file }) => file === "verify.ts");
     const call = blocks.flatMap(({ text }) => text.split("\n")).find((line) => line.endsWith("node verify.ts"));
     await writeFile(join(folder, "verify.ts"), program?.text ?? "");
-    await terminal.paste("SECRET=$(npx claviger keys create --owner bob --name client --quiet)");
+    await terminal.paste(blocks[0]?.text ?? "");
     expect(await terminal.paste(call ?? "")).toBe("VERDICT_VALID bob\n");
 
     const tsc = join(REPOSITORY, "node_modules/.bin/tsc");

@@ -10,7 +10,7 @@ import { endWithin, type GuardedProcess, spawnGuarded } from "../../testkit/guar
 import { REPOSITORY } from "../../testkit/repository-copy.ts";
 import { inheritedEnv } from "../../testkit/server-process.ts";
 import { reach, sourceFiles } from "./imports.ts";
-import { blocksOf, readSections, type Substitution } from "./readme-sections.ts";
+import { blocksOf, readPage, type Substitution } from "./pages.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
 
 /** Milliseconds, on a machine that may be busy. The installation comes from npm's cache. */
@@ -55,11 +55,10 @@ describe("the package @claviger/sdk, packed and installed into an empty folder",
   });
 
   /** The blocks of the README's section, with the tarball in place of the published package. */
-  function readme(more: readonly Omit<Substitution, "section">[] = []) {
+  function readme(more: readonly Substitution[] = []) {
     const npm = "npm install --prefer-offline --no-audit --no-fund --silent ../claviger-sdk-*.tgz";
     const tarball = { find: "npm install @claviger/sdk", replace: npm };
-    const substitutions = [tarball, ...more].map((substitution) => ({ ...substitution, section: SECTION }));
-    return blocksOf(readSections(REPOSITORY), SECTION, substitutions);
+    return blocksOf(readPage(REPOSITORY, "README.md"), SECTION, [tarball, ...more]);
   }
 
   async function manifest() {

@@ -12,21 +12,24 @@ import { startOidcIssuer } from "../../testkit/oidc-issuer.ts";
 import { copyRepository, type RepositoryCopy } from "../../testkit/repository-copy.ts";
 import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { followBlocks, SERVE_FOR_A_MOMENT } from "./follow-blocks.ts";
-import { type Block, blocksOf, readSections } from "./readme-sections.ts";
+import { allBlocksOf, type Block, blocksOf, readPage, type Substitution } from "./pages.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
 
 const SERVE = "./bin/claviger.js serve\n";
 
 let clone: RepositoryCopy;
-let sections: ReadonlyMap<string, string>;
 
 beforeAll(async () => {
   clone = await copyRepository();
-  sections = readSections(clone.folder);
 });
 afterAll(() => clone.remove());
 
-describeWithPostgres("who may do what, and how it is rolled out, as the README has it", () => {
+/** The blocks of a whole page. */
+function pageBlocks(path: string, substitutions: readonly Substitution[] = []): Block[] {
+  return allBlocksOf(readPage(clone.folder, path), substitutions);
+}
+
+describeWithPostgres("management and operation, as their pages have it", () => {
   let database: TestDatabase;
   let settings: Record<string, string>;
   let terminal: Terminal;
@@ -65,8 +68,8 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
   it("users of an issuer manage their keys with its tokens, and its administrators those of all", async () => {
     const issuer = await startOidcIssuer();
     try {
-      const [start, use] = blocksOf(sections, "Users", [
-        { section: "Users", find: "https://login.example.com", replace: issuer.url },
+      const [start, use] = pageBlocks("docs/manage/users.md", [
+        { find: "https://login.example.com", replace: issuer.url },
       ]);
       await serveWith("CLAVIGER_JWT_ISSUERS", start);
       const audience = "https://keys.example.com";
@@ -81,7 +84,7 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
   });
 
   it("the feature is switched on for some and off for all, and off keeps agents going and lets keys be revoked", async () => {
-    const [start, use] = blocksOf(sections, "The feature flag");
+    const [start, use] = blocksOf(readPage(clone.folder, "docs/manage/feature-flag.md"), "A file of rules");
     await serveWith("CLAVIGER_FLAGS_FILE", start);
     expect(await terminal.paste(use?.text ?? "")).toMatch(/^VALID:.*revoked/s);
     await eventually(async () => {
@@ -91,11 +94,10 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
     });
   });
 
-  it("a provider module of the README starts", async () => {
-    const section = "The feature flag";
-    const [, , ...provider] = blocksOf(sections, section, [
-      { section, find: "npm install @openfeature/env-var-provider\n", replace: "" },
-      { section, find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
+  it("a provider module of the page starts", async () => {
+    const provider = blocksOf(readPage(clone.folder, "docs/manage/feature-flag.md"), "Another source of flags", [
+      { find: "npm install @openfeature/env-var-provider\n", replace: "" },
+      { find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
     ]);
     expect(provider.map(({ language }) => language)).toEqual(["js", "sh"]);
     await followBlocks(terminal, clone.folder, provider);
@@ -104,26 +106,42 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
   it("the audit log is listed, and verified against a head that was kept", async () => {
     await serve();
     await terminal.paste("./bin/claviger.js keys create --owner alice --name audited");
-    const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "The audit log"));
+    const printed = await followBlocks(terminal, clone.folder, pageBlocks("docs/manage/audit-log.md"));
     expect(printed).toMatch(/key\.created.*alice.*the audit log is intact/s);
+  });
+
+  it("a key is created, rotated, switched off and on, and revoked; its old secret is retired", async () => {
+    await serve();
+    const blocks = pageBlocks("docs/manage/keys.md").filter(({ language }) => language === "sh");
+    const printed = await followBlocks(terminal, clone.folder, blocks);
+    expect(printed).toMatch(/retired.*disabled.*VALID:.*revoked/s);
+  });
+
+  it("the holder of a secret reports it as leaked, and its key is revoked", async () => {
+    await serve();
+    const [, report] = pageBlocks("docs/manage/leaked-secrets.md");
+    await terminal.paste(report?.text ?? "");
+    expect(await terminal.run('printf %s "$SECRET" | ./bin/claviger.js verify')).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/^REVOKED:/),
+    });
   });
 
   it("a key with limits is made, and its usage shown", async () => {
     await serve({ REDIS_URL: inject("redis")?.url ?? "" });
-    const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "Usage and limits"));
+    const printed = await followBlocks(terminal, clone.folder, pageBlocks("docs/manage/usage-and-limits.md"));
     expect(printed).toMatch(/(0 in all.*){3}50 a second, 50 at once.*200000 a day/s);
   });
 
   it("the nodes are listed, the canary finds that they obey, and the metrics say that a lease is held", async () => {
     await serve();
-    const printed = await followBlocks(terminal, clone.folder, blocksOf(sections, "Watching it"));
+    const printed = await followBlocks(terminal, clone.folder, pageBlocks("docs/operate/monitoring.md"));
     expect(printed).toMatch(
       /http:\/\/127\.0\.0\.1:\d+ +live.*(every node obeys.*){2}claviger_lease_state\{state="leased"\} 1/s,
     );
   });
 
   it("migrations run as one role, and the server as one that can change neither schema nor audit log", async () => {
-    const section = "Database roles";
     const adminUrl = new URL(inject("postgres")?.adminUrl ?? "");
     const suffix = randomBytes(6).toString("hex");
     const [migrator, service, name] = [`claviger_migrate_${suffix}`, `claviger_serve_${suffix}`, `claviger_${suffix}`];
@@ -132,27 +150,24 @@ describeWithPostgres("who may do what, and how it is rolled out, as the README h
       return Object.assign(url, { username: user, password, pathname: `/${name}` }).href;
     };
     const serviceUrl = urlOf(service, "change-me-too");
-    const [roles, ...commands] = blocksOf(sections, section, [
+    const [roles, ...commands] = pageBlocks("docs/operate/roles.md", [
       // Migrating the template of all test databases has made it.
-      { section, find: "create role claviger_app nologin;\n", replace: "" },
+      { find: "create role claviger_app nologin;\n", replace: "" },
       {
-        section,
         find: "postgres://claviger_serve:change-me-too@127.0.0.1:5432/claviger",
         replace: serviceUrl,
       },
       {
-        section,
         find: "postgres://claviger_migrate:change-me@127.0.0.1:5432/claviger",
         replace: urlOf(migrator, "change-me"),
       },
-      { section, find: "create role claviger_migrate", replace: `create role ${migrator}` },
-      { section, find: "create role claviger_serve", replace: `create role ${service}` },
+      { find: "create role claviger_migrate", replace: `create role ${migrator}` },
+      { find: "create role claviger_serve", replace: `create role ${service}` },
       {
-        section,
         find: "create database claviger owner claviger_migrate",
         replace: `create database ${name} owner ${migrator}`,
       },
-      { section, find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
+      { find: SERVE, replace: `${SERVE_FOR_A_MOMENT}\n` },
     ]);
     const admin = postgres(adminUrl.href, { max: 1, onnotice: () => undefined });
     try {
