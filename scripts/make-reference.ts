@@ -61,7 +61,7 @@ interface ProtoFile {
 /** Texts by their path in the repository. */
 export type Documents = Readonly<Record<string, string>>;
 
-/** The paths of pages that are missing, or differ from what this script makes. */
+/** The paths of pages that are missing or outdated. */
 export function findStale(pages: Documents, read: (path: string) => string): string[] {
   return Object.entries(pages)
     .filter(([path, text]) => {
@@ -155,7 +155,7 @@ function errorsPage(files: readonly ProtoFile[]): string {
     "Errors",
     "`proto/claviger/v1/error_reason.proto`",
     "Every error carries a `google.rpc.ErrorInfo` in domain `claviger` whose `reason` is one of these. The HTTP status is the status of the Connect protocol; gRPC and gRPC-Web answer 200. A verdict is no error: a denied verification is an OK response.",
-    table(["Reason", "gRPC code", "HTTP", "Cause", "Retry", "What to do"], rows),
+    table(["Reason", "gRPC code", "HTTP", "Cause", "Retry", "Remedy"], rows),
   );
 }
 

@@ -1,6 +1,6 @@
 import type { Holder, LeaseRegistry, Registered, Renewed } from "../../src/revocation/lease-registry.ts";
 
-/** A registry that answers at once, and as it is told; for tests. */
+/** A registry that answers at once, as the test says. */
 export class FakeRegistry implements LeaseRegistry {
   readonly rows = new Map<string, Holder>();
   readonly calls: string[] = [];

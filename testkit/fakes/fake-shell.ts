@@ -3,7 +3,7 @@ import { EXIT } from "../../src/cli/cli-error.ts";
 import { run } from "../../src/cli/run.ts";
 import type { Shell } from "../../src/cli/shell.ts";
 
-/** What a command did, for tests. */
+/** The result of a command, for tests. */
 export interface Outcome {
   readonly code: number;
   readonly out: string;
@@ -13,9 +13,9 @@ export interface Outcome {
 export interface FakeShellOptions {
   /** Default none. */
   readonly environment?: Record<string, string>;
-  /** What is piped in. Default nothing. */
+  /** The piped input. Default: nothing. */
   readonly input?: string;
-  /** What is piped in, or typed, as a stream instead. */
+  /** The piped or typed input, as a stream instead. */
   readonly stdin?: Shell["stdin"];
   /** Default undefined: standard output is no terminal. */
   readonly columns?: number;

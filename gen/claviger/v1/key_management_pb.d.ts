@@ -33,21 +33,21 @@ export declare type CreateKeyRequest = Message<"claviger.v1.CreateKeyRequest"> &
   owner: string;
 
   /**
-   * What to call the key. Required; see `Key.display_name`.
+   * The name of the key. Required; see `Key.display_name`.
    *
    * @generated from field: string display_name = 2;
    */
   displayName: string;
 
   /**
-   * What the key is for; unspecified means `ENVIRONMENT_LIVE`.
+   * The purpose of the key; unspecified means `ENVIRONMENT_LIVE`.
    *
    * @generated from field: claviger.v1.Environment environment = 3;
    */
   environment: Environment;
 
   /**
-   * What a holder may do; see `Key.scopes`. The caller must have the right to grant each.
+   * The permissions of a holder; see `Key.scopes`. The caller must have the right to grant each.
    *
    * @generated from field: repeated string scopes = 4;
    */
@@ -274,7 +274,7 @@ export declare type UpdateKeyRequest = Message<"claviger.v1.UpdateKeyRequest"> &
   key?: Key | undefined;
 
   /**
-   * What to change: any of `display_name`, `scopes`, `labels`, `metadata`, `allowed_cidrs`, `limits`, `disabled`.
+   * The fields to change: any of `display_name`, `scopes`, `labels`, `metadata`, `allowed_cidrs`, `limits`, `disabled`.
    * Required. Lists and maps are replaced whole.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
@@ -577,7 +577,7 @@ export declare type RevokeKeysRequest = Message<"claviger.v1.RevokeKeysRequest">
 export declare const RevokeKeysRequestSchema: GenMessage<RevokeKeysRequest>;
 
 /**
- * What came of it.
+ * The result.
  *
  * @generated from message claviger.v1.RevokeKeysResponse
  */
@@ -743,7 +743,7 @@ export declare const KeyManagement: GenService<{
     output: typeof RevokeKeysResponseSchema;
   },
   /**
-   * Revokes the key that a leaked secret belongs to. Open to anybody; the answer is the same empty OK for every input.
+   * Revokes the key that a leaked secret belongs to. Open to any caller; the answer is the same empty OK for every input.
    *
    * @generated from rpc claviger.v1.KeyManagement.ReportLeakedSecret
    */
@@ -753,8 +753,8 @@ export declare const KeyManagement: GenService<{
     output: typeof ReportLeakedSecretResponseSchema;
   },
   /**
-   * Reads how keys were used: every verification that was decided, denials too, up to a second or two ago. What was
-   * nobody's secret is counted with the key of whoever asked. Needs `claviger:usage.read`.
+   * Reads how keys were used: every verification that was decided, denials too, up to a second or two ago. A secret
+   * that belongs to no key is counted with the key of the service that asked. Needs `claviger:usage.read`.
    *
    * @generated from rpc claviger.v1.KeyManagement.QueryUsage
    */
@@ -764,7 +764,7 @@ export declare const KeyManagement: GenService<{
     output: typeof QueryUsageResponseSchema;
   },
   /**
-   * Lists what was done to keys, and refused, newest first. Needs `claviger:audit.read`.
+   * Lists the changes to keys, and the refusals, newest first. Needs `claviger:audit.read`.
    *
    * @generated from rpc claviger.v1.KeyManagement.ListAuditEvents
    */

@@ -21,7 +21,7 @@ export declare const file_claviger_v1_key_verifier: GenFile;
  */
 export declare type VerifyRequest = Message<"claviger.v1.VerifyRequest"> & {
   /**
-   * What the agent's caller presented. 0 to 4096 bytes; an RFC 8959 prefix `secret-token:` is accepted.
+   * The secret that the agent's caller presented. 0 to 4096 bytes; an RFC 8959 prefix `secret-token:` is accepted.
    *
    * @generated from field: string secret = 1;
    */
@@ -49,7 +49,7 @@ export declare type VerifyRequest = Message<"claviger.v1.VerifyRequest"> & {
   clientIp: string;
 
   /**
-   * How much to charge against the key's limits if the verdict is valid. Default 1; 0 looks whether 1 could be had, and
+   * How much to charge against the key's limits if the verdict is valid. Default 1; 0 checks whether 1 would be granted, and
    * charges nothing.
    *
    * @generated from field: optional int32 cost = 5;
@@ -71,7 +71,7 @@ export declare type VerifyRequest = Message<"claviger.v1.VerifyRequest"> & {
 export declare const VerifyRequestSchema: GenMessage<VerifyRequest>;
 
 /**
- * What was decided.
+ * The decision.
  *
  * @generated from message claviger.v1.VerifyResponse
  */
@@ -120,7 +120,7 @@ export declare type VerifyResponse = Message<"claviger.v1.VerifyResponse"> & {
   retryAfter?: Duration | undefined;
 
   /**
-   * What the verdict rests on.
+   * The source of the verdict.
    *
    * @generated from field: claviger.v1.Freshness freshness = 7;
    */
@@ -141,7 +141,7 @@ export declare type VerifyResponse = Message<"claviger.v1.VerifyResponse"> & {
 export declare const VerifyResponseSchema: GenMessage<VerifyResponse>;
 
 /**
- * What a verifying service may know about a key.
+ * The part of a key that a verifying service may know.
  *
  * @generated from message claviger.v1.VerifiedKey
  */
@@ -161,21 +161,21 @@ export declare type VerifiedKey = Message<"claviger.v1.VerifiedKey"> & {
   owner: string;
 
   /**
-   * What the owner calls it.
+   * The name that the owner gave it.
    *
    * @generated from field: string display_name = 3;
    */
   displayName: string;
 
   /**
-   * What the key is for.
+   * The purpose of the key.
    *
    * @generated from field: claviger.v1.Environment environment = 4;
    */
   environment: Environment;
 
   /**
-   * What a holder may do.
+   * The permissions of a holder.
    *
    * @generated from field: repeated string scopes = 5;
    */
@@ -230,7 +230,7 @@ export declare type BatchVerifyRequest = Message<"claviger.v1.BatchVerifyRequest
 export declare const BatchVerifyRequestSchema: GenMessage<BatchVerifyRequest>;
 
 /**
- * What was decided.
+ * The decision.
  *
  * @generated from message claviger.v1.BatchVerifyResponse
  */
@@ -250,7 +250,7 @@ export declare type BatchVerifyResponse = Message<"claviger.v1.BatchVerifyRespon
 export declare const BatchVerifyResponseSchema: GenMessage<BatchVerifyResponse>;
 
 /**
- * What a verifier inside an agent says.
+ * A message of a verifier inside an agent.
  *
  * @generated from message claviger.v1.SyncRequest
  */
@@ -286,7 +286,7 @@ export declare type SyncRequest = Message<"claviger.v1.SyncRequest"> & {
     case: "ask";
   } | {
     /**
-     * Reports what was answered from memory.
+     * Reports answers given from memory.
      *
      * @generated from field: claviger.v1.UsageReport usage = 4;
      */
@@ -436,7 +436,7 @@ export declare type UsageDelta = Message<"claviger.v1.UsageDelta"> & {
   secretVersion: number;
 
   /**
-   * What was answered. A row with a verdict that no entry can give, such as `VERDICT_UNKNOWN`, is refused.
+   * The answer. A row with a verdict that no entry can give, such as `VERDICT_UNKNOWN`, is refused.
    *
    * @generated from field: claviger.v1.Verdict verdict = 3;
    */
@@ -502,7 +502,7 @@ export declare type GiveBack = Message<"claviger.v1.GiveBack"> & {
 export declare const GiveBackSchema: GenMessage<GiveBack>;
 
 /**
- * What the server says.
+ * A message of the server.
  *
  * @generated from message claviger.v1.SyncResponse
  */
@@ -538,7 +538,7 @@ export declare type SyncResponse = Message<"claviger.v1.SyncResponse"> & {
     case: "answer";
   } | {
     /**
-     * Says what became of a report.
+     * The outcome of a report.
      *
      * @generated from field: claviger.v1.UsageReceipt usage = 4;
      */
@@ -575,7 +575,7 @@ export declare type LeaseGrant = Message<"claviger.v1.LeaseGrant"> & {
   nonce: bigint;
 
   /**
-   * How long it runs, from before it was asked for. 0: there is none to be had now; ask again in half a second or so.
+   * How long it runs, from before it was asked for. 0: no lease is available now; ask again in half a second or so.
    * An earlier lease of the stream runs on, and its entries may be used again under the next.
    *
    * @generated from field: google.protobuf.Duration remaining = 2;
@@ -779,7 +779,7 @@ export declare type Entry = Message<"claviger.v1.Entry"> & {
 export declare const EntrySchema: GenMessage<Entry>;
 
 /**
- * What became of a report.
+ * The outcome of a report.
  *
  * @generated from message claviger.v1.UsageReceipt
  */
@@ -792,7 +792,7 @@ export declare type UsageReceipt = Message<"claviger.v1.UsageReceipt"> & {
   sequence: bigint;
 
   /**
-   * What became of it.
+   * The outcome.
    *
    * @generated from field: claviger.v1.UsageOutcome outcome = 2;
    */
@@ -820,7 +820,7 @@ export declare type Closing = Message<"claviger.v1.Closing"> & {
 export declare const ClosingSchema: GenMessage<Closing>;
 
 /**
- * What became of a report.
+ * The outcome of a report.
  *
  * @generated from enum claviger.v1.UsageOutcome
  */
@@ -856,7 +856,7 @@ export declare const UsageOutcome: {
 };
 
 /**
- * What became of a report.
+ * The outcome of a report.
  *
  * @generated from enum claviger.v1.UsageOutcome
  */
@@ -978,7 +978,7 @@ export declare type Verdict = (typeof Verdict)[keyof typeof Verdict] | UnknownEn
 export declare const VerdictSchema: GenEnum<Verdict>;
 
 /**
- * What a verdict rests on.
+ * The source of a verdict.
  *
  * @generated from enum claviger.v1.Freshness
  */
@@ -1013,7 +1013,7 @@ export declare const Freshness: {
 };
 
 /**
- * What a verdict rests on.
+ * The source of a verdict.
  *
  * @generated from enum claviger.v1.Freshness
  */

@@ -162,7 +162,7 @@ export const UsageOutcomeSchema = /*@__PURE__*/
   enumDesc(file_claviger_v1_key_verifier, 0);
 
 /**
- * What became of a report.
+ * The outcome of a report.
  *
  * @generated from enum claviger.v1.UsageOutcome
  */
@@ -190,7 +190,7 @@ export const FreshnessSchema = /*@__PURE__*/
   enumDesc(file_claviger_v1_key_verifier, 2);
 
 /**
- * What a verdict rests on.
+ * The source of a verdict.
  *
  * @generated from enum claviger.v1.Freshness
  */

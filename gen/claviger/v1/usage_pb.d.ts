@@ -55,7 +55,7 @@ export declare type QueryUsageRequest = Message<"claviger.v1.QueryUsageRequest">
   step: UsageStep;
 
   /**
-   * What to tell apart. At most one point per step and combination.
+   * The dimensions to group by. At most one point per step and combination.
    *
    * @generated from field: repeated claviger.v1.UsageDimension group_by = 6;
    */
@@ -110,7 +110,7 @@ export declare type UsagePoint = Message<"claviger.v1.UsagePoint"> & {
 
   /**
    * The value of each dimension in `group_by`, by its name in lower case: `verdict` (a name of `Verdict`), `method`,
-   * `secret_version`, `key` (empty for what was nobody's secret).
+   * `secret_version`, `key` (empty for a secret that belongs to no key).
    *
    * @generated from field: map<string, string> group = 2;
    */
@@ -178,7 +178,7 @@ export declare type UsageStep = (typeof UsageStep)[keyof typeof UsageStep] | Unk
 export declare const UsageStepSchema: GenEnum<UsageStep>;
 
 /**
- * What counts can be told apart by.
+ * The dimensions of counts.
  *
  * @generated from enum claviger.v1.UsageDimension
  */
@@ -220,7 +220,7 @@ export declare const UsageDimension: {
 };
 
 /**
- * What counts can be told apart by.
+ * The dimensions of counts.
  *
  * @generated from enum claviger.v1.UsageDimension
  */

@@ -56,7 +56,7 @@ export const UsageDimensionSchema = /*@__PURE__*/
   enumDesc(file_claviger_v1_usage, 1);
 
 /**
- * What counts can be told apart by.
+ * The dimensions of counts.
  *
  * @generated from enum claviger.v1.UsageDimension
  */

@@ -16,7 +16,7 @@ import { warnOfUnknownSettings } from "./unknown-settings.ts";
 
 export { ConfigError };
 
-/** Everything that the server was told, checked. */
+/** The checked settings of the server. */
 export interface ServerConfig {
   readonly listen: { readonly host: string; readonly port: number };
   readonly storage:
@@ -44,7 +44,7 @@ export interface ServerConfig {
   readonly flagsFile: string | undefined;
   /** The settings that were set, by variable, secrets masked; for the log. */
   readonly described: Readonly<Record<string, string>>;
-  /** What the operator should know though it does not stop the start. */
+  /** Facts that the operator should know though they do not stop the start. */
   readonly warnings: readonly string[];
 }
 
@@ -134,7 +134,7 @@ async function readRootSecrets(environment: Environment, isRequired: boolean): P
   );
 }
 
-/** The URL, completed by what the environment says of TLS. */
+/** The URL, completed by the TLS variables of the environment. */
 async function readDatabaseUrl(environment: Environment, variable: string): Promise<Secret | undefined> {
   const given = (await readSecret(environment, variable))?.reveal();
   if (given === undefined) return undefined;
@@ -187,7 +187,7 @@ function adjustPolicy(policy: Policy, own: { readonly workers: number; readonly 
   };
 }
 
-/** What was set, for the log of the start; secrets masked. */
+/** The given settings, for the log of the start; secrets masked. */
 function describeSettings(environment: Environment): Record<string, string> {
   const set = SETTINGS.flatMap(({ variable, secret }) => {
     const value = setting(environment, variable) ?? (setting(environment, `${variable}_FILE`) && "[from file]");

@@ -31,11 +31,11 @@ type Fields = Readonly<Record<string, unknown>>;
  * - `audience`: a string or a list; a token has to be for one of them.
  * - `jwks_url` or `jwks_file`: its keys. With neither they are discovered at `<issuer>/.well-known/openid-configuration`.
  * - `algorithms`: a list out of `SIGNATURE_ALGORITHMS`.
- * - `owner_prefix`: what stands before `sub` in the owner. Default empty.
- * - `admin_claim`: `{"name", "value"}`; who has it is an administrator. Default nobody.
+ * - `owner_prefix`: the text before `sub` in the owner. Default empty.
+ * - `admin_claim`: `{"name", "value"}`; a user with it is an administrator. Default: no user is.
  * - `clock_tolerance_seconds`: 0 to 60. Default 5.
  *
- * @throws ConfigError that says what was wrong and what is right.
+ * @throws ConfigError that names the fault and the right form.
  */
 export function parseIssuers(text: string | undefined): readonly IssuerConfig[] {
   if (text === undefined) return [];

@@ -65,7 +65,7 @@ function parseRoom(room: string, values: unknown): Readonly<Record<string, unkno
   return values;
 }
 
-/** Says where a name that is no room belongs. */
+/** Says where a name belongs that is not a room. */
 function misplaced(name: string): string {
   const place = placeOf(name);
   if (place !== undefined) return `has no room ${name}: ${name} is now ${place}`;

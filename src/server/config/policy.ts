@@ -13,11 +13,11 @@ const LONGEST_SPAN_MS = 36_500 * DAY;
 /** One number of the policy, or another value that operators may change by `CLAVIGER_POLICY`. */
 export interface PolicyEntry<Value = unknown> {
   readonly default: Value;
-  /** What the value counts, such as `milliseconds`. */
+  /** The unit of the value, such as `milliseconds`. */
   readonly unit: string;
-  /** What the value bounds, and why the default is what it is. */
+  /** The thing that the value bounds, and the reason for the default. */
   readonly text: string;
-  /** What a value must be, as the end of the sentence "Give …". */
+  /** The form of a right value, as the end of the sentence "Give …". */
   readonly right: string;
   readonly holds: (value: unknown) => boolean;
 }
@@ -190,7 +190,7 @@ export const POLICY = {
     keysPerStream: count(
       50_000,
       "keys",
-      "Keys whose changes one stream carries. A verifier that asks for more begins anew with an empty memory",
+      "Keys whose changes one stream carries. A verifier that asks for more starts again with an empty memory",
     ),
     waitingBytes: count(1024 * 1024, "bytes", "Messages of one stream that wait to be read. A full answer takes 10 KB"),
     maxTurnMs: time(
@@ -231,7 +231,7 @@ export const POLICY = {
     ),
     returnMs: time(
       750,
-      "Delay of new connections from an address that flooded, unless it has others that behave: half of what the SDK gives a connection",
+      "Delay of new connections from an address that flooded, unless it has others that behave: half of the time that the SDK gives a connection",
     ),
     maxConnections: count(
       10_000,

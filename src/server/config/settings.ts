@@ -11,9 +11,9 @@ export interface Setting<Value = unknown> {
   readonly variable: string;
   /** Absent for a secret: those are never arguments. */
   readonly flag?: string;
-  /** What the setting is, in a few words. */
+  /** The meaning of the setting, in a few words. */
   readonly text: string;
-  /** What holds without the setting, for readers; `none` where nothing does. */
+  /** The value without the setting, for readers; `none` if there is none. */
   readonly default: string;
   /** Whether the value must not be shown. A secret can also be read from the file named by `<variable>_FILE`. */
   readonly secret: boolean;

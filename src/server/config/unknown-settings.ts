@@ -1,10 +1,10 @@
 import { SETTINGS } from "./settings.ts";
 
 const PREFIX = "CLAVIGER_";
-/** What else reads variables with that prefix: the command line, and this repository's tests. */
+/** Other readers of variables with that prefix: the command line, and this repository's tests. */
 const OTHERS = ["CLAVIGER_URL", "CLAVIGER_TOKEN", "CLAVIGER_TOKEN_FILE", "CLAVIGER_WORKER_NUMBER"];
 const OF_TESTS = /^CLAVIGER_TEST_/;
-/** What Kubernetes sets in each container where a service is called `claviger`, or `claviger-` and more. */
+/** Variables that Kubernetes sets in each container where a service is called `claviger`, or `claviger-` and more. */
 const OF_KUBERNETES = /^CLAVIGER_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
 const KUBERNETES_PORT = /^CLAVIGER_(\w+_)?PORT$/;
 /** Letters by which two names may differ to be taken for one. */
