@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { openPglite } from "../../src/postgres/connect/pglite-connection.ts";
+import { disown } from "../../src/postgres/migrate/migrate-embedded.ts";
 import { readClusterId } from "../../src/postgres/revisions.ts";
 import { loadConfig } from "../../src/server/config/config.ts";
-import { disown } from "../../src/server/embedded/database-template.ts";
 import { openStorage } from "../../src/server/open/open-storage.ts";
 
 let parent: string;

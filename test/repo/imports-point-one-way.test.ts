@@ -43,6 +43,7 @@ const IMPURE =
   /^(node:(fs|net|tls|http|http2|https|dgram|dns|child_process|worker_threads|timers|process|os)\b|postgres$|@electric-sql\/|drizzle-orm|ioredis|redis$|pino)/;
 /** What an agent has only if it uses it: each stays in the folder that is named after it. */
 const FRAMEWORK = /^(@grpc\/grpc-js|express|fastify)$/;
+const SQL = /^(drizzle-orm|pg$)/;
 const DRIVER = /^(postgres$|@electric-sql\/|drizzle-orm|ioredis|redis$)/;
 
 function forbiddenEdges(files: readonly SourceFile[]): string[] {
@@ -96,6 +97,12 @@ describe("the imports of src/", () => {
   test("bring drivers only into the rooms of the data, and into server/", () => {
     const others = files.filter(({ path }) => !["postgres", "redis", "server"].includes(roomOf(path) ?? ""));
     expect(importsMatching(others, DRIVER)).toEqual([]);
+  });
+
+  test("let only postgres/ write SQL", () => {
+    const others = files.filter(({ path }) => roomOf(path) !== "postgres");
+    expect(importsMatching(others, SQL)).toEqual([]);
+    expect(importsMatching(inRoom(files, "postgres"), SQL), "control").not.toEqual([]);
   });
 
   test("let sdk/ reach no driver by any way", () => {

@@ -3,12 +3,6 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { sql } from "drizzle-orm";
-import { revision } from "../../postgres/schema.ts";
-import type { Database } from "../../postgres/storage.ts";
-
-/** The cluster id of a template, which belongs to no cluster. */
-const NOBODY = "template";
 
 /**
  * The folder of a database as `createDatabase` makes it, to be copied: Postgres' initdb takes seconds in WASM, a copy a
@@ -30,17 +24,4 @@ export function templateFolder(): string {
 export function findTemplate(): string | undefined {
   const folder = templateFolder();
   return existsSync(folder) ? folder : undefined;
-}
-
-/** Makes a new database one to be copied. */
-export async function disown(database: Database): Promise<void> {
-  await database.update(revision).set({ clusterId: NOBODY });
-}
-
-/** Makes a copy a cluster of its own: names in Redis carry the id. */
-export async function adopt(database: Database): Promise<void> {
-  await database
-    .update(revision)
-    .set({ clusterId: sql`gen_random_uuid()::text` })
-    .where(sql`${revision.clusterId} = ${NOBODY}`);
 }

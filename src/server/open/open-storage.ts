@@ -1,4 +1,3 @@
-import { sql } from "drizzle-orm";
 import type { Logger } from "pino";
 import { type KeptRoots, keepAuditRoots } from "../../audit/kept-roots.ts";
 import { deriveRootKeys, type RootKeys } from "../../keys/root-secret.ts";
@@ -6,7 +5,6 @@ import type { Secret } from "../../keys/secret.ts";
 import type { PostgresOptions } from "../../postgres/connect/postgres-connection.ts";
 import { SERVICE_ROLE } from "../../postgres/migrate/service-role.ts";
 import { isEarlierTimeline, readRevision } from "../../postgres/revisions.ts";
-import { verifier } from "../../postgres/schema.ts";
 import { countLiveUnderOtherRoots } from "../../postgres/secrets.ts";
 import { Storage } from "../../postgres/storage.ts";
 import { systemRandom } from "../../system/node.ts";
@@ -14,7 +12,6 @@ import type { ServerConfig } from "../config/config.ts";
 import { parseRootSecrets } from "../config/settings.ts";
 import { ensureDatabase } from "../embedded/create-database.ts";
 import { holdDataFolder, readOrMakeRootSecrets } from "../embedded/data-folder.ts";
-import { adopt } from "../embedded/database-template.ts";
 import { makePrivate } from "../embedded/private-folder.ts";
 import { explainDatabase, explainFolder } from "../embedded/unusable-folder.ts";
 import { createLogger } from "../observe/logger.ts";
@@ -180,7 +177,7 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     const rootSecrets = config.rootSecrets ?? (await readOrMakeRootSecrets(folder.rootSecretsFile, systemRandom));
     const roots = deriveRoots(rootSecrets);
     // In this order: loading keeps this thread busy, copying does not.
-    const [, { migrateEmbedded }, { openPglite }] = await Promise.all([
+    const [, { migrateEmbedded, prepareEmbedded }, { openPglite }] = await Promise.all([
       ensureDatabase(folder.databaseFolder),
       import("../../postgres/migrate/migrate-embedded.ts"),
       import("../../postgres/connect/pglite-connection.ts"),
@@ -191,10 +188,7 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     });
     await makePrivate(folder.databaseFolder);
     await migrateEmbedded(connection.database);
-    await adopt(connection.database);
-    await connection.database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
-    // The folder's lock shows that this process is alone: the rows of a killed one would delay revocations.
-    await connection.database.delete(verifier);
+    await prepareEmbedded(connection.database);
     const outage = storageOutage(createLogger(config.logLevel, config.logFormat));
     const storage = new Storage({
       ...{ connect: () => connection, timeoutMs: config.policy.postgres.storageTimeoutMs },
