@@ -3,9 +3,7 @@ import type { Secret } from "../../keys/secret.ts";
 import { systemTimers } from "../../system/node.ts";
 import { checkOptions, FUNCTION, MILLISECONDS, OBJECT, type Rule, type Rules } from "../verifier/check-options.ts";
 import { createListener } from "../verifier/listener.ts";
-import { NoSecretError } from "./no-secret-error.ts";
-import { readSecretText } from "./secret-text.ts";
-import { WatchedFile } from "./watched-file.ts";
+import { NoSecretError, readSecretText, WatchedFile } from "./watched-file.ts";
 
 /**
  * Where the secret of a key comes from:

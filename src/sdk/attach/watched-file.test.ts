@@ -5,8 +5,7 @@ import { inspect } from "node:util";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { eventually } from "../../../testkit/eventually.ts";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
-import { NoSecretError } from "./no-secret-error.ts";
-import { WatchedFile } from "./watched-file.ts";
+import { NoSecretError, WatchedFile } from "./watched-file.ts";
 
 const EVERY_MS = 1000;
 

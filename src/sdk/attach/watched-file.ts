@@ -1,13 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { Secret } from "../../keys/secret.ts";
 import type { Timers } from "../../system/clocks.ts";
-import { NoSecretError } from "./no-secret-error.ts";
-import { readSecretText } from "./secret-text.ts";
 
 /** Between two readings that must agree: longer than a writer takes from emptying a file to filling it. */
 const SETTLE_MS = 10;
 /** How often a file that is being written is looked at until what it says is taken for what it says. */
 const SETTLE_TURNS = 5;
+
+/** There is no secret to call with. The message ends with what to do, and repeats nothing of the source's content. */
+export class NoSecretError extends Error {
+  override readonly name = "NoSecretError";
+}
 
 export interface WatchedFileOptions {
   readonly path: string;
@@ -129,4 +132,13 @@ async function readSecret(path: string): Promise<Secret | Error> {
       `the key file ${path} does not hold a secret: put the secret there, on one line, and nothing else`,
     )
   );
+}
+
+/**
+ * The secret in a text, without the white space around it; undefined if the text cannot be one. A text that cannot be a
+ * header value is refused here, because the error of Node or of a client library would repeat it.
+ */
+export function readSecretText(text: string): Secret | undefined {
+  const trimmed = text.trim();
+  return /^[\x21-\x7e]+$/.test(trimmed) ? new Secret(trimmed) : undefined;
 }

@@ -4,7 +4,6 @@ import { SECRET_RETIRES } from "../attach/retirement.ts";
 import type { Recheck } from "../protect/gate.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
 import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
-import { severedBy } from "./severed.ts";
 import { unlessAborted } from "./unless-aborted.ts";
 
 interface WatchedStream {
@@ -55,4 +54,21 @@ async function* endingWith<T>(items: AsyncIterable<T>, end: () => void): AsyncIt
   } finally {
     end();
   }
+}
+
+/** The same items, until the signal aborts: then whoever reads them gets its reason, also in the middle of waiting. */
+function severedBy<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]() {
+      const inner = items[Symbol.asyncIterator]();
+      // Whoever makes the items is told to stop, and not waited for: it may be waiting itself.
+      const stop = async () => void (await inner.return?.());
+      signal.addEventListener("abort", () => void stop().catch(() => {}), { once: true });
+      return {
+        next: () => unlessAborted(signal, () => inner.next()),
+        return: async (value) => (await inner.return?.(value)) ?? { done: true, value },
+        throw: (error) => inner.throw?.(error) ?? Promise.reject(error),
+      };
+    },
+  };
 }

@@ -1,5 +1,5 @@
-import type { HttpRequest } from "../http/messages.ts";
 import type { RefusalResponse } from "../http/refusal-response.ts";
+import type { HttpRequest } from "../http/request.ts";
 import { createRequestGuard, type HttpKeyOptions } from "../http/request-guard.ts";
 import type { Verifier } from "../verification.ts";
 

@@ -1,9 +1,13 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Metadata, ServerInterceptingCall, type ServerInterceptingCallInterface } from "@grpc/grpc-js";
+import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "#gen/google/rpc/status_pb.js";
+import { errorInfo, retryInfo } from "../../wire/errors.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import type { Admission } from "../protect/gate.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
 import type { Refusal } from "../protect/refusal.ts";
-import { toStatusDetails } from "../protect/refusal-details.ts";
 import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
 import { setPrincipal } from "./principal.ts";
 
@@ -88,6 +92,14 @@ function statusOf(refusal: Refusal): Status {
   // The same numbers: gRPC's.
   const code: number = refusal.code;
   return { code, details: refusal.message, metadata };
+}
+
+/** The refusal as a `google.rpc.Status`, for the trailer `grpc-status-details-bin`. */
+function toStatusDetails(refusal: Refusal): Uint8Array {
+  const details = [anyPack(ErrorInfoSchema, create(ErrorInfoSchema, errorInfo(refusal)))];
+  const retry = retryInfo(refusal);
+  if (retry !== undefined) details.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, retry)));
+  return toBinary(StatusSchema, create(StatusSchema, { code: refusal.code, message: refusal.message, details }));
 }
 
 function withRetirement(status: Status, principal: Principal | undefined): Status {

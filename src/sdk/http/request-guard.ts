@@ -18,10 +18,9 @@ import {
   TEXT,
 } from "../verifier/check-options.ts";
 import { createListener } from "../verifier/listener.ts";
-import type { HttpRequest } from "./messages.ts";
 import type { WithPrincipal } from "./principal.ts";
 import { type OwnBody, type RefusalResponse, type Refused, refusalResponse } from "./refusal-response.ts";
-import { takeCredential } from "./take-credential.ts";
+import { type HttpRequest, takeCredential } from "./request.ts";
 
 /** As elsewhere; and where all requests are asked the same, it can be said without a function. */
 export interface HttpKeyOptions<Request> extends Omit<KeyOptions<Request>, "scopes" | "anonymous"> {

@@ -1,11 +1,18 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Verifier } from "../verification.ts";
-import type { HttpRequest, HttpResponse } from "./messages.ts";
 import type { RefusalResponse } from "./refusal-response.ts";
+import type { HttpRequest } from "./request.ts";
 import { createRequestGuard, type HttpKeyOptions } from "./request-guard.ts";
 
 /** `Request` is the server's: `IncomingMessage`, or Express' `Request`. */
 export type RequireKeyOptions<Request extends HttpRequest = HttpRequest> = HttpKeyOptions<Request>;
+
+/** The part of a response that is needed here. */
+interface HttpResponse {
+  statusCode: number;
+  setHeader(name: string, value: string): unknown;
+  end(body: string): unknown;
+}
 
 type Middleware<Request> = (request: Request, response: HttpResponse, next: () => void) => void;
 

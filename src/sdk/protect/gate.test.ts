@@ -5,8 +5,9 @@ import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { explainedError } from "../../wire/errors.ts";
 import { FakeVerifier } from "../testing/fake-verifier.ts";
 import { ANY_KEY, type MethodAccess } from "./access.ts";
+import type { Arrival } from "./arrival.ts";
 import { readCredential } from "./credential.ts";
-import { type Admission, type Arrival, createGate } from "./gate.ts";
+import { type Admission, createGate } from "./gate.ts";
 import type { KeyOptions } from "./key-options.ts";
 
 let verifier: FakeVerifier;

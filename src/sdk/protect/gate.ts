@@ -2,13 +2,10 @@ import { Code } from "@connectrpc/connect";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { QUESTION_LIMITS } from "../../wire/question-limits.ts";
 import type { Question, Verification, Verifier } from "../verification.ts";
-import { askFunction, BOOLEAN, SCOPES, TEXT } from "../verifier/check-options.ts";
 import { createDefectWarning, createListener } from "../verifier/listener.ts";
-import type { MethodAccess } from "./access.ts";
-import { clientIpOf } from "./client-ip.ts";
+import { type Arrival, accessOfCall, questionOf } from "./arrival.ts";
 import type { Credential } from "./credential.ts";
 import type { KeyOptions } from "./key-options.ts";
-import { passedGates, rememberPassed } from "./passed-gates.ts";
 import { isPrincipal, type Principal } from "./principal.ts";
 import {
   CREDENTIAL_MISSING,
@@ -19,21 +16,6 @@ import {
   refusalOf,
   undecided,
 } from "./refusal.ts";
-
-/** A call at the gate. */
-export interface Arrival<Call> {
-  readonly call: Call;
-  /** What every gate of this call sees, and no other call: what one gate has found is remembered there for the next. */
-  readonly carrier: object;
-  /** Takes the key out of the headers. Not called if an earlier gate has taken it. */
-  readonly takeCredential: () => Credential;
-  /** `/package.Service/Method`, if it has one. */
-  readonly method: () => string | undefined;
-  /** The address at the other end of the connection, as text. */
-  readonly peer: string | undefined;
-  /** What the method asks, where the options do not say it. */
-  readonly access: () => MethodAccess;
-}
 
 /** What became of a look at a key. */
 export type Look = { readonly principal: Principal } | { readonly refusal: Refusal };
@@ -87,7 +69,7 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
     const credential = passed?.credential ?? arrival.takeCredential();
     if (credential.kind === "conflict") return refuse(CREDENTIALS_CONFLICT);
     if (credential.kind === "none") {
-      return accessOf(options, arrival).anonymous ? { principal: undefined } : refuse(CREDENTIAL_MISSING);
+      return accessOfCall(options, arrival).anonymous ? { principal: undefined } : refuse(CREDENTIAL_MISSING);
     }
     const { secret } = credential;
     // Longer than any secret: asked about it, the verifier would say that the question is wrong.
@@ -126,30 +108,25 @@ function isAtLimit({ verdict }: Verification): boolean {
   return verdict === Verdict.RATE_LIMITED || verdict === Verdict.QUOTA_EXHAUSTED;
 }
 
-function questionOf<Call>(options: KeyOptions<Call>, arrival: Arrival<Call>): Question {
-  const { call, peer } = arrival;
-  const method = arrival.method();
-  const ask = options.clientIp;
-  const clientIp = clientIpOf(ask === undefined ? peer : askFunction("clientIp", { ask, call, rule: TEXT }));
-  return {
-    scopes: accessOf(options, arrival).scopes,
-    environment: options.environment ?? "live",
-    ...(method !== undefined && { method }),
-    ...(clientIp !== undefined && { clientIp }),
-  };
+/** What the earlier `requireKey`s of one call have found. The first of them takes the key out of the headers. */
+interface PassedGates {
+  readonly credential: Credential & { readonly kind: "secret" };
+  /** The verifiers that let the call in, each with its last answer. Each has charged the call once. */
+  readonly admitted: Map<Verifier, Principal>;
 }
 
-/**
- * What the call is asked: what the options say of it, and where they are silent, what its method does.
- *
- * @throws TypeError if a function of the options returns a wrong value, which must not count as "nothing is asked"
- */
-function accessOf<Call>(options: KeyOptions<Call>, { call, access }: Arrival<Call>): MethodAccess {
-  const anonymous = askFunction("anonymous", { ask: options.anonymous, call, rule: BOOLEAN });
-  // Whoever may come without a key may come with any.
-  if (anonymous === true) return { scopes: [], anonymous };
-  const scopes = askFunction("scopes", { ask: options.scopes, call, rule: SCOPES });
-  if (scopes !== undefined && anonymous !== undefined) return { scopes, anonymous };
-  const declared = access();
-  return { scopes: scopes ?? declared.scopes, anonymous: anonymous ?? declared.anonymous };
+const PASSED: unique symbol = Symbol("claviger passed gates");
+
+interface Carrier {
+  [PASSED]?: PassedGates;
+}
+
+/** @param carrier an object that every `requireKey` of one call sees, and no other call ever does, such as Node's request */
+function passedGates(carrier: object): PassedGates | undefined {
+  return (carrier as Carrier)[PASSED];
+}
+
+/** Remembers the key of a call. Not enumerable: logs of the request do not show it. */
+function rememberPassed(carrier: object, passed: PassedGates): void {
+  Object.defineProperty(carrier, PASSED, { value: passed, configurable: true });
 }

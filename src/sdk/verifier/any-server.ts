@@ -2,7 +2,7 @@ import { type Client, Code, ConnectError, createClient, type Interceptor } from 
 import { createGrpcTransport, type GrpcTransportOptions, Http2SessionManager } from "@connectrpc/connect-node";
 import { KeyVerifier, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Clocks } from "../../system/clocks.ts";
-import { NoSecretError } from "../attach/no-secret-error.ts";
+import { NoSecretError } from "../attach/watched-file.ts";
 import type { Verification } from "../verification.ts";
 import { heedErrors } from "./idle-sessions.ts";
 import { type Trouble, troubleOf } from "./trouble.ts";

@@ -12,17 +12,17 @@ import { UsageFlusher } from "../../usage/flusher.ts";
 import { UsageRecorder } from "../../usage/recorder.ts";
 import { Lease } from "../../verify/lease.ts";
 import { SecretCache } from "../../verify/secret-cache.ts";
-import { fromFile, KEY_SOURCE, type KeySource } from "../attach/key-source.ts";
+import { KEY_SOURCE, type KeySource } from "../attach/key-source.ts";
 import { attachKey } from "../connect/attach-key.ts";
 import type { Verifier } from "../verification.ts";
 import { AnyServer, type NodeOptions } from "./any-server.ts";
 import { checkOptions, FUNCTION, MILLISECONDS, OBJECT, type Rules } from "./check-options.ts";
-import { readEnvironment, type VerifierEnvironment } from "./environment.ts";
+import { noToken, readEnvironment, tokenOf } from "./environment.ts";
 import { type About, InProcessVerifier } from "./in-process-verifier.ts";
 import { openChannel } from "./open-channel.ts";
 import { SyncLink } from "./sync-link.ts";
 import { createLedgerOverSync, REPORT_ROWS } from "./usage-over-sync.ts";
-import { VerifierWarning, warnProcess } from "./verifier-warning.ts";
+import { type VerifierWarning, warnProcess } from "./verifier-warning.ts";
 import { Warnings } from "./warnings.ts";
 
 export interface VerifierOptions {
@@ -143,29 +143,6 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   });
   verifier.start();
   return verifier;
-}
-
-/** @throws Error if no key is set, or two are */
-function tokenOf(
-  { token, tokenFile }: VerifierEnvironment,
-  onWarning: NonNullable<VerifierOptions["onWarning"]>,
-): { readonly token: KeySource; readonly close?: () => void } {
-  if (token !== undefined && tokenFile !== undefined) {
-    throw new Error("CLAVIGER_TOKEN and CLAVIGER_TOKEN_FILE are both set: unset one");
-  }
-  if (tokenFile !== undefined) {
-    const onProblem = (error: Error) => onWarning(new VerifierWarning("CLAVIGER_TOKEN_MISSING", error.message, error));
-    const file = fromFile(tokenFile, { onProblem });
-    return { token: file, close: () => file.close() };
-  }
-  if (token === undefined) throw noToken();
-  return { token };
-}
-
-function noToken(): Error {
-  return new Error(
-    "a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE",
-  );
 }
 
 function checkUrl(text: string): string {

@@ -1,3 +1,6 @@
+import { fromFile, type KeySource } from "../attach/key-source.ts";
+import { VerifierWarning } from "./verifier-warning.ts";
+
 /** What the environment says about Claviger: its address, and the key to call it with. */
 export interface VerifierEnvironment {
   readonly url: string | undefined;
@@ -14,4 +17,27 @@ export function readEnvironment(): VerifierEnvironment {
     token: CLAVIGER_TOKEN || undefined,
     tokenFile: CLAVIGER_TOKEN_FILE || undefined,
   };
+}
+
+/** @throws Error if no key is set, or two are */
+export function tokenOf(
+  { token, tokenFile }: VerifierEnvironment,
+  onWarning: (warning: VerifierWarning) => void,
+): { readonly token: KeySource; readonly close?: () => void } {
+  if (token !== undefined && tokenFile !== undefined) {
+    throw new Error("CLAVIGER_TOKEN and CLAVIGER_TOKEN_FILE are both set: unset one");
+  }
+  if (tokenFile !== undefined) {
+    const onProblem = (error: Error) => onWarning(new VerifierWarning("CLAVIGER_TOKEN_MISSING", error.message, error));
+    const file = fromFile(tokenFile, { onProblem });
+    return { token: file, close: () => file.close() };
+  }
+  if (token === undefined) throw noToken();
+  return { token };
+}
+
+export function noToken(): Error {
+  return new Error(
+    "a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE",
+  );
 }

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { redactSecrets } from "../../keys/redact.ts";
-import { NoSecretError } from "../attach/no-secret-error.ts";
+import { NoSecretError } from "../attach/watched-file.ts";
 import type { WarningCode } from "./verifier-warning.ts";
 
 /** What keeps a verifier from its work. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { clientIpOf } from "./client-ip.ts";
+import { clientIpOf } from "./arrival.ts";
 
 test.each([
   ["192.0.2.1", "192.0.2.1"],

@@ -1,5 +1,16 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
-import type { HttpRequest } from "./messages.ts";
+
+/** The part of a request of node:http, of node:http2's compatibility layer, or of Express that is needed here. */
+export interface HttpRequest {
+  readonly headers: IncomingHttpHeaders;
+  readonly rawHeaders: string[];
+  /** Not with HTTP/2. */
+  readonly headersDistinct?: Record<string, string[] | undefined>;
+  readonly socket?: { readonly remoteAddress?: string | undefined } | undefined;
+  /** Express: the address of whoever calls, by its setting `trust proxy`. */
+  readonly ip?: string | undefined;
+}
 
 /** Reads the key of a request, and takes it away wherever Node keeps it: `headers`, `headersDistinct`, `rawHeaders`. */
 export function takeCredential(request: HttpRequest): Credential {
