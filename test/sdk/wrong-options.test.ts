@@ -6,7 +6,7 @@ import * as grpcJsKeys from "../../src/sdk/grpc-js/index.ts";
 import * as httpKeys from "../../src/sdk/http/index.ts";
 import { createVerifier, fromFile, type KeySource } from "../../src/sdk/index.ts";
 import { readCredential } from "../../src/sdk/protect/credential.ts";
-import { createGate } from "../../src/sdk/protect/gate.ts";
+import { createGuard } from "../../src/sdk/protect/guard.ts";
 import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
 
 const verifier = new FakeVerifier();
@@ -32,13 +32,13 @@ const isOneOf =
 const isSpan: Holds = (value) => typeof value === "number" && value >= 1 && value <= 2 ** 31 - 1;
 const isObject: Holds = (value) => typeof value === "object" && value !== null;
 
-const GATE = {
+const KEY_OPTIONS = {
   ...{ scopes: isFunction, anonymous: isFunction, clientIp: isFunction, onUndecided: isFunction },
   environment: isOneOf("live", "test", "any"),
 };
 const STREAM = { reverifyMs: isSpan, undecidedMs: isSpan, timers: isObject };
 const HTTP = {
-  ...GATE,
+  ...KEY_OPTIONS,
   scopes: (value: unknown) => isFunction(value) || isOneOf([], ["a:b"])(value),
   anonymous: (value: unknown) => isFunction(value) || typeof value === "boolean",
   method: (value: unknown) => isFunction(value) || value === "/shop/list",
@@ -74,10 +74,10 @@ const TAKERS: Readonly<Record<string, readonly [make: (options: object) => unkno
     "http requireKey": [(options) => httpKeys.requireKey(verifier, options), HTTP],
     "http withKey": [(options) => httpKeys.withKey(verifier, handler, options), HTTP],
     "fastify requireKey": [(options) => fastifyKeys.requireKey(verifier, options), HTTP],
-    "connect requireKey": [(options) => connectKeys.requireKey(verifier, options), { ...GATE, ...STREAM }],
+    "connect requireKey": [(options) => connectKeys.requireKey(verifier, options), { ...KEY_OPTIONS, ...STREAM }],
     "grpc-js requireKey": [
       (options) => grpcJsKeys.requireKey(verifier, options),
-      { ...GATE, ...STREAM, services: isOneOf([], new Map()) },
+      { ...KEY_OPTIONS, ...STREAM, services: isOneOf([], new Map()) },
     ],
     "connect attachKey": [(options) => connectKeys.attachKey(SECRET, options), ATTACH],
     "grpc-js attachKey": [(options) => grpcJsKeys.attachKey(SECRET, options), ATTACH],
@@ -188,7 +188,7 @@ describe("a function of the options that returns a wrong value for a call", () =
   function throughGate(options: object, presented: string | undefined): Outcome {
     const told: unknown[] = [];
     const apiKey = presented === undefined ? [] : [presented];
-    const admission = createGate<string>(verifier, { ...options, onUndecided: (cause) => void told.push(cause) })({
+    const admission = createGuard<string>(verifier, { ...options, onUndecided: (cause) => void told.push(cause) })({
       call: "a call",
       carrier: {},
       takeCredential: () => readCredential({ authorization: [], apiKey }),

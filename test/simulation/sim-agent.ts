@@ -24,7 +24,7 @@ export interface SimAgentOptions {
 
 /** Half of the term of a lease, as `create-verifier.ts` has it. */
 const PATIENCE_MS = 500;
-const RETRY_MS = { first: 20, most: 400 };
+const RETRY_MS = { first: 20, max: 400 };
 const NEVER_MS = 1e9;
 
 /** The SDK's own classes, put together as `createVerifier` does it, on a machine of the simulation. */

@@ -3,7 +3,7 @@ import { explainedError } from "../../wire/errors.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import { createMethodReader } from "../protect/access.ts";
 import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
-import { createGate } from "../protect/gate.ts";
+import { createGuard } from "../protect/guard.ts";
 import {
   checkKeyOptions,
   KEY_RULES,
@@ -41,7 +41,7 @@ const RULES = { ...KEY_RULES, ...STREAM_RULES };
  */
 export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): Interceptor {
   checkKeyOptions("requireKey", { verifier, options }, RULES);
-  const gate = createGate(verifier, options);
+  const guard = createGuard(verifier, options);
   const settings = watchSettings(options);
   const read = createMethodReader();
   return (next) => async (request) => {
@@ -55,7 +55,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
       peer: request.contextValues.get(peerKey),
       access,
     };
-    const decision = gate(arrival);
+    const decision = guard(arrival);
     const admission = decision instanceof Promise ? await decision : decision;
     if ("refusal" in admission) throw explainedError(admission.refusal);
     request.contextValues.set(principalKey, admission.principal);

@@ -1,7 +1,7 @@
 import { Code, createContextValues, type StreamRequest, type StreamResponse } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
-import type { Look } from "../protect/gate.ts";
+import type { Look } from "../protect/guard.ts";
 import type { Principal } from "../protect/principal.ts";
 import { watchSettings } from "../protect/watch-key.ts";
 import { runWatched } from "./watched-stream.ts";

@@ -1,7 +1,7 @@
 import type { Interceptor, StreamRequest, StreamResponse } from "@connectrpc/connect";
 import { explainedError } from "../../wire/errors.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
-import type { Recheck } from "../protect/gate.ts";
+import type { Recheck } from "../protect/guard.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
 import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
 import { unlessAborted } from "./unless-aborted.ts";

@@ -5,7 +5,7 @@ import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
 import { errorInfo, retryInfo } from "../../wire/errors.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
-import type { Admission } from "../protect/gate.ts";
+import type { Admission } from "../protect/guard.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
 import type { Refusal } from "../protect/refusal.ts";
 import { type WatchSettings, watchKey } from "../protect/watch-key.ts";

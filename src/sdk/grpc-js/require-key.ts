@@ -1,7 +1,7 @@
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
 import { ANY_KEY, type MethodAccess } from "../protect/access.ts";
 import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
-import { createGate } from "../protect/gate.ts";
+import { createGuard } from "../protect/guard.ts";
 import {
   checkKeyOptions,
   KEY_RULES,
@@ -56,7 +56,7 @@ const RULES: Rules<RequireKeyOptions> = {
  */
 export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): ServerInterceptor {
   checkKeyOptions("requireKey", { verifier, options }, RULES);
-  const gate = createGate(verifier, options);
+  const guard = createGuard(verifier, options);
   const settings = watchSettings(options);
   const declared = options.services && declaredAccess(options.services);
   const accessOf = (path: string): MethodAccess => {
@@ -69,7 +69,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
       watch: requestStream || responseStream ? settings : undefined,
       admit: (metadata) => {
         const peer = call.getPeer();
-        return gate({
+        return guard({
           call: { path, metadata, peer },
           carrier: metadata,
           takeCredential: () => takeCredential(metadata),

@@ -1,6 +1,6 @@
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import type { MethodAccess } from "../protect/access.ts";
-import { type Admission, createGate } from "../protect/gate.ts";
+import { type Admission, createGuard } from "../protect/guard.ts";
 import { checkKeyOptions, KEY_RULES, type KeyOptions } from "../protect/key-options.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
 import { internalError, type Refusal } from "../protect/refusal.ts";
@@ -69,7 +69,7 @@ export function createRequestGuard<Request extends object>(
   options: HttpKeyOptions<Request>,
 ): (exchange: Exchange<Request>) => void {
   checkKeyOptions("requireKey", { verifier, options }, RULES);
-  const gate = createGate(verifier, gateOptions(options));
+  const guard = createGuard(verifier, guardOptions(options));
   const access = constantAccess(options);
   const { method } = options;
   const methodOf = (call: Request) =>
@@ -77,7 +77,7 @@ export function createRequestGuard<Request extends object>(
   const answer = createAnswer(options.onRefused);
   return (exchange) => {
     const { request, raw, peer } = exchange;
-    const decision = gate({
+    const decision = guard({
       call: request,
       carrier: raw,
       takeCredential: () => takeCredential(raw),
@@ -163,7 +163,7 @@ function setPrincipal(request: WithPrincipal & object, principal: Principal | un
   request.principal = principal;
 }
 
-function gateOptions<Request>({ scopes, anonymous, ...others }: HttpKeyOptions<Request>): KeyOptions<Request> {
+function guardOptions<Request>({ scopes, anonymous, ...others }: HttpKeyOptions<Request>): KeyOptions<Request> {
   return {
     ...others,
     ...(typeof scopes === "function" && { scopes }),

@@ -5,12 +5,12 @@ import type { MethodAccess } from "./access.ts";
 import type { Credential } from "./credential.ts";
 import type { KeyOptions } from "./key-options.ts";
 
-/** A call at the gate. */
+/** A call at a guard. */
 export interface Arrival<Call> {
   readonly call: Call;
-  /** What every gate of this call sees, and no other call: what one gate has found is remembered there for the next. */
+  /** What every guard of this call sees, and no other call: what one guard has found is remembered there for the next. */
   readonly carrier: object;
-  /** Takes the key out of the headers. Not called if an earlier gate has taken it. */
+  /** Takes the key out of the headers. Not called if an earlier guard has taken it. */
   readonly takeCredential: () => Credential;
   /** `/package.Service/Method`, if it has one. */
   readonly method: () => string | undefined;

@@ -5,8 +5,8 @@ import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { explainedError } from "../../wire/errors.ts";
 import type { Verification } from "../verification.ts";
-import { unasked, undecided as whyUndecided } from "../verifier/wire.ts";
-import { type Refusal, refusalOf, undecided } from "./refusal.ts";
+import { couldNotDecide, unasked } from "../verifier/wire.ts";
+import { type Refusal, refusalOf, refusalOfError } from "./refusal.ts";
 
 type VerdictName = keyof typeof Verdict;
 
@@ -65,7 +65,7 @@ describe("what could not be decided", () => {
   test.each([Code.Unavailable, Code.DeadlineExceeded, Code.Canceled, Code.Unknown])(
     "is UNAVAILABLE, never a bad key, though the verifier was refused with code %i",
     (code) => {
-      const refusal = undecided(new ConnectError("10.0.0.3:4640 refused", code));
+      const refusal = refusalOfError(new ConnectError("10.0.0.3:4640 refused", code));
       expect(refusal).toMatchObject({ code: Code.Unavailable, reason: "SERVER_UNREACHABLE", retryAfterMs: 1000 });
       expect(refusal.message).not.toContain("10.0.0.3");
     },
@@ -79,7 +79,7 @@ describe("what could not be decided", () => {
       unasked({ code: "CLAVIGER_NO_TLS", message: "10.0.0.3:4640", isPermanent: true }, new Error("no")),
     ],
   ])("is UNAVAILABLE without a time to retry where the verifier has %s", (_, error) => {
-    const refusal = undecided(error);
+    const refusal = refusalOfError(error);
     expect(refusal).toMatchObject({ code: Code.Unavailable, reason: "VERIFIER_MISCONFIGURED", cause: error });
     expect([refusal.retryAfterMs, refusal.message]).toEqual([
       undefined,
@@ -88,8 +88,8 @@ describe("what could not be decided", () => {
   });
 
   test("says of a verifier that was closed that the service stops", () => {
-    const closed = whyUndecided("VERIFIER_CLOSED", "this verifier was closed. Create another");
-    expect(undecided(closed)).toMatchObject({ reason: "SHUTTING_DOWN", retryAfterMs: 1000 });
+    const closed = couldNotDecide("VERIFIER_CLOSED", "this verifier was closed. Create another");
+    expect(refusalOfError(closed)).toMatchObject({ reason: "SHUTTING_DOWN", retryAfterMs: 1000 });
   });
 
   test("keeps Claviger's reason and time to retry", () => {
@@ -97,11 +97,11 @@ describe("what could not be decided", () => {
       { desc: ErrorInfoSchema, value: { domain: "claviger", reason: "STORAGE_UNAVAILABLE" } },
       { desc: RetryInfoSchema, value: { retryDelay: durationFromMs(2500) } },
     ]);
-    expect(undecided(error)).toMatchObject({ reason: "STORAGE_UNAVAILABLE", retryAfterMs: 2500 });
+    expect(refusalOfError(error)).toMatchObject({ reason: "STORAGE_UNAVAILABLE", retryAfterMs: 2500 });
   });
 
   test("is INTERNAL where retrying is no use: a question that breaks a rule, a defect", () => {
-    expect(undecided(new ConnectError("scopes", Code.InvalidArgument))).toMatchObject({ code: Code.Internal });
-    expect(undecided(new TypeError("x"))).toMatchObject({ code: Code.Internal, cause: new TypeError("x") });
+    expect(refusalOfError(new ConnectError("scopes", Code.InvalidArgument))).toMatchObject({ code: Code.Internal });
+    expect(refusalOfError(new TypeError("x"))).toMatchObject({ code: Code.Internal, cause: new TypeError("x") });
   });
 });

@@ -107,7 +107,7 @@ function denied(message: string, metadata: Refusal["metadata"]): Refusal {
  * caller's fault, and says nothing of the caller's key (P2); but then it does not say to retry. A question that breaks a
  * rule is a defect: `INTERNAL`.
  */
-export function undecided(error: unknown): Refusal {
+export function refusalOfError(error: unknown): Refusal {
   if (!(error instanceof ConnectError) || error.code === Code.InvalidArgument) return internalError(error);
   const reason = error.findDetails(ErrorInfoSchema)[0]?.reason;
   if (

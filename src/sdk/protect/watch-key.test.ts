@@ -5,7 +5,7 @@ import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
 import { FakeVerifier } from "../testing/fake-verifier.ts";
 import { ANY_KEY } from "./access.ts";
 import { readCredential } from "./credential.ts";
-import { createGate } from "./gate.ts";
+import { createGuard } from "./guard.ts";
 import type { Refusal } from "./refusal.ts";
 import { watchKey, watchSettings } from "./watch-key.ts";
 
@@ -23,8 +23,8 @@ describe("the key of a stream", () => {
     verifier = new FakeVerifier();
     secret = verifier.addKey("alice");
     ends = [];
-    const gate = createGate(verifier, {});
-    const admission = await gate({
+    const guard = createGuard(verifier, {});
+    const admission = await guard({
       call: {},
       carrier: {},
       takeCredential: () => readCredential({ authorization: [], apiKey: [secret] }),

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { Timers } from "../../system/clocks.ts";
 import { systemTimers } from "../../system/node.ts";
-import type { Look, Recheck } from "./gate.ts";
+import type { Look, Recheck } from "./guard.ts";
 import type { StreamOptions } from "./key-options.ts";
 import type { Principal } from "./principal.ts";
 import type { Refusal } from "./refusal.ts";

@@ -82,7 +82,7 @@ const CLOCK_RATE_ERROR = 0.02;
 const ENTRY_MS = 5 * 60_000;
 /** How long a lease may take to come: half of the term of one, of 3 seconds, as servers have it. */
 const PATIENCE_MS = 1500;
-const RETRY_MS = { first: 100, most: 5000 };
+const RETRY_MS = { first: 100, max: 5000 };
 /** Memory for counts that no server has yet. */
 const USAGE_BYTES = 16 * 1024 * 1024;
 

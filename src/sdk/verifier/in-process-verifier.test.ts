@@ -16,7 +16,7 @@ import { Lease } from "../../verify/lease.ts";
 import { SecretCache } from "../../verify/secret-cache.ts";
 import type { Question, Verification } from "../verification.ts";
 import { type About, InProcessVerifier } from "./in-process-verifier.ts";
-import { LinkBroken } from "./sync-link.ts";
+import { LinkBrokenError } from "./sync-link.ts";
 import { troubleOf } from "./trouble.ts";
 
 const KEY = "key_a";
@@ -178,7 +178,7 @@ describe("a verifier inside an agent", () => {
     questions.at(-1)?.answer(good(1000));
     expect((await asked).verdict).toBe(Verdict.VALID);
     await clocks.pass(3000);
-    for (const { fail } of questions) fail(new LinkBroken("cut"));
+    for (const { fail } of questions) fail(new LinkBrokenError("cut"));
     const outcomes = await Promise.all(flood);
     const refused = outcomes.filter((outcome) => outcome instanceof ConnectError);
     expect(refused.length).toBeGreaterThan(18_000);
@@ -189,7 +189,7 @@ describe("a verifier inside an agent", () => {
     const asked = verifier.verify("s");
     expect(questions[0]?.withinMs).toBe(1500);
     clocks.stall(1500);
-    questions[0]?.fail(new LinkBroken("no answer"));
+    questions[0]?.fail(new LinkBrokenError("no answer"));
     await asked;
     expect(withins).toEqual([1500]);
   });
@@ -262,7 +262,7 @@ describe("a verifier inside an agent", () => {
 
   it("calls a server where there is no stream, and where the stream breaks before the answer", async () => {
     const asked = verifier.verify("s");
-    questions[0]?.fail(new LinkBroken("cut"));
+    questions[0]?.fail(new LinkBrokenError("cut"));
     expect(await asked).toBe(CALLED);
     isAttached = false;
     expect(await verifier.verify("t")).toBe(CALLED);

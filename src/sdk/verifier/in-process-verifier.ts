@@ -17,10 +17,10 @@ import { VERDICTS, verdictName } from "../../wire/verdicts.ts";
 import type { Question, ReadyOptions, Verification, Verifier } from "../verification.ts";
 import { isUndecided } from "./any-server.ts";
 import { checkOptions, ENVIRONMENT, MILLISECONDS } from "./check-options.ts";
-import { isRefusal, LinkBroken, type SyncLink } from "./sync-link.ts";
+import { isRefusal, LinkBrokenError, type SyncLink } from "./sync-link.ts";
 import { type Trouble, troubleOf } from "./trouble.ts";
 import type { Warnings } from "./warnings.ts";
-import { fromRefusal, fromResponse, malformed, toRequest, unasked, undecided, unreadable } from "./wire.ts";
+import { couldNotDecide, fromRefusal, fromResponse, malformed, toRequest, unasked, unreadable } from "./wire.ts";
 
 /** What a verification tells of a key, besides the verdict; and what shows a server that it was told so. */
 export type About = Pick<Verification, "key" | "secretExpireTime" | "retireTime"> & {
@@ -109,7 +109,7 @@ export class InProcessVerifier implements Verifier {
   }
 
   async verify(secret: string, question: Question = NOTHING): Promise<Verification> {
-    if (this.#isClosed) throw undecided("VERIFIER_CLOSED", "this verifier was closed. Create another");
+    if (this.#isClosed) throw couldNotDecide("VERIFIER_CLOSED", "this verifier was closed. Create another");
     const known = this.verifySync(secret, question);
     if (known !== "ask") return known;
     const request = toRequest(secret, question);
@@ -134,7 +134,7 @@ export class InProcessVerifier implements Verifier {
   ): Promise<Verification> {
     const turn = this.#slots.take(networkOf(request.clientIp), this.#options.timeoutMs);
     if (turn !== undefined && (await turn) !== "slot") {
-      throw undecided("OVERLOADED", "too many questions wait for the server. Retry in a moment");
+      throw couldNotDecide("OVERLOADED", "too many questions wait for the server. Retry in a moment");
     }
     try {
       // A question before may have been about the same secret.
@@ -235,7 +235,7 @@ export class InProcessVerifier implements Verifier {
       return await this.#ask(request, leftMs() / 2);
     } catch (error) {
       // A server that has lost its database says so, and others may not have.
-      if (!(error instanceof LinkBroken) && !(servers.count > 1 && isUndecided(error))) throw error;
+      if (!(error instanceof LinkBrokenError) && !(servers.count > 1 && isUndecided(error))) throw error;
       return servers.verify(request, leftMs());
     }
   }

@@ -10,7 +10,7 @@ import {
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
 import { Lease } from "../../verify/lease.ts";
-import { LinkBroken, SyncLink, type SyncListener } from "./sync-link.ts";
+import { LinkBrokenError, SyncLink, type SyncListener } from "./sync-link.ts";
 import { UnreadableAnswer } from "./sync-response.ts";
 
 const PATIENCE_MS = 1500;
@@ -41,7 +41,7 @@ beforeEach(() => {
   onBroken = () => undefined;
   link = new SyncLink({
     ...{ lease, clocks, timers: clocks, jitter: () => 1, clockRateError: 0.02 },
-    ...{ patienceMs: PATIENCE_MS, retryMs: { first: 100, most: 5000 } },
+    ...{ patienceMs: PATIENCE_MS, retryMs: { first: 100, max: 5000 } },
     onBroken: (error) => onBroken(error),
     cache: { apply: (keyIds) => dropped.push(keyIds), clear: () => dropped.push("all") },
     open(listener) {
@@ -205,7 +205,7 @@ describe("a node that misbehaves", () => {
     const asked = Array.from({ length: 100 }, () => link.ask(request, WITHIN_MS).catch((error: unknown) => error));
     expect(link.isAttached).toBe(true);
     await clocks.pass(WITHIN_MS);
-    expect(await Promise.all(asked)).toEqual(Array(100).fill(expect.any(LinkBroken)));
+    expect(await Promise.all(asked)).toEqual(Array(100).fill(expect.any(LinkBrokenError)));
     expect(link.isAttached).toBe(false);
     for (let id = 1n; id <= 81n; id++) say({ case: "answer", value: { id } });
     expect(link.isAttached).toBe(true);
@@ -223,7 +223,7 @@ describe("a node that misbehaves", () => {
       await clocks.pass(1000);
       if (nonceOf(first) > 0n && !first.isClosed) grant(3000, first);
     }
-    expect(await outcome).toBeInstanceOf(LinkBroken);
+    expect(await outcome).toBeInstanceOf(LinkBrokenError);
   });
 
   it("and sends an answer that does not decode costs that question, not the stream", async () => {
@@ -303,7 +303,7 @@ describe("an answer", () => {
   it("is not asked for on a stream before its first lease", async () => {
     expect([link.isAttached, await link.ask(request, WITHIN_MS).catch((error: unknown) => error)]).toEqual([
       false,
-      expect.any(LinkBroken),
+      expect.any(LinkBrokenError),
     ]);
     grant(3000);
     const asked = link.ask(request, WITHIN_MS);
@@ -318,7 +318,7 @@ describe("an answer", () => {
       .report({ case: "usage", value: { epoch: "e", sequence: 1n, deltas: [] } })
       .catch((error: unknown) => error);
     server().listener.onBroken(new Error("cut"));
-    expect([await asked, await reported]).toEqual([expect.any(LinkBroken), expect.any(LinkBroken)]);
-    expect(await link.ask(request, WITHIN_MS).catch((error: unknown) => error)).toBeInstanceOf(LinkBroken);
+    expect([await asked, await reported]).toEqual([expect.any(LinkBrokenError), expect.any(LinkBrokenError)]);
+    expect(await link.ask(request, WITHIN_MS).catch((error: unknown) => error)).toBeInstanceOf(LinkBrokenError);
   });
 });

@@ -59,7 +59,7 @@ export interface SyncLinkOptions {
   /** Milliseconds after which a lease that was asked for and did not come makes a stream count as broken. */
   readonly patienceMs: number;
   /** Milliseconds until a stream is opened again: after the first that broke, and after many in a row. */
-  readonly retryMs: { readonly first: number; readonly most: number };
+  readonly retryMs: { readonly first: number; readonly max: number };
   /** Called with the reason for each stream that broke. */
   readonly onBroken?: (error: unknown) => void;
   /** Called for each lease that counts, and whether it is the first of its stream. Does not throw. */
@@ -91,8 +91,8 @@ const SILENCE_MS = 15_000;
 const MOST_LATE = 20;
 
 /** The stream broke before the answer came, or there was none. */
-export class LinkBroken extends Error {
-  override readonly name = "LinkBroken";
+export class LinkBrokenError extends Error {
+  override readonly name = "LinkBrokenError";
 }
 
 /** Keeps a stream of `Sync`, and the lease that is granted on it. */
@@ -147,12 +147,12 @@ export class SyncLink {
     this.#attach();
   }
 
-  /** Rejects with `LinkBroken` if it is not known within the time what came of it. */
+  /** Rejects with `LinkBrokenError` if it is not known within the time what came of it. */
   ask(request: VerifyRequest, withinMs: number): Promise<Answer> {
     const { clocks, timers } = this.#options;
     const channel = this.#channel;
     if (channel === undefined || !this.isAttached)
-      return Promise.reject(new LinkBroken("there is no stream to ask on"));
+      return Promise.reject(new LinkBrokenError("there is no stream to ask on"));
     this.#nextId += 1n;
     const id = this.#nextId;
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
@@ -160,17 +160,17 @@ export class SyncLink {
     const timer = timers.after(withinMs, () => {
       this.#questions.delete(id);
       this.#late.set(id, sentMs);
-      reject(new LinkBroken(`no answer within ${Math.round(withinMs)} ms`));
+      reject(new LinkBrokenError(`no answer within ${Math.round(withinMs)} ms`));
     });
     this.#questions.set(id, { sentMs, resolve, reject });
     channel.send({ message: { case: "ask", value: { id, request } } });
     return promise.finally(() => timer.cancel());
   }
 
-  /** Sends a report, one at a time. Rejects with `LinkBroken` if it is not known what came of it. */
+  /** Sends a report, one at a time. Rejects with `LinkBrokenError` if it is not known what came of it. */
   report(usage: MessageInitShape<typeof SyncRequestSchema>["message"] & { case: "usage" }): Promise<UsageReceipt> {
     const channel = this.#channel;
-    if (channel === undefined) return Promise.reject(new LinkBroken("there is no stream to a server"));
+    if (channel === undefined) return Promise.reject(new LinkBrokenError("there is no stream to a server"));
     const { promise, resolve, reject } = Promise.withResolvers<UsageReceipt>();
     this.#report = { sentMs: this.#options.clocks.monotonicMs(), resolve, reject };
     channel.send({ message: usage });
@@ -182,7 +182,7 @@ export class SyncLink {
     if (this.#phase === "closed") return;
     this.#phase = "closed";
     this.#giveBack();
-    this.#drop(new LinkBroken("the verifier was closed"));
+    this.#drop(new LinkBrokenError("the verifier was closed"));
   }
 
   #attach(): void {
@@ -204,13 +204,13 @@ export class SyncLink {
   #askForLease(): void {
     const { clocks, patienceMs } = this.#options;
     if (this.#silentMs() > SILENCE_MS) {
-      this.#break(new LinkBroken(`a question or report was not answered within ${SILENCE_MS} ms`));
+      this.#break(new LinkBrokenError(`a question or report was not answered within ${SILENCE_MS} ms`));
       return;
     }
     this.#nonce += 1n;
     this.#asked = { nonce: this.#nonce, since: readMoment(clocks) };
     this.#channel?.send({ message: { case: "lease", value: { nonce: this.#nonce } } });
-    this.#later(patienceMs, () => this.#break(new LinkBroken(`no lease within ${patienceMs} ms`)));
+    this.#later(patienceMs, () => this.#break(new LinkBrokenError(`no lease within ${patienceMs} ms`)));
   }
 
   /** How long the oldest question or report has been without an answer, in milliseconds. */
@@ -295,7 +295,7 @@ export class SyncLink {
    */
   #leave(): void {
     this.#giveBack();
-    this.#drop(new LinkBroken("the server is stopping"));
+    this.#drop(new LinkBrokenError("the server is stopping"));
     this.#phase = "attaching";
     const failures = this.#countFailure();
     if (failures === 0) this.#attach();
@@ -310,7 +310,7 @@ export class SyncLink {
   /** The lease runs on: the server waits for that. A verifier whose own credential has died stops at once. */
   #break(error: unknown): void {
     if (isRefusal(error)) this.#options.lease.end();
-    this.#drop(new LinkBroken("the stream to the server broke", { cause: error }));
+    this.#drop(new LinkBrokenError("the stream to the server broke", { cause: error }));
     this.#phase = "attaching";
     this.#attachLater(this.#countFailure());
     // Last: it may close this.
@@ -329,11 +329,11 @@ export class SyncLink {
   /** After a pause that is longer the more streams have failed in a row, and not the same for many verifiers. */
   #attachLater(failures: number): void {
     const { retryMs, jitter } = this.#options;
-    const pauseMs = Math.min(retryMs.most, retryMs.first * 2 ** failures);
+    const pauseMs = Math.min(retryMs.max, retryMs.first * 2 ** failures);
     this.#later(pauseMs * (0.5 + 0.5 * jitter()), () => this.#attach());
   }
 
-  #drop(error: LinkBroken): void {
+  #drop(error: LinkBrokenError): void {
     this.#timer?.cancel();
     this.#channel?.close();
     this.#channel = undefined;

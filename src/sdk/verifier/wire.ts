@@ -93,7 +93,7 @@ export function fromRefusal({ code, message, details }: Refusal): ConnectError {
 }
 
 /** The verifier could not decide, which says nothing about the secret. */
-export function undecided(reason: string, message: string, cause?: unknown): ConnectError {
+export function couldNotDecide(reason: string, message: string, cause?: unknown): ConnectError {
   return explainedError({ code: Code.Unavailable, reason, message, retryAfterMs: RETRY_DELAY_MS, cause });
 }
 

@@ -14,7 +14,7 @@ import {
   internalError,
   type Refusal,
   refusalOf,
-  undecided,
+  refusalOfError,
 } from "./refusal.ts";
 
 /** What became of a look at a key. */
@@ -29,13 +29,13 @@ export type Admission =
   | { readonly principal: undefined }
   | { readonly refusal: Refusal };
 
-export type Gate<Call> = (arrival: Arrival<Call>) => Admission | Promise<Admission>;
+export type Guard<Call> = (arrival: Arrival<Call>) => Admission | Promise<Admission>;
 
 /**
  * Decides about calls. Where the verifier answers from memory, so does this, without a promise. Never throws and never
  * rejects: what went wrong is a refusal, and `onUndecided` is told.
  */
-export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>): Gate<Call> {
+export function createGuard<Call>(verifier: Verifier, options: KeyOptions<Call>): Guard<Call> {
   const onUndecided = options.onUndecided && createListener("onUndecided", options.onUndecided);
   const warnOfDefect = createDefectWarning();
   function refuse(refusal: Refusal): { readonly refusal: Refusal } {
@@ -58,14 +58,14 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
     try {
       const answer = verifier.verifySync(secret, question);
       if (answer !== "ask") return judged(answer);
-      return verifier.verify(secret, question).then(judged, (error: unknown) => refuse(undecided(error)));
+      return verifier.verify(secret, question).then(judged, (error: unknown) => refuse(refusalOfError(error)));
     } catch (error) {
-      return refuse(undecided(error));
+      return refuse(refusalOfError(error));
     }
   }
 
   function admit(arrival: Arrival<Call>): Admission | Promise<Admission> {
-    const passed = passedGates(arrival.carrier);
+    const passed = passedGuards(arrival.carrier);
     const credential = passed?.credential ?? arrival.takeCredential();
     if (credential.kind === "conflict") return refuse(CREDENTIALS_CONFLICT);
     if (credential.kind === "none") {
@@ -78,9 +78,9 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
     const free = { ...question, cost: 0 };
     const enter = (seen: Look): Admission => {
       if ("refusal" in seen) return seen;
-      const gates = passed ?? { credential, admitted: new Map() };
-      gates.admitted.set(verifier, seen.principal);
-      rememberPassed(arrival.carrier, gates);
+      const guards = passed ?? { credential, admitted: new Map() };
+      guards.admitted.set(verifier, seen.principal);
+      rememberPassed(arrival.carrier, guards);
       return { ...seen, recheck: () => look(secret.reveal(), free) };
     };
     const charged = passed?.admitted.get(verifier);
@@ -102,31 +102,31 @@ export function createGate<Call>(verifier: Verifier, options: KeyOptions<Call>):
 
 /**
  * Whether a limit of the key is all that speaks against it: limits are looked at last. The call itself may have taken
- * what was left of the limit at an earlier gate.
+ * what was left of the limit at an earlier guard.
  */
 function isAtLimit({ verdict }: Verification): boolean {
   return verdict === Verdict.RATE_LIMITED || verdict === Verdict.QUOTA_EXHAUSTED;
 }
 
 /** What the earlier `requireKey`s of one call have found. The first of them takes the key out of the headers. */
-interface PassedGates {
+interface PassedGuards {
   readonly credential: Credential & { readonly kind: "secret" };
   /** The verifiers that let the call in, each with its last answer. Each has charged the call once. */
   readonly admitted: Map<Verifier, Principal>;
 }
 
-const PASSED: unique symbol = Symbol("claviger passed gates");
+const PASSED: unique symbol = Symbol("claviger passed guards");
 
 interface Carrier {
-  [PASSED]?: PassedGates;
+  [PASSED]?: PassedGuards;
 }
 
 /** @param carrier an object that every `requireKey` of one call sees, and no other call ever does, such as Node's request */
-function passedGates(carrier: object): PassedGates | undefined {
+function passedGuards(carrier: object): PassedGuards | undefined {
   return (carrier as Carrier)[PASSED];
 }
 
 /** Remembers the key of a call. Not enumerable: logs of the request do not show it. */
-function rememberPassed(carrier: object, passed: PassedGates): void {
+function rememberPassed(carrier: object, passed: PassedGuards): void {
   Object.defineProperty(carrier, PASSED, { value: passed, configurable: true });
 }

@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
-import type { UsageBatch } from "../keys/usage-delta.ts";
-import { UsageFlusher } from "../usage/flusher.ts";
-import type { Appended } from "../usage/ledger.ts";
-import { UsageRecorder } from "../usage/recorder.ts";
-import { Lease } from "../verify/lease.ts";
-import { SecretCache } from "../verify/secret-cache.ts";
-import { type About, InProcessVerifier } from "./verifier/in-process-verifier.ts";
-import { troubleOf } from "./verifier/trouble.ts";
+import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
+import type { UsageBatch } from "../../keys/usage-delta.ts";
+import { UsageFlusher } from "../../usage/flusher.ts";
+import type { Appended } from "../../usage/ledger.ts";
+import { UsageRecorder } from "../../usage/recorder.ts";
+import { Lease } from "../../verify/lease.ts";
+import { SecretCache } from "../../verify/secret-cache.ts";
+import { type About, InProcessVerifier } from "./in-process-verifier.ts";
+import { troubleOf } from "./trouble.ts";
 
 const REPORT_MS = 1000;
 const CLOSE_MS = 3000;

@@ -19,11 +19,11 @@ afterAll(async () => {
   await claviger.close();
 });
 
-/** The statuses of requests in a row that pass two gates, with a key that has `requestsPerDay`. */
-async function statuses(owner: string, gates: readonly [Verifier, Verifier], requestsPerDay: number) {
+/** The statuses of requests in a row that pass two guards, with a key that has `requestsPerDay`. */
+async function statuses(owner: string, verifiers: readonly [Verifier, Verifier], requestsPerDay: number) {
   const { secret } = await makeKey(claviger.admin, { owner, scopes: ["a"], limits: { requestsPerDay } });
-  const app = express().use(requireKey(gates[0]));
-  app.get("/", requireKey(gates[1], { scopes: ["a"] }), (_, res) => void res.send("in"));
+  const app = express().use(requireKey(verifiers[0]));
+  app.get("/", requireKey(verifiers[1], { scopes: ["a"] }), (_, res) => void res.send("in"));
   const server = await listen(app, {});
   const found: number[] = [];
   for (let turn = 0; turn <= requestsPerDay; turn++) {

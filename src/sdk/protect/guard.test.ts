@@ -7,7 +7,7 @@ import { FakeVerifier } from "../testing/fake-verifier.ts";
 import { ANY_KEY, type MethodAccess } from "./access.ts";
 import type { Arrival } from "./arrival.ts";
 import { readCredential } from "./credential.ts";
-import { type Admission, createGate } from "./gate.ts";
+import { type Admission, createGuard } from "./guard.ts";
 import type { KeyOptions } from "./key-options.ts";
 
 let verifier: FakeVerifier;
@@ -19,13 +19,13 @@ beforeEach(() => {
 interface Asked {
   readonly options?: KeyOptions<string>;
   readonly access?: MethodAccess;
-  /** The same object for the gates of one call. */
+  /** The same object for the guards of one call. */
   readonly carrier?: object;
 }
 
 /** What becomes of a call that presents `keys` in x-api-key. */
 function call(keys: readonly string[], { options = {}, ...asked }: Asked = {}): Admission | Promise<Admission> {
-  return createGate(verifier, options)(arrivalOf(keys, asked));
+  return createGuard(verifier, options)(arrivalOf(keys, asked));
 }
 
 function arrivalOf(keys: readonly string[], { access = ANY_KEY, carrier = {} }: Asked = {}): Arrival<string> {
@@ -124,10 +124,10 @@ describe("a decision about a call", () => {
   });
 });
 
-describe("a call that passes a second gate", () => {
+describe("a call that passes a second guard", () => {
   const scopes = () => ["orders:write"];
 
-  test("is verified again with the same key and the gate's own scopes, and is charged once", async () => {
+  test("is verified again with the same key and the guard's own scopes, and is charged once", async () => {
     const [alice, bob] = [verifier.addKey("alice", { scopes: ["orders:*"] }), verifier.addKey("bob")];
     for (const [secret, second] of [
       [alice, "alice"],
@@ -159,7 +159,7 @@ describe("a call that passes a second gate", () => {
     },
   );
 
-  test("is charged again by the gate of another verifier", async () => {
+  test("is charged again by the guard of another verifier", async () => {
     const [other, carrier] = [new FakeVerifier(), {}];
     await call([verifier.addKey("alice")], { carrier });
     const { asked } = verifier;
@@ -171,7 +171,7 @@ describe("a call that passes a second gate", () => {
     ]);
   });
 
-  test("needs a key although the first gate let it in without one", async () => {
+  test("needs a key although the first guard let it in without one", async () => {
     const carrier = {};
     expect(await outcome([], { carrier, options: { anonymous: () => true } })).toBe("nobody");
     expect(await outcome([], { carrier })).toBe("CREDENTIAL_MISSING");
@@ -201,8 +201,8 @@ describe("a defect of the service's own functions", () => {
   const settled = () => new Promise((resolve) => setImmediate(resolve));
 
   test("is a warning of the process, once, without a secret", async () => {
-    const gate = createGate<string>(verifier, { scopes });
-    for (let turn = 0; turn < 3; turn++) await gate(arrivalOf([verifier.addKey("alice")]));
+    const guard = createGuard<string>(verifier, { scopes });
+    for (let turn = 0; turn < 3; turn++) await guard(arrivalOf([verifier.addKey("alice")]));
     await settled();
     expect(heard).toMatchObject([{ name: "ClavigerWarning", code: "CLAVIGER_DEFECT" }]);
     expect(heard[0]?.message).toMatch(/INTERNAL: Error: no scopes for clv_live_\[redacted\]\. Correct/);
