@@ -6,8 +6,10 @@ import type { Appended } from "../../usage/ledger.ts";
 import { UsageRecorder } from "../../usage/recorder.ts";
 import { Lease } from "../../verify/lease.ts";
 import { SecretCache } from "../../verify/secret-cache.ts";
-import { type About, InProcessVerifier } from "./in-process-verifier.ts";
+import type { PreparedAnswer } from "./cached-answer.ts";
+import { InProcessVerifier } from "./in-process-verifier.ts";
 import { troubleOf } from "./trouble.ts";
+import { UsageReporter } from "./usage-reporter.ts";
 
 const REPORT_MS = 1000;
 const CLOSE_MS = 3000;
@@ -27,7 +29,7 @@ beforeEach(() => {
   isBroken = false;
   hungUpAfter = undefined;
   const lease = new Lease(clocks);
-  const cache = new SecretCache<About>({ lease, clocks, random, capacity: 3, maxAgeMs: 60_000 });
+  const cache = new SecretCache<PreparedAnswer>({ lease, clocks, random, capacity: 3, maxAgeMs: 60_000 });
   const recorder = new UsageRecorder({ clocks, budgetBytes: 10_000 });
   const append = ({ deltas }: UsageBatch) => {
     const settle = Promise.withResolvers<Appended>();
@@ -36,6 +38,8 @@ beforeEach(() => {
     return settle.promise;
   };
   const nothing = () => undefined;
+  const flusher = new UsageFlusher({ recorder, ledger: { append }, random, clocks, batchRows: 10 });
+  const pause = (ms: number) => new Promise<void>((done) => void clocks.after(ms, done));
   verifier = new InProcessVerifier({
     warnings: { met: troubleOf, tokenExpireTime: undefined },
     holdProcess: () => () => undefined,
@@ -45,11 +49,11 @@ beforeEach(() => {
         hungUpAfter = reports.length;
       },
     },
-    flusher: new UsageFlusher({ recorder, ledger: { append }, random, clocks, batchRows: 10 }),
+    reporter: new UsageReporter({ flusher, clocks, timers: clocks, pause, everyMs: REPORT_MS }),
     ...{ lease, cache, recorder, clocks, timers: clocks, clockRateError: 0.02, servers: noServer },
-    ...{ reportEveryMs: REPORT_MS, timeoutMs: CLOSE_MS },
+    timeoutMs: CLOSE_MS,
     forms: { isSecret: () => true, isKeyId: () => true },
-    pause: (ms) => new Promise((done) => void clocks.after(ms, done)),
+    pause,
   });
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);
   cache.keep(cache.beginFill(cache.placeOf("s")), {

@@ -16,12 +16,14 @@ import { KEY_SOURCE, type KeySource } from "../attach/key-source.ts";
 import { attachKey } from "../connect/attach-key.ts";
 import type { Verifier } from "../verification.ts";
 import { AnyServer, type NodeOptions } from "./any-server.ts";
+import type { PreparedAnswer } from "./cached-answer.ts";
 import { checkOptions, FUNCTION, MILLISECONDS, OBJECT, type Rules } from "./check-options.ts";
 import { noToken, readEnvironment, tokenOf } from "./environment.ts";
-import { type About, InProcessVerifier } from "./in-process-verifier.ts";
+import { InProcessVerifier } from "./in-process-verifier.ts";
 import { openChannel } from "./open-channel.ts";
 import { SyncLink } from "./sync-link.ts";
 import { createLedgerOverSync, REPORT_ROWS } from "./usage-over-sync.ts";
+import { UsageReporter } from "./usage-reporter.ts";
 import { type VerifierWarning, warnProcess } from "./verifier-warning.ts";
 import { Warnings } from "./warnings.ts";
 
@@ -110,20 +112,24 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   const interceptors = [attachKey(token)];
   const jitter = () => (random(1)[0] ?? 0) / 255;
   const lease = new Lease(clocks);
-  const cache = new SecretCache<About>({
-    ...{ lease, clocks, random, capacity, maxAgeMs: ENTRY_MS },
-  });
+  const cache = new SecretCache<PreparedAnswer>({ lease, clocks, random, capacity, maxAgeMs: ENTRY_MS });
   let next = Math.floor(jitter() * urls.length);
   const url = () => urls[next % urls.length] ?? DEFAULT_URL;
   const link = new SyncLink({
-    ...{ lease, cache, clocks, timers, jitter, clockRateError: CLOCK_RATE_ERROR },
-    ...{ patienceMs: PATIENCE_MS, retryMs: RETRY_MS },
+    lease,
+    cache,
+    clocks,
+    timers,
+    jitter,
+    clockRateError: CLOCK_RATE_ERROR,
+    patienceMs: PATIENCE_MS,
+    retryMs: RETRY_MS,
     open: (listener) => {
       next += 1;
       return openChannel(url(), listener, { interceptors, nodeOptions, timers });
     },
     onBroken: (error) => {
-      // While the lease runs nothing is amiss yet: a restart of the server warns nobody.
+      // While the lease runs nothing is amiss yet, so that a restart of the server causes no warning.
       if (!lease.isLive()) warnings.met(error, url());
       onBroken?.(error);
     },
@@ -135,11 +141,22 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   const recorder = new UsageRecorder({ clocks, budgetBytes: USAGE_BYTES });
   const ledger = createLedgerOverSync(link);
   const flusher = new UsageFlusher({ recorder, ledger, random, clocks, batchRows: REPORT_ROWS });
-  const servers = new AnyServer(urls, { interceptors, nodeOptions, clocks });
   const verifier = new InProcessVerifier({
-    ...{ link, lease, cache, recorder, flusher, clockRateError: CLOCK_RATE_ERROR },
-    ...{ clocks, timers, pause, holdProcess, reportEveryMs, servers, timeoutMs, forms: FORMS },
-    ...{ warnings, onClosed: own.close },
+    link,
+    lease,
+    cache,
+    recorder,
+    reporter: new UsageReporter({ flusher, clocks, timers, pause, everyMs: reportEveryMs }),
+    servers: new AnyServer(urls, { interceptors, nodeOptions, clocks }),
+    warnings,
+    clocks,
+    timers,
+    pause,
+    holdProcess,
+    clockRateError: CLOCK_RATE_ERROR,
+    timeoutMs,
+    forms: FORMS,
+    onClosed: own.close,
   });
   verifier.start();
   return verifier;

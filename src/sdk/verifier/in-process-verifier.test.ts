@@ -15,15 +15,16 @@ import type { Use } from "../../usage/recorder.ts";
 import { Lease } from "../../verify/lease.ts";
 import { SecretCache } from "../../verify/secret-cache.ts";
 import type { Question, Verification } from "../verification.ts";
-import { type About, InProcessVerifier } from "./in-process-verifier.ts";
-import { LinkBrokenError } from "./sync-link.ts";
+import type { PreparedAnswer } from "./cached-answer.ts";
+import { InProcessVerifier } from "./in-process-verifier.ts";
+import { LinkBrokenError } from "./pending-requests.ts";
 import { troubleOf } from "./trouble.ts";
 
 const KEY = "key_a";
 const CALLED = { verdict: Verdict.UNKNOWN } as Verification;
 
 let clocks: FakeClocks;
-let cache: SecretCache<About>;
+let cache: SecretCache<PreparedAnswer>;
 let questions: {
   readonly secret: string;
   readonly withinMs: number;
@@ -42,10 +43,10 @@ beforeEach(() => {
   const lease = new Lease(clocks);
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);
   const random = (bytes: number) => new Uint8Array(bytes);
-  cache = new SecretCache<About>({ lease, clocks, random, capacity: 1000, maxAgeMs: 300_000 });
+  cache = new SecretCache<PreparedAnswer>({ lease, clocks, random, capacity: 1000, maxAgeMs: 300_000 });
   [questions, calls, withins, uses, isAttached, serverCount] = [[], [], [], [], true, 1];
   verifier = new InProcessVerifier({
-    ...{ lease, cache, clocks, timers: clocks, clockRateError: 0.02, reportEveryMs: 1000, timeoutMs: 3000 },
+    ...{ lease, cache, clocks, timers: clocks, clockRateError: 0.02, timeoutMs: 3000 },
     forms: { isSecret: (text) => !text.startsWith("garbage"), isKeyId: (text) => text.startsWith("key_") },
     pause: async () => undefined,
     warnings: { met: troubleOf, tokenExpireTime: undefined },
@@ -59,7 +60,7 @@ beforeEach(() => {
         new Promise<Answer>((answer, fail) => questions.push({ secret, withinMs, answer, fail })),
     },
     recorder: { record: (use) => uses.push(use) },
-    flusher: { flush: async () => undefined, isEmpty: true },
+    reporter: { start: () => undefined, end: async () => undefined },
     servers: {
       get count() {
         return serverCount;

@@ -10,7 +10,8 @@ import {
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
 import { Lease } from "../../verify/lease.ts";
-import { LinkBrokenError, SyncLink, type SyncListener } from "./sync-link.ts";
+import { LinkBrokenError } from "./pending-requests.ts";
+import { SyncLink, type SyncListener } from "./sync-link.ts";
 import { UnreadableAnswer } from "./sync-response.ts";
 
 const PATIENCE_MS = 1500;
