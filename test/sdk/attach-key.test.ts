@@ -172,9 +172,9 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
   it.each(KINDS)("a %s call without a secret to send is not sent, and says what to do", async (_, call) => {
     const cause = new Error("what the vault said");
     const sources: [KeySource, RegExp][] = [
-      [() => "two\nlines", /the function given as a key returned no secret: have it return one, and nothing else$/],
-      [() => Promise.reject(cause), /the function given as a key failed: log what it throws, and mend it$/],
-      [fromFile("/nowhere/key"), /the key file \/nowhere\/key cannot be read \(ENOENT\): put the secret there/],
+      [() => "two\nlines", /the function that returns the key returned no secret. Return one, and nothing else$/],
+      [() => Promise.reject(cause), /the function that returns the key failed. Log its error and correct it$/],
+      [fromFile("/nowhere/key"), /the key file \/nowhere\/key cannot be read \(ENOENT\)\. Put the secret there/],
     ];
     for (const [source, message] of sources) {
       const error = await using([source], call).catch((reason: unknown) => reason);

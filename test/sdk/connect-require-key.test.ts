@@ -229,7 +229,7 @@ describe("the interceptor itself", () => {
     const call = requireKey(verifier)(() => Promise.reject(new Error("it was called")));
     const error = await errorOf(call(request({}, both as unknown as typeof orders.method.ping)));
     expect(error.code).toBe(Code.Internal);
-    expect(String(error.cause)).toContain("Leave one out");
+    expect(String(error.cause)).toContain("Remove one of the two");
   });
 
   test("principalOf says what to do where there is no principal", () => {

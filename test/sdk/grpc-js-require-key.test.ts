@@ -157,7 +157,7 @@ describe("a service on grpc-js that requires keys", () => {
     });
     expect(await refusedWith(call("ping", { ...bearer("a"), "x-api-key": "b" }))).toMatchObject({
       code: "UNAUTHENTICATED",
-      message: "different keys came in `authorization` and `x-api-key`. Send one key",
+      message: "`authorization` and `x-api-key` have different keys. Send one key",
     });
     const limited = verifier.addKey("carol", { verdict: Verdict.QUOTA_EXHAUSTED, retryAfterMs: 7000 });
     expect(await refusedWith(call("ping", bearer(limited)))).toMatchObject({
@@ -311,7 +311,7 @@ describe("requireKey on grpc-js", () => {
     const { Ping, Write } = loadDefinition();
     if (Ping === undefined || Write === undefined) throw new Error("correct the test");
     const { options: _, ...bare } = Ping as typeof Ping & { options: unknown };
-    expect(() => requireKey(verifier, { services: [{ Ping: bare }] })).toThrow(/Give its descriptor/);
+    expect(() => requireKey(verifier, { services: [{ Ping: bare }] })).toThrow(/Pass its descriptor/);
     for (const option of [
       { "(claviger.v1.access).scopes": "orders:write" },
       { "(claviger.v1.access)": { scopes: ["a"], anonymous: true } },
@@ -320,7 +320,7 @@ describe("requireKey on grpc-js", () => {
       const written = { ...Write, options: option };
       expect(() => requireKey(verifier, { services: [{ Write: written }] })).toThrow(/Write it once/);
     }
-    expect(() => requireKey(verifier, { services: [contradictory] })).toThrow(/Leave one out/);
+    expect(() => requireKey(verifier, { services: [contradictory] })).toThrow(/Remove one of the two/);
   });
 
   test("principalOf says what to do where an interceptor in between has copied the metadata", async () => {

@@ -121,7 +121,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     });
     expect(await get({ ...bearer("a"), "x-api-key": "b" })).toMatchObject({
       status: 401,
-      body: { message: "different keys came in `authorization` and `x-api-key`. Send one key" },
+      body: { message: "`authorization` and `x-api-key` have different keys. Send one key" },
     });
     expect(server.seen).toEqual({});
   });
@@ -360,7 +360,7 @@ test("a request is let in in the same turn when the verifier answers from memory
 
 test("a door that is anonymous and asks for scopes is not built", () => {
   expect(() => requireKey(new FakeVerifier(), { anonymous: true, scopes: ["a"] })).toThrow(
-    /Leave anonymous or scopes out/,
+    /Remove anonymous or scopes/,
   );
 });
 

@@ -66,7 +66,7 @@ const PERMANENT: [string, { readonly setUp: SetUp; readonly code: string; readon
     "a function as key that throws",
     {
       setUp: () => ({ url: claviger.url, token: () => Promise.reject(new Error("no vault")) }),
-      ...{ code: "TOKEN_MISSING", says: /function given as a key failed/ },
+      ...{ code: "TOKEN_MISSING", says: /function that returns the key failed/ },
     },
   ],
   [
@@ -80,8 +80,8 @@ const PERMANENT: [string, { readonly setUp: SetUp; readonly code: string; readon
     "TLS to a port that speaks none",
     { setUp: () => at(Number(new URL(claviger.url).port), "https"), code: "NO_TLS", says: /Write http:/ },
   ],
-  ["a web server of HTTP/1", { setUp: () => at(wrong.plain), code: "NOT_A_SERVER", says: /pass HTTP\/2/ }],
-  ["a web server of HTTP/2", { setUp: () => at(wrong.other), code: "NOT_A_SERVER", says: /does not answer as/ }],
+  ["a web server of HTTP/1", { setUp: () => at(wrong.plain), code: "NOT_A_SERVER", says: /forward HTTP\/2/ }],
+  ["a web server of HTTP/2", { setUp: () => at(wrong.other), code: "NOT_A_SERVER", says: /is not a Claviger server/ }],
 ];
 const TRANSIENT: typeof PERMANENT = [
   [
@@ -205,7 +205,7 @@ describe("createVerifier without a token", () => {
 
   it("refuses two, and none", () => {
     const both = { CLAVIGER_TOKEN: "a", CLAVIGER_TOKEN_FILE: "b" };
-    expect(() => withEnvironment(both, () => createVerifier())).toThrow(/are both set: unset one/);
+    expect(() => withEnvironment(both, () => createVerifier())).toThrow(/are both set\. Unset one/);
     expect(() => withEnvironment({}, () => createVerifier())).toThrow(/set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE/);
   });
 });

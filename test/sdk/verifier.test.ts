@@ -182,9 +182,9 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
 });
 
 it.each<[string, VerifierOptions, RegExp]>([
-  ["with no address of a server", { url: [], token: "t" }, /needs the address of a server: pass it as url, or leave/],
-  ["with an address that is none", { url: "127.0.0.1:4640", token: "t" }, /is not one: write it as http:/],
-  ["without a key", { url: "http://127.0.0.1:4640", token: "" }, /pass it as token, or set CLAVIGER_TOKEN/],
+  ["with no address of a server", { url: [], token: "t" }, /url has no address\. Pass http:\/\/host:port, or leave/],
+  ["with an address that is none", { url: "127.0.0.1:4640", token: "t" }, /invalid server URL\. Write it as http:/],
+  ["without a key", { url: "http://127.0.0.1:4640", token: "" }, /token is missing\. Pass .* or set CLAVIGER_TOKEN/],
 ])("a verifier %s is not created, and the error says what to do", (_, options, message) => {
   expect(() => createVerifier(options)).toThrow(message);
 });
@@ -192,7 +192,7 @@ it.each<[string, VerifierOptions, RegExp]>([
 it.each(["http://127.0.0.1:4640/api", "http://127.0.0.1:4640/?a=b", "http://127.0.0.1:4640/#a"])(
   "a verifier is not created for %s, which could never work",
   (url) => {
-    expect(() => createVerifier({ url, token: "t" })).toThrow(/write it as http:\/\/127\.0\.0\.1:4640$/);
+    expect(() => createVerifier({ url, token: "t" })).toThrow(/Write it as http:\/\/127\.0\.0\.1:4640$/);
   },
 );
 

@@ -22,7 +22,7 @@ it("a text is the secret for ever", async () => {
 
 it.each(["", "  ", "s1 s2", "s1\n\ns2", "s1\u0000", "süß"])("%j is refused at once, and not repeated", (text) => {
   expect(() => openKeySource(text)).toThrow(
-    new TypeError("the text given as a key is no secret: give the secret as it was shown, and nothing else"),
+    new TypeError("the key is not a secret. Pass the secret as it was shown, and nothing else"),
   );
 });
 
@@ -38,12 +38,12 @@ it("what a function throws is kept as the cause, and not repeated", async () => 
   const key = openKeySource(() => {
     throw cause;
   });
-  const message = "the function given as a key failed: log what it throws, and mend it";
+  const message = "the function that returns the key failed. Log its error and correct it";
   await expect(key.current()).rejects.toMatchObject({ name: "NoSecretError", message, cause });
 });
 
 it("a function that returns no secret is an error that says what to do, and not what it returned", async () => {
-  const message = "the function given as a key returned no secret: have it return one, and nothing else";
+  const message = "the function that returns the key returned no secret. Return one, and nothing else";
   for (const text of ["", "s1\ns2", undefined as unknown as string]) {
     await expect(openKeySource(() => text).current()).rejects.toMatchObject({ name: "NoSecretError", message });
   }

@@ -32,7 +32,7 @@ it("by default it is a warning of the process, which says what to do and not the
     new RetirementNotice().read(new Secret("s1-very-secret"), SOON);
     expect(emitWarning.mock.calls).toEqual([
       [
-        `the secret that this process calls with retires at ${SOON}: put the new secret of its key in its place`,
+        `the secret that this process calls with retires at ${SOON}. Replace it by the new secret of its key`,
         { type: "ClavigerWarning", code: "CLAVIGER_SECRET_RETIRES" },
       ],
     ]);

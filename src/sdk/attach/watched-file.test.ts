@@ -148,13 +148,13 @@ it("a reading that ends late does not undo one that began after it", async () =>
 });
 
 const BAD: [what: string, text: string | undefined, message: string][] = [
-  ["missing", undefined, "cannot be read (ENOENT): put the secret there, readable by this process"],
-  ["empty", " \n", "is empty: put the secret there, on one line"],
-  ["two lines", "not-for-you\ns2", "does not hold a secret: put the secret there, on one line, and nothing else"],
+  ["missing", undefined, "cannot be read (ENOENT). Put the secret there, readable by this process"],
+  ["empty", " \n", "is empty. Put the secret there, on one line"],
+  ["two lines", "not-for-you\ns2", "does not hold a secret. Put the secret there, on one line, and nothing else"],
   [
     "a control character",
     "not-for-you\u0007",
-    "does not hold a secret: put the secret there, on one line, and nothing else",
+    "does not hold a secret. Put the secret there, on one line, and nothing else",
   ],
 ];
 
@@ -165,13 +165,13 @@ it.each(BAD)("a file that never held a secret is an error that says what to do: 
     .catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(NoSecretError);
   expect(error).toMatchObject({ message: `the key file ${path} ${message}` });
-  expect(problems).toEqual([`the key file ${path} ${message}; until then no call can be made with it`]);
+  expect(problems).toEqual([`the key file ${path} ${message}. Until then no call can be made with it`]);
   expect(inspect(error, { depth: 9 })).not.toContain("not-for-you");
 });
 
 it("a folder in place of the file is an error that says what to do", async () => {
   await mkdir(path);
-  await expect(open().current()).rejects.toThrow(/cannot be read \(EISDIR\): put the secret there/);
+  await expect(open().current()).rejects.toThrow(/cannot be read \(EISDIR\)\. Put the secret there/);
 });
 
 it("a missing file is used as soon as it is there", async () => {
@@ -190,7 +190,7 @@ it.each(BAD)(
     if (text === undefined) await rm(path);
     else await writeFile(path, text);
     for (let look = 0; look < 3; look++) expect((await file.reread()).reveal()).toBe("s0");
-    expect(problems).toEqual([`the key file ${path} ${message}; until then the last one stays in use`]);
+    expect(problems).toEqual([`the key file ${path} ${message}. Until then the last secret stays in use`]);
     await writeFile(path, "s9");
     expect((await file.reread()).reveal()).toBe("s9");
     expect(problems).toHaveLength(1);

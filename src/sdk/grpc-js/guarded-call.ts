@@ -12,17 +12,17 @@ import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
 import { setPrincipal } from "./principal.ts";
 
 export interface GuardOptions {
-  /** Decides about the call, and takes the key out of its metadata. */
+  /** Decides about the call, and removes the key from its metadata. */
   readonly admit: (metadata: Metadata) => Admission | Promise<Admission>;
-  /** How the key is watched; undefined for a call that is no stream. */
+  /** How the key is watched; undefined for a unary call. */
   readonly watch: WatchSettings | undefined;
 }
 
 type Status = Parameters<ServerInterceptingCallInterface["sendStatus"]>[0];
 
 /**
- * The call as the handler gets it: it begins once the key was found good, and is over when the key is. What the handler
- * still sends then goes nowhere; it is told by the event `cancelled`, as when the client hangs up.
+ * The call that the handler gets. It begins once the key is found good, and ends when the key dies. Later messages of the
+ * handler are dropped, and it gets the event `cancelled`, as when the client hangs up.
  */
 export function guardCall(
   call: ServerInterceptingCallInterface,
@@ -66,7 +66,7 @@ export function guardCall(
           const admission = admit(metadata);
           const begin = () => pass(metadata);
           if (admission instanceof Promise) {
-            // In a turn of its own, as without a promise: what a handler throws is the service's.
+            // In a separate turn, so that an error of the handler is not caught by this promise.
             void admission.then((decided) => process.nextTick(enter, decided, begin, metadata));
           } else enter(admission, begin, metadata);
         },
@@ -89,7 +89,7 @@ export function guardCall(
 function statusOf(refusal: Refusal): Status {
   const metadata = new Metadata();
   metadata.set("grpc-status-details-bin", Buffer.from(toStatusDetails(refusal)));
-  // The same numbers: gRPC's.
+  // Connect's codes have the numbers of gRPC.
   const code: number = refusal.code;
   return { code, details: refusal.message, metadata };
 }

@@ -15,21 +15,22 @@ import type { Rules } from "../verifier/check-options.ts";
 import { type DeclaringService, declaredAccess } from "./declared-access.ts";
 import { guardCall } from "./guarded-call.ts";
 
-/** What is known of a call before its first message. */
+/** A call before its first message. */
 export interface IncomingCall {
   /** `/package.Service/Method` */
   readonly path: string;
   /** Without the key. */
   readonly metadata: Metadata;
-  /** `address:port` of the other end of the connection, as grpc-js says it. */
+  /** `address:port` of the other end of the connection, in the form of grpc-js. */
   readonly peer: string;
 }
 
 export interface RequireKeyOptions extends KeyOptions<IncomingCall>, StreamOptions {
   /**
-   * The services, whose methods say in `option (claviger.v1.access)` what they ask: as proto-loader reads them, or as
-   * protobuf-es describes them (services from generated code, or a whole registry). A method of no service in here is
-   * `INTERNAL`, unless `anonymous` lets it in, or says no and `scopes` says what it asks. Default: every method asks for any good key.
+   * The services whose methods declare their requirements in `option (claviger.v1.access)`: services of proto-loader, or
+   * descriptors of protobuf-es (services from generated code, or a whole registry). A method of another service is
+   * `INTERNAL`, unless `anonymous` lets it in, or both `anonymous` and `scopes` answer. Default: every method requires any
+   * good key.
    */
   readonly services?: Iterable<DeclaringService>;
 }
@@ -45,14 +46,14 @@ const RULES: Rules<RequireKeyOptions> = {
 
 /**
  * Requires a key of every call to a server of `@grpc/grpc-js` 1.14 or newer: `authorization: Bearer <key>` or
- * `x-api-key: <key>`. Handlers get whoever calls from `principalOf(call)`, and never the key. Put it last, after
+ * `x-api-key: <key>`. Handlers get the caller from `principalOf(call)`, and never the key. Put it last, after
  * interceptors that copy metadata. Refusals, streams and `claviger-secret-retires` are as with Connect's `requireKey`.
  *
  * @example new Server({ interceptors: [requireKey(verifier, { services: [orders.service] })] }) // proto-loader
  * @example new Server({ interceptors: [requireKey(verifier, { services: [Orders] })] }) // protobuf-es
  * @example requireKey(verifier, { scopes: ({ path }) => (path.endsWith("/Write") ? ["orders:write"] : ["orders:read"]) })
- * @throws TypeError without a verifier, for an option that is wrong, and for one whose name is unknown
- * @throws Error for services whose options are missing or not clear
+ * @throws TypeError without a verifier, and for a wrong or unknown option
+ * @throws Error for services whose options are missing or unclear
  */
 export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): ServerInterceptor {
   checkKeyOptions("requireKey", { verifier, options }, RULES);
@@ -62,7 +63,9 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
   const accessOf = (path: string): MethodAccess => {
     const access = declared === undefined ? ANY_KEY : declared.get(path);
     if (access !== undefined) return access;
-    throw new Error(`nothing says what ${path} asks. Add its service to services, or say it in scopes and anonymous`);
+    throw new Error(
+      `the requirements of ${path} are unknown. Add its service to services, or set scopes and anonymous`,
+    );
   };
   return ({ path, requestStream, responseStream }, call) =>
     guardCall(call, {
@@ -81,7 +84,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
     });
 }
 
-/** Reads the key, and takes it away. */
+/** Reads the key and removes it from the metadata. */
 function takeCredential(metadata: Metadata): Credential {
   const authorization = metadata.get(AUTHORIZATION).map(String);
   const credential = readCredential({ authorization, apiKey: metadata.get(API_KEY).map(String) });

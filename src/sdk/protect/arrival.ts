@@ -5,18 +5,18 @@ import type { MethodAccess } from "./access.ts";
 import type { Credential } from "./credential.ts";
 import type { KeyOptions } from "./key-options.ts";
 
-/** A call at a guard. */
+/** A call that arrives at a guard. */
 export interface Arrival<Call> {
   readonly call: Call;
-  /** What every guard of this call sees, and no other call: what one guard has found is remembered there for the next. */
+  /** An object that all guards of this call share with no other call: each guard leaves its result there for the next. */
   readonly carrier: object;
-  /** Takes the key out of the headers. Not called if an earlier guard has taken it. */
+  /** Removes the key from the headers. Not called if an earlier guard has removed it. */
   readonly takeCredential: () => Credential;
   /** `/package.Service/Method`, if it has one. */
   readonly method: () => string | undefined;
-  /** The address at the other end of the connection, as text. */
+  /** The address at the other end of the connection. */
   readonly peer: string | undefined;
-  /** What the method asks, where the options do not say it. */
+  /** The requirements of the method, where the options do not state them. */
   readonly access: () => MethodAccess;
 }
 
@@ -34,13 +34,13 @@ export function questionOf<Call>(options: KeyOptions<Call>, arrival: Arrival<Cal
 }
 
 /**
- * What the call is asked: what the options say of it, and where they are silent, what its method does.
+ * The requirements of the call: those of the options, and where they state none, those of the method.
  *
- * @throws TypeError if a function of the options returns a wrong value, which must not count as "nothing is asked"
+ * @throws TypeError if a function of the options returns a wrong value, which must not count as "no requirement"
  */
 export function accessOfCall<Call>(options: KeyOptions<Call>, { call, access }: Arrival<Call>): MethodAccess {
   const anonymous = askFunction("anonymous", { ask: options.anonymous, call, rule: BOOLEAN });
-  // Whoever may come without a key may come with any.
+  // A call that needs no key is also let in with any good key.
   if (anonymous === true) return { scopes: [], anonymous };
   const scopes = askFunction("scopes", { ask: options.scopes, call, rule: SCOPES });
   if (scopes !== undefined && anonymous !== undefined) return { scopes, anonymous };
@@ -49,9 +49,9 @@ export function accessOfCall<Call>(options: KeyOptions<Call>, { call, access }: 
 }
 
 /**
- * Reads the address that a question names: IPv4 also when it came IPv4-mapped, IPv6 without its zone, either without a
- * port (`192.0.2.1:443`, `[2001:db8::1]:443`). Undefined for a text that is no address, such as a whole
- * `x-forwarded-for`: keys that are bound to addresses are then denied.
+ * The address for a question: IPv4-mapped addresses as IPv4, IPv6 without its zone, both without a port
+ * (`192.0.2.1:443`, `[2001:db8::1]:443`). Undefined for a text that is not an address, such as a whole
+ * `x-forwarded-for`; keys that are bound to addresses are then denied.
  */
 export function clientIpOf(text: string | undefined): string | undefined {
   const address = text

@@ -17,13 +17,13 @@ import {
   refusalOfError,
 } from "./refusal.ts";
 
-/** What became of a look at a key. */
+/** The result of one verification of a key. */
 export type Look = { readonly principal: Principal } | { readonly refusal: Refusal };
 
-/** Looks at the same key again, for the same method, and charges nothing. */
+/** Verifies the same key again for the same method, and charges nothing. */
 export type Recheck = () => Look | Promise<Look>;
 
-/** What became of a call: let in with its key, let in without one, or refused. */
+/** The decision about a call: let in with its key, let in without one, or refused. */
 export type Admission =
   | { readonly principal: Principal; readonly recheck: Recheck }
   | { readonly principal: undefined }
@@ -32,8 +32,8 @@ export type Admission =
 export type Guard<Call> = (arrival: Arrival<Call>) => Admission | Promise<Admission>;
 
 /**
- * Decides about calls. Where the verifier answers from memory, so does this, without a promise. Never throws and never
- * rejects: what went wrong is a refusal, and `onUndecided` is told.
+ * Decides about calls. Returns no promise where the verifier answers from memory. Never throws and never rejects: every
+ * failure is a refusal, and `onUndecided` gets its cause.
  */
 export function createGuard<Call>(verifier: Verifier, options: KeyOptions<Call>): Guard<Call> {
   const onUndecided = options.onUndecided && createListener("onUndecided", options.onUndecided);
@@ -42,7 +42,7 @@ export function createGuard<Call>(verifier: Verifier, options: KeyOptions<Call>)
     const { cause, code } = refusal;
     if (cause === undefined) return { refusal };
     if (onUndecided !== undefined) onUndecided(cause);
-    // An outage is told by the verifier; a defect is the service's own, and only its callers would notice.
+    // The verifier warns of an outage. A defect of the service has no other warning, and only callers would notice it.
     else if (code === Code.Internal) warnOfDefect(cause);
     return { refusal };
   }
@@ -51,7 +51,7 @@ export function createGuard<Call>(verifier: Verifier, options: KeyOptions<Call>)
     const refusal = refusalOf(verification);
     if (refusal !== undefined) return refuse(refusal);
     if (isPrincipal(verification)) return { principal: verification };
-    return refuse(internalError(new Error("the verifier calls a key valid and does not say which. Update claviger")));
+    return refuse(internalError(new Error("the verifier returned VALID without a key. Update claviger")));
   }
 
   function look(secret: string, question: Question, judged: typeof judge = judge): Look | Promise<Look> {
@@ -72,7 +72,7 @@ export function createGuard<Call>(verifier: Verifier, options: KeyOptions<Call>)
       return accessOfCall(options, arrival).anonymous ? { principal: undefined } : refuse(CREDENTIAL_MISSING);
     }
     const { secret } = credential;
-    // Longer than any secret: asked about it, the verifier would say that the question is wrong.
+    // Longer than any secret: the verifier would reject the question as wrong.
     if (Buffer.byteLength(secret.reveal()) > QUESTION_LIMITS.secretBytes) return refuse(CREDENTIAL_TOO_LONG);
     const question = questionOf(options, arrival);
     const free = { ...question, cost: 0 };
@@ -101,17 +101,17 @@ export function createGuard<Call>(verifier: Verifier, options: KeyOptions<Call>)
 }
 
 /**
- * Whether a limit of the key is all that speaks against it: limits are looked at last. The call itself may have taken
- * what was left of the limit at an earlier guard.
+ * Whether the only objection is a limit of the key, since limits are checked last. The call itself may have used up the
+ * limit at an earlier guard.
  */
 function isAtLimit({ verdict }: Verification): boolean {
   return verdict === Verdict.RATE_LIMITED || verdict === Verdict.QUOTA_EXHAUSTED;
 }
 
-/** What the earlier `requireKey`s of one call have found. The first of them takes the key out of the headers. */
+/** The results of earlier `requireKey`s of one call. The first of them removes the key from the headers. */
 interface PassedGuards {
   readonly credential: Credential & { readonly kind: "secret" };
-  /** The verifiers that let the call in, each with its last answer. Each has charged the call once. */
+  /** The last answer of each verifier that let the call in. Each has charged the call once. */
   readonly admitted: Map<Verifier, Principal>;
 }
 
@@ -121,12 +121,12 @@ interface Carrier {
   [PASSED]?: PassedGuards;
 }
 
-/** @param carrier an object that every `requireKey` of one call sees, and no other call ever does, such as Node's request */
+/** @param carrier an object that all `requireKey`s of one call share with no other call, such as Node's request */
 function passedGuards(carrier: object): PassedGuards | undefined {
   return (carrier as Carrier)[PASSED];
 }
 
-/** Remembers the key of a call. Not enumerable: logs of the request do not show it. */
+/** Stores the key of a call under a property that is not enumerable, so that logs of the request do not show it. */
 function rememberPassed(carrier: object, passed: PassedGuards): void {
   Object.defineProperty(carrier, PASSED, { value: passed, configurable: true });
 }

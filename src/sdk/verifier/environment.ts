@@ -1,11 +1,11 @@
 import { fromFile, type KeySource } from "../attach/key-source.ts";
 import { VerifierWarning } from "./verifier-warning.ts";
 
-/** What the environment says about Claviger: its address, and the key to call it with. */
+/** The settings in the environment: the address of Claviger, and the key of this verifier. */
 export interface VerifierEnvironment {
   readonly url: string | undefined;
   readonly token: string | undefined;
-  /** The file that has the key. */
+  /** The file with the key. */
   readonly tokenFile: string | undefined;
 }
 
@@ -19,13 +19,13 @@ export function readEnvironment(): VerifierEnvironment {
   };
 }
 
-/** @throws Error if no key is set, or two are */
+/** @throws Error if the environment sets no key, or two */
 export function tokenOf(
   { token, tokenFile }: VerifierEnvironment,
   onWarning: (warning: VerifierWarning) => void,
 ): { readonly token: KeySource; readonly close?: () => void } {
   if (token !== undefined && tokenFile !== undefined) {
-    throw new Error("CLAVIGER_TOKEN and CLAVIGER_TOKEN_FILE are both set: unset one");
+    throw new Error("CLAVIGER_TOKEN and CLAVIGER_TOKEN_FILE are both set. Unset one");
   }
   if (tokenFile !== undefined) {
     const onProblem = (error: Error) => onWarning(new VerifierWarning("CLAVIGER_TOKEN_MISSING", error.message, error));
@@ -38,6 +38,6 @@ export function tokenOf(
 
 export function noToken(): Error {
   return new Error(
-    "a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE",
+    "createVerifier: token is missing. Pass a key with the scope claviger:verify, or set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE",
   );
 }

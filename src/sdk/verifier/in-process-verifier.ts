@@ -139,7 +139,10 @@ export class InProcessVerifier implements Verifier {
   ): Promise<Verification> {
     const turn = this.#slots.take(networkOf(request.clientIp), this.#options.timeoutMs);
     if (turn !== undefined && (await turn) !== "slot") {
-      throw couldNotDecide("OVERLOADED", "too many questions wait for the server. Retry in a moment");
+      throw couldNotDecide(
+        "OVERLOADED",
+        `too many questions wait for the server (limit ${MAX_WAITING}). Retry shortly`,
+      );
     }
     try {
       // An earlier question may have been about the same secret.

@@ -40,7 +40,7 @@ export async function untilReady(options: UntilReadyOptions): Promise<void> {
 }
 
 function notReady(timeoutMs: number, last: Trouble | undefined): Error {
-  const why = last?.message ?? "no server has answered yet. See whether url is right, and whether Claviger runs";
+  const why = last?.message ?? "no server has answered yet. Check url, and that Claviger runs";
   const code = last?.code ?? "CLAVIGER_SERVER_UNREACHABLE";
   return unasked({ code, message: `not ready within ${timeoutMs} ms: ${why}`, isPermanent: false }, undefined);
 }

@@ -36,16 +36,16 @@ describe("a verifier that cannot do its work", () => {
       failed("DEPTH_ZERO_SELF_SIGNED_CERT"),
       says("CERTIFICATE_REFUSED", /Pass its authority as nodeOptions: \{ ca \}/, true),
     ],
-    ["a server of HTTP/1", failed("ERR_HTTP2_ERROR"), says("NOT_A_SERVER", /a proxy must pass HTTP\/2 on/, true)],
+    ["a server of HTTP/1", failed("ERR_HTTP2_ERROR"), says("NOT_A_SERVER", /a proxy must forward HTTP\/2/, true)],
     [
       "another service",
       new ConnectError("404", Code.Unimplemented),
-      says("NOT_A_SERVER", /does not answer as Cla/, true),
+      says("NOT_A_SERVER", /is not a Claviger server/, true),
     ],
     [
       "a connection that is closed at once",
       new ConnectError("closed", Code.Canceled),
-      says("SERVER_UNREACHABLE", /where the port speaks TLS, write https:/, false),
+      says("SERVER_UNREACHABLE", /if the port uses TLS, write https:/, false),
     ],
     [
       "a bad key",
@@ -106,7 +106,7 @@ describe("the end of the verifier's own key", () => {
     }
     expect(toldOn).toEqual([14, 3, 1]);
     expect(new Set(codes())).toEqual(new Set(["CLAVIGER_TOKEN_ENDS"]));
-    expect(told[0]?.message).toContain(`ends at ${end.toISOString()}, in less than 14 days`);
+    expect(told[0]?.message).toContain(`expires at ${end.toISOString()}, in less than 14 days`);
   });
 
   it("is told once at a start with little time left, and anew for another key", () => {
