@@ -34,13 +34,13 @@ async function statuses(owner: string, verifiers: readonly [Verifier, Verifier],
   return found;
 }
 
-describe("a key with a limit, at a route behind an app-wide requireKey", () => {
+describe("a key with a limit at a route behind an app-wide requireKey", () => {
   it("is charged once for each request, and its last request is let in", async () => {
     const [verifier] = verifiers;
     expect(await statuses("alice", [verifier, verifier], 3)).toEqual([200, 200, 200, 429]);
   });
 
-  it("the control: two verifiers charge twice", async () => {
+  it("control: is charged twice by two verifiers", async () => {
     expect(await statuses("bob", verifiers, 3)).toEqual([200, 429, 429, 429]);
   });
 });

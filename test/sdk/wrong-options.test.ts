@@ -105,16 +105,16 @@ function takenOf([make, options]: (typeof TAKERS)[string], name: string): string
 describe.each(Object.entries(TAKERS))("%s", (_, taker) => {
   const [make, options] = taker;
 
-  it.each(Object.keys(options))("refuses every wrong %s when it is made", (name) => {
+  it.each(Object.keys(options))("rejects every wrong %s at once", (name) => {
     // An empty token is missing, and an empty list of scopes or services asks for none.
     expect(takenOf(taker, name)).toEqual([]);
   });
 
-  it("takes each option as undefined, as if it were left out", () => {
+  it("treats an undefined option as absent", () => {
     expect(() => make(Object.fromEntries(Object.keys(options).map((name) => [name, undefined])))).not.toThrow();
   });
 
-  it("refuses a misspelt name, and says which was meant", () => {
+  it("rejects a misspelt name, and suggests the right one", () => {
     for (const name of Object.keys(options)) {
       const misspelt = [name.slice(0, -1), `${name}s`, name.toUpperCase(), `${name.slice(0, -2)}${name.at(-1)}`];
       for (const other of misspelt.filter((other) => options[other] === undefined)) {
@@ -127,7 +127,7 @@ describe.each(Object.entries(TAKERS))("%s", (_, taker) => {
   });
 
   it.each([[null], ["scopes"], [["scopes"]], [5], [new Map([["scopes", ["a"]]])], [handler]])(
-    "refuses options that are no object: %s",
+    "rejects options that are not an object: %s",
     (wrong) => {
       expect(() => make(wrong as never)).toThrow(TypeError);
     },
@@ -140,12 +140,12 @@ it.each<[string, () => unknown]>([
   ["fastify requireKey", () => fastifyKeys.requireKey({ scopes: ["a"] } as never)],
   ["connect requireKey", () => connectKeys.requireKey(null as never)],
   ["grpc-js requireKey", () => grpcJsKeys.requireKey((() => true) as never)],
-])("%s is not made without a verifier", (_, make) => {
+])("%s throws without a verifier", (_, make) => {
   expect(make).toThrow(/the verifier is missing\. Pass what createVerifier\(\) returned first/);
 });
 
 it.each([[undefined], [null], [5], [{}], [[]], [Promise.resolve("s")], ["a\nb"], [""]])(
-  "no client is made with the key %s",
+  "attachKey throws with the key %s",
   (source) => {
     expect(() => connectKeys.attachKey(source as KeySource)).toThrow(TypeError);
     expect(() => grpcJsKeys.attachKey(source as KeySource)).toThrow(TypeError);
@@ -203,7 +203,7 @@ describe("a function of the options that returns a wrong value for a call", () =
   it.each([
     ["http", throughHttp, Object.keys(RIGHT)],
     ["every other door", throughGate, ["scopes", "anonymous", "clientIp"]],
-  ] as const)("is refused as INTERNAL, and onUndecided is told: %s", async (_, through, names) => {
+  ] as const)("is INTERNAL, and onUndecided gets the reason: %s", async (_, through, names) => {
     const secret = verifier.addKey("unscoped");
     for (const name of names) {
       const wrong = VALUES.filter((value) => !RIGHT[name]?.(value));
