@@ -46,12 +46,12 @@ async function expectSoon(file: WatchedFile, secret: string): Promise<void> {
   });
 }
 
-it("the secret is the one line of the file, whatever white space is around it", async () => {
+it("the secret is the one line of the file, without white space around it", async () => {
   await writeFile(path, "\n  s1\t\r\n");
   expect(await secretIn(open())).toBe("s1");
 });
 
-it("between two looks the secret is the one last read", async () => {
+it("between two reads, the secret is that of the last read", async () => {
   await writeFile(path, "s1");
   const file = open();
   expect(await secretIn(file)).toBe("s1");
@@ -60,7 +60,7 @@ it("between two looks the secret is the one last read", async () => {
   expect(await secretIn(file)).toBe("s1");
 });
 
-it("a new look takes what is there now, at once and for good", async () => {
+it("a new read takes the present secret, at once and for good", async () => {
   await writeFile(path, "s1");
   const file = open();
   expect(await secretIn(file)).toBe("s1");
@@ -69,7 +69,7 @@ it("a new look takes what is there now, at once and for good", async () => {
   expect(await secretIn(file)).toBe("s2");
 });
 
-it("a change is seen by itself: renamed over, written in place, removed and made again, each time", async () => {
+it("every change is noticed: a rename, a write in place, a removal and a new file", async () => {
   await writeFile(path, "s1");
   const file = open();
   expect(await secretIn(file)).toBe("s1");
@@ -87,7 +87,7 @@ it("a change is seen by itself: renamed over, written in place, removed and made
   await expectSoon(file, "s5");
 });
 
-it("a change is seen when it is made as Kubernetes makes it, by exchanging the folder behind a link", async () => {
+it("a change by Kubernetes is noticed, which replaces the folder behind a link", async () => {
   const publish = async (version: string, text: string) => {
     await mkdir(join(folder, version));
     await writeFile(join(folder, version, "key"), text);
@@ -103,7 +103,7 @@ it("a change is seen when it is made as Kubernetes makes it, by exchanging the f
   await expectSoon(file, "s2");
 });
 
-it("a file that is being written in place is not taken half-written", async () => {
+it("a file that is written in place is never read half-written", async () => {
   await writeFile(path, "s1-whole");
   let step = 0;
   const steps = ["", "s2-wh", "s2-whole", "s2-whole"];
@@ -115,7 +115,7 @@ it("a file that is being written in place is not taken half-written", async () =
   expect(problems).toEqual([]);
 });
 
-it("a file that stays half-written for long is put right by the next look", async () => {
+it("a file that stays half-written for long is corrected by the next read", async () => {
   await writeFile(path, "s2-ha");
   const file = open();
   expect(await secretIn(file)).toBe("s2-ha");
@@ -123,7 +123,7 @@ it("a file that stays half-written for long is put right by the next look", asyn
   expect((await file.reread()).reveal()).toBe("s2-half");
 });
 
-it("a reading that ends late does not undo one that began after it", async () => {
+it("a late read does not undo a newer one", async () => {
   await writeFile(path, "s1");
   const gates: PromiseWithResolvers<void>[] = [];
   let isSlow = false;
@@ -158,7 +158,7 @@ const BAD: [what: string, text: string | undefined, message: string][] = [
   ],
 ];
 
-it.each(BAD)("a file that never held a secret is an error that says what to do: %s", async (_, text, message) => {
+it.each(BAD)("a file that never held a secret causes an error that says what to do: %s", async (_, text, message) => {
   if (text !== undefined) await writeFile(path, text);
   const error = await open()
     .current()
@@ -169,7 +169,7 @@ it.each(BAD)("a file that never held a secret is an error that says what to do: 
   expect(inspect(error, { depth: 9 })).not.toContain("not-for-you");
 });
 
-it("a folder in place of the file is an error that says what to do", async () => {
+it("a folder in place of the file causes an error that says what to do", async () => {
   await mkdir(path);
   await expect(open().current()).rejects.toThrow(/cannot be read \(EISDIR\)\. Put the secret there/);
 });
@@ -197,7 +197,7 @@ it.each(BAD)(
   },
 );
 
-it("once closed it is looked at only when asked", async () => {
+it("a closed file is read only on request", async () => {
   await writeFile(path, "s1");
   const file = open();
   await file.current();
@@ -211,7 +211,7 @@ it("once closed it is looked at only when asked", async () => {
   expect(await secretIn(file)).toBe("s2");
 });
 
-it("however it is printed, it does not show its secret", async () => {
+it("no way of printing shows the secret", async () => {
   await writeFile(path, "s1-very-secret");
   const file = open();
   const secret = await file.current();

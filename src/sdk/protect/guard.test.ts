@@ -47,7 +47,7 @@ async function outcome(keys: readonly string[], asked: Asked = {}): Promise<stri
 }
 
 describe("a decision about a call", () => {
-  test("is there at once when the verifier answers from memory, and a promise otherwise", () => {
+  test("is immediate when the verifier answers from memory, and a promise otherwise", () => {
     const secret = verifier.addKey("alice");
     expect(call([secret])).not.toBeInstanceOf(Promise);
     verifier.isForgetful = true;
@@ -73,7 +73,7 @@ describe("a decision about a call", () => {
       { options: { anonymous: () => false, scopes: () => [] }, access: { scopes: ["a"], anonymous: true } },
       { none: "CREDENTIAL_MISSING", good: "alice", bad: "CREDENTIAL_INVALID" },
     ],
-  ])("where %j is asked", async (asked, expected) => {
+  ])("is right for the requirements %j", async (asked, expected) => {
     const good = verifier.addKey("alice");
     expect({
       none: await outcome([], asked),
@@ -82,7 +82,7 @@ describe("a decision about a call", () => {
     }).toEqual(expected);
   });
 
-  test("tells nobody the secret, whatever is decided", async () => {
+  test("never contains the secret", async () => {
     const secret = verifier.addKey("alice");
     const told: unknown[] = [inspect(readCredential({ authorization: [`Bearer ${secret}`], apiKey: [] }))];
     const look = async () => {
@@ -102,7 +102,7 @@ describe("a decision about a call", () => {
     expect(told.filter((text) => String(text).includes(secret))).toEqual([]);
   });
 
-  test("is a refusal, never an exception, whatever is thrown", async () => {
+  test("is a refusal and never an exception, whatever is thrown", async () => {
     const secret = verifier.addKey("alice");
     const thrower = () => {
       throw new Error("a defect");
@@ -113,7 +113,7 @@ describe("a decision about a call", () => {
     expect(await outcome([secret])).toBe("INTERNAL");
   });
 
-  test("lets nobody in as VALID without a key", async () => {
+  test("refuses a VALID answer without a key", async () => {
     const secret = verifier.addKey("alice");
     const decide = verifier.verifySync.bind(verifier);
     verifier.verifySync = (...asked) => {
@@ -177,7 +177,7 @@ describe("a call that passes a second guard", () => {
     expect(await outcome([], { carrier })).toBe("CREDENTIAL_MISSING");
   });
 
-  test("does not show its key in a log of what carries it", async () => {
+  test("does not show its key in a log of its carrier", async () => {
     const [secret, carrier] = [verifier.addKey("alice"), {}];
     await call([secret], { carrier });
     expect(inspect(carrier, { depth: 9 })).not.toContain(secret);
@@ -208,14 +208,14 @@ describe("a defect of the service's own functions", () => {
     expect(heard[0]?.message).toMatch(/INTERNAL: Error: no scopes for clv_live_\[redacted\]\. Correct/);
   });
 
-  test("is told to onUndecided instead, where there is one", async () => {
+  test("goes to onUndecided instead, if there is one", async () => {
     const causes: unknown[] = [];
     await outcome([verifier.addKey("alice")], { options: { scopes, onUndecided: (cause) => causes.push(cause) } });
     await settled();
     expect([heard, causes]).toEqual([[], [expect.any(Error)]]);
   });
 
-  test("is not an outage, of which the verifier warns by itself", async () => {
+  test("is not an outage, of which the verifier itself warns", async () => {
     verifier.failure = new ConnectError("away", Code.Unavailable);
     await outcome([verifier.addKey("alice")]);
     await settled();

@@ -76,7 +76,7 @@ beforeEach(() => {
 const sent = () => reports.map(({ count }) => count);
 
 describe("a verifier that is closed", () => {
-  it("sends what was counted while a report was under way, and hangs up afterwards", async () => {
+  it("sends the counts since the last report began, and then closes the link", async () => {
     verifier.verifySync("s");
     await clocks.pass(REPORT_MS);
     for (let i = 0; i < 2; i++) verifier.verifySync("s");
@@ -89,7 +89,7 @@ describe("a verifier that is closed", () => {
     expect(hungUpAfter).toBe(2);
   });
 
-  it("answers nothing from memory while it sends, since that would not be counted", async () => {
+  it("answers nothing from memory while it sends, because the answer would not be counted", async () => {
     verifier.verifySync("s");
     const closed = verifier.close();
     expect([verifier.fresh, verifier.verifySync("s")]).toEqual([false, "ask"]);
@@ -98,7 +98,7 @@ describe("a verifier that is closed", () => {
     expect(sent()).toEqual([1]);
   });
 
-  it("sends again what a stream that broke may have lost, and gives up after its time", async () => {
+  it("repeats a report that a broken stream may have lost, until its time is over", async () => {
     isBroken = true;
     verifier.verifySync("s");
     const closed = verifier.close();

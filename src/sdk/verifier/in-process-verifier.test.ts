@@ -97,7 +97,7 @@ function set(message: object | undefined, fields: object): void {
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("a verifier inside an agent", () => {
-  it("keeps what it is told to for the time that is told, from before it asked, and early", async () => {
+  it("keeps an entry for its time from before the question, and ends it early", async () => {
     const asked = verifier.verify("s");
     clocks.stall(300);
     questions[0]?.answer(good(1000));
@@ -110,7 +110,7 @@ describe("a verifier inside an agent", () => {
     expect(verifier.verifySync("s")).toBe("ask");
   });
 
-  it("keeps nothing that it was not told to, or that a change has overtaken", async () => {
+  it("keeps no answer without an entry, and none that a change has overtaken", async () => {
     const work: ((at: number) => void)[] = [
       (at) => {
         const answer = good(1000);
@@ -134,7 +134,7 @@ describe("a verifier inside an agent", () => {
     }
   });
 
-  it("counts what it answers from memory, with its verdict, and nothing that its server has answered", async () => {
+  it("counts its answers from memory with their verdict, and no answers of the server", async () => {
     const asked = verifier.verify("s", { method: "/a.B/C" });
     questions[0]?.answer(good(1000));
     await asked;
@@ -147,7 +147,7 @@ describe("a verifier inside an agent", () => {
     ]);
   });
 
-  it("says by itself that garbage is malformed: neither a server nor a lease is needed for that", async () => {
+  it("answers MALFORMED to garbage without a server or a lease", async () => {
     isAttached = false;
     const garbage = Array.from({ length: 20_000 }, (_, at) => verifier.verify(`garbage${at}`));
     const asked = verifier.verify("s");
@@ -224,7 +224,7 @@ describe("a verifier inside an agent", () => {
     ["an end in the year 300000", (answer) => set(responseIn(answer), { secretExpireTime: FAR })],
     ["VALID and no key", (answer) => set(responseIn(answer), { key: undefined })],
     ["neither a response nor a refusal", (answer) => set(answer, { result: { case: undefined } })],
-  ])("takes an answer with %s for no answer", async (_, spoil) => {
+  ])("rejects an answer with %s", async (_, spoil) => {
     const asked = verifier.verify("s").catch((error: unknown) => error);
     const answer = good(1000);
     spoil(answer);
@@ -235,7 +235,7 @@ describe("a verifier inside an agent", () => {
 
   it.each<[string, unknown]>([
     ["a misspelt name", { scope: ["b"] }],
-    ["a text for scopes", { scopes: "b" }],
+    ["a string for scopes", { scopes: "b" }],
     ["null for scopes", { scopes: null }],
     ["a wildcard", { scopes: ["*"] }],
     ["a scope that is none", { scopes: ["Not A Scope"] }],
@@ -246,9 +246,9 @@ describe("a verifier inside an agent", () => {
     ["a method that is no text", { method: 5 }],
     ["a cost below zero", { cost: -1 }],
     ["a cost that is no number", { cost: "1" }],
-    ["a text", "b"],
+    ["a string", "b"],
     ["a list", ["b"]],
-  ])("refuses a question with %s, whether or not the key is in memory", async (_, wrong) => {
+  ])("rejects a question with %s, whether or not the key is in memory", async (_, wrong) => {
     const question = wrong as Question;
     const refused = { code: Code.InvalidArgument };
     expect(await verifier.verify("s", question).catch((error: unknown) => error)).toMatchObject(refused);
@@ -261,7 +261,7 @@ describe("a verifier inside an agent", () => {
     expect(questions).toHaveLength(1);
   });
 
-  it("calls a server where there is no stream, and where the stream breaks before the answer", async () => {
+  it("calls a server if there is no stream, and if the stream breaks before the answer", async () => {
     const asked = verifier.verify("s");
     questions[0]?.fail(new LinkBrokenError("cut"));
     expect(await asked).toBe(CALLED);
@@ -270,7 +270,7 @@ describe("a verifier inside an agent", () => {
     expect([calls, questions.length]).toEqual([["s", "t"], 1]);
   });
 
-  it("calls another server, if there is one, when its own could not decide; never when that refused the question", async () => {
+  it("calls another server if its own could not decide, but not if its own refused the question", async () => {
     serverCount = 2;
     for (const [at, code] of [Code.Unavailable, Code.InvalidArgument].entries()) {
       const asked = verifier.verify("s").catch((error: unknown) => error);
@@ -280,7 +280,7 @@ describe("a verifier inside an agent", () => {
     expect(calls).toEqual(["s"]);
   });
 
-  it("passes on, with its details, what the only server could not decide", async () => {
+  it("returns the error of the only server with its details", async () => {
     const asked = verifier.verify("s").catch((error: unknown) => error);
     const value = { code: Code.Unavailable, message: "away", details: [{ typeUrl: "type.googleapis.com/a.B" }] };
     questions[0]?.answer(create(AnswerSchema, { result: { case: "refusal", value } }));
@@ -290,7 +290,7 @@ describe("a verifier inside an agent", () => {
     expect(calls).toEqual([]);
   });
 
-  it("asks a hundred questions at once at most; who waited is answered from what was learnt meanwhile", async () => {
+  it("asks at most a hundred questions at once, and answers waiting ones from new entries", async () => {
     const crowd = Array.from({ length: 250 }, (_, at) => verifier.verify(at < 100 ? `s${at}` : "s0"));
     await settled();
     expect(questions).toHaveLength(100);

@@ -73,7 +73,7 @@ function grant(ms: number, to = server(), nonce = nonceOf(to)): void {
 }
 
 describe("the lease of a verifier inside an agent", () => {
-  it("runs from before it was asked for, and ends early by what the rates of two clocks may differ", async () => {
+  it("runs from before its request, and ends early by the possible difference of two clocks", async () => {
     clocks.stall(200);
     grant(1000);
     expect([link.state, link.appliedRevision]).toEqual(["leased", 4]);
@@ -92,7 +92,7 @@ describe("the lease of a verifier inside an agent", () => {
     expect(link.state).toBe("lapsed");
   });
 
-  it("is asked for again while the server has none to give, and what was kept stays", async () => {
+  it("is requested again while the server has none, and entries stay", async () => {
     grant(1000);
     await clocks.pass(700);
     clocks.stall(1000);
@@ -104,7 +104,7 @@ describe("the lease of a verifier inside an agent", () => {
     expect([link.state, dropped, servers.length]).toEqual(["leased", ["all"], 1]);
   });
 
-  it("runs on when the stream breaks, until another stream's first lease drops what was kept", async () => {
+  it("runs on after the stream breaks, until the first lease of another stream drops the entries", async () => {
     grant(3000);
     server().listener.onBroken(new Error("cut"));
     expect([lease.isLive(), link.state, dropped]).toEqual([true, "attaching", ["all"]]);
@@ -115,7 +115,7 @@ describe("the lease of a verifier inside an agent", () => {
     expect(dropped).toEqual(["all", "all"]);
   });
 
-  it("ends at once when the verifier's own credential has died", () => {
+  it("ends at once when the verifier's own key is refused", () => {
     grant(3000);
     server().listener.onBroken(new ConnectError("revoked", Code.Unauthenticated));
     expect(lease.isLive()).toBe(false);
@@ -129,7 +129,7 @@ describe("the lease of a verifier inside an agent", () => {
     expect([old.sent.at(-1)?.case, old.isClosed, servers.length]).toEqual(["giveBack", true, 2]);
   });
 
-  it("is given back by close, and nothing is opened any more", async () => {
+  it("is given back by close, and no stream is opened afterwards", async () => {
     grant(3000);
     link.close();
     link.close();
@@ -180,7 +180,7 @@ describe("a node that misbehaves", () => {
     expect(leases()).toBeLessThanOrEqual(1000 / 50 + 1);
   });
 
-  it("does not put off the next request by granting the same again and again", async () => {
+  it("cannot delay the next request by repeating a grant", async () => {
     const nonce = nonceOf(server());
     for (let turn = 0; turn < 100; turn++) {
       grant(1000, server(), nonce);
@@ -189,7 +189,7 @@ describe("a node that misbehaves", () => {
     expect(leases()).toBe(2);
   });
 
-  it.each([0, 50])("and says that it stops, %i ms after its lease, makes no storm of streams", async (afterMs) => {
+  it.each([0, 50])("and announces a stop %i ms after its lease causes no storm of streams", async (afterMs) => {
     const opened = await streamsInAMinute(() => {
       const current = server();
       if (current.isClosed) return;
@@ -200,7 +200,7 @@ describe("a node that misbehaves", () => {
     expect(opened).toBeLessThan(30);
   });
 
-  it("and never answers is asked about twenty questions more, until it answers late; then it is given up", async () => {
+  it("and never answers gets no questions while it owes twenty, and then loses its stream", async () => {
     grant(60_000);
     const first = server();
     const asked = Array.from({ length: 100 }, () => link.ask(request, WITHIN_MS).catch((error: unknown) => error));
@@ -214,7 +214,7 @@ describe("a node that misbehaves", () => {
     expect(first.isClosed).toBe(true);
   });
 
-  it("and never answers a report is given up, and the report is not lost", async () => {
+  it("and never answers a report loses its stream, and the report is not lost", async () => {
     grant(3000);
     const [first] = servers as [ServerSide];
     const outcome = link
@@ -227,7 +227,7 @@ describe("a node that misbehaves", () => {
     expect(await outcome).toBeInstanceOf(LinkBrokenError);
   });
 
-  it("and sends an answer that does not decode costs that question, not the stream", async () => {
+  it("and sends an answer that does not decode costs its question, not the stream", async () => {
     grant(3000);
     const [bad, good] = [link.ask(request, WITHIN_MS).catch((error: unknown) => error), link.ask(request, WITHIN_MS)];
     server().listener.onMessage(new UnreadableAnswer(1n, new Error("too deep")));
@@ -238,7 +238,7 @@ describe("a node that misbehaves", () => {
 });
 
 describe("a stream", () => {
-  it("is given up for another when no lease comes in time, and what it still says is not heard", async () => {
+  it("is replaced when no lease comes in time, and its later messages are ignored", async () => {
     const [old] = servers as [ServerSide];
     await clocks.pass(PATIENCE_MS + 200);
     expect([old.isClosed, servers.length]).toEqual([true, 2]);
@@ -246,7 +246,7 @@ describe("a stream", () => {
     expect(link.state).toBe("attaching");
   });
 
-  it("is opened again after pauses that grow, up to the longest", async () => {
+  it("is opened again after a back-off that grows to its limit", async () => {
     const pauses: number[] = [];
     for (let turn = 0; turn < 8; turn++) {
       server().listener.onBroken(new Error("refused"));
@@ -270,14 +270,14 @@ describe("a stream", () => {
     expect([servers.length, link.isAttached]).toEqual([2, false]);
   });
 
-  it("that breaks may be the last: whoever is told may close", async () => {
+  it("that breaks may be the last, because onBroken may close the link", async () => {
     onBroken = () => link.close();
     server().listener.onBroken(new Error("broke"));
     await clocks.pass(10_000);
     expect([servers.length, link.state]).toEqual([1, "closed"]);
   });
 
-  it("that was given up is not heard any more, whatever it grants", async () => {
+  it("that was dropped is ignored, whatever it grants", async () => {
     const [old] = servers as [ServerSide];
     old.listener.onBroken(new Error("broke"));
     await clocks.pass(100);
@@ -287,7 +287,7 @@ describe("a stream", () => {
     expect([link.state, link.isAttached, link.appliedRevision]).toEqual(["leased", true, 4]);
   });
 
-  it("acknowledges a change once it is applied, and drops everything where it may be any key", () => {
+  it("acknowledges a change once it is applied, and drops all entries if it may be any key", () => {
     grant(3000);
     say({ case: "change", value: { sequence: 1n, keyIds: ["key_a"] } });
     expect(dropped).toEqual(["all", ["key_a"]]);
@@ -301,7 +301,7 @@ describe("a stream", () => {
 describe("an answer", () => {
   const request = create(VerifyRequestSchema, { secret: "s" });
 
-  it("is not asked for on a stream before its first lease", async () => {
+  it("is not requested on a stream before its first lease", async () => {
     expect([link.isAttached, await link.ask(request, WITHIN_MS).catch((error: unknown) => error)]).toEqual([
       false,
       expect.any(LinkBrokenError),
@@ -312,7 +312,7 @@ describe("an answer", () => {
     expect((await asked).id).toBe(1n);
   });
 
-  it("that does not come before the stream breaks is not known, nor is what became of a report", async () => {
+  it("fails if it does not come before the stream breaks, and so does a report", async () => {
     grant(3000);
     const asked = link.ask(request, WITHIN_MS).catch((error: unknown) => error);
     const reported = link
