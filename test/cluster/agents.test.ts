@@ -45,7 +45,7 @@ const CONTROLS: readonly Control[] = [
     mutateAgents: [
       {
         file: "src/sdk/verifier/sync-link.ts",
-        find: "lease.grant(asked.since, termMs);",
+        find: "lease.grant(request.since, termMs);",
         replace: "lease.grant(readMoment(this.#options.clocks), termMs);",
       },
     ],

@@ -69,9 +69,19 @@ describe("the package @claviger/sdk, packed and installed into an empty folder",
     const names = packed.map((file) => file.replace(/^package\//, ""));
     const places = new Set(names.map((name) => name.replace(/^((dist\/)?[^/]+)\/.*/, "$1/")));
     expect([...places].sort()).toEqual(
-      ["LICENSE", "README.md", "dist/keys/", "dist/sdk/", "dist/usage/", "dist/verify/", "gen/", "package.json"]
-        .concat("proto/")
-        .sort(),
+      [
+        "LICENSE",
+        "README.md",
+        "dist/keys/",
+        "dist/sdk/",
+        "dist/system/",
+        "dist/usage/",
+        "dist/verify/",
+        "dist/wire/",
+        "gen/",
+        "package.json",
+        "proto/",
+      ].sort(),
     );
     expect(names).toContain("proto/claviger/v1/options.proto");
     expect(names.filter((name) => /\.test\.|(?<!sdk\/testing\/)fake-/.test(name))).toEqual([]);

@@ -42,7 +42,7 @@ describe("the page of the SDK", () => {
     expect(exported.filter((name) => !names(entry, name))).toEqual([]);
   });
 
-  test("the control: it does not name what is not exported", () => {
+  test("control: does not name an export that does not exist", () => {
     expect(names("@claviger/sdk/http", "attachKey")).toBe(false);
   });
 
@@ -56,7 +56,7 @@ describe("the page of the SDK", () => {
     ["@claviger/sdk/http", "http/request-guard.ts"],
     ["@claviger/sdk/http", "http/refusal-response.ts"],
     ["@claviger/sdk/testing", "testing/fake-verifier.ts"],
-  ])("of %s, names every option and field that %s exports", (entry, file) => {
+  ])("names every option and field of %s that %s exports", (entry, file) => {
     const shapes = sourceOf(file).matchAll(/^export interface (\w+)[^\n]*\{\n(.*?)^\}/gms);
     const internal = ["Exchange", "ChangingKey", "RefusalResponse"];
     const fields = [...shapes]
@@ -68,7 +68,7 @@ describe("the page of the SDK", () => {
     expect(fields.filter((name) => !names(entry, name))).toEqual([]);
   });
 
-  it("leads to sections and files that are there", () => {
+  it("links to existing sections and files only", () => {
     const anchors = [...PAGE.matchAll(/\]\(#([\w-]+)\)/g)].map(([, anchor]) => anchor);
     for (const anchor of anchors) expect(PAGE).toContain(`<a id="${anchor}">`);
     const protos = [...PAGE.matchAll(/`(?:proto\/)?((?:claviger|google)\/[\w/]+\.proto)`/g)].map(([, file]) => file);

@@ -46,7 +46,7 @@ function sourceOf(...secrets: string[]) {
   return vi.fn(() => (secrets.length > 1 ? secrets.shift() : secrets[0]) ?? "");
 }
 
-describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_client, _server, connect, start) => {
+describe.each(PAIRS)("attachKey of a client of %s with a server of %s", (_client, _server, connect, start) => {
   let server: EchoServer;
   beforeAll(async () => {
     server = await start();
@@ -73,28 +73,25 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     expect(server.door.seen).toEqual(["Bearer s1", "Bearer s1", "Bearer s1"]);
   });
 
-  it.each(REPEATABLE)(
-    "a %s call that is refused is repeated with the secret that there is now",
-    async (_, call, answer) => {
-      server.door.accepted = ["s2"];
-      expect(await using([sourceOf("s1", "s2")], call)).toEqual(answer);
-      expect(server.door.seen).toEqual(["Bearer s1", "Bearer s2"]);
-    },
-  );
+  it.each(REPEATABLE)("a refused %s call is repeated with the current secret", async (_, call, answer) => {
+    server.door.accepted = ["s2"];
+    expect(await using([sourceOf("s1", "s2")], call)).toEqual(answer);
+    expect(server.door.seen).toEqual(["Bearer s1", "Bearer s2"]);
+  });
 
-  it.each(REPEATABLE)("a %s call is repeated no more than once", async (_, call) => {
+  it.each(REPEATABLE)("a %s call is repeated at most once", async (_, call) => {
     const refused = using([sourceOf("s1", "s2", "s3", "s4")], call);
     await expect(refused).rejects.toMatchObject({ code: Code.Unauthenticated });
     expect(server.door.seen).toEqual(["Bearer s1", "Bearer s2"]);
   });
 
-  it.each(REPEATABLE)("a %s call that is refused with the only secret there is is not repeated", async (_, call) => {
+  it.each(REPEATABLE)("a %s call that is refused with the only secret is not repeated", async (_, call) => {
     await expect(using(["s1"], call)).rejects.toMatchObject({ code: Code.Unauthenticated });
     await expect(using([sourceOf("s1", "s1")], call)).rejects.toMatchObject({ code: Code.Unauthenticated });
     expect(server.door.seen).toEqual(["Bearer s1", "Bearer s1"]);
   });
 
-  it.each(REPEATABLE)("a %s call ends with its refusal if there is no secret any more", async (_, call) => {
+  it.each(REPEATABLE)("a %s call ends with its refusal if the source has lost its secret", async (_, call) => {
     await expect(using([sourceOf("s1", "")], call)).rejects.toMatchObject({ code: Code.Unauthenticated });
     expect(server.door.seen).toEqual(["Bearer s1"]);
   });
@@ -104,7 +101,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     expect(server.door.seen).toEqual(["Bearer s1"]);
   });
 
-  it("a stream that was answered is not repeated", async () => {
+  it("a stream that was answered in part is not repeated", async () => {
     server.door.accepted = ["s1", "s2"];
     const received: string[] = [];
     const call = using([sourceOf("s1", "s2")], (client) =>
@@ -115,7 +112,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     expect(server.door.seen).toEqual(["Bearer s1"]);
   });
 
-  it.each(KINDS)("a %s call that has an authorization of its own goes out as it is", async (kind) => {
+  it.each(KINDS)("a %s call that already has an authorization is sent unchanged", async (kind) => {
     server.door.accepted = ["mine"];
     const source = sourceOf("s1");
     const own = { authorization: "Bearer mine" };
@@ -133,7 +130,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     expect(source).not.toHaveBeenCalled();
   });
 
-  it.each(KINDS)("of a %s call, is told once for each secret that it retires", async (_, call) => {
+  it.each(KINDS)("is called once for each retiring secret of a %s call", async (_, call) => {
     server.door.accepted = ["s1", "s2"];
     server.door.retires = { s1: SOON };
     const onRetiring = vi.fn();
@@ -150,7 +147,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     });
   });
 
-  it("of a call that ends with an error, is told that its secret retires", async () => {
+  it("is called for the retiring secret of a call that ends with an error", async () => {
     server.door.accepted = ["s1", "s2"];
     server.door.retires = { s1: SOON, s2: SOON };
     const onRetiring = vi.fn();
@@ -161,7 +158,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     expect(onRetiring.mock.calls).toEqual([[new Date(SOON)], [new Date(SOON)]]);
   });
 
-  it.each(REPEATABLE)("of a %s call that is refused, nothing is told about the secret", async (_, call) => {
+  it.each(REPEATABLE)("is not called for a refused %s call", async (_, call) => {
     server.door.accepted = ["s2"];
     server.door.retires = { s1: SOON };
     const onRetiring = vi.fn();
@@ -169,12 +166,12 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     expect(onRetiring).not.toHaveBeenCalled();
   });
 
-  it.each(KINDS)("a %s call without a secret to send is not sent, and says what to do", async (_, call) => {
+  it.each(KINDS)("a %s call without a secret is not sent, and its error says what to do", async (_, call) => {
     const cause = new Error("what the vault said");
     const sources: [KeySource, RegExp][] = [
-      [() => "two\nlines", /the function given as a key returned no secret: have it return one, and nothing else$/],
-      [() => Promise.reject(cause), /the function given as a key failed: log what it throws, and mend it$/],
-      [fromFile("/nowhere/key"), /the key file \/nowhere\/key cannot be read \(ENOENT\): put the secret there/],
+      [() => "two\nlines", /the function that returns the key returned no secret. Return one, and nothing else$/],
+      [() => Promise.reject(cause), /the function that returns the key failed. Log its error and correct it$/],
+      [fromFile("/nowhere/key"), /the key file \/nowhere\/key cannot be read \(ENOENT\)\. Put the secret there/],
     ];
     for (const [source, message] of sources) {
       const error = await using([source], call).catch((reason: unknown) => reason);
@@ -184,7 +181,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     expect(server.door.seen).toEqual([]);
   });
 
-  it("a call does not wait for its secret beyond its deadline, nor once it is cancelled", async () => {
+  it("a call waits for its secret neither beyond its deadline nor after its cancellation", async () => {
     const never = () => new Promise<string>(() => undefined);
     const late = using([never], (client) => client.unary("a", { deadlineMs: 50 }));
     await expect(late).rejects.toMatchObject({ code: Code.DeadlineExceeded });
@@ -198,7 +195,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     await expect(refused).rejects.toMatchObject({ code: Code.DeadlineExceeded });
   });
 
-  it("a stream shows its headers before it has a message", async () => {
+  it("a stream delivers its headers before its first message", async () => {
     server.door.accepted = ["s2"];
     const events: string[] = [];
     await using([sourceOf("s2")], (client) =>
@@ -210,7 +207,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     expect(events).toEqual(["yes", "a 1", "a 2", "a 3"]);
   });
 
-  it("a stream that was repeated has the headers of the second attempt in the end", async () => {
+  it("a repeated stream ends with the headers of its second attempt", async () => {
     server.door.accepted = ["s2"];
     const headers: (() => string)[] = [];
     await using([sourceOf("s1", "s2")], (client) =>
@@ -219,7 +216,7 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
     expect(headers.at(-1)?.()).toEqual("yes");
   });
 
-  it("many messages go both ways", async () => {
+  it("many messages pass in both directions", async () => {
     server.door.accepted = ["s1"];
     const values = Array.from({ length: 500 }, (_, index) => `${index}`.repeat(100));
     await using(["s1"], async (client) => {
@@ -250,18 +247,21 @@ describe.each(PAIRS)("attachKey of a client of %s, with a server of %s", (_clien
       server.door.accepted = [secret];
     }
 
-    it.each(KINDS)("no %s call fails after the file was replaced and the old secret ended", async (_, call, answer) => {
-      server.door.accepted = ["s1"];
-      await using([file], async (client) => {
-        expect(await call(client)).toEqual(answer);
-        await replace("s2");
-        expect(await call(client)).toEqual(answer);
-        expect(await call(client)).toEqual(answer);
-      });
-      expect(server.door.seen.slice(-1)).toEqual(["Bearer s2"]);
-    });
+    it.each(KINDS)(
+      "no %s call fails after the file was replaced and the old secret has ended",
+      async (_, call, answer) => {
+        server.door.accepted = ["s1"];
+        await using([file], async (client) => {
+          expect(await call(client)).toEqual(answer);
+          await replace("s2");
+          expect(await call(client)).toEqual(answer);
+          expect(await call(client)).toEqual(answer);
+        });
+        expect(server.door.seen.slice(-1)).toEqual(["Bearer s2"]);
+      },
+    );
 
-    it.each(KINDS)("the control: without looking at the file again, a %s call fails", async (_, call, answer) => {
+    it.each(KINDS)("control: without another read of the file, a %s call fails", async (_, call, answer) => {
       server.door.accepted = ["s1"];
       const remembered = async () => (await file.current()).reveal();
       await using([remembered], async (client) => {

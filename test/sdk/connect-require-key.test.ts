@@ -29,7 +29,7 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
   });
   afterEach(() => server.close());
 
-  test("hands the principal to the handler, and the key to nobody", async () => {
+  test("passes the principal to the handler, and removes the key", async () => {
     const client = (await start())[protocol];
     const secret = verifier.addKey("alice");
     for (const headers of [{ authorization: `Bearer ${secret}` }, { "x-api-key": secret }]) {
@@ -40,14 +40,14 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     }
   });
 
-  test("the control: without it the handler sees the key", async () => {
+  test("control: without it, the handler sees the key", async () => {
     server = await serveOrders(orders, []);
     const secret = verifier.addKey("alice");
     await server[protocol].ping({}, bearer(secret));
     expect(server.seen).toMatchObject({ owner: undefined, headers: { authorization: `Bearer ${secret}` } });
   });
 
-  test("lets a second requireKey see the same key, charged once", async () => {
+  test("gives a second requireKey the same key, and charges it once", async () => {
     server = await serveOrders(orders, [requireKey(verifier, { scopes: () => [] }), requireKey(verifier)]);
     const client = server[protocol];
     expect(await client.write({}, bearer(verifier.addKey("alice", { scopes: ["orders:*"] })))).toMatchObject({
@@ -61,14 +61,14 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     await expect(unscoped).rejects.toMatchObject({ code: Code.PermissionDenied });
   });
 
-  test("takes no key from another call, though both share one context", async () => {
+  test("takes no key from another call that shares its context", async () => {
     server = await serveOrders(orders, [requireKey(verifier)], createContextValues());
     const client = server[protocol];
     await client.ping({}, bearer(verifier.addKey("alice")));
     await expect(client.ping({})).rejects.toMatchObject({ code: Code.Unauthenticated });
   });
 
-  test("asks about the method by its path, the scopes of its option, and the address of the peer", async () => {
+  test("verifies with the method's path, the scopes of its option, and the peer's address", async () => {
     const client = (await start())[protocol];
     const secret = verifier.addKey("alice", { scopes: ["orders:*"], address: "127.0.0.1" });
     await client.write({}, bearer(secret));
@@ -86,7 +86,7 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     ]);
   });
 
-  test("asks the server about what is not in memory", async () => {
+  test("asks the server about a key that is not in memory", async () => {
     const client = (await start())[protocol];
     verifier.isForgetful = true;
     expect(await client.ping({}, bearer(verifier.addKey("bob")))).toMatchObject({ value: "bob" });
@@ -105,7 +105,7 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     });
   });
 
-  test("refuses a call without a key, with a bad one, and with two", async () => {
+  test("refuses a call without a key, with a bad key, and with two keys", async () => {
     const client = (await start())[protocol];
     const [one, other] = [verifier.addKey("alice"), verifier.addKey("bob")];
     const missing = await errorOf(client.ping({}));
@@ -118,7 +118,7 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     expect(server.seen).toEqual({});
   });
 
-  test("refuses what is too long to be a key without asking", async () => {
+  test("refuses a text that is too long for a key without a question", async () => {
     const client = (await start())[protocol];
     const error = await errorOf(client.ping({}, bearer("x".repeat(4097))));
     expect(infoOf(error)).toMatchObject({ reason: "CREDENTIAL_INVALID", metadata: { verdict: "MALFORMED" } });
@@ -139,7 +139,7 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     expect(causes).toEqual([verifier.failure]);
   });
 
-  test("lets calls to an anonymous method in without a key, and with a good one, not with a bad one", async () => {
+  test("lets calls to an anonymous method in without a key and with a good key, but not with a bad key", async () => {
     const client = (await start())[protocol];
     expect(await client.browse({})).toMatchObject({ value: "nobody" });
     expect(await client.browse({}, bearer(verifier.addKey("alice")))).toMatchObject({ value: "alice" });
@@ -167,7 +167,7 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     expect(verifier.asked.at(-1)?.question).toMatchObject({ scopes: ["orders:write"], clientIp: "192.0.2.7" });
   });
 
-  test("ends with INTERNAL, and tells the service why, when an option throws", async () => {
+  test("ends with INTERNAL and calls onUndecided when an option throws", async () => {
     const failure = new TypeError("no such tenant");
     const client = (
       await start({
@@ -182,7 +182,7 @@ describe.each(["connect", "grpc"] as const)("a service on Connect that requires 
     expect(causes).toEqual([failure]);
   });
 
-  test("tells the holder of a retiring secret when it retires, and nobody else", async () => {
+  test("reports the retirement of a secret to its holder only", async () => {
     const client = (await start())[protocol];
     const retires = async (secret: string) => {
       let trailer: Headers | undefined;
@@ -224,15 +224,15 @@ describe("the interceptor itself", () => {
     expect(isCalled).toBe(true);
   });
 
-  test("lets nobody call a method that is anonymous and asks for scopes", async () => {
+  test("refuses every call to a method that is anonymous and requires scopes", async () => {
     const [both] = contradictory.methods;
     const call = requireKey(verifier)(() => Promise.reject(new Error("it was called")));
     const error = await errorOf(call(request({}, both as unknown as typeof orders.method.ping)));
     expect(error.code).toBe(Code.Internal);
-    expect(String(error.cause)).toContain("Leave one out");
+    expect(String(error.cause)).toContain("Remove one of the two");
   });
 
-  test("principalOf says what to do where there is no principal", () => {
+  test("principalOf without a principal says what to do", () => {
     expect(() => principalOf({ values: createContextValues() })).toThrow(/Add requireKey\(verifier\)/);
   });
 });

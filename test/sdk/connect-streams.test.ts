@@ -117,7 +117,7 @@ describe.each(["connect", "grpc"] as const)("a stream on Connect that requires a
     expect((await errorOf(chat.next())).code).toBe(Code.Unavailable);
   });
 
-  test("that its client gives up is not asked about any more", async () => {
+  test("whose client hangs up is not verified again", async () => {
     const hangUp = new AbortController();
     const watch = server[protocol].watch({}, { ...options, signal: hangUp.signal })[Symbol.asyncIterator]();
     await watch.next();
@@ -127,7 +127,7 @@ describe.each(["connect", "grpc"] as const)("a stream on Connect that requires a
     await eventually(() => expect(timers.pending).toBe(0));
   });
 
-  test("tells of a secret that was rotated out while it ran", async () => {
+  test("reports a secret that was rotated while the stream ran", async () => {
     let trailer: Headers | undefined;
     const onTrailer = (received: Headers) => {
       trailer = received;
@@ -144,7 +144,7 @@ describe.each(["connect", "grpc"] as const)("a stream on Connect that requires a
   });
 });
 
-test("the control: a stream whose key is not verified again goes on though it is dead", async () => {
+test("control: a stream whose key is not verified again goes on with a dead key", async () => {
   const verifier = new FakeVerifier();
   const timers = new FakeClocks();
   const server = await serveOrders(orders, [requireKey(verifier, { timers, reverifyMs: 2 ** 31 - 1 })]);

@@ -25,7 +25,7 @@ function fromMemory(secret: string): Freshness | "ask" {
   return known === "ask" ? known : known.freshness;
 }
 
-describe.each(Object.keys(DOORS))("a service on %s, behind the real verifier and a real server,", (kind) => {
+describe.each(Object.keys(DOORS))("a service on %s with the real verifier and a real server", (kind) => {
   let door: Door;
   beforeEach(async () => {
     door = (await DOORS[kind]?.(verifier)) as Door;
@@ -44,7 +44,7 @@ describe.each(Object.keys(DOORS))("a service on %s, behind the real verifier and
     expect(receipt?.expiredVerifierCount).toBe(0);
   });
 
-  it("lets in exactly as many calls of a day as the key has, of twice as many at once", async () => {
+  it("lets in exactly the key's calls of a day out of twice as many at once", async () => {
     const limits = { requestsPerDay: 10 };
     const { secret } = await makeKey(claviger.admin, { owner: "bob", limits });
     const outcomes = await Promise.all(Array.from({ length: 20 }, () => door.ping(secret)));
@@ -52,7 +52,7 @@ describe.each(Object.keys(DOORS))("a service on %s, behind the real verifier and
     expect(outcomes.filter((outcome) => outcome === "QUOTA_EXHAUSTED")).toHaveLength(10);
   });
 
-  it("asks for the scopes of the method, and refuses as soon as one is taken away", async () => {
+  it("requires the scopes of the method, and refuses as soon as one is removed", async () => {
     const { secret, key } = await makeKey(claviger.admin, { owner: "carol", scopes: ["orders:*"] });
     const reader = await makeKey(claviger.admin, { owner: "dora", scopes: ["orders:read"] });
     expect([await door.write(secret), await door.write(reader.secret)]).toEqual(["carol", "SCOPE_MISSING"]);

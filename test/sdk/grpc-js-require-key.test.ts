@@ -56,7 +56,7 @@ beforeEach(() => {
 afterEach(() => server.close());
 
 describe("a service on grpc-js that requires keys", () => {
-  test("hands the principal to the handler, and the key to nobody", async () => {
+  test("passes the principal to the handler, and removes the key", async () => {
     const { call, seen } = await start();
     const secret = verifier.addKey("alice");
     for (const headers of [bearer(secret), { "x-api-key": secret }]) {
@@ -67,7 +67,7 @@ describe("a service on grpc-js that requires keys", () => {
     }
   });
 
-  test("the control: without it the handler sees the key", async () => {
+  test("control: without it, the handler sees the key", async () => {
     server = await serveOrders([]);
     await server.call("ping", bearer("a secret"));
     expect(server.seen).toMatchObject({ owner: undefined, metadata: { authorization: "Bearer a secret" } });
@@ -98,7 +98,7 @@ describe("a service on grpc-js that requires keys", () => {
     });
   });
 
-  test("lets a second requireKey see the same key, charged once", async () => {
+  test("gives a second requireKey the same key, and charges it once", async () => {
     server = await serveOrders([requireKey(verifier), requireKey(verifier, { scopes: () => ["orders:write"] })]);
     const writer = bearer(verifier.addKey("writer", { scopes: ["orders:*"] }));
     expect(await server.call("ping", writer)).toMatchObject({ value: "writer" });
@@ -110,7 +110,7 @@ describe("a service on grpc-js that requires keys", () => {
     expect(await refusedWith(unscoped)).toMatchObject({ code: "PERMISSION_DENIED" });
   });
 
-  test("lets nobody call a method that nothing is said about", async () => {
+  test("refuses every call to a method without requirements", async () => {
     const { call } = await start({ services: [] });
     expect(await refusedWith(call("browse", {}))).toMatchObject({ code: "INTERNAL", reason: "INTERNAL" });
     expect(await refusedWith(call("ping", bearer(verifier.addKey("alice"))))).toMatchObject({ code: "INTERNAL" });
@@ -137,14 +137,14 @@ describe("a service on grpc-js that requires keys", () => {
     expect(verifier.asked.at(-1)?.question.scopes).toEqual(["write", "127.0.0.1"]);
   });
 
-  test("asks the server about what is not in memory, and goes on when it has answered", async () => {
+  test("asks the server about a key that is not in memory, and goes on after the answer", async () => {
     const { call } = await start();
     verifier.isForgetful = true;
     expect(await call("ping", bearer(verifier.addKey("bob")))).toMatchObject({ value: "bob" });
     expect(verifier.asked).toMatchObject([{ way: "server" }]);
   });
 
-  test("refuses calls without a key, with a bad one, with two, beyond a limit, and in an outage", async () => {
+  test("refuses calls without a key, with a bad key, with two keys, beyond a limit, and in an outage", async () => {
     const { call, seen } = await start();
     expect(await refusedWith(call("ping", {}))).toMatchObject({
       code: "UNAUTHENTICATED",
@@ -157,7 +157,7 @@ describe("a service on grpc-js that requires keys", () => {
     });
     expect(await refusedWith(call("ping", { ...bearer("a"), "x-api-key": "b" }))).toMatchObject({
       code: "UNAUTHENTICATED",
-      message: "different keys came in `authorization` and `x-api-key`. Send one key",
+      message: "`authorization` and `x-api-key` have different keys. Send one key",
     });
     const limited = verifier.addKey("carol", { verdict: Verdict.QUOTA_EXHAUSTED, retryAfterMs: 7000 });
     expect(await refusedWith(call("ping", bearer(limited)))).toMatchObject({
@@ -170,7 +170,7 @@ describe("a service on grpc-js that requires keys", () => {
     expect(seen).toEqual({});
   });
 
-  test("tells the holder of a retiring secret when it retires, and nobody else", async () => {
+  test("reports the retirement of a secret to its holder only", async () => {
     const { call } = await start();
     const retiring = verifier.addKey("alice", { retireTime: new Date("2026-11-27T05:00:00Z") });
     expect(await call("ping", bearer(retiring))).toMatchObject({ retires: "2026-11-27T05:00:00.000Z" });
@@ -227,7 +227,7 @@ describe("a stream on grpc-js that requires a key", () => {
     expect(timers.pending).toBe(0);
   });
 
-  test("from the server ends when its key dies; the handler is told, and sends nothing more", async () => {
+  test("from the server ends when its key dies, and the handler is cancelled", async () => {
     const watch = server.client.watch({ value: "" }, metadata);
     const received: string[] = [];
     watch.on("data", ({ value }) => received.push(value));
@@ -247,7 +247,7 @@ describe("a stream on grpc-js that requires a key", () => {
     expect(timers.pending).toBe(0);
   });
 
-  test("from the client, or both ways, ends when its key loses a scope or expires", async () => {
+  test("from the client or in both directions ends when its key loses a scope or expires", async () => {
     const ended = refusedWith(sendLines(["1"]).answer);
     await eventually(() => expect(timers.pending).toBe(1));
     verifier.keys.set(secret, { scopes: [] });
@@ -270,7 +270,7 @@ describe("a stream on grpc-js that requires a key", () => {
     expect(await ended).toMatchObject({ code: "UNAVAILABLE", retrySeconds: 1 });
   });
 
-  test("that its client gives up before its key is known does not begin", async () => {
+  test("whose client hangs up before the key is known does not begin", async () => {
     let answer: (() => void) | undefined;
     const decide = verifier.verify.bind(verifier);
     verifier.isForgetful = true;
@@ -294,7 +294,7 @@ describe("a stream on grpc-js that requires a key", () => {
     expect(server.seen).toEqual({});
   });
 
-  test("that its client gives up is not asked about any more", async () => {
+  test("whose client hangs up is not verified again", async () => {
     const watch = server.client.watch({ value: "" }, metadata);
     const texts = collect(watch).catch((error: ServiceError) => error.code);
     await eventually(() => expect(timers.pending).toBe(1));
@@ -307,11 +307,11 @@ describe("a stream on grpc-js that requires a key", () => {
 describe("requireKey on grpc-js", () => {
   beforeEach(() => start());
 
-  test("does not start with services whose options are missing, or cannot be meant so", () => {
+  test("rejects services whose options are missing or unclear", () => {
     const { Ping, Write } = loadDefinition();
     if (Ping === undefined || Write === undefined) throw new Error("correct the test");
     const { options: _, ...bare } = Ping as typeof Ping & { options: unknown };
-    expect(() => requireKey(verifier, { services: [{ Ping: bare }] })).toThrow(/Give its descriptor/);
+    expect(() => requireKey(verifier, { services: [{ Ping: bare }] })).toThrow(/Pass its descriptor/);
     for (const option of [
       { "(claviger.v1.access).scopes": "orders:write" },
       { "(claviger.v1.access)": { scopes: ["a"], anonymous: true } },
@@ -320,10 +320,10 @@ describe("requireKey on grpc-js", () => {
       const written = { ...Write, options: option };
       expect(() => requireKey(verifier, { services: [{ Write: written }] })).toThrow(/Write it once/);
     }
-    expect(() => requireKey(verifier, { services: [contradictory] })).toThrow(/Leave one out/);
+    expect(() => requireKey(verifier, { services: [contradictory] })).toThrow(/Remove one of the two/);
   });
 
-  test("principalOf says what to do where an interceptor in between has copied the metadata", async () => {
+  test("principalOf says what to do if another interceptor has copied the metadata", async () => {
     server.close();
     const copy = (_: unknown, call: ConstructorParameters<typeof ServerInterceptingCall>[0]) =>
       new ServerInterceptingCall(call, {

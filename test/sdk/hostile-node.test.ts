@@ -83,8 +83,8 @@ async function play(script: readonly Act[]): Promise<void> {
   }
 }
 
-describe("a node that sends anything at all", () => {
-  it("ends no process, lets no key in from memory, and leaves no question without an end", async () => {
+describe("a node that sends arbitrary messages", () => {
+  it("ends no process, lets no key in from memory, and leaves no question open", async () => {
     const thirty = fc.array(scripts, { minLength: 30, maxLength: 30 });
     await fc.assert(
       fc.asyncProperty(thirty, async (all) => {
@@ -96,7 +96,7 @@ describe("a node that sends anything at all", () => {
     expect(letIn).toBeGreaterThan(0);
   });
 
-  it("makes no storm of streams by saying on each that it stops", async () => {
+  it("causes no storm of streams by announcing a stop on each", async () => {
     const node = await startHostileNode([{ kind: "closing" }]);
     const verifier = createVerifier({ url: node.url, token: OWN });
     await new Promise((done) => setTimeout(done, 1500));

@@ -122,7 +122,7 @@ async function usageOf({ keys }: Clients, keyId: string, groupBy: UsageDimension
 }
 const totalOf = async (clients: Clients, keyId: string) => Number((await usageOf(clients, keyId)).total);
 
-describe("an agent that reports what it likes", () => {
+describe("an agent that sends arbitrary reports", () => {
   let claviger: TestClaviger;
   let admin: Clients;
   /** The key that the agent calls with. */
@@ -145,7 +145,7 @@ describe("an agent that reports what it likes", () => {
   };
   const refusedRows = () => metric("claviger_usage_reported_rows_refused_total");
 
-  it("counts nothing for keys that it was not given, and what is verified of them adds up", async () => {
+  it("counts nothing for keys that it did not look up, and their real counts stay right", async () => {
     const [victim, other] = [await newKey(), await newKey()];
     const before = await refusedRows();
     const sync = hostile();
@@ -161,7 +161,7 @@ describe("an agent that reports what it likes", () => {
     expect(await claviger.storage.read((database) => database.$count(usageRejected))).toBe(0);
   });
 
-  it("does not say when a key was last used that it was not given", async () => {
+  it("does not set the last use of a key that it did not look up", async () => {
     const victim = await newKey();
     const marked = await newKey();
     await hostile().reportAndHear([rowOf(victim.id)]);
@@ -171,7 +171,7 @@ describe("an agent that reports what it likes", () => {
     expect(await lastUsed(victim.id)).toBeUndefined();
   });
 
-  it("does not spend the day of a key that it was not given, nor lets another beyond its limit", async () => {
+  it("does not use up the quota of a key that it did not look up, nor raise another limit", async () => {
     const fresh = await newKey({ limits: { requestsPerDay: 100 } });
     const limited = await newKey({ limits: { requestsPerDay: 20 } });
     const sync = hostile();
@@ -185,7 +185,7 @@ describe("an agent that reports what it likes", () => {
     expect(verdicts.filter((verdict) => verdict === Verdict.VALID)).toHaveLength(20);
   });
 
-  it("with a proof counts within what is possible, and never stops those that are honest", async () => {
+  it("counts with a proof within possible bounds, and never stops honest agents", async () => {
     const [given, other] = [await newKey(), await newKey()];
     const usageProof = await proofOf(claviger.url, agent.secret, given.secret);
     const sync = hostile();
@@ -205,7 +205,7 @@ describe("an agent that reports what it likes", () => {
     expect(Number(key?.lastUsedTime?.seconds)).toBeLessThanOrEqual(Date.now() / 1000);
   });
 
-  it("is cut off for a report of nothing, or a number that no report has", async () => {
+  it("is cut off for an empty report or an invalid sequence number", async () => {
     for (const value of [
       { epoch: newEpoch(), sequence: 1n, deltas: [] },
       { epoch: newEpoch(), sequence: MOST_INT64, deltas: [rowOf(agent.id)] },
@@ -216,7 +216,7 @@ describe("an agent that reports what it likes", () => {
     }
   });
 
-  it("begins no more than a thousand epochs a minute, and every other caller goes on", async () => {
+  it("begins at most a thousand epochs a minute, and every other caller goes on", async () => {
     const flooder = await makeKey(admin, { owner: "flooder", scopes: ["claviger:verify"] });
     const victim = await newKey();
     const sync = openSync(claviger.url, flooder.secret);
@@ -237,7 +237,7 @@ describe("an agent that reports what it likes", () => {
     expect(await hostile().reportAndHear([rowOf(victim.id)])).toBe(UsageOutcome.TAKEN);
   });
 
-  it("fills no table with methods, and neither do callers that verify", async () => {
+  it("cannot fill a table with methods, and neither can callers of Verify", async () => {
     const [reported, verified] = [await newKey(), await newKey()];
     const usageProof = await proofOf(claviger.url, agent.secret, reported.secret);
     const methods = Array.from({ length: 140 }, (_, at) => `/shop/${at}`);
@@ -258,7 +258,7 @@ describe("an agent that reports what it likes", () => {
     }
   });
 
-  it("stops no fold, no QueryUsage and no limit, whatever it reports beside honest verification", async () => {
+  it("stops no fold, no QueryUsage and no limit beside honest verification", async () => {
     const [free, limited] = [await newKey(), await newKey({ limits: { requestsPerDay: 40 } })];
     const given = await newKey();
     const usageProof = await proofOf(claviger.url, agent.secret, given.secret);
@@ -297,8 +297,8 @@ describe("an agent that reports what it likes", () => {
   });
 });
 
-describe("control: a server that asks for no proof and puts no bound to methods", () => {
-  it("counts what a stranger invents, under as many names", async () => {
+describe("control: a server without proofs and without a limit on methods", () => {
+  it("counts invented usage, under invented methods", async () => {
     const folder = await mkdtemp(join(tmpdir(), "claviger-control-"));
     closing.push(() => rm(folder, { recursive: true, force: true }));
     await cp(inject("embedded").template, join(folder, "database"), { recursive: true });

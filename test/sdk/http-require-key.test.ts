@@ -42,7 +42,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     };
   }
 
-  test("hands the principal to the handler, and the key to nobody", async () => {
+  test("passes the principal to the handler, and removes the key", async () => {
     await start({});
     const secret = verifier.addKey("alice");
     for (const headers of [bearer(secret), { "X-API-Key": secret }, { ...bearer(secret), "x-api-key": secret }]) {
@@ -52,13 +52,13 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     }
   });
 
-  test("the control: without it the handler sees the key", async () => {
+  test("control: without it, the handler sees the key", async () => {
     await start();
     await get(bearer("a-secret"));
     expect(server.seen.headers).toContain("a-secret");
   });
 
-  test("asks with the scopes, the method and the address that it is told, or the peer's", async () => {
+  test("verifies with the scopes, the method and the address of its options, or the peer's address", async () => {
     await start({ scopes: ["orders:read"], method: "/shop/list" });
     const secret = verifier.addKey("alice", { scopes: ["orders:*"], address: "127.0.0.1" });
     expect(await get(bearer(secret))).toMatchObject({ status: 200 });
@@ -73,7 +73,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     expect(await get(bearer(secret))).toMatchObject({ status: 403, body: { verdict: "ADDRESS_DENIED" } });
   });
 
-  test("lets live keys in, test keys too where it is told so, and says what to set", async () => {
+  test("lets live keys in, test keys if its options say so, and names the option", async () => {
     const [live, trial] = [verifier.addKey("alice"), verifier.addKey("bob", { environment: "test" })];
     const refused = (name: string) => ({
       ...{ status: 403, challenge: null },
@@ -102,7 +102,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     await start({});
   });
 
-  test("answers 401 with a challenge to no key, a bad one, and two", async () => {
+  test("answers 401 with a challenge without a key, with a bad key, and with two keys", async () => {
     await start({});
     expect(await get({})).toMatchObject({
       status: 401,
@@ -121,12 +121,12 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     });
     expect(await get({ ...bearer("a"), "x-api-key": "b" })).toMatchObject({
       status: 401,
-      body: { message: "different keys came in `authorization` and `x-api-key`. Send one key" },
+      body: { message: "`authorization` and `x-api-key` have different keys. Send one key" },
     });
     expect(server.seen).toEqual({});
   });
 
-  test("sees a second authorization header, which Node hides from handlers", async () => {
+  test("reads a second authorization header, which Node hides from handlers", async () => {
     await start({});
     const secret = verifier.addKey("alice");
     const status = await new Promise((resolve, reject) => {
@@ -150,7 +150,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     });
   });
 
-  test("answers 429 and 503 with the seconds to wait, and 500 to a defect, and tells the service why", async () => {
+  test("answers 429 and 503 with the seconds to wait and 500 to a defect, and calls onUndecided", async () => {
     const causes: unknown[] = [];
     await start({ onUndecided: (cause) => causes.push(cause) });
     const secret = verifier.addKey("alice", { verdict: Verdict.RATE_LIMITED, retryAfterMs: 1200 });
@@ -173,7 +173,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     expect(causes).toEqual([...failures.map(([failure]) => failure), verifier.failure]);
   });
 
-  test("lets requests in without a key where that is allowed, not with a bad one", async () => {
+  test("lets requests in without a key where that is allowed, but not with a bad key", async () => {
     for (const anonymous of [true, () => true]) {
       await start({ anonymous });
       expect(await get({})).toMatchObject({ status: 200, body: "nobody" });
@@ -186,7 +186,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     await start({});
   });
 
-  test("tells onRefused of each refusal, and answers with the body that it returns", async () => {
+  test("calls onRefused for each refusal, and answers with its body", async () => {
     const told: [path: unknown, status: number, reason: string][] = [];
     await start({
       onRefused: (request, { status, body: { reason, message, verdict } }) => {
@@ -217,8 +217,8 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
       },
     ],
     ["rejects", (async () => Promise.reject(new Error("no log"))) as never],
-    ["returns what is no body", (() => "a text") as never],
-  ])("answers as without it where onRefused %s, and warns", async (_, onRefused) => {
+    ["returns a wrong body", (() => "a text") as never],
+  ])("ignores an onRefused that %s, and warns", async (_, onRefused) => {
     const heard: string[] = [];
     const hear = ({ message }: Error) => void heard.push(message);
     process.on("warning", hear);
@@ -230,7 +230,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     process.off("warning", hear);
   });
 
-  test("asks the server about what is not in memory", async () => {
+  test("asks the server about a key that is not in memory", async () => {
     await start({});
     verifier.isForgetful = true;
     expect(await get(bearer(verifier.addKey("bob")))).toMatchObject({ status: 200, body: "bob" });
@@ -238,7 +238,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
     expect(verifier.asked).toMatchObject([{ way: "server" }, { way: "server" }]);
   });
 
-  test("tells the holder of a retiring secret when it retires, and nobody else", async () => {
+  test("reports the retirement of a secret to its holder only", async () => {
     await start({});
     const retiring = verifier.addKey("alice", { retireTime: new Date("2026-11-27T05:00:00Z") });
     expect(await get(bearer(retiring))).toMatchObject({ status: 200, retires: "2026-11-27T05:00:00.000Z" });
@@ -246,7 +246,7 @@ describe.each(Object.keys(SERVERS))("a service on %s that requires keys", (frame
   });
 });
 
-test("behind a proxy, Express and Fastify say where requests come from if they are told to trust it", async () => {
+test("behind a trusted proxy, Express and Fastify provide the caller's address", async () => {
   const verifier = new FakeVerifier();
   const headers = { ...bearer(verifier.addKey("alice")), "x-forwarded-for": "192.0.2.7" };
   const app = express().set("trust proxy", true).use(requireKey(verifier));
@@ -260,7 +260,7 @@ test("behind a proxy, Express and Fastify say where requests come from if they a
   await Promise.all([new Promise((resolve) => server.close(resolve)), other.close()]);
 });
 
-test("a single route requires what it is given, and functions see the framework's own request", async () => {
+test("a single route has its own requirements, and functions get the framework's request", async () => {
   const verifier = new FakeVerifier();
   const headers = bearer(verifier.addKey("alice", { scopes: ["orders:7"] }));
   const app = express();
@@ -288,7 +288,7 @@ test("a single route requires what it is given, and functions see the framework'
   await Promise.all([new Promise((resolve) => server.close(resolve)), other.close()]);
 });
 
-test("a route asks for its own scopes behind a requireKey for the whole application", async () => {
+test("a route requires its own scopes behind a requireKey for the whole application", async () => {
   const verifier = new FakeVerifier();
   const writer = bearer(verifier.addKey("alice", { scopes: ["orders:write"] }));
   const reader = bearer(verifier.addKey("bob"));
@@ -326,7 +326,7 @@ test("a route asks for its own scopes behind a requireKey for the whole applicat
   await second.close();
 });
 
-test("a handler on node:http2 gets the principal, and no key", async () => {
+test("a handler on node:http2 gets the principal and no key", async () => {
   const verifier = new FakeVerifier();
   const secret = verifier.addKey("alice");
   let seen = "";
@@ -358,12 +358,12 @@ test("a request is let in in the same turn when the verifier answers from memory
   expect(isIn).toBe(true);
 });
 
-test("a door that is anonymous and asks for scopes is not built", () => {
+test("a requireKey that is anonymous and requires scopes is rejected", () => {
   expect(() => requireKey(new FakeVerifier(), { anonymous: true, scopes: ["a"] })).toThrow(
-    /Leave anonymous or scopes out/,
+    /Remove anonymous or scopes/,
   );
 });
 
-test("principalOf says what to do where there is no principal", () => {
+test("principalOf without a principal says what to do", () => {
   expect(() => principalOf({})).toThrow(/Put requireKey\(verifier\) before this handler/);
 });

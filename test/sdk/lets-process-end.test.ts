@@ -51,7 +51,7 @@ describe("a program that forgets close()", { timeout: 120_000 }, () => {
     ["has a server that never answers", BEGIN + ASK, "silent", "14\n"],
     ["has asked nothing of a server that never answers", BEGIN, "silent", ""],
     ["has no server", BEGIN + ASK, "nothing", "14\n"],
-  ] as const)("ends by itself, and not before its answer, if it %s", async (_, program, url, stdout) => {
+  ] as const)("ends by itself, but not before its answer, if it %s", async (_, program, url, stdout) => {
     expect(await run(program, urls[url])).toEqual({ code: 0, stdout, stderr: "" });
   });
 });

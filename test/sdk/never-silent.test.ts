@@ -59,29 +59,29 @@ const at = (port: number, scheme = "http"): VerifierOptions => ({
 const as = (token: string): VerifierOptions => ({ url: claviger.url, token });
 
 const PERMANENT: [string, { readonly setUp: SetUp; readonly code: string; readonly says: RegExp }][] = [
-  ["a text that is no key", { setUp: () => as("clv_live_typo"), code: "TOKEN_REFUSED", says: /\(MALFORMED\)/ }],
+  ["a text that is not a key", { setUp: () => as("clv_live_typo"), code: "TOKEN_REFUSED", says: /\(MALFORMED\)/ }],
   ["a key that was revoked", { setUp: () => as(expired), code: "TOKEN_REFUSED", says: /\(REVOKED\)/ }],
   ["a key without the scope", { setUp: () => as(unscoped), code: "TOKEN_LACKS_SCOPE", says: /claviger:verify/ }],
   [
-    "a function as key that throws",
+    "a function as key source that throws",
     {
       setUp: () => ({ url: claviger.url, token: () => Promise.reject(new Error("no vault")) }),
-      ...{ code: "TOKEN_MISSING", says: /function given as a key failed/ },
+      ...{ code: "TOKEN_MISSING", says: /function that returns the key failed/ },
     },
   ],
   [
-    "a host name that nobody knows",
+    "an unknown host name",
     {
       setUp: () => ({ url: "http://claviger.invalid:4640", token: claviger.adminToken }),
       ...{ code: "HOST_NOT_FOUND", says: /claviger\.invalid/ },
     },
   ],
   [
-    "TLS to a port that speaks none",
+    "TLS to a port without TLS",
     { setUp: () => at(Number(new URL(claviger.url).port), "https"), code: "NO_TLS", says: /Write http:/ },
   ],
-  ["a web server of HTTP/1", { setUp: () => at(wrong.plain), code: "NOT_A_SERVER", says: /pass HTTP\/2/ }],
-  ["a web server of HTTP/2", { setUp: () => at(wrong.other), code: "NOT_A_SERVER", says: /does not answer as/ }],
+  ["a web server of HTTP/1", { setUp: () => at(wrong.plain), code: "NOT_A_SERVER", says: /forward HTTP\/2/ }],
+  ["a web server of HTTP/2", { setUp: () => at(wrong.other), code: "NOT_A_SERVER", says: /is not a Claviger server/ }],
 ];
 const TRANSIENT: typeof PERMANENT = [
   [
@@ -89,7 +89,7 @@ const TRANSIENT: typeof PERMANENT = [
     { setUp: async () => at(await freePort()), code: "SERVER_UNREACHABLE", says: /ECONNREFUSED/ },
   ],
   [
-    "a port that closes connections, as one that speaks TLS does",
+    "a port that closes connections, as a TLS port does",
     { setUp: () => at(wrong.closing), code: "SERVER_UNREACHABLE", says: /write https:/ },
   ],
 ];
@@ -110,7 +110,7 @@ describe.each([
   ["permanent", PERMANENT],
   ["transient", TRANSIENT],
 ] as const)("with a %s cause", (kind, cases) => {
-  it.each(cases)("%s is told once, with the cause, and callers hear the truth", async (_, { setUp, code, says }) => {
+  it.each(cases)("warns once about %s, with the cause, and callers get the same", async (_, { setUp, code, says }) => {
     const told: VerifierWarning[] = [];
     const verifier = createVerifier({
       ...(await setUp()),
@@ -133,7 +133,7 @@ describe.each([
   });
 });
 
-it("without onWarning, the process warns", async () => {
+it("a verifier without onWarning warns by the process", async () => {
   const heard: Error[] = [];
   const hear = (warning: Error) => void heard.push(warning);
   process.on("warning", hear);
@@ -143,7 +143,7 @@ it("without onWarning, the process warns", async () => {
   process.off("warning", hear);
 });
 
-it("a verifier whose set-up is right warns of nothing, and is ready", async () => {
+it("a verifier with the right set-up gives no warning and is ready", async () => {
   const told: VerifierWarning[] = [];
   const verifier = createVerifier({ ...as(claviger.adminToken), onWarning: (warning) => void told.push(warning) });
   await verifier.ready();
@@ -154,7 +154,7 @@ it("a verifier whose set-up is right warns of nothing, and is ready", async () =
   await expect(verifier.ready()).rejects.toMatchObject({ code: Code.Unavailable });
 });
 
-it("the server says when the verifier's key ends, and the verifier warns of it", async () => {
+it("the server reports when the verifier's key expires, and the verifier warns of it", async () => {
   const told: VerifierWarning[] = [];
   const ttl = { seconds: 2n * 86_400n };
   const { key, secret } = await makeKey(claviger.admin, { owner: "short", scopes: ["claviger:verify"], ttl });
@@ -193,7 +193,7 @@ describe("createVerifier without a token", () => {
     await verifier.close();
   });
 
-  it("tells once that the file is missing", async () => {
+  it("reports once that the file is missing", async () => {
     const told: VerifierWarning[] = [];
     const verifier = withEnvironment({ CLAVIGER_URL: claviger.url, CLAVIGER_TOKEN_FILE: join(folder, "none") }, () =>
       createVerifier({ onWarning: (warning) => void told.push(warning) }),
@@ -203,9 +203,9 @@ describe("createVerifier without a token", () => {
     await verifier.close();
   });
 
-  it("refuses two, and none", () => {
+  it("rejects two tokens, and none", () => {
     const both = { CLAVIGER_TOKEN: "a", CLAVIGER_TOKEN_FILE: "b" };
-    expect(() => withEnvironment(both, () => createVerifier())).toThrow(/are both set: unset one/);
+    expect(() => withEnvironment(both, () => createVerifier())).toThrow(/are both set\. Unset one/);
     expect(() => withEnvironment({}, () => createVerifier())).toThrow(/set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE/);
   });
 });

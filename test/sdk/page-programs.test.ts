@@ -162,7 +162,10 @@ const SERVICES: readonly { readonly name: string; readonly calls: readonly HttpC
   {
     name: "problem-service.ts",
     calls: [
-      { path: "/", gives: [401, expect.stringMatching(/^\{"type":"about:blank","status":401,"title":"no key/)] },
+      {
+        path: "/",
+        gives: [401, expect.stringMatching(/^\{"type":"about:blank","status":401,"title":"the call has no key/)],
+      },
       { path: "/", by: "bob", gives: [200, "bob"] },
     ],
   },

@@ -158,7 +158,7 @@ describe.each(STACKS)("a service that calls over %s with the key in a watched fi
       },
     ],
     [
-      "by removing and making it again",
+      "by removing and creating it again",
       async (secret) => {
         await rm(path);
         await writeFile(path, secret);
@@ -166,7 +166,7 @@ describe.each(STACKS)("a service that calls over %s with the key in a watched fi
     ],
   ];
 
-  it.each(PERIODS)("has not one call that fails, however the file is replaced, if it looks %s", async (_, everyMs) => {
+  it.each(PERIODS)("has no failed call, however the file is replaced, if it reads %s", async (_, everyMs) => {
     const file = watch(everyMs);
     const traffic = new Traffic(open(claviger.url, file));
     for (const [, replace] of WAYS) {
@@ -189,7 +189,7 @@ describe.each(STACKS)("a service that calls over %s with the key in a watched fi
     expect(traffic.calls).toBeGreaterThan(120);
   });
 
-  it("the control: without looking again after a refusal, calls fail", async () => {
+  it("control: without another read after a refusal, calls fail", async () => {
     const file = watch(NEVER_MS);
     const traffic = new Traffic(open(claviger.url, async () => (await file.current()).reveal()));
     await traffic.pass(20);

@@ -45,7 +45,7 @@ async function codeOf(work: Promise<unknown>): Promise<Code | undefined> {
   return error instanceof ConnectError ? error.code : undefined;
 }
 
-it("a verifier that is cut off goes on from memory while its lease runs, and then cannot decide", async () => {
+it("a verifier that is cut off answers from memory until its lease ends, and then cannot decide", async () => {
   const { secret } = await keyInMemory();
   proxy.hang();
   expect((await verifier.verify(secret)).verdict).toBe(Verdict.VALID);
@@ -57,7 +57,7 @@ it("a verifier that is cut off goes on from memory while its lease runs, and the
   await eventually(() => expect(verifier.fresh).toBe(true));
 });
 
-it("a revocation waits for a verifier that is cut off, and once it has returned that one lets nobody in", async () => {
+it("a revocation waits for a verifier that is cut off, which lets no call in afterwards", async () => {
   const { id, secret } = await keyInMemory();
   proxy.hang();
   let hasReturned = false;

@@ -54,12 +54,12 @@ describe("a stream of Sync ends the same past the router and through it", () => 
     ["a message that says nothing", [frame(Buffer.alloc(0))], { code: "INVALID_ARGUMENT" }],
     ["a report that breaks a rule", [REPORT], { code: "INVALID_ARGUMENT" }],
     [
-      "more than a message may have, declared",
+      "a declared length beyond the limit",
       [frame(Buffer.alloc(1), { length: DEFAULT_POLICY.port.maxMessageBytes + 1 })],
       { code: "RESOURCE_EXHAUSTED" },
     ],
     [
-      "more than a message may have, sent",
+      "a sent length beyond the limit",
       [frame(Buffer.alloc(DEFAULT_POLICY.port.maxMessageBytes + 1))],
       { code: "RESOURCE_EXHAUSTED" },
     ],
@@ -69,7 +69,7 @@ describe("a stream of Sync ends the same past the router and through it", () => 
     expect(through).toEqual(past);
   });
 
-  it("after the answer to what was asked last, though that must be looked up", async () => {
+  it("after the answer to the last question, even if it needs a look-up", async () => {
     for (const [, way] of WAYS) {
       const { secret } = await makeKey(claviger.admin, { owner: "last" });
       const ask = said({ case: "ask", value: { id: 1n, request: { secret } } });
@@ -77,13 +77,13 @@ describe("a stream of Sync ends the same past the router and through it", () => 
     }
   });
 
-  it("whoever may not call", async () => {
+  it("for a caller without permission", async () => {
     const [past, through] = await endsAfter([LEASE], { authorization: "Bearer nobody" });
     expect(past).toMatchObject({ code: "UNAUTHENTICATED", reason: "CREDENTIAL_INVALID", messages: 0 });
     expect(through).toEqual(past);
   });
 
-  it("at the deadline that it has", async () => {
+  it("at its deadline", async () => {
     const raw = openRaw(claviger, { "grpc-timeout": "200m" });
     raw.stream.write(LEASE);
     expect(await endOf(raw)).toMatchObject({ code: "DEADLINE_EXCEEDED", messages: 1 });
@@ -91,7 +91,7 @@ describe("a stream of Sync ends the same past the router and through it", () => 
 
   const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => Buffer.from(array));
 
-  it("after one message of whatever bytes, in pieces", async () => {
+  it("after one message of arbitrary bytes, in pieces", async () => {
     const message = fc.tuple(bytes, fc.constantFrom(0, 1, 2), fc.constantFrom(undefined, 1, 40, 2 ** 31));
     const cuts = fc.array(fc.nat(45), { maxLength: 4 });
     await fc.assert(
@@ -105,7 +105,7 @@ describe("a stream of Sync ends the same past the router and through it", () => 
     );
   });
 
-  it("after whatever comes, and the server goes on", async () => {
+  it("after arbitrary input, and the server goes on", async () => {
     const chunk = fc.oneof(
       bytes,
       bytes.map((each) => frame(each)),
@@ -138,7 +138,7 @@ it.each(WAYS)(
 );
 
 describe("a client that does not read", () => {
-  it("is not read from, and has every answer once it reads", async () => {
+  it("is not read from, and gets every answer once it reads", async () => {
     const claviger = await startClaviger("embedded", {
       CLAVIGER_POLICY: JSON.stringify({ sync: { waitingBytes: 128 * 1024 } }),
     });
@@ -155,7 +155,7 @@ describe("a client that does not read", () => {
     await claviger.close();
   });
 
-  it("is ended when more changes wait than may, and hears why once it reads", async () => {
+  it("loses its stream when too many changes wait, and gets the reason once it reads", async () => {
     const claviger = await startClaviger("embedded", {
       CLAVIGER_POLICY: JSON.stringify({ sync: { waitingBytes: 256 } }),
     });

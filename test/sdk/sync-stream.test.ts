@@ -152,7 +152,7 @@ function refusalOfEnd({ ended }: { readonly ended: Promise<unknown> }): Promise<
   return refusalOf(ended.then((error) => error !== undefined && Promise.reject(error)));
 }
 
-describe.each(["past the router", "through the router"])("a stream of Sync, %s", (way) => {
+describe.each(["past the router", "through the router"])("a stream of Sync %s", (way) => {
   /** Connect's own protocol is served by the router; plain gRPC is not. */
   const using = (claviger: TestClaviger) => {
     const { url, adminToken, admin } = claviger;
@@ -162,7 +162,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
   };
   const start = async (policy: object) => using(await startOne(policy));
 
-  it("leases, answers, tells of changes, and waits for what it told to be applied", async () => {
+  it("leases, answers, reports changes, and waits until they are applied", async () => {
     const { admin } = using(shared);
     const { id, secret } = await makeKey(admin, { owner: newOwner() });
     const stream = open(admin);
@@ -187,7 +187,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     await revoked;
   });
 
-  it("does not hold a revocation up by more than its lease when nobody answers on it", async () => {
+  it("delays a revocation by at most its lease if its client does not answer", async () => {
     const { admin } = using(shared);
     const { id, secret } = await makeKey(admin, { owner: newOwner() });
     const stream = open(admin);
@@ -199,7 +199,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     expect(performance.now() - began).toBeLessThan(3000);
   });
 
-  it("gives nothing to keep of a key with limits, and charges every question about it", async () => {
+  it("sends no entry for a key with limits, and charges every question about it", async () => {
     const { admin } = using(shared);
     const limits = { requestsPerDay: 2 };
     const { secret } = await makeKey(admin, { owner: newOwner(), limits });
@@ -215,7 +215,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     expect(verdicts).toEqual([Verdict.VALID, Verdict.VALID, Verdict.QUOTA_EXHAUSTED]);
   });
 
-  it("takes a report once, however often it is sent, and ends on one that is none", async () => {
+  it("accepts a report once, however often it is sent, and ends on an invalid report", async () => {
     const { admin } = using(shared);
     const { id, secret } = await makeKey(admin, { owner: newOwner() });
     const usageProof = await proofOf(admin, secret);
@@ -235,7 +235,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     expect(await codeOfEnd(stream.ended)).toBe(Code.InvalidArgument);
   });
 
-  it("counts what two callers report, though both name it the same", async () => {
+  it("counts the reports of two callers with the same epoch", async () => {
     const { admin, as } = using(shared);
     const { id, secret } = await makeKey(admin, { owner: newOwner() });
     const agent = await makeKey(admin, { owner: newOwner(), scopes: ["claviger:verify"] });
@@ -249,7 +249,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     await eventually(async () => expect(await totalOf(admin, id)).toBe(12n));
   });
 
-  it("is refused beyond as many as a process takes, and taken once another is gone", async () => {
+  it("is refused beyond the limit of a process, and accepted once another has ended", async () => {
     const { admin } = await start({ sync: { streams: 1 } });
     const first = await openLeased(admin);
     expect(await refusalOfEnd(open(admin))).toMatchObject({
@@ -263,7 +263,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     });
   });
 
-  it("is refused while the server stops, which waits for the leases that it has granted", async () => {
+  it("is refused while the server stops and waits for its granted leases", async () => {
     const { admin, claviger } = await start({ sync: { closeMs: 60_000 } });
     const stream = await openLeased(admin);
     const closed = claviger.close();
@@ -274,7 +274,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     await closed;
   });
 
-  it("whose lease is not given back to a server that stops is ended, and told why", async () => {
+  it("is ended with a reason if its lease is not given back to a stopping server", async () => {
     const { admin, claviger } = await start({ sync: { closeMs: 50 } });
     const stream = await openLeased(admin);
     const closed = claviger.close();
@@ -283,7 +283,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     await closed;
   });
 
-  it("stores nothing of a report that is a secret, or that Postgres cannot store, and takes the rest", async () => {
+  it("drops secrets and unstorable texts from a report, and accepts the rest", async () => {
     const { admin } = using(shared);
     const { id, secret } = await makeKey(admin, { owner: newOwner() });
     const usageProof = await proofOf(admin, secret);
@@ -302,7 +302,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     });
   });
 
-  it("leaves nothing behind when its client goes away, whatever that was doing, once its lease is over", async () => {
+  it("leaves nothing behind after its client is gone and its lease is over", async () => {
     const { admin, url } = using(shared);
     const { secret } = await makeKey(admin, { owner: newOwner() });
     const gone = new AbortController();
@@ -319,7 +319,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     await eventually(async () => expect(await attached()).toBe("0"));
   });
 
-  it("may be taken back at once, whatever becomes of it: the server goes on", async () => {
+  it("may be cancelled at once, and the server goes on", async () => {
     const { admin, url } = using(shared);
     for (let turn = 0; turn < 5; turn++) {
       // Not in memory, so that it is read from the database who calls.
@@ -331,7 +331,7 @@ describe.each(["past the router", "through the router"])("a stream of Sync, %s",
     expect((await stream.hear("lease")).nonce).toBe(1n);
   });
 
-  it("may go on for longer than a call may send bytes", async () => {
+  it("may last longer than the time limit for request bytes", async () => {
     const { admin } = await start({ port: { idleBytesPerSecond: 100 } });
     const { secret } = await makeKey(admin, { owner: newOwner() });
     const stream = open(admin);

@@ -22,7 +22,7 @@ async function upgrade(headers: Record<string, string>): Promise<string> {
 
 const accept = (socket: Socket, by: string) => socket.end(`HTTP/1.1 101 Switching Protocols\r\nby: ${by}\r\n\r\n`);
 
-describe("an upgrade to a WebSocket, checked as the page of the SDK says", () => {
+describe("an upgrade to a WebSocket, checked as on the page of the SDK", () => {
   function serve(): void {
     const door = requireKey(verifier, { scopes: ["chat:join"] });
     server = createServer(withKey(verifier, (_, res) => void res.end("hello")));
@@ -50,7 +50,7 @@ describe("an upgrade to a WebSocket, checked as the page of the SDK says", () =>
     expect(await upgrade(headers as Record<string, string>)).toMatch(answer);
   });
 
-  it("the control: withKey does not see it", async () => {
+  it("control: passes withKey by", async () => {
     server = createServer(withKey(verifier, (_, res) => void res.end("hello")));
     server.on("upgrade", (_, socket) => accept(socket as Socket, "nobody"));
     expect(await upgrade({})).toMatch(/^HTTP\/1.1 101 .*by: nobody/s);

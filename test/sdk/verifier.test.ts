@@ -51,7 +51,7 @@ async function codeOf(work: Promise<unknown>): Promise<Code | undefined> {
 }
 
 describeOnEachStorage("a verifier inside an agent", (claviger) => {
-  it("answers from memory what Verify answers, field by field", async () => {
+  it("answers from memory with the fields of Verify", async () => {
     const { url, adminToken, admin } = claviger();
     const made = await makeKey(admin, {
       ...{ owner: "sdk", displayName: "Robot", scopes: ["orders:*"], labels: { team: "blue" }, metadata: { a: 1 } },
@@ -82,7 +82,7 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
     }
   });
 
-  it("asks about what is no secret, or nobody's, and keeps nothing of it", async () => {
+  it("asks about texts that are not secrets and unknown secrets, and keeps no entry", async () => {
     const { url, adminToken, admin } = claviger();
     const { secret } = await makeKey(admin, { owner: "sdk" });
     const verifier = await attach(url, adminToken);
@@ -96,7 +96,7 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
     }
   });
 
-  it("refuses, once RevokeKey has returned, what it kept", async () => {
+  it("refuses a kept key once RevokeKey has returned", async () => {
     const { url, adminToken, admin } = claviger();
     const made = await makeKey(admin, { owner: "sdk" });
     const verifier = await attach(url, adminToken);
@@ -108,7 +108,7 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
     expect((await fromMemory(verifier, made.secret)).verdict).toBe(Verdict.REVOKED);
   });
 
-  it("learns of every other change as well: disabled, enabled, scopes, a rotation and the end of its grace", async () => {
+  it("applies every other change: disabling, enabling, scopes, a rotation and the end of its grace period", async () => {
     const { url, adminToken, admin } = claviger();
     const made = await makeKey(admin, { owner: "sdk", scopes: ["a"] });
     const verifier = await attach(url, adminToken);
@@ -132,7 +132,7 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
     await eventually(async () => expect(await verdict()).toBe("RETIRED"));
   });
 
-  it("refuses a question that breaks a rule, and goes on", async () => {
+  it("rejects a wrong question, and goes on", async () => {
     const { url, adminToken, admin } = claviger();
     const { secret } = await makeKey(admin, { owner: "sdk", allowedCidrs: ["10.0.0.0/8"] });
     const verifier = await attach(url, adminToken);
@@ -153,7 +153,7 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
     await eventually(() => expect(verifier.fresh).toBe(true));
   });
 
-  it("is cut off when its own key is revoked, and says so", async () => {
+  it("is cut off when its own key is revoked, and reports it", async () => {
     const { url, admin } = claviger();
     const own = await makeKey(admin, { owner: "agents", scopes: ["claviger:verify"] });
     const { secret } = await makeKey(admin, { owner: "sdk" });
@@ -167,7 +167,7 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
     expect(await codeOf(verifier.verify(secret))).toBe(Code.Unauthenticated);
   });
 
-  it("answers nothing once it is closed", async () => {
+  it("answers nothing after close", async () => {
     const { url, adminToken, admin } = claviger();
     const { secret } = await makeKey(admin, { owner: "sdk" });
     const verifier = await attach(url, adminToken);
@@ -182,21 +182,21 @@ describeOnEachStorage("a verifier inside an agent", (claviger) => {
 });
 
 it.each<[string, VerifierOptions, RegExp]>([
-  ["with no address of a server", { url: [], token: "t" }, /needs the address of a server: pass it as url, or leave/],
-  ["with an address that is none", { url: "127.0.0.1:4640", token: "t" }, /is not one: write it as http:/],
-  ["without a key", { url: "http://127.0.0.1:4640", token: "" }, /pass it as token, or set CLAVIGER_TOKEN/],
-])("a verifier %s is not created, and the error says what to do", (_, options, message) => {
+  ["without an address of a server", { url: [], token: "t" }, /url has no address\. Pass http:\/\/host:port, or leave/],
+  ["with an invalid address", { url: "127.0.0.1:4640", token: "t" }, /invalid server URL\. Write it as http:/],
+  ["without a key", { url: "http://127.0.0.1:4640", token: "" }, /token is missing\. Pass .* or set CLAVIGER_TOKEN/],
+])("createVerifier %s throws, and the error says what to do", (_, options, message) => {
   expect(() => createVerifier(options)).toThrow(message);
 });
 
 it.each(["http://127.0.0.1:4640/api", "http://127.0.0.1:4640/?a=b", "http://127.0.0.1:4640/#a"])(
-  "a verifier is not created for %s, which could never work",
+  "createVerifier rejects %s, which could never work",
   (url) => {
-    expect(() => createVerifier({ url, token: "t" })).toThrow(/write it as http:\/\/127\.0\.0\.1:4640$/);
+    expect(() => createVerifier({ url, token: "t" })).toThrow(/Write it as http:\/\/127\.0\.0\.1:4640$/);
   },
 );
 
-it("a verifier whose key file is missing from the start says so, and not that no server could decide", async () => {
+it("a verifier whose key file is missing from the start reports that, and no failure of servers", async () => {
   const problems: string[] = [];
   const onProblem = ({ message }: Error) => void problems.push(message);
   const token = fromFile("/nowhere/key", { onProblem });
@@ -214,7 +214,7 @@ it("a verifier whose key file is missing from the start says so, and not that no
 });
 
 describe("a server that stops", () => {
-  it("has the leases given back, and exits without waiting for them to run out", async () => {
+  it("gets its leases back, and exits before they run out", async () => {
     const claviger = await startClaviger("embedded", { CLAVIGER_LEASE_MS: "20000" });
     const { secret } = await makeKey(claviger.admin, { owner: "sdk" });
     const verifier = await attach(claviger.url, claviger.adminToken);

@@ -33,7 +33,7 @@ export const AGENT_RULES: readonly Rule[] = [
     without: [
       {
         file: LINK,
-        find: "lease.grant(asked.since, termMs);",
+        find: "lease.grant(request.since, termMs);",
         replace: "lease.grant(readMoment(this.#options.clocks), termMs);",
       },
     ],
@@ -111,8 +111,8 @@ export const AGENT_RULES: readonly Rule[] = [
     without: [
       {
         file: LINK,
-        find: 'return this.#channel !== undefined && this.#phase === "attached";',
-        replace: "return this.#channel !== undefined;",
+        find: "return this.#stream?.attachedMs !== undefined &&",
+        replace: "return this.#stream !== undefined &&",
       },
     ],
     schedule: "an agent that has a lease asks another node, which is slow to grant one",
@@ -120,7 +120,9 @@ export const AGENT_RULES: readonly Rule[] = [
   {
     id: "N12",
     rule: "the first lease of a stream drops what was kept",
-    without: [{ file: LINK, find: "      cache.clear();\n      this.#phase", replace: "      this.#phase" }],
+    without: [
+      { file: LINK, find: "      cache.clear();\n      stream.attachedMs", replace: "      stream.attachedMs" },
+    ],
   },
   {
     id: "N13",
@@ -188,8 +190,8 @@ export const AGENT_RULES: readonly Rule[] = [
     without: [
       {
         file: LINK,
-        find: "    this.#options.lease.end();\n    this.#channel?.send",
-        replace: "    this.#channel?.send",
+        find: "    this.#options.lease.end();\n    this.#stream?.channel.send",
+        replace: "    this.#stream?.channel.send",
       },
     ],
   },

@@ -2,7 +2,7 @@ import type { VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 import { toResponse } from "../../src/rpc/codec/verification-to-proto.ts";
 import { toCommand } from "../../src/rpc/key-verifier.ts";
 import type { Verification } from "../../src/sdk/verification.ts";
-import { fromResponse, undecided } from "../../src/sdk/verifier/wire.ts";
+import { couldNotDecide, fromResponse } from "../../src/sdk/verifier/wire.ts";
 import type { Chance } from "../../testkit/chance.ts";
 import type { Machine } from "./machine.ts";
 import { TIMEOUT_MS } from "./network.ts";
@@ -19,7 +19,7 @@ export interface Calling {
 /** `Verify` by a call of its own. */
 export function callNode({ world, chance, from, node }: Calling, request: VerifyRequest): Promise<Verification> {
   const { promise, resolve, reject } = Promise.withResolvers<Verification>();
-  const late = from.after(TIMEOUT_MS, () => reject(undecided("STORAGE_UNAVAILABLE", "no answer")));
+  const late = from.after(TIMEOUT_MS, () => reject(couldNotDecide("STORAGE_UNAVAILABLE", "no answer")));
   const arrive = (machine: Machine, work: () => void) =>
     world.later(0.3 + chance.next() * 3, () => machine.receive(work));
   if (node === undefined) return promise;

@@ -1,8 +1,5 @@
-import {
-  type About,
-  InProcessVerifier,
-  type InProcessVerifierOptions,
-} from "../../src/sdk/verifier/in-process-verifier.ts";
+import type { PreparedAnswer } from "../../src/sdk/verifier/cached-answer.ts";
+import { InProcessVerifier, type InProcessVerifierOptions } from "../../src/sdk/verifier/in-process-verifier.ts";
 import { SyncLink, type SyncLinkOptions } from "../../src/sdk/verifier/sync-link.ts";
 import { troubleOf } from "../../src/sdk/verifier/trouble.ts";
 import { CLOCK_RATE_ERROR } from "../../src/system/clocks.ts";
@@ -24,8 +21,7 @@ export interface SimAgentOptions {
 
 /** Half of the term of a lease, as `create-verifier.ts` has it. */
 const PATIENCE_MS = 500;
-const RETRY_MS = { first: 20, most: 400 };
-const NEVER_MS = 1e9;
+const RETRY_MS = { first: 20, max: 400 };
 
 /** The SDK's own classes, put together as `createVerifier` does it, on a machine of the simulation. */
 export class SimAgent {
@@ -33,7 +29,7 @@ export class SimAgent {
   readonly machine: Machine;
   readonly link: SyncLink;
   readonly verifier: InProcessVerifier;
-  readonly cache: SecretCache<About>;
+  readonly cache: SecretCache<PreparedAnswer>;
   /** The one that was opened last. */
   stream: Stream | undefined;
 
@@ -43,7 +39,7 @@ export class SimAgent {
     const [clocks, timers, clockRateError] = [machine, machine, CLOCK_RATE_ERROR];
     const random = (bytes: number) => new Uint8Array(bytes);
     const lease = new Lease(clocks);
-    const cache = new SecretCache<About>({ lease, clocks, random, capacity: 16, maxAgeMs: 60_000 });
+    const cache = new SecretCache<PreparedAnswer>({ lease, clocks, random, capacity: 16, maxAgeMs: 60_000 });
     this.cache = cache;
     this.link = new SyncLink({
       ...{ lease, cache, clocks, timers, clockRateError, patienceMs: PATIENCE_MS, retryMs: RETRY_MS },
@@ -56,13 +52,13 @@ export class SimAgent {
       },
     });
     this.verifier = new InProcessVerifier({
-      ...{ link: this.link, lease, cache, clockRateError, clocks, timers, reportEveryMs: NEVER_MS, timeoutMs: 60_000 },
+      ...{ link: this.link, lease, cache, clockRateError, clocks, timers, timeoutMs: 60_000 },
       forms: { isSecret: () => true, isKeyId: () => true },
       warnings: { met: troubleOf, tokenExpireTime: undefined },
       holdProcess: () => () => undefined,
       pause: () => Promise.resolve(),
       recorder: new UsageRecorder({ clocks, budgetBytes: 1_000_000 }),
-      flusher: { flush: async () => undefined, isEmpty: true },
+      reporter: { start: () => undefined, end: async () => undefined },
       servers: { count: 1, verify: call, close: () => undefined },
     });
   }

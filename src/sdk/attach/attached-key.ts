@@ -5,43 +5,41 @@ import { RetirementNotice } from "./retirement.ts";
 
 export interface AttachKeyOptions {
   /**
-   * Called when a service says that the secret it was called with has been rotated, with the instant from which it will
-   * be refused; once for each secret. Default: `process.emitWarning`, code `CLAVIGER_SECRET_RETIRES`.
+   * Called once for each secret that a service reports as rotated, with the instant from which services refuse it.
+   * Default: `process.emitWarning`, code `CLAVIGER_SECRET_RETIRES`.
    */
   readonly onRetiring?: (instant: Date) => void;
 }
 
 const RULES: Rules<AttachKeyOptions> = { onRetiring: FUNCTION };
 
-/** The key of a client. */
+/** The key that a client sends. */
 export class AttachedKey {
   readonly #key: ChangingKey;
   readonly #notice: RetirementNotice;
 
-  /** @throws TypeError for what is no source, for a text that can be no secret, and for a wrong option */
+  /** @throws TypeError for a wrong source, a text that cannot be a secret, or a wrong option */
   constructor(source: KeySource, options: AttachKeyOptions) {
     checkOptions("attachKey", options, RULES);
     this.#key = openKeySource(source);
     this.#notice = new RetirementNotice(options.onRetiring);
   }
 
-  /**
-   * The key for one call that can be repeated: its one message is known. Rejects if there is no secret.
-   */
+  /** The key for one call that can be repeated, because its one message is known. Rejects if there is no secret. */
   async forRepeatable(): Promise<CallKey> {
     return new CallKey(await this.#key.current(), { notice: this.#notice, repeatWith: this.#key });
   }
 
   /**
-   * The key for one call that cannot be repeated, since its messages are gone once sent. It looks at the source before
-   * instead of after. Rejects if there is no secret.
+   * The key for one call that cannot be repeated, because its messages are gone once they are sent. The source is read
+   * before the call instead of after a refusal. Rejects if there is no secret.
    */
   async forUnrepeatable(): Promise<CallKey> {
     return new CallKey(await this.#key.reread(), { notice: this.#notice });
   }
 }
 
-/** The key of one call: the secret that it is sent with, and whether there is another one after a refusal. */
+/** The key of one call: the secret that the call carries, and the source of another secret after a refusal. */
 export class CallKey {
   readonly #notice: RetirementNotice;
   #repeatWith: ChangingKey | undefined;
@@ -53,14 +51,14 @@ export class CallKey {
     this.#repeatWith = by.repeatWith;
   }
 
-  /** The value of the header `authorization`. It is the secret: put it there and nowhere else. */
+  /** The value of the header `authorization`. It contains the secret: put it there and nowhere else. */
   get authorization(): string {
     return `Bearer ${this.#secret.reveal()}`;
   }
 
   /**
-   * Looks for another secret after a refusal. Whether there is one, with which to repeat the call; at most once, and
-   * never for a call that cannot be repeated. Does not reject.
+   * Reads the source again after a refusal. Returns whether it has another secret, with which to repeat the call: at most
+   * once, and never for a call that cannot be repeated. Does not reject.
    */
   async renew(): Promise<boolean> {
     const refused = this.#secret.reveal();
@@ -72,14 +70,14 @@ export class CallKey {
     return true;
   }
 
-  /** The call has begun to be answered: it is not repeated any more. */
+  /** Marks the call as answered in part, so that it is not repeated. */
   spend(): void {
     this.#repeatWith = undefined;
   }
 
   /**
-   * Takes what an answer says about the secret's retirement: the value of `claviger-secret-retires`, if any. A refusal is
-   * no answer: it says more by itself, and there may be another secret already.
+   * Reads the secret's retirement from an answer: the value of `claviger-secret-retires`, if any. Refusals do not count:
+   * a refusal says more by itself, and the source may have another secret already.
    */
   answered(secretRetires: string | null | undefined): void {
     this.#notice.read(this.#secret, secretRetires);

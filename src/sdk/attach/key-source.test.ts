@@ -14,42 +14,45 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-it("a text is the secret for ever", async () => {
+it("a string is the secret for ever", async () => {
   const key = openKeySource(" s1\n");
   expect((await key.current()).reveal()).toBe("s1");
   expect((await key.reread()).reveal()).toBe("s1");
 });
 
-it.each(["", "  ", "s1 s2", "s1\n\ns2", "s1\u0000", "süß"])("%j is refused at once, and not repeated", (text) => {
-  expect(() => openKeySource(text)).toThrow(
-    new TypeError("the text given as a key is no secret: give the secret as it was shown, and nothing else"),
-  );
-});
+it.each(["", "  ", "s1 s2", "s1\n\ns2", "s1\u0000", "süß"])(
+  "%j is rejected at once, and not repeated in the error",
+  (text) => {
+    expect(() => openKeySource(text)).toThrow(
+      new TypeError("the key is not a secret. Pass the secret as it was shown, and nothing else"),
+    );
+  },
+);
 
-it("a function is asked each time", async () => {
+it("a function is called each time", async () => {
   let asked = 0;
   const key = openKeySource(async () => `s${++asked}`);
   expect((await key.current()).reveal()).toBe("s1");
   expect((await key.reread()).reveal()).toBe("s2");
 });
 
-it("what a function throws is kept as the cause, and not repeated", async () => {
+it("the error of a function is kept as the cause, and not repeated", async () => {
   const cause = new Error("cannot parse clv_live_…");
   const key = openKeySource(() => {
     throw cause;
   });
-  const message = "the function given as a key failed: log what it throws, and mend it";
+  const message = "the function that returns the key failed. Log its error and correct it";
   await expect(key.current()).rejects.toMatchObject({ name: "NoSecretError", message, cause });
 });
 
-it("a function that returns no secret is an error that says what to do, and not what it returned", async () => {
-  const message = "the function given as a key returned no secret: have it return one, and nothing else";
+it("a function without a secret causes an error that says what to do and hides the value", async () => {
+  const message = "the function that returns the key returned no secret. Return one, and nothing else";
   for (const text of ["", "s1\ns2", undefined as unknown as string]) {
     await expect(openKeySource(() => text).current()).rejects.toMatchObject({ name: "NoSecretError", message });
   }
 });
 
-it("a file is looked at by itself, in real time", async () => {
+it("a file is read again by itself, in real time", async () => {
   await writeFile(path, "s1");
   const file = fromFile(path, { everyMs: 20 });
   try {
@@ -61,7 +64,7 @@ it("a file is looked at by itself, in real time", async () => {
   }
 });
 
-it("a file that goes bad while in use is a warning of the process, by default", async () => {
+it("a file that goes bad while in use causes a warning of the process by default", async () => {
   const emitWarning = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
   try {
     await writeFile(path, "s1");
@@ -76,7 +79,7 @@ it("a file that goes bad while in use is a warning of the process, by default", 
   }
 });
 
-it("a file that is looked at does not keep the process alive", async () => {
+it("a file that is read regularly does not keep the process alive", async () => {
   await writeFile(path, "s1");
   const source = new URL("./key-source.ts", import.meta.url).href;
   const program = `

@@ -1,35 +1,35 @@
 import type { Secret } from "../../keys/secret.ts";
 import { createListener } from "../verifier/listener.ts";
 
-/** The trailer, or header of an error, in which a service says when the secret that it was called with retires. */
+/** The trailer, or the header of an error, in which a service says when the caller's secret retires. */
 export const SECRET_RETIRES = "claviger-secret-retires";
 
-/** Tells once for each secret that it retires; a value that is no instant is ignored. */
+/** Calls `onRetiring` once for each secret that retires. A value that is not an instant is ignored. */
 export class RetirementNotice {
   readonly #onRetiring: (instant: Date) => void;
-  #told: Secret | undefined;
+  #reported: Secret | undefined;
 
   constructor(onRetiring: (instant: Date) => void = warn) {
     this.#onRetiring = createListener("onRetiring", onRetiring);
   }
 
   /**
-   * @param value of `claviger-secret-retires` in the answer to a call with that secret: an RFC 3339 instant, if any. Of
-   * several, as when header and trailer are joined with a comma, the first
+   * @param value of `claviger-secret-retires` in the answer to a call with that secret: an RFC 3339 instant, if any. The
+   * first counts if header and trailer are joined with a comma
    */
   read(secret: Secret, value: string | null | undefined): void {
     const [first] = value?.split(",") ?? [];
     const instant = first ? new Date(first) : undefined;
     if (instant === undefined || Number.isNaN(instant.getTime())) return;
-    if (this.#told?.reveal() === secret.reveal()) return;
-    this.#told = secret;
+    if (this.#reported?.reveal() === secret.reveal()) return;
+    this.#reported = secret;
     this.#onRetiring(instant);
   }
 }
 
 function warn(instant: Date): void {
   process.emitWarning(
-    `the secret that this process calls with retires at ${instant.toISOString()}: put the new secret of its key in its place`,
+    `the secret that this process calls with retires at ${instant.toISOString()}. Replace it by the new secret of its key`,
     { type: "ClavigerWarning", code: "CLAVIGER_SECRET_RETIRES" },
   );
 }

@@ -5,8 +5,7 @@ import { inspect } from "node:util";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { eventually } from "../../../testkit/eventually.ts";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
-import { NoSecretError } from "./no-secret-error.ts";
-import { WatchedFile } from "./watched-file.ts";
+import { NoSecretError, WatchedFile } from "./watched-file.ts";
 
 const EVERY_MS = 1000;
 
@@ -47,12 +46,12 @@ async function expectSoon(file: WatchedFile, secret: string): Promise<void> {
   });
 }
 
-it("the secret is the one line of the file, whatever white space is around it", async () => {
+it("the secret is the one line of the file, without white space around it", async () => {
   await writeFile(path, "\n  s1\t\r\n");
   expect(await secretIn(open())).toBe("s1");
 });
 
-it("between two looks the secret is the one last read", async () => {
+it("between two reads, the secret is that of the last read", async () => {
   await writeFile(path, "s1");
   const file = open();
   expect(await secretIn(file)).toBe("s1");
@@ -61,7 +60,7 @@ it("between two looks the secret is the one last read", async () => {
   expect(await secretIn(file)).toBe("s1");
 });
 
-it("a new look takes what is there now, at once and for good", async () => {
+it("a new read takes the present secret, at once and for good", async () => {
   await writeFile(path, "s1");
   const file = open();
   expect(await secretIn(file)).toBe("s1");
@@ -70,7 +69,7 @@ it("a new look takes what is there now, at once and for good", async () => {
   expect(await secretIn(file)).toBe("s2");
 });
 
-it("a change is seen by itself: renamed over, written in place, removed and made again, each time", async () => {
+it("every change is noticed: a rename, a write in place, a removal and a new file", async () => {
   await writeFile(path, "s1");
   const file = open();
   expect(await secretIn(file)).toBe("s1");
@@ -88,7 +87,7 @@ it("a change is seen by itself: renamed over, written in place, removed and made
   await expectSoon(file, "s5");
 });
 
-it("a change is seen when it is made as Kubernetes makes it, by exchanging the folder behind a link", async () => {
+it("a change by Kubernetes is noticed, which replaces the folder behind a link", async () => {
   const publish = async (version: string, text: string) => {
     await mkdir(join(folder, version));
     await writeFile(join(folder, version, "key"), text);
@@ -104,7 +103,7 @@ it("a change is seen when it is made as Kubernetes makes it, by exchanging the f
   await expectSoon(file, "s2");
 });
 
-it("a file that is being written in place is not taken half-written", async () => {
+it("a file that is written in place is never read half-written", async () => {
   await writeFile(path, "s1-whole");
   let step = 0;
   const steps = ["", "s2-wh", "s2-whole", "s2-whole"];
@@ -116,7 +115,7 @@ it("a file that is being written in place is not taken half-written", async () =
   expect(problems).toEqual([]);
 });
 
-it("a file that stays half-written for long is put right by the next look", async () => {
+it("a file that stays half-written for long is corrected by the next read", async () => {
   await writeFile(path, "s2-ha");
   const file = open();
   expect(await secretIn(file)).toBe("s2-ha");
@@ -124,7 +123,7 @@ it("a file that stays half-written for long is put right by the next look", asyn
   expect((await file.reread()).reveal()).toBe("s2-half");
 });
 
-it("a reading that ends late does not undo one that began after it", async () => {
+it("a late read does not undo a newer one", async () => {
   await writeFile(path, "s1");
   const gates: PromiseWithResolvers<void>[] = [];
   let isSlow = false;
@@ -149,30 +148,30 @@ it("a reading that ends late does not undo one that began after it", async () =>
 });
 
 const BAD: [what: string, text: string | undefined, message: string][] = [
-  ["missing", undefined, "cannot be read (ENOENT): put the secret there, readable by this process"],
-  ["empty", " \n", "is empty: put the secret there, on one line"],
-  ["two lines", "not-for-you\ns2", "does not hold a secret: put the secret there, on one line, and nothing else"],
+  ["missing", undefined, "cannot be read (ENOENT). Put the secret there, readable by this process"],
+  ["empty", " \n", "is empty. Put the secret there, on one line"],
+  ["two lines", "not-for-you\ns2", "does not hold a secret. Put the secret there, on one line, and nothing else"],
   [
     "a control character",
     "not-for-you\u0007",
-    "does not hold a secret: put the secret there, on one line, and nothing else",
+    "does not hold a secret. Put the secret there, on one line, and nothing else",
   ],
 ];
 
-it.each(BAD)("a file that never held a secret is an error that says what to do: %s", async (_, text, message) => {
+it.each(BAD)("a file that never held a secret causes an error that says what to do: %s", async (_, text, message) => {
   if (text !== undefined) await writeFile(path, text);
   const error = await open()
     .current()
     .catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(NoSecretError);
   expect(error).toMatchObject({ message: `the key file ${path} ${message}` });
-  expect(problems).toEqual([`the key file ${path} ${message}; until then no call can be made with it`]);
+  expect(problems).toEqual([`the key file ${path} ${message}. Until then no call can be made with it`]);
   expect(inspect(error, { depth: 9 })).not.toContain("not-for-you");
 });
 
-it("a folder in place of the file is an error that says what to do", async () => {
+it("a folder in place of the file causes an error that says what to do", async () => {
   await mkdir(path);
-  await expect(open().current()).rejects.toThrow(/cannot be read \(EISDIR\): put the secret there/);
+  await expect(open().current()).rejects.toThrow(/cannot be read \(EISDIR\)\. Put the secret there/);
 });
 
 it("a missing file is used as soon as it is there", async () => {
@@ -191,14 +190,14 @@ it.each(BAD)(
     if (text === undefined) await rm(path);
     else await writeFile(path, text);
     for (let look = 0; look < 3; look++) expect((await file.reread()).reveal()).toBe("s0");
-    expect(problems).toEqual([`the key file ${path} ${message}; until then the last one stays in use`]);
+    expect(problems).toEqual([`the key file ${path} ${message}. Until then the last secret stays in use`]);
     await writeFile(path, "s9");
     expect((await file.reread()).reveal()).toBe("s9");
     expect(problems).toHaveLength(1);
   },
 );
 
-it("once closed it is looked at only when asked", async () => {
+it("a closed file is read only on request", async () => {
   await writeFile(path, "s1");
   const file = open();
   await file.current();
@@ -212,7 +211,7 @@ it("once closed it is looked at only when asked", async () => {
   expect(await secretIn(file)).toBe("s2");
 });
 
-it("however it is printed, it does not show its secret", async () => {
+it("no way of printing shows the secret", async () => {
   await writeFile(path, "s1-very-secret");
   const file = open();
   const secret = await file.current();

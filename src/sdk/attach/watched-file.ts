@@ -1,27 +1,31 @@
 import { readFile } from "node:fs/promises";
 import { Secret } from "../../keys/secret.ts";
 import type { Timers } from "../../system/clocks.ts";
-import { NoSecretError } from "./no-secret-error.ts";
-import { readSecretText } from "./secret-text.ts";
 
-/** Between two readings that must agree: longer than a writer takes from emptying a file to filling it. */
+/** Milliseconds between two reads that must agree: longer than a writer needs from truncating a file to filling it. */
 const SETTLE_MS = 10;
-/** How often a file that is being written is looked at until what it says is taken for what it says. */
+/** Reads of a file that keeps changing, after which the last content counts. */
 const SETTLE_TURNS = 5;
+
+/** There is no secret to call with. The message ends with what to do, and repeats nothing of the source's content. */
+export class NoSecretError extends Error {
+  override readonly name = "NoSecretError";
+}
 
 export interface WatchedFileOptions {
   readonly path: string;
-  /** Milliseconds between two looks at the file. */
+  /** Milliseconds between two reads of the file. */
   readonly everyMs: number;
-  /** Called once when the file is bad or goes bad, and again if it is then bad in another way. Does not throw. */
+  /** Called once when the file is or becomes bad, and again for each different problem. Does not throw. */
   readonly onProblem: (error: Error) => void;
   readonly timers: Timers;
-  /** Waits, and keeps the process alive meanwhile: a call depends on it. */
+  /** Waits and keeps the process alive meanwhile, because a call depends on it. */
   readonly pause: (ms: number) => Promise<unknown>;
 }
 
 /**
- * The secret in a file that may be replaced in any way. It is polled, not watched: docs/decisions/0015-polled-files.md.
+ * The secret in a file that may be replaced at any time, in any way.
+ * The file is polled, not watched: docs/decisions/0015-polled-files.md.
  */
 export class WatchedFile {
   readonly #options: WatchedFileOptions;
@@ -30,7 +34,7 @@ export class WatchedFile {
   #first: Promise<Secret> | undefined;
   #timer: { cancel(): void } | undefined;
   #closed = false;
-  /** A late reading may not overwrite one that began after it. */
+  /** The number of the last read that began, and of the last that counted: a late read does not overwrite a newer one. */
   #begun = 0;
   #taken = 0;
 
@@ -38,7 +42,7 @@ export class WatchedFile {
     this.#options = options;
   }
 
-  /** As last read; the first time reads it, and goes on looking. Rejects only if it never held a secret. */
+  /** The secret of the last read; the first call starts the reads. Rejects only if the file never held a secret. */
   async current(): Promise<Secret> {
     this.#watch();
     if (this.#secret !== undefined) return this.#secret;
@@ -48,7 +52,7 @@ export class WatchedFile {
     return await this.#first;
   }
 
-  /** Reads it now. A file that holds no secret leaves the last one in use. Rejects only if there is none. */
+  /** Reads the file now. A file without a secret leaves the last one in use. Rejects only if there is none. */
   async reread(): Promise<Secret> {
     const turn = ++this.#begun;
     const reading = await this.#readSettled();
@@ -60,7 +64,7 @@ export class WatchedFile {
     throw reading;
   }
 
-  /** Looks at the file no more by itself. What was read last stays in use. Twice is fine. */
+  /** Stops the regular reads. The last secret stays in use. May be called twice. */
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
@@ -87,12 +91,12 @@ export class WatchedFile {
     if (!isNews) return;
     const rest =
       this.#secret === undefined
-        ? "; until then no call can be made with it"
-        : "; until then the last one stays in use";
+        ? ". Until then no call can be made with it"
+        : ". Until then the last secret stays in use";
     this.#options.onProblem(new Error(reading.message + rest));
   }
 
-  /** What is new is believed once two readings in a row agree: a file written in place may be read half-written. */
+  /** Accepts new content once two reads in a row agree, because a read may catch a file half-written. */
   async #readSettled(): Promise<Secret | Error> {
     let reading = await readSecret(this.#options.path);
     for (let turn = 0; turn < SETTLE_TURNS && !isSame(reading, this.#secret); turn++) {
@@ -116,14 +120,23 @@ async function readSecret(path: string): Promise<Secret | Error> {
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : "unknown error";
     return new NoSecretError(
-      `the key file ${path} cannot be read (${code}): put the secret there, readable by this process`,
+      `the key file ${path} cannot be read (${code}). Put the secret there, readable by this process`,
     );
   }
-  if (text.trim() === "") return new NoSecretError(`the key file ${path} is empty: put the secret there, on one line`);
+  if (text.trim() === "") return new NoSecretError(`the key file ${path} is empty. Put the secret there, on one line`);
   return (
     readSecretText(text) ??
     new NoSecretError(
-      `the key file ${path} does not hold a secret: put the secret there, on one line, and nothing else`,
+      `the key file ${path} does not hold a secret. Put the secret there, on one line, and nothing else`,
     )
   );
+}
+
+/**
+ * The secret in a text, without the white space around it; undefined if the text cannot be one. A text that cannot be a
+ * header value is refused here, because the error of Node or of a client library would repeat it.
+ */
+export function readSecretText(text: string): Secret | undefined {
+  const trimmed = text.trim();
+  return /^[\x21-\x7e]+$/.test(trimmed) ? new Secret(trimmed) : undefined;
 }

@@ -6,17 +6,16 @@ import { begin, type Next, renewOrThrow } from "./keyed-call.ts";
 import { streamWithKey } from "./stream-with-key.ts";
 
 /**
- * An interceptor of clients that sends `authorization: Bearer <secret>` with each call. A call whose headers have an
- * `authorization` already goes out as it is.
+ * An interceptor for clients that sends `authorization: Bearer <secret>` with each call. A call that already has
+ * `authorization` is sent unchanged.
  *
- * A call that ends with `UNAUTHENTICATED` is repeated once, if a new look at the source gives another secret than the one
- * that was refused. So rotation needs no restart, and no call fails as long as the source has the new secret by the time
- * that the old one ends. This holds for unary calls, and for server streams before their first message. Client and
- * bidirectional streams cannot be repeated, for their messages are gone once sent; they look at the source before they
- * begin. A repeated call keeps its deadline. `onHeader` of a server stream sees the headers of the first attempt, and the
- * same object has those of the second afterwards.
+ * A call that ends with `UNAUTHENTICATED` is repeated once if the source then has another secret. Rotation thus needs no
+ * restart, and no call fails if the source has the new secret before the old one ends. This holds for unary calls, and
+ * for server streams before their first message. Client and bidirectional streams cannot be repeated, because their
+ * messages are gone once they are sent; they read the source before they begin. A repeated call keeps its deadline.
+ * `onHeader` of a server stream gets the headers of the first attempt; the same object has those of the second later.
  *
- * Calls fail with `UNAVAILABLE` and are not sent if the source gives no secret: nothing was said about the key.
+ * Calls fail with `UNAVAILABLE` and are not sent if the source has no secret. That says nothing about the key.
  *
  * @example
  * createGrpcTransport({ baseUrl, interceptors: [attachKey(secret)] });
@@ -26,7 +25,7 @@ import { streamWithKey } from "./stream-with-key.ts";
  * const file = fromFile("/var/run/secrets/claviger/key");
  * createGrpcTransport({ baseUrl, interceptors: [attachKey(file, { onRetiring: (instant) => log.warn({ instant }) })] });
  *
- * @throws TypeError for what is no source, for a text that can be no secret, and for a wrong option
+ * @throws TypeError for a wrong source, a text that cannot be a secret, or a wrong option
  */
 export function attachKey(source: KeySource, options: AttachKeyOptions = {}): Interceptor {
   const key = new AttachedKey(source, options);

@@ -3,30 +3,30 @@ import type { CallKey } from "../attach/attached-key.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import { unlessAborted } from "./unless-aborted.ts";
 
-/** How to send a request: what an interceptor of Connect is given. */
+/** Sends a request: the function that Connect passes to an interceptor. */
 export type Next = ReturnType<Interceptor>;
 
 /**
- * The key of a call that is about to begin. A source is somebody else's code, or a disk: no call waits for it beyond its
- * deadline.
+ * The key of a call that is about to begin. A source is code of the application or a disk, so that no call waits for it
+ * beyond its deadline.
  *
- * @throws ConnectError `UNAVAILABLE` if there is no secret; what the signal says if it aborts first
+ * @throws ConnectError `UNAVAILABLE` if there is no secret; the reason of the signal if it aborts first
  */
 export async function begin(signal: AbortSignal, ask: () => Promise<CallKey>): Promise<CallKey> {
   try {
     return await unlessAborted(signal, ask);
   } catch (error) {
     if (signal.aborted) throw error;
-    const message = error instanceof Error ? error.message : "there is no secret to call with";
+    const message = error instanceof Error ? error.message : "the key source gave no secret";
     throw new ConnectError(message, Code.Unavailable, undefined, undefined, error);
   }
 }
 
-/** Returns if a call that ended with `error` is to be sent again, and throws the error otherwise. */
+/** Returns if a call that ended with `error` must be sent again; throws the error otherwise. */
 export async function renewOrThrow(call: CallKey, signal: AbortSignal, error: unknown): Promise<void> {
   if (!(error instanceof ConnectError)) throw error;
   if (error.code !== Code.Unauthenticated) {
-    // An error has headers and trailers in one.
+    // The metadata of an error has both headers and trailers.
     call.answered(error.metadata.get(SECRET_RETIRES));
     throw error;
   }

@@ -1,18 +1,18 @@
 import { type ContextKey, type ContextValues, createContextKey } from "@connectrpc/connect";
 import { noPrincipal, type Principal } from "../protect/principal.ts";
 
-/** Where `requireKey` puts whoever calls; undefined in calls that were let in without a key. */
+/** The context key under which `requireKey` stores the caller; undefined in calls that were let in without a key. */
 export const principalKey: ContextKey<Principal | undefined> = createContextKey<Principal | undefined>(undefined, {
   description: "claviger principal",
 });
 
-/** The part of Connect's `HandlerContext` that is needed here. */
+/** The used part of Connect's `HandlerContext`. */
 interface Context {
   readonly values: ContextValues;
 }
 
 /**
- * Whoever makes this call.
+ * The caller.
  *
  * @example const { key } = principalOf(context); // in a handler: key.id, key.owner, key.scopes, …
  * @throws Error if the call was let in without a key, or no `requireKey` stands before the handler
@@ -23,7 +23,7 @@ export function principalOf(context: Context): Principal {
   return principal;
 }
 
-/** Whoever makes this call; undefined if it came without a key, which `anonymous` methods allow. */
+/** The caller; undefined if the call came without a key, which `anonymous` methods allow. */
 export function findPrincipal({ values }: Context): Principal | undefined {
   return values.get(principalKey);
 }

@@ -3,7 +3,7 @@ import { explainedError } from "../../wire/errors.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import { createMethodReader } from "../protect/access.ts";
 import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
-import { createGate } from "../protect/gate.ts";
+import { createGuard } from "../protect/guard.ts";
 import {
   checkKeyOptions,
   KEY_RULES,
@@ -25,37 +25,37 @@ const RULES = { ...KEY_RULES, ...STREAM_RULES };
 
 /**
  * Requires a key of every call: `authorization: Bearer <key>` or `x-api-key: <key>`, with the scopes that the method's
- * `option (claviger.v1.access)` names. Handlers get whoever calls from `principalOf(context)`, and never the key.
- * Streams are verified again each minute, and end when their key dies. Whoever calls with a secret that was rotated out
- * is told when it retires, in the trailer `claviger-secret-retires` (RFC 3339) of what is no error.
+ * `option (claviger.v1.access)` names. Handlers get the caller from `principalOf(context)`, and never the key. Keys of
+ * streams are verified again each minute, and a stream ends when its key dies. A caller whose secret was rotated learns
+ * when it retires, from the trailer `claviger-secret-retires` (RFC 3339) of a successful answer.
  *
- * Refused with `google.rpc.ErrorInfo` in domain `claviger`, and the verdict in its metadata: `UNAUTHENTICATED` without a
- * key or with a bad one, `PERMISSION_DENIED` for the address or a missing scope, `RESOURCE_EXHAUSTED` for a limit;
- * `UNAVAILABLE` if nothing could be decided. Connect reads the message of a unary call before interceptors run: bound it
- * with `readMaxBytes`.
+ * Refusals carry `google.rpc.ErrorInfo` in domain `claviger`, with the verdict in its metadata: `UNAUTHENTICATED` without
+ * a key or with a bad one, `PERMISSION_DENIED` for the address or a missing scope, `RESOURCE_EXHAUSTED` for a limit, and
+ * `UNAVAILABLE` if the key could not be checked. Connect reads the message of a unary call before interceptors run:
+ * limit it with `readMaxBytes`.
  *
  * @example connectNodeAdapter({ routes, interceptors: [requireKey(verifier)], contextValues: (req) => peerValues(req) })
  * @example requireKey(verifier, { scopes: ({ method }) => [`orders:${method.localName}`] }) // instead of the option
  * @example requireKey(verifier, { anonymous: ({ service }) => service.typeName === "grpc.health.v1.Health" || undefined })
- * @throws TypeError without a verifier, for an option that is wrong, and for one whose name is unknown
+ * @throws TypeError without a verifier, and for a wrong or unknown option
  */
 export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): Interceptor {
   checkKeyOptions("requireKey", { verifier, options }, RULES);
-  const gate = createGate(verifier, options);
+  const guard = createGuard(verifier, options);
   const settings = watchSettings(options);
   const read = createMethodReader();
   return (next) => async (request) => {
     const { path, access } = read(request.method);
     const arrival = {
       call: request,
-      // Not the context: a service may hand the same one to every call, and another caller's key would be found there.
+      // Not the context: a service may pass the same one to every call, and it would hold another caller's key.
       carrier: request.header,
       takeCredential: () => takeCredential(request.header),
       method: () => path,
       peer: request.contextValues.get(peerKey),
       access,
     };
-    const decision = gate(arrival);
+    const decision = guard(arrival);
     const admission = decision instanceof Promise ? await decision : decision;
     if ("refusal" in admission) throw explainedError(admission.refusal);
     request.contextValues.set(principalKey, admission.principal);
@@ -68,7 +68,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
   };
 }
 
-/** Reads the key, and takes it away. */
+/** Reads the key and removes it from the headers. */
 function takeCredential(header: Headers): Credential {
   const authorization = valuesOf(header, AUTHORIZATION);
   const credential = readCredential({ authorization, apiKey: valuesOf(header, API_KEY) });

@@ -4,7 +4,7 @@ import type { AttachedKey, CallKey } from "../attach/attached-key.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import { begin, type Next, renewOrThrow } from "./keyed-call.ts";
 
-/** Opens a stream with the key, as `attachKey` says. */
+/** Opens a stream with the key, as `attachKey` describes. */
 export async function streamWithKey(next: Next, request: StreamRequest, key: AttachedKey): Promise<StreamResponse> {
   const isRepeatable = request.method.methodKind === "server_streaming";
   const message = isRepeatable ? repeatable(await collect(request.message)) : request.message;
@@ -35,7 +35,7 @@ export async function streamWithKey(next: Next, request: StreamRequest, key: Att
   return { ...first, header, trailer, message: messages() };
 }
 
-/** Sends the request until it is not refused before there are headers: a refusal may come as an error, or later. */
+/** Sends the request, and sends it again if it is refused before there are headers. A refusal may also come later. */
 async function openOnce(next: Next, request: StreamRequest, call: CallKey): Promise<StreamResponse> {
   for (;;) {
     request.header.set("authorization", call.authorization);
@@ -53,7 +53,7 @@ async function collect(messages: AsyncIterable<Message>): Promise<readonly Messa
   return collected;
 }
 
-/** Unlike what a transport gives, it can be gone through more than once. */
+/** Can be iterated more than once, unlike the messages of a transport. */
 function repeatable(messages: readonly Message[]): AsyncIterable<Message> {
   return {
     async *[Symbol.asyncIterator]() {

@@ -1,7 +1,7 @@
-/** What `work` gives, or the reason of the signal if that aborts before. */
+/** The result of `work`, or the reason of the signal if it aborts first. */
 export function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    // Not Promise.race: against one promise that lives as long as the stream, it keeps every item.
+    // Promise.race would keep every item, because the promise that it races with lives as long as the stream.
     const abort = () => reject(signal.reason);
     if (signal.aborted) {
       abort();

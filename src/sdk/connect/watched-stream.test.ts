@@ -1,7 +1,7 @@
 import { Code, createContextValues, type StreamRequest, type StreamResponse } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
-import type { Look } from "../protect/gate.ts";
+import type { Look } from "../protect/guard.ts";
 import type { Principal } from "../protect/principal.ts";
 import { watchSettings } from "../protect/watch-key.ts";
 import { runWatched } from "./watched-stream.ts";
@@ -45,7 +45,7 @@ describe("a stream whose key dies", () => {
     return async () => ({ stream: true, trailer: new Headers(), message: messages }) as unknown as StreamResponse;
   }
 
-  test("aborts the handler's signal and ends what it makes, though nobody reads", async () => {
+  test("aborts the handler's signal and ends its messages without a reader", async () => {
     let isReleased = false;
     async function* make() {
       try {
@@ -64,14 +64,14 @@ describe("a stream whose key dies", () => {
     await expect(reading.next()).rejects.toMatchObject({ code: Code.Unauthenticated });
   });
 
-  test("ends though the handler listens to nothing and never answers", async () => {
+  test("ends although the handler ignores the signal and never answers", async () => {
     const call = run(() => new Promise(() => {}));
     const ended = expect(call).rejects.toMatchObject({ code: Code.Unauthenticated });
     await timers.pass(60_000);
     await ended;
   });
 
-  test("is let go as soon as the call is over, though nobody reads to the end", async () => {
+  test("is released as soon as the call is over, without a reader to the end", async () => {
     await run(answerWith(nothing()));
     expect(timers.pending).toBe(1);
     hangUp.abort();

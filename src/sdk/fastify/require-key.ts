@@ -1,28 +1,28 @@
-import type { HttpRequest } from "../http/messages.ts";
 import type { RefusalResponse } from "../http/refusal-response.ts";
+import type { HttpRequest } from "../http/request.ts";
 import { createRequestGuard, type HttpKeyOptions } from "../http/request-guard.ts";
 import type { Verifier } from "../verification.ts";
 
-/** The part of Fastify's request that is needed here. */
+/** The used part of Fastify's request. */
 interface Request {
   readonly raw: HttpRequest;
-  /** The address of whoever calls, by Fastify's option `trustProxy`. */
+  /** The caller's address, by Fastify's option `trustProxy`. */
   readonly ip: string;
 }
 
-/** The part of Fastify's reply that is needed here. */
+/** The used part of Fastify's reply. */
 interface Reply {
   code(status: number): unknown;
   header(name: string, value: string): unknown;
   send(body: string): unknown;
 }
 
-/** `FastifyRequest` is Fastify's: name the type where a function looks at more than the part above. */
+/** `FastifyRequest` is the type of Fastify. Name it if a function reads more than the part above. */
 export type RequireKeyOptions<FastifyRequest extends Request = Request> = HttpKeyOptions<FastifyRequest>;
 
 /**
- * Requires a key of every request, as a hook of Fastify: before the body is read. The same as `requireKey` for
- * node:http, with the address that Fastify finds.
+ * Requires a key of every request in a hook of Fastify, before the body is read. Otherwise the same as `requireKey` for
+ * node:http, with Fastify's address of the caller.
  *
  * @example app.addHook("onRequest", requireKey(verifier)) // all routes
  * @example app.post("/orders", { onRequest: requireKey(verifier, { scopes: ["orders:write"] }) }, handler)

@@ -4,17 +4,16 @@ import type { KeySource } from "../attach/key-source.ts";
 import { KeyedCall } from "./keyed-call.ts";
 
 /**
- * An interceptor of grpc-js clients that sends `authorization: Bearer <secret>` with each call. A call whose metadata have
- * an `authorization` already goes out as it is; call credentials that add another one are refused by grpc-js.
+ * An interceptor for grpc-js clients that sends `authorization: Bearer <secret>` with each call. A call that already has
+ * `authorization` in its metadata is sent unchanged; grpc-js refuses call credentials that add a second one.
  *
- * A call that ends with `UNAUTHENTICATED` is repeated once, if a new look at the source gives another secret than the one
- * that was refused. So rotation needs no restart, and no call fails as long as the source has the new secret by the time
- * that the old one ends. This holds for unary calls, and for server streams before their first message. Client and
- * bidirectional streams cannot be repeated, for their messages are gone once sent; they look at the source before they
- * begin. A repeated call keeps its deadline. The event `metadata` is emitted for each attempt that was answered with
- * headers.
+ * A call that ends with `UNAUTHENTICATED` is repeated once if the source then has another secret. Rotation thus needs no
+ * restart, and no call fails if the source has the new secret before the old one ends. This holds for unary calls, and
+ * for server streams before their first message. Client and bidirectional streams cannot be repeated, because their
+ * messages are gone once they are sent; they read the source before they begin. A repeated call keeps its deadline. The
+ * event `metadata` is emitted for each attempt that was answered with headers.
  *
- * Calls fail with `UNAVAILABLE` and are not sent if the source gives no secret: nothing was said about the key.
+ * Calls fail with `UNAVAILABLE` and are not sent if the source has no secret. That says nothing about the key.
  *
  * @example
  * new Client(address, credentials.createInsecure(), { interceptors: [attachKey(secret)] });
@@ -25,7 +24,7 @@ import { KeyedCall } from "./keyed-call.ts";
  * const interceptors = [attachKey(file, { onRetiring: (instant) => log.warn({ instant }) })];
  * new Client(address, credentials.createSsl(), { interceptors });
  *
- * @throws TypeError for what is no source, for a text that can be no secret, and for a wrong option
+ * @throws TypeError for a wrong source, a text that cannot be a secret, or a wrong option
  */
 export function attachKey(source: KeySource, options: AttachKeyOptions = {}): Interceptor {
   const key = new AttachedKey(source, options);

@@ -3,20 +3,20 @@ import type { ServiceDefinition } from "@grpc/grpc-js";
 import { accessByPath, type MethodAccess } from "../protect/access.ts";
 import { SCOPES } from "../verifier/check-options.ts";
 
-/** Where methods declare what they ask: descriptors of protobuf-es, or a service as proto-loader reads it. */
+/** A service that declares the requirements of its methods: a descriptor of protobuf-es, or a service of proto-loader. */
 export type DeclaringService = AnyDesc | ServiceDefinition;
 
 /**
- * What methods ask, by path.
+ * The requirements of methods, by path.
  *
- * @throws Error for a service that does not carry its options, such as code of protoc's plugin for grpc-js, and for an
- * `(claviger.v1.access)` that cannot be understood: taken for none, it would let everybody in
+ * @throws Error for a service without its options, such as code of protoc's plugin for grpc-js, and for an unclear
+ * `(claviger.v1.access)`: ignoring it would let every caller in
  */
 export function declaredAccess(services: Iterable<DeclaringService>): ReadonlyMap<string, MethodAccess> {
   const access = new Map<string, MethodAccess>();
   for (const service of services) {
     if (typeof service !== "object" || service === null || Array.isArray(service)) {
-      throw new TypeError("requireKey: services has an item that is no service. Pass an array of services");
+      throw new TypeError("requireKey: services has an item that is not a service. Pass an array of services");
     }
     const entries = isDescriptor(service) ? accessByPath([service]) : accessOfDefinition(service);
     for (const [path, asked] of entries) access.set(path, asked);
@@ -33,13 +33,13 @@ function accessOfDefinition(service: ServiceDefinition): [path: string, access: 
     const { path } = method;
     if (!("options" in method) || typeof method.options !== "object" || method.options === null)
       throw new Error(
-        `${path} does not carry its options. Give its descriptor, or say scopes and anonymous in a function`,
+        `the options of ${path} are missing. Pass its descriptor, or set scopes and anonymous as functions`,
       );
     return [path, readOption(path, method.options)];
   });
 }
 
-/** proto-loader keeps options under the names that they were written with, parsed where they were written in braces. */
+/** proto-loader keeps options under their written names, and parses those that are written in braces. */
 function readOption(path: string, options: object): MethodAccess {
   const written = Object.entries(options).filter(([name]) => /^\(\.?claviger\.v1\.access\)/.test(name));
   const [entry, ...others] = written;

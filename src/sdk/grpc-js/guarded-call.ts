@@ -1,24 +1,28 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Metadata, ServerInterceptingCall, type ServerInterceptingCallInterface } from "@grpc/grpc-js";
+import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "#gen/google/rpc/status_pb.js";
+import { errorInfo, retryInfo } from "../../wire/errors.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
-import type { Admission } from "../protect/gate.ts";
+import type { Admission } from "../protect/guard.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
 import type { Refusal } from "../protect/refusal.ts";
-import { toStatusDetails } from "../protect/refusal-details.ts";
 import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
 import { setPrincipal } from "./principal.ts";
 
 export interface GuardOptions {
-  /** Decides about the call, and takes the key out of its metadata. */
+  /** Decides about the call, and removes the key from its metadata. */
   readonly admit: (metadata: Metadata) => Admission | Promise<Admission>;
-  /** How the key is watched; undefined for a call that is no stream. */
+  /** How the key is watched; undefined for a unary call. */
   readonly watch: WatchSettings | undefined;
 }
 
 type Status = Parameters<ServerInterceptingCallInterface["sendStatus"]>[0];
 
 /**
- * The call as the handler gets it: it begins once the key was found good, and is over when the key is. What the handler
- * still sends then goes nowhere; it is told by the event `cancelled`, as when the client hangs up.
+ * The call that the handler gets. It begins once the key is found good, and ends when the key dies. Later messages of the
+ * handler are dropped, and it gets the event `cancelled`, as when the client hangs up.
  */
 export function guardCall(
   call: ServerInterceptingCallInterface,
@@ -62,7 +66,7 @@ export function guardCall(
           const admission = admit(metadata);
           const begin = () => pass(metadata);
           if (admission instanceof Promise) {
-            // In a turn of its own, as without a promise: what a handler throws is the service's.
+            // In a separate turn, so that an error of the handler is not caught by this promise.
             void admission.then((decided) => process.nextTick(enter, decided, begin, metadata));
           } else enter(admission, begin, metadata);
         },
@@ -85,9 +89,17 @@ export function guardCall(
 function statusOf(refusal: Refusal): Status {
   const metadata = new Metadata();
   metadata.set("grpc-status-details-bin", Buffer.from(toStatusDetails(refusal)));
-  // The same numbers: gRPC's.
+  // Connect's codes have the numbers of gRPC.
   const code: number = refusal.code;
   return { code, details: refusal.message, metadata };
+}
+
+/** The refusal as a `google.rpc.Status`, for the trailer `grpc-status-details-bin`. */
+function toStatusDetails(refusal: Refusal): Uint8Array {
+  const details = [anyPack(ErrorInfoSchema, create(ErrorInfoSchema, errorInfo(refusal)))];
+  const retry = retryInfo(refusal);
+  if (retry !== undefined) details.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, retry)));
+  return toBinary(StatusSchema, create(StatusSchema, { code: refusal.code, message: refusal.message, details }));
 }
 
 function withRetirement(status: Status, principal: Principal | undefined): Status {

@@ -10,7 +10,7 @@ import { systemClocks, systemTimers } from "../../system/node.ts";
 import type { AttachedKey, CallKey } from "../attach/attached-key.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 
-/** A call of grpc-js as its interceptors see it. */
+/** A call of grpc-js, in the form that interceptors get. */
 type Call = ReturnType<NextCall>;
 type Listener = Partial<InterceptingListener>;
 
@@ -25,19 +25,19 @@ export interface Attempts {
 /**
  * A call that is sent with a key, and once more with another secret if it is refused before it is answered.
  *
- * What the client does with it is kept and done with each attempt, and with the first as soon as the secret is known. An
- * attempt is made only when it can start: one that ends before, by its deadline or a cancellation, ends unheard (grpc-js
- * 1.14).
+ * The client's actions are recorded and replayed on each attempt, on the first as soon as the secret is known. An attempt
+ * is created only when it can start: grpc-js 1.14 reports nothing of an attempt that ends before its start, by its deadline
+ * or a cancellation.
  */
 export class KeyedCall implements Call {
   readonly #key: AttachedKey;
   readonly #attempts: Attempts;
   #attempt: Call | undefined;
   #listener: Listener = {};
-  /** Whether what the client does is kept for a second attempt: while there may be one. */
+  /** Whether the client's actions are recorded: while a second attempt is possible. */
   #keep: boolean;
   #actions: ((attempt: Call) => void)[] = [];
-  /** Between start and the first attempt, and between two. */
+  /** True between the start and the first attempt, and between two attempts. */
   #isWaiting = true;
   #isOver = false;
 
@@ -97,7 +97,7 @@ export class KeyedCall implements Call {
       const key = await this.#wait(this.#keep ? this.#key.forRepeatable() : this.#key.forUnrepeatable());
       this.#tryWith(key, metadata);
     } catch (error) {
-      this.#fail(status.UNAVAILABLE, error instanceof Error ? error.message : "there is no secret to call with");
+      this.#fail(status.UNAVAILABLE, error instanceof Error ? error.message : "the key source gave no secret");
     }
   }
 
@@ -112,7 +112,7 @@ export class KeyedCall implements Call {
         this.#listener.onReceiveMetadata?.(headers);
       },
       onReceiveMessage: (message) => {
-        // Null says that a refused call has no answer, which is not the last word yet.
+        // Null means that a refused call has no answer, which a second attempt may change.
         if (message === null) return;
         key.spend();
         this.#keep = false;
@@ -136,7 +136,7 @@ export class KeyedCall implements Call {
       if (await this.#wait(key.renew())) this.#tryWith(key, metadata);
       else this.#end(end);
     } catch {
-      // The second attempt cannot begin, as on a client that was closed meanwhile: the first one's end is the call's.
+      // The second attempt cannot begin, for example on a closed client: the call ends as its first attempt.
       this.#end(end);
     }
   }
@@ -151,7 +151,7 @@ export class KeyedCall implements Call {
     if (!this.#keep) this.#actions = [];
   }
 
-  /** What the promise gives; a call whose deadline passes meanwhile ends. */
+  /** The value of the promise; the call ends if its deadline passes meanwhile. */
   async #wait<Value>(promise: Promise<Value>): Promise<Value> {
     const ms = Number(this.#attempts.callOptions.deadline ?? Number.POSITIVE_INFINITY) - systemClocks.wallMs();
     const expire = () => this.#fail(status.DEADLINE_EXCEEDED, "Deadline exceeded while the key was being read");
@@ -167,7 +167,7 @@ export class KeyedCall implements Call {
     this.#end({ code, details, metadata: new Metadata() });
   }
 
-  /** In a turn of its own, as grpc-js does it: what a listener throws is the client's, not an attempt's. */
+  /** In a separate turn, as in grpc-js, so that an error of the client's listener does not reach the attempt. */
   #end(end: StatusObject): void {
     if (this.#isOver) return;
     this.#isOver = true;

@@ -1,7 +1,7 @@
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
 import { ANY_KEY, type MethodAccess } from "../protect/access.ts";
 import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
-import { createGate } from "../protect/gate.ts";
+import { createGuard } from "../protect/guard.ts";
 import {
   checkKeyOptions,
   KEY_RULES,
@@ -15,21 +15,22 @@ import type { Rules } from "../verifier/check-options.ts";
 import { type DeclaringService, declaredAccess } from "./declared-access.ts";
 import { guardCall } from "./guarded-call.ts";
 
-/** What is known of a call before its first message. */
+/** A call before its first message. */
 export interface IncomingCall {
   /** `/package.Service/Method` */
   readonly path: string;
   /** Without the key. */
   readonly metadata: Metadata;
-  /** `address:port` of the other end of the connection, as grpc-js says it. */
+  /** `address:port` of the other end of the connection, in the form of grpc-js. */
   readonly peer: string;
 }
 
 export interface RequireKeyOptions extends KeyOptions<IncomingCall>, StreamOptions {
   /**
-   * The services, whose methods say in `option (claviger.v1.access)` what they ask: as proto-loader reads them, or as
-   * protobuf-es describes them (services from generated code, or a whole registry). A method of no service in here is
-   * `INTERNAL`, unless `anonymous` lets it in, or says no and `scopes` says what it asks. Default: every method asks for any good key.
+   * The services whose methods declare their requirements in `option (claviger.v1.access)`: services of proto-loader, or
+   * descriptors of protobuf-es (services from generated code, or a whole registry). A method of another service is
+   * `INTERNAL`, unless `anonymous` lets it in, or both `anonymous` and `scopes` answer. Default: every method requires any
+   * good key.
    */
   readonly services?: Iterable<DeclaringService>;
 }
@@ -45,31 +46,33 @@ const RULES: Rules<RequireKeyOptions> = {
 
 /**
  * Requires a key of every call to a server of `@grpc/grpc-js` 1.14 or newer: `authorization: Bearer <key>` or
- * `x-api-key: <key>`. Handlers get whoever calls from `principalOf(call)`, and never the key. Put it last, after
+ * `x-api-key: <key>`. Handlers get the caller from `principalOf(call)`, and never the key. Put it last, after
  * interceptors that copy metadata. Refusals, streams and `claviger-secret-retires` are as with Connect's `requireKey`.
  *
  * @example new Server({ interceptors: [requireKey(verifier, { services: [orders.service] })] }) // proto-loader
  * @example new Server({ interceptors: [requireKey(verifier, { services: [Orders] })] }) // protobuf-es
  * @example requireKey(verifier, { scopes: ({ path }) => (path.endsWith("/Write") ? ["orders:write"] : ["orders:read"]) })
- * @throws TypeError without a verifier, for an option that is wrong, and for one whose name is unknown
- * @throws Error for services whose options are missing or not clear
+ * @throws TypeError without a verifier, and for a wrong or unknown option
+ * @throws Error for services whose options are missing or unclear
  */
 export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}): ServerInterceptor {
   checkKeyOptions("requireKey", { verifier, options }, RULES);
-  const gate = createGate(verifier, options);
+  const guard = createGuard(verifier, options);
   const settings = watchSettings(options);
   const declared = options.services && declaredAccess(options.services);
   const accessOf = (path: string): MethodAccess => {
     const access = declared === undefined ? ANY_KEY : declared.get(path);
     if (access !== undefined) return access;
-    throw new Error(`nothing says what ${path} asks. Add its service to services, or say it in scopes and anonymous`);
+    throw new Error(
+      `the requirements of ${path} are unknown. Add its service to services, or set scopes and anonymous`,
+    );
   };
   return ({ path, requestStream, responseStream }, call) =>
     guardCall(call, {
       watch: requestStream || responseStream ? settings : undefined,
       admit: (metadata) => {
         const peer = call.getPeer();
-        return gate({
+        return guard({
           call: { path, metadata, peer },
           carrier: metadata,
           takeCredential: () => takeCredential(metadata),
@@ -81,7 +84,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
     });
 }
 
-/** Reads the key, and takes it away. */
+/** Reads the key and removes it from the metadata. */
 function takeCredential(metadata: Metadata): Credential {
   const authorization = metadata.get(AUTHORIZATION).map(String);
   const credential = readCredential({ authorization, apiKey: metadata.get(API_KEY).map(String) });

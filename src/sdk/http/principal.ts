@@ -6,7 +6,7 @@ export interface WithPrincipal {
 }
 
 /**
- * Whoever makes this request; the same as `request.principal`, with its type.
+ * The caller: the value of `request.principal`, with its type.
  *
  * @example const { key } = principalOf(req); // in a handler: key.id, key.owner, key.scopes, …
  * @throws Error if the request was let in without a key, or no `requireKey` stands before the handler
@@ -17,7 +17,7 @@ export function principalOf(request: object): Principal {
   return principal;
 }
 
-/** Whoever makes this request; undefined if it came without a key, which `anonymous` allows. */
+/** The caller; undefined if the request came without a key, which `anonymous` allows. */
 export function findPrincipal(request: object): Principal | undefined {
   return (request as WithPrincipal).principal;
 }

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { Refusal } from "../protect/refusal.ts";
 
-/** A refusal as HTTP says it. */
+/** A refusal as an HTTP response. */
 export interface RefusalResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -11,18 +11,18 @@ export interface RefusalResponse {
 
 /** The body of a refusal. */
 export interface RefusalBody {
-  /** As in Connect: `unauthenticated`, `permission_denied`, `resource_exhausted`, `unavailable`, `internal`. */
+  /** A code of Connect: `unauthenticated`, `permission_denied`, `resource_exhausted`, `unavailable`, `internal`. */
   readonly code: string;
-  /** For people; ends with what to do. */
+  /** For humans; ends with what to do. */
   readonly message: string;
-  /** As in `google.rpc.ErrorInfo`: `CREDENTIAL_MISSING`, `CREDENTIAL_INVALID`, `PERMISSION_DENIED`, `RATE_LIMITED`, … */
+  /** A reason of `google.rpc.ErrorInfo`: `CREDENTIAL_MISSING`, `CREDENTIAL_INVALID`, `PERMISSION_DENIED`, `RATE_LIMITED`, … */
   readonly reason: string;
   /** `REVOKED`, `SCOPE_MISSING`, …; absent if nothing was verified. */
   readonly verdict?: string;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** A refusal that is about to be answered. */
+/** A refusal before it is answered. */
 export interface Refused {
   readonly status: number;
   /** Lower-case names: `content-type`, and where they apply `www-authenticate` and `retry-after`. */
@@ -30,11 +30,11 @@ export interface Refused {
   readonly body: RefusalBody;
 }
 
-/** What a service answers instead of a `RefusalBody`. Status and other headers stay. */
+/** The service's own body in place of a `RefusalBody`. Status and other headers stay. */
 export interface OwnBody {
   /** Such as `application/problem+json`. */
   readonly contentType: string;
-  /** A text as it is, an object as JSON. */
+  /** A string is sent unchanged, an object as JSON. */
   readonly body: string | object;
 }
 
@@ -45,7 +45,7 @@ const STATUS: Readonly<Partial<Record<Code, readonly [status: number, code: stri
   [Code.Unavailable]: [503, "unavailable"],
 };
 
-/** How HTTP answers a refusal; `ownBody` may take the place of the body. */
+/** The HTTP response for a refusal; `ownBody` may replace its body. */
 export function refusalResponse(
   refusal: Refusal,
   ownBody: (refused: Refused) => OwnBody | undefined = () => undefined,
@@ -71,14 +71,14 @@ function refusedBy(refusal: Refusal): Refused {
     headers: {
       "content-type": "application/json",
       ...(challenge !== undefined && { "www-authenticate": challenge }),
-      // Whole seconds, up: a client that keeps to them is not refused again.
+      // Rounded up to whole seconds, so that a client that waits that long is not refused again.
       ...(retryAfterMs !== undefined && { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) }),
     },
     body,
   };
 }
 
-/** RFC 6750, section 3: what was wrong is said only to whom a key was presented. */
+/** RFC 6750, section 3: the error is named only if the request has a key. */
 function challengeOf({ reason, metadata }: Refusal): string | undefined {
   if (reason === "CREDENTIAL_MISSING") return "Bearer";
   if (reason === "CREDENTIAL_INVALID") return 'Bearer error="invalid_token"';

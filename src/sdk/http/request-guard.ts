@@ -1,6 +1,6 @@
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import type { MethodAccess } from "../protect/access.ts";
-import { type Admission, createGate } from "../protect/gate.ts";
+import { type Admission, createGuard } from "../protect/guard.ts";
 import { checkKeyOptions, KEY_RULES, type KeyOptions } from "../protect/key-options.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
 import { internalError, type Refusal } from "../protect/refusal.ts";
@@ -18,22 +18,21 @@ import {
   TEXT,
 } from "../verifier/check-options.ts";
 import { createListener } from "../verifier/listener.ts";
-import type { HttpRequest } from "./messages.ts";
 import type { WithPrincipal } from "./principal.ts";
 import { type OwnBody, type RefusalResponse, type Refused, refusalResponse } from "./refusal-response.ts";
-import { takeCredential } from "./take-credential.ts";
+import { type HttpRequest, takeCredential } from "./request.ts";
 
-/** As elsewhere; and where all requests are asked the same, it can be said without a function. */
+/** The options of every `requireKey`. An option that is the same for all requests may be a value instead of a function. */
 export interface HttpKeyOptions<Request> extends Omit<KeyOptions<Request>, "scopes" | "anonymous"> {
-  /** Scopes that the key must hold, all of them; at most 64, without `*`. Default: none. */
+  /** The key must hold all of these scopes; at most 64, without `*`. Default: none. */
   readonly scopes?: readonly string[] | ((request: Request) => readonly string[] | undefined);
-  /** Whether requests may come without a key; a key that comes all the same must be good. Default: no. */
+  /** Whether requests may come without a key; a key that is sent must still be good. Default: false. */
   readonly anonymous?: boolean | ((request: Request) => boolean | undefined);
-  /** What usage is counted under, in the shape `/service/method`, such as `/shop/list-orders`; at most 256 bytes. Default: nothing. */
+  /** The method for usage counts, `/service/method`, such as `/shop/list-orders`; at most 256 bytes. Default: none. */
   readonly method?: string | ((request: Request) => string | undefined);
   /**
-   * Called for each request that is refused, before it is answered: to log it, or to answer with a body of the service's
-   * own, which it then returns. The request has no key any more. Default: no function.
+   * Called for each refused request before it is answered: to log it, or to return a body of the service's own. The key is
+   * already removed from the request. Default: no function.
    */
   readonly onRefused?: (request: Request, refused: Refused) => OwnBody | undefined;
 }
@@ -46,31 +45,31 @@ const RULES: Rules<HttpKeyOptions<never>> = {
   onRefused: FUNCTION,
 };
 
-/** One request at a framework's door. */
+/** One request, and the ways to answer it in its framework. */
 export interface Exchange<Request> {
-  /** As the framework has it: what options are asked about, and where the principal is put. */
+  /** The framework's request: passed to options, and gets the principal. */
   readonly request: Request;
-  /** As Node has it: what the key is taken from. */
+  /** Node's request: the key is removed from it. */
   readonly raw: HttpRequest;
   readonly peer: string | undefined;
   readonly refuse: (response: RefusalResponse) => void;
   readonly setHeader: (name: string, value: string) => void;
-  /** Lets it in. */
+  /** Lets the request in. */
   readonly proceed: () => void;
 }
 
 /**
- * Decides about requests, of whatever framework.
+ * Decides about requests of every framework.
  *
- * @throws TypeError without a verifier, for an option that is wrong, and for one whose name is unknown
- * @throws Error if `scopes` are asked for and `anonymous` is true
+ * @throws TypeError without a verifier, and for a wrong or unknown option
+ * @throws Error if there are `scopes` and `anonymous` is true
  */
 export function createRequestGuard<Request extends object>(
   verifier: Verifier,
   options: HttpKeyOptions<Request>,
 ): (exchange: Exchange<Request>) => void {
   checkKeyOptions("requireKey", { verifier, options }, RULES);
-  const gate = createGate(verifier, gateOptions(options));
+  const guard = createGuard(verifier, guardOptions(options));
   const access = constantAccess(options);
   const { method } = options;
   const methodOf = (call: Request) =>
@@ -78,7 +77,7 @@ export function createRequestGuard<Request extends object>(
   const answer = createAnswer(options.onRefused);
   return (exchange) => {
     const { request, raw, peer } = exchange;
-    const decision = gate({
+    const decision = guard({
       call: request,
       carrier: raw,
       takeCredential: () => takeCredential(raw),
@@ -86,14 +85,14 @@ export function createRequestGuard<Request extends object>(
       peer,
       access: () => access,
     });
-    // In a turn of its own, as without a promise: what a handler throws is the service's.
+    // In a separate turn, so that an error of the handler is not caught by this promise.
     if (decision instanceof Promise)
       void decision.then((admission) => process.nextTick(conclude, admission, exchange, answer));
     else conclude(decision, exchange, answer);
   };
 }
 
-/** Throws nothing itself, only what the handler does. */
+/** Throws only errors of the handler. */
 function conclude<Request extends object>(
   admission: Admission,
   exchange: Exchange<Request>,
@@ -102,7 +101,7 @@ function conclude<Request extends object>(
   if (isLetIn(admission, exchange, answer)) exchange.proceed();
 }
 
-/** Whether the request goes on to its handler; it was answered if not. */
+/** Whether the request goes on to its handler. If not, it has been answered. */
 function isLetIn<Request extends object>(
   admission: Admission,
   exchange: Exchange<Request>,
@@ -123,26 +122,26 @@ function isLetIn<Request extends object>(
   }
 }
 
-/** The request was answered by another part of the service meanwhile, or cannot be answered at all. */
+/** Another part of the service has answered the request meanwhile, or it cannot be answered at all. */
 function refuseAfter<Request>(error: unknown, { refuse, request }: Exchange<Request>, answer: Answer<Request>): void {
   try {
     refuse(answer(internalError(error), request));
   } catch {
-    // Its headers were sent already.
+    // Its headers have already been sent.
   }
 }
 
-/** How a refusal of that request is answered. Does not throw. */
+/** Makes the answer to a refused request. Does not throw. */
 type Answer<Request> = (refusal: Refusal, request: Request) => RefusalResponse;
 
-/** Answers as `onRefused` says. One that throws, or returns what is no body, is told of as a listener is. */
+/** Answers with the body of `onRefused`. If that throws or returns a wrong body, the process is warned. */
 function createAnswer<Request>(onRefused: HttpKeyOptions<Request>["onRefused"]): Answer<Request> {
   if (onRefused === undefined) return (refusal) => refusalResponse(refusal);
   let own: OwnBody | undefined;
   const ask = createListener("onRefused", ({ request, refused }: { request: Request; refused: Refused }) => {
     const answered: unknown = onRefused(request, refused);
     if (isThenable(answered)) return answered;
-    if (answered !== undefined && !isOwnBody(answered)) throw new TypeError("it returned no body. Return OwnBody");
+    if (answered !== undefined && !isOwnBody(answered)) throw new TypeError("it returned a wrong body. Return OwnBody");
     own = answered;
     return undefined;
   });
@@ -164,7 +163,7 @@ function setPrincipal(request: WithPrincipal & object, principal: Principal | un
   request.principal = principal;
 }
 
-function gateOptions<Request>({ scopes, anonymous, ...others }: HttpKeyOptions<Request>): KeyOptions<Request> {
+function guardOptions<Request>({ scopes, anonymous, ...others }: HttpKeyOptions<Request>): KeyOptions<Request> {
   return {
     ...others,
     ...(typeof scopes === "function" && { scopes }),
@@ -175,6 +174,6 @@ function gateOptions<Request>({ scopes, anonymous, ...others }: HttpKeyOptions<R
 function constantAccess<Request>({ scopes, anonymous }: HttpKeyOptions<Request>): MethodAccess {
   const access = { scopes: typeof scopes === "object" ? [...scopes] : [], anonymous: anonymous === true };
   if (access.anonymous && access.scopes.length > 0)
-    throw new Error("requests cannot be anonymous and asked for scopes. Leave anonymous or scopes out");
+    throw new Error("anonymous requests cannot require scopes. Remove anonymous or scopes");
   return access;
 }

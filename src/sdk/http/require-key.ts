@@ -1,21 +1,28 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Verifier } from "../verification.ts";
-import type { HttpRequest, HttpResponse } from "./messages.ts";
 import type { RefusalResponse } from "./refusal-response.ts";
+import type { HttpRequest } from "./request.ts";
 import { createRequestGuard, type HttpKeyOptions } from "./request-guard.ts";
 
-/** `Request` is the server's: `IncomingMessage`, or Express' `Request`. */
+/** `Request` is the type of the server: `IncomingMessage`, or `Request` of Express. */
 export type RequireKeyOptions<Request extends HttpRequest = HttpRequest> = HttpKeyOptions<Request>;
+
+/** The used part of a response. */
+interface HttpResponse {
+  statusCode: number;
+  setHeader(name: string, value: string): unknown;
+  end(body: string): unknown;
+}
 
 type Middleware<Request> = (request: Request, response: HttpResponse, next: () => void) => void;
 
 /**
- * Requires a key of every request: `authorization: Bearer <key>` or `x-api-key: <key>`. Handlers get whoever calls from
- * `principalOf(request)`, and never the key. Whoever calls with a secret that was rotated out is told when it retires,
- * in the header `claviger-secret-retires` (RFC 3339). A response that goes on for long is not verified again.
+ * Requires a key of every request: `authorization: Bearer <key>` or `x-api-key: <key>`. Handlers get the caller from
+ * `principalOf(request)`, and never the key. A caller whose secret was rotated learns when it retires, from the header
+ * `claviger-secret-retires` (RFC 3339). The key is not verified again during a long response.
  *
- * Refused with a `RefusalBody` in JSON: 401 without a key or with a bad one, 403 for the address or a missing scope, 429
- * for a limit, 503 if nothing could be decided, both with `retry-after` where it is known.
+ * Refusals are a `RefusalBody` in JSON: 401 without a key or with a bad one, 403 for the address or a missing scope, 429
+ * for a limit, 503 if the key could not be checked; the last two with `retry-after` where it is known.
  *
  * @example app.use(requireKey(verifier)) // Express
  * @example app.post("/orders", requireKey(verifier, { scopes: ["orders:write"], method: "/shop/write-order" }), handler)
@@ -37,7 +44,7 @@ export function requireKey<Request extends HttpRequest>(
 }
 
 /**
- * The same around one handler, for servers without middleware.
+ * Wraps one handler in `requireKey`, for servers without middleware.
  *
  * @example createServer(withKey(verifier, (req, res) => res.end(principalOf(req).key.owner)))
  */

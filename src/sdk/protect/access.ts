@@ -2,31 +2,33 @@ import { type AnyDesc, type DescMethod, type DescService, getOption } from "@buf
 import { access } from "#gen/claviger/v1/options_pb.js";
 import { SCOPES } from "../verifier/check-options.ts";
 
-/** What a method asks of its callers; the message `claviger.v1.Access`. */
+/** The requirements of a method; the message `claviger.v1.Access`. */
 export interface MethodAccess {
-  /** Scopes that the key must hold, all of them. */
+  /** The key must hold all of these scopes. */
   readonly scopes: readonly string[];
-  /** Whether it can be called without a key. A key that comes all the same must be good. */
+  /** Whether it can be called without a key. A key that is sent must still be good. */
   readonly anonymous: boolean;
 }
 
-/** What is asked where nothing else is said: any good key. */
+/** The default: any good key. */
 export const ANY_KEY: MethodAccess = { scopes: [], anonymous: false };
 
 /**
  * Reads `option (claviger.v1.access)` of a method; `ANY_KEY` if it has none.
  *
- * @throws Error if the method asks for scopes and is anonymous, since only one can be meant; and for a scope that is none
+ * @throws Error if the method is anonymous and requires scopes, because only one can be meant; and for a wrong scope
  */
 export function accessOf(method: DescMethod): MethodAccess {
   const { scopes, anonymous } = getOption(method, access);
   if (anonymous && scopes.length > 0)
-    throw new Error(`${pathOf(method)} is anonymous and asks for scopes. Leave one out of its (claviger.v1.access)`);
-  if (!SCOPES.holds(scopes)) throw new Error(`${pathOf(method)} asks for a wrong scope. Write ${SCOPES.right}`);
+    throw new Error(
+      `${pathOf(method)} is anonymous and requires scopes. Remove one of the two from its (claviger.v1.access)`,
+    );
+  if (!SCOPES.holds(scopes)) throw new Error(`${pathOf(method)} requires a wrong scope. Write ${SCOPES.right}`);
   return { scopes, anonymous };
 }
 
-/** What a method asks and how it is called, each worked out once: reading an option takes 5 to 10 µs. */
+/** Reads the requirements and the path of methods, once for each method, because reading an option is slow. */
 export function createMethodReader(): (method: DescMethod) => { readonly path: string; access(): MethodAccess } {
   const known = new WeakMap<DescMethod, { readonly path: string; access(): MethodAccess }>();
   return (method) => {
@@ -51,7 +53,8 @@ export function pathOf(method: DescMethod): string {
 }
 
 /**
- * What the methods of all services in `descriptors` ask, by path. Services from generated code, or a whole registry.
+ * The requirements of all methods of the services in `descriptors`, by path. Accepts services from generated code, or a
+ * whole registry.
  *
  * @throws Error as `accessOf`
  */

@@ -24,7 +24,7 @@ describe("reading the key of a call", () => {
     );
   });
 
-  test("takes the same key in both headers for one, and different ones for none", () => {
+  test("accepts the same key in both headers, and no different keys", () => {
     fc.assert(
       fc.property(token, token, (one, other) => {
         expect(read([`Bearer ${one}`], [one])).toBe(one);
@@ -34,7 +34,7 @@ describe("reading the key of a call", () => {
     );
   });
 
-  test("sees headers that came twice, apart or joined", () => {
+  test("reads headers that were sent twice, apart or joined", () => {
     expect(read(["Bearer a", "Bearer b"])).toBe("conflict");
     expect(read(["Bearer a, Bearer b"])).toBe("conflict");
     expect(read([], ["a, b"])).toBe("conflict");
@@ -51,7 +51,7 @@ describe("reading the key of a call", () => {
     },
   );
 
-  test("never throws, whatever comes", () => {
+  test("never throws on arbitrary headers", () => {
     fc.assert(
       fc.property(fc.array(fc.string()), fc.array(fc.string()), (authorization, apiKey) => {
         expect(["none", "secret", "conflict"]).toContain(readCredential({ authorization, apiKey }).kind);
@@ -60,14 +60,14 @@ describe("reading the key of a call", () => {
   });
 });
 
-describe("what is left of authorization for the handler", () => {
-  test("is another scheme's", () => {
+describe("the authorization that is left for the handler", () => {
+  test("has another scheme", () => {
     expect(isLeftForHandler(["Basic dTpw"])).toBe(true);
     expect(isLeftForHandler(['Digest username="u", realm="r"'])).toBe(true);
     expect(isLeftForHandler([])).toBe(true);
   });
 
-  test("is never a key, in whatever company", () => {
+  test("never contains a key, whatever else it contains", () => {
     const value = fc.oneof(
       fc.string(),
       fc.constant("Basic dTpw"),

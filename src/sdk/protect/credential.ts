@@ -1,19 +1,19 @@
 import { redactSecrets } from "../../keys/redact.ts";
 import { Secret } from "../../keys/secret.ts";
 
-/** The headers that a key is presented in, as they came: every value of each, in order. */
+/** The received headers that may contain a key: every value of each, in order. */
 export interface CredentialHeaders {
   readonly authorization: readonly string[];
   readonly apiKey: readonly string[];
 }
 
-/** What a call presents. `conflict`: several different keys, of which nobody can say which is meant. */
+/** The key that a call presents. `conflict`: several different keys, so that it is not clear which one is meant. */
 export type Credential =
   | { readonly kind: "none" }
   | { readonly kind: "secret"; readonly secret: Secret }
   | { readonly kind: "conflict" };
 
-/** The header names, lower-case: what a key is read from, and what is taken away before a handler sees the call. */
+/** The headers from which a key is read, and which are removed before a handler gets the call. Lower-case names. */
 export const AUTHORIZATION = "authorization";
 export const API_KEY = "x-api-key";
 
@@ -21,9 +21,9 @@ const BEARER = /^bearer(?:[ \t]+(.*))?$/i;
 const OTHER_SCHEME = /^(?!bearer\b)[a-z0-9!#$%&'*+.^_`|~-]+[ \t]+\S/i;
 
 /**
- * Reads the key from `authorization: Bearer <key>` (RFC 6750; the scheme in any case) or `x-api-key: <key>`. The same
- * key may stand in both. A header that is there and empty counts as absent, and so does `authorization` of another
- * scheme, which is somebody else's. Whether the key is any good is not looked at.
+ * Reads the key from `authorization: Bearer <key>` (RFC 6750; the scheme in any case) or `x-api-key: <key>`. Both may have
+ * the same key. An empty header counts as absent, and so does `authorization` of another scheme, which belongs to the
+ * application. The key is not verified here.
  *
  * @example readCredential({ authorization: ["Bearer clv_live_…"], apiKey: [] }) // { kind: "secret", secret: [redacted] }
  */
@@ -36,8 +36,8 @@ export function readCredential({ authorization, apiKey }: CredentialHeaders): Cr
 }
 
 /**
- * Whether `authorization` is left for the handler: only if all of it is of a scheme other than Bearer. A key that was
- * sent by mistake without a scheme, or under another, is taken away too.
+ * Whether `authorization` is left for the handler: only if all of it has a scheme other than Bearer. A key that was sent
+ * by mistake without a scheme, or under another, is removed too.
  */
 export function isLeftForHandler(authorization: readonly string[]): boolean {
   return authorization.every(
@@ -45,7 +45,7 @@ export function isLeftForHandler(authorization: readonly string[]): boolean {
   );
 }
 
-/** Headers that were sent twice come joined by commas from some servers; no key has a comma. */
+/** Some servers join a header that was sent twice by a comma; no key has a comma. */
 function parts(values: readonly string[]): string[] {
   return values.flatMap((value) => value.split(",")).map((part) => part.trim());
 }

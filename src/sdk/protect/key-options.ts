@@ -10,52 +10,52 @@ import {
   type Rules,
 } from "../verifier/check-options.ts";
 
-/** What every way of requiring keys can be told. `Call` is whatever the framework knows of a call, without its key. */
+/** Options of every `requireKey`. `Call` is the framework's view of a call, without its key. */
 export interface KeyOptions<Call> {
   /**
-   * Scopes that the key must hold for this call, all of them; at most 64, without `*`. Where it says undefined, and by
-   * default: what the method's `option (claviger.v1.access)` says, where there are methods; otherwise none.
+   * Returns the scopes that the key must hold for this call, all of them; at most 64, without `*`. If it returns
+   * undefined, and by default: the scopes of the method's `option (claviger.v1.access)`, if there are methods; else none.
    */
   readonly scopes?: (call: Call) => readonly string[] | undefined;
   /**
-   * Whether this call may come without a key, such as one of a health check. A key that comes all the same must be good.
-   * Where it says undefined, and by default: as for `scopes`.
+   * Returns whether this call may come without a key, such as a health check. A key that is sent must still be good. If
+   * it returns undefined, and by default: as for `scopes`.
    */
   readonly anonymous?: (call: Call) => boolean | undefined;
   /**
-   * Which keys are let in: those for real use, those for trying things out, or both. Default `live`: test keys are handed out
-   * freely, in tests and demonstrations, and must not open a service that does not expect them. Keys are live unless they
-   * are made otherwise, so that this refuses nobody who did not ask for a test key; the refusal says what to set.
+   * The keys that are let in: keys for real use, keys for tests, or both. Default `live`: test keys are shared freely in
+   * tests and demonstrations, and must not open a service that does not expect them. Keys are live unless they are created
+   * for tests, so that the default refuses test keys only; the refusal names this option.
    */
   readonly environment?: AskedEnvironment;
   /**
-   * The caller's address, for keys that are bound to addresses; a port after it is ignored. A text that is no IPv4 or
-   * IPv6 address counts as not known, and such keys are then denied. Default: the other end of the connection. Behind a
-   * proxy, take it from a header that the proxy sets and callers cannot.
+   * Returns the caller's address, for keys that are bound to addresses; a port after it is ignored. A text that is not an
+   * IPv4 or IPv6 address counts as unknown, and such keys are then denied. Default: the other end of the connection.
+   * Behind a proxy, return the address from a header that the proxy sets and callers cannot set.
    */
   readonly clientIp?: (call: Call) => string | undefined;
   /**
-   * Gets the reason when a key could not be checked: an outage, the verifier's own token, a rule that a scope breaks, an
-   * error that `scopes` threw. Callers see `UNAVAILABLE` or `INTERNAL` without the reason. Default: `process.emitWarning` for
-   * `INTERNAL`, once for each message; `onWarning` of the verifier is told of outages.
+   * Called with the reason when a key could not be checked: an outage, the verifier's own token, a wrong scope, an error
+   * of `scopes`. Callers see `UNAVAILABLE` or `INTERNAL` without the reason. Default: `process.emitWarning` for `INTERNAL`,
+   * once for each message; outages go to `onWarning` of the verifier.
    */
   readonly onUndecided?: (cause: unknown) => void;
 }
 
-/** How keys are watched while a stream lasts. */
+/** Options for the keys of streams. */
 export interface StreamOptions {
   /**
-   * Milliseconds after which the key of a stream is verified again, and again. Default 60,000: a verdict is for one call,
-   * and a minute is as long as a stream may outlive its key.
+   * Milliseconds between two verifications of a stream's key. Default 60,000: a stream outlives its key by a minute at
+   * most.
    */
   readonly reverifyMs?: number;
   /**
-   * Milliseconds for which a stream goes on though its key cannot be checked; then it ends with `UNAVAILABLE`. Default
-   * 60,000: a restart of the server, or of its database, should end no stream. A key may thus be dead for `reverifyMs`
-   * and this together.
+   * Milliseconds for which a stream goes on although its key cannot be checked; then it ends with `UNAVAILABLE`. Default
+   * 60,000: a restart of the server or of its database ends no stream. A stream may thus outlive its key by `reverifyMs`
+   * and this time together.
    */
   readonly undecidedMs?: number;
-  /** Default: Node's, which do not keep the process alive. */
+  /** Default: Node's timers, which do not keep the process alive. */
   readonly timers?: Timers;
 }
 
@@ -81,7 +81,7 @@ const VERIFIER: Rule = {
     FUNCTION.holds((value as Partial<Verifier>).verifySync),
 };
 
-/** @throws TypeError for a verifier or an option that is wrong: without this a door could stand open */
+/** @throws TypeError for a wrong verifier or option, which could otherwise let every call in */
 export function checkKeyOptions<Options extends object>(
   where: string,
   { verifier, options }: { readonly verifier: Verifier; readonly options: Options },

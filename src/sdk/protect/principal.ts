@@ -1,24 +1,24 @@
 import { Verdict, type VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Verification } from "../verification.ts";
 
-/** Whoever calls: what was decided when the call came, with the key. True for this call; it is not to be kept. */
+/** The caller: the verification of this call, with the key. It counts for this call only; do not keep it. */
 export interface Principal extends Verification {
   readonly key: VerifiedKey;
 }
 
-/** Whether the verdict is that the key is good for the call. */
+/** Whether the key is good for the call. */
 export function isPrincipal(verification: Verification): verification is Principal {
   return verification.verdict === Verdict.VALID && verification.key !== undefined;
 }
 
-/** For `principalOf`: nobody was let in where a handler relies on somebody. */
+/** The error of `principalOf` in a call without a verified key. */
 export function noPrincipal(where: string): Error {
   return new Error(
-    `no key was verified for this call. ${where}; where calls without a key are let in, ask findPrincipal instead`,
+    `no key was verified for this call. ${where}. Use findPrincipal where calls without a key are let in`,
   );
 }
 
-/** When the presented secret retires, as `claviger-secret-retires` says it; undefined if it does not. */
+/** When the presented secret retires, in the form of `claviger-secret-retires`; undefined if it does not retire. */
 export function retirementOf(verification: Verification | undefined): string | undefined {
   return verification?.retireTime?.toISOString();
 }

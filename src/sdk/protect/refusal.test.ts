@@ -5,8 +5,8 @@ import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { explainedError } from "../../wire/errors.ts";
 import type { Verification } from "../verification.ts";
-import { unasked, undecided as whyUndecided } from "../verifier/wire.ts";
-import { type Refusal, refusalOf, undecided } from "./refusal.ts";
+import { couldNotDecide, unasked } from "../verifier/wire.ts";
+import { type Refusal, refusalOf, refusalOfError } from "./refusal.ts";
 
 type VerdictName = keyof typeof Verdict;
 
@@ -24,7 +24,7 @@ function refused(verdict: VerdictName, further: Partial<Verification> = {}): Ref
   });
 }
 
-describe("a verdict, as it is told", () => {
+describe("the refusal for a verdict", () => {
   test.each<[VerdictName, Code, string]>([
     ["MALFORMED", Code.Unauthenticated, "CREDENTIAL_INVALID"],
     ["UNKNOWN", Code.Unauthenticated, "CREDENTIAL_INVALID"],
@@ -42,13 +42,13 @@ describe("a verdict, as it is told", () => {
     expect(refusal?.message).toMatch(/\. (Call|Copy|Have|Rotate|Retry) .+[^.]$/);
   });
 
-  test("VALID lets in; what this version does not know lets nobody in", () => {
+  test("VALID lets a call in, and an unknown verdict does not", () => {
     expect(refused("VALID")).toBeUndefined();
     expect(refused("UNSPECIFIED")).toMatchObject({ code: Code.Internal });
     expect(refused("VALID", { verdict: 99 as Verdict })).toMatchObject({ code: Code.Internal, reason: "INTERNAL" });
   });
 
-  test("a missing scope is named, and when a limit lets in again", () => {
+  test("names a missing scope, and the time after which a limit allows a call", () => {
     expect(refused("SCOPE_MISSING", { missingScopes: ["a:b", "c"] })).toMatchObject({
       message: "the key lacks a:b, c. Call with a key that has it",
       metadata: { missing_scopes: "a:b,c" },
@@ -61,11 +61,11 @@ describe("a verdict, as it is told", () => {
   });
 });
 
-describe("what could not be decided", () => {
+describe("the refusal for a failed verification", () => {
   test.each([Code.Unavailable, Code.DeadlineExceeded, Code.Canceled, Code.Unknown])(
     "is UNAVAILABLE, never a bad key, though the verifier was refused with code %i",
     (code) => {
-      const refusal = undecided(new ConnectError("10.0.0.3:4640 refused", code));
+      const refusal = refusalOfError(new ConnectError("10.0.0.3:4640 refused", code));
       expect(refusal).toMatchObject({ code: Code.Unavailable, reason: "SERVER_UNREACHABLE", retryAfterMs: 1000 });
       expect(refusal.message).not.toContain("10.0.0.3");
     },
@@ -78,8 +78,8 @@ describe("what could not be decided", () => {
       "a wrong address",
       unasked({ code: "CLAVIGER_NO_TLS", message: "10.0.0.3:4640", isPermanent: true }, new Error("no")),
     ],
-  ])("is UNAVAILABLE without a time to retry where the verifier has %s", (_, error) => {
-    const refusal = undecided(error);
+  ])("is UNAVAILABLE without a retry delay if the verifier has %s", (_, error) => {
+    const refusal = refusalOfError(error);
     expect(refusal).toMatchObject({ code: Code.Unavailable, reason: "VERIFIER_MISCONFIGURED", cause: error });
     expect([refusal.retryAfterMs, refusal.message]).toEqual([
       undefined,
@@ -87,21 +87,21 @@ describe("what could not be decided", () => {
     ]);
   });
 
-  test("says of a verifier that was closed that the service stops", () => {
-    const closed = whyUndecided("VERIFIER_CLOSED", "this verifier was closed. Create another");
-    expect(undecided(closed)).toMatchObject({ reason: "SHUTTING_DOWN", retryAfterMs: 1000 });
+  test("is SHUTTING_DOWN for a closed verifier", () => {
+    const closed = couldNotDecide("VERIFIER_CLOSED", "this verifier was closed. Create another");
+    expect(refusalOfError(closed)).toMatchObject({ reason: "SHUTTING_DOWN", retryAfterMs: 1000 });
   });
 
-  test("keeps Claviger's reason and time to retry", () => {
+  test("keeps Claviger's reason and retry delay", () => {
     const error = new ConnectError("no", Code.Unavailable, undefined, [
       { desc: ErrorInfoSchema, value: { domain: "claviger", reason: "STORAGE_UNAVAILABLE" } },
       { desc: RetryInfoSchema, value: { retryDelay: durationFromMs(2500) } },
     ]);
-    expect(undecided(error)).toMatchObject({ reason: "STORAGE_UNAVAILABLE", retryAfterMs: 2500 });
+    expect(refusalOfError(error)).toMatchObject({ reason: "STORAGE_UNAVAILABLE", retryAfterMs: 2500 });
   });
 
-  test("is INTERNAL where retrying is no use: a question that breaks a rule, a defect", () => {
-    expect(undecided(new ConnectError("scopes", Code.InvalidArgument))).toMatchObject({ code: Code.Internal });
-    expect(undecided(new TypeError("x"))).toMatchObject({ code: Code.Internal, cause: new TypeError("x") });
+  test("is INTERNAL for a wrong question and for a defect", () => {
+    expect(refusalOfError(new ConnectError("scopes", Code.InvalidArgument))).toMatchObject({ code: Code.Internal });
+    expect(refusalOfError(new TypeError("x"))).toMatchObject({ code: Code.Internal, cause: new TypeError("x") });
   });
 });

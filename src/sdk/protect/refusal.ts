@@ -7,36 +7,36 @@ import type { Reason } from "../../keys/errors.ts";
 import { RETRY_DELAY_MS } from "../../wire/errors.ts";
 import type { Verification } from "../verification.ts";
 
-/** Names of `claviger.v1.ErrorReason` that only services say, and not the server. */
+/** Names of `claviger.v1.ErrorReason` that only protected services use, and not the server. */
 const OWN_REASONS = ["RATE_LIMITED", "QUOTA_EXHAUSTED", "SERVER_UNREACHABLE", "VERIFIER_MISCONFIGURED"] as const;
 
-/** Why a call is not let in, for every protocol. Says nothing of the secret. */
+/** The reason why a call is not let in, for every protocol. Contains nothing of the secret. */
 export interface Refusal {
   readonly code: Code;
   /** `reason` of `google.rpc.ErrorInfo`: a name of `claviger.v1.ErrorReason`. */
   readonly reason: Reason | (typeof OWN_REASONS)[number];
   /** Ends with what to do. */
   readonly message: string;
-  /** Every variable part of the message; the name of the verdict without its prefix as `verdict`, if there was one. */
+  /** Every variable part of the message, and as `verdict` the name of the verdict without its prefix, if there was one. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Milliseconds after which to try again; undefined if that is not known, or no use. */
+  /** Milliseconds after which to try again; undefined if that is not known or does not help. */
   readonly retryAfterMs?: number | undefined;
-  /** What went wrong, for the service's own log; never sent. */
+  /** The failure, for the service's own log; never sent. */
   readonly cause?: unknown;
 }
 
-/** Verdicts that speak against the secret itself, and what its holder can do. */
+/** Messages for verdicts against the secret itself. Each ends with what its holder can do. */
 const INVALID: Readonly<Partial<Record<Verdict, string>>> = {
-  [Verdict.MALFORMED]: "the credential is not a key, perhaps mistyped or cut off. Copy it again",
-  [Verdict.UNKNOWN]: "the key is not known. Call with a key that was created here",
+  [Verdict.MALFORMED]: "the credential is not a key; it may be mistyped or cut off. Copy it again",
+  [Verdict.UNKNOWN]: "the key is unknown. Call with a key that was created on this server",
   [Verdict.REVOKED]: "the key was revoked. Call with another key",
-  [Verdict.DISABLED]: "the key is switched off. Have its owner enable it, or call with another key",
-  [Verdict.RETIRED]: "the secret was rotated out. Call with the key's new secret",
-  [Verdict.EXPIRED]: "the secret has expired. Rotate the key, and call with the new secret",
+  [Verdict.DISABLED]: "the key is disabled. Have its owner enable it, or call with another key",
+  [Verdict.RETIRED]: "the secret has been replaced by a rotation. Call with the key's new secret",
+  [Verdict.EXPIRED]: "the secret has expired. Rotate the key and call with the new secret",
 };
 
-/** Reasons of `UNAVAILABLE` that are handed on; what else the verifier may say is about its own connection. */
-const HANDED_ON = [
+/** Reasons of `UNAVAILABLE` that callers get. Other reasons of the verifier are about its own connection. */
+const SHARED_REASONS = [
   ...(["STORAGE_UNAVAILABLE", "OVERLOADED", "LEASE_UNAVAILABLE", "LIMITER_UNAVAILABLE", "SHUTTING_DOWN"] as const),
   "SERVER_UNREACHABLE",
 ] as const;
@@ -44,18 +44,18 @@ const HANDED_ON = [
 export const CREDENTIAL_MISSING: Refusal = {
   code: Code.Unauthenticated,
   reason: "CREDENTIAL_MISSING",
-  message: "no key. Send `authorization: Bearer <key>`, or `x-api-key: <key>`",
+  message: "the call has no key. Send `authorization: Bearer <key>` or `x-api-key: <key>`",
   metadata: {},
 };
 
 export const CREDENTIALS_CONFLICT: Refusal = {
   code: Code.Unauthenticated,
   reason: "CREDENTIAL_INVALID",
-  message: "different keys came in `authorization` and `x-api-key`. Send one key",
+  message: "`authorization` and `x-api-key` have different keys. Send one key",
   metadata: { headers: "authorization,x-api-key" },
 };
 
-/** Of a credential that is longer than any secret. */
+/** For a credential that is longer than any secret. */
 export const CREDENTIAL_TOO_LONG: Refusal = {
   code: Code.Unauthenticated,
   reason: "CREDENTIAL_INVALID",
@@ -63,7 +63,7 @@ export const CREDENTIAL_TOO_LONG: Refusal = {
   metadata: { verdict: "MALFORMED" },
 };
 
-/** What is told to whom the verdict does not let in; undefined if it does. */
+/** The refusal for a verdict; undefined if the verdict lets the call in. */
 export function refusalOf({ verdict, key, missingScopes, retryAfterMs }: Verification): Refusal | undefined {
   if (verdict === Verdict.VALID) return undefined;
   const name = VerdictSchema.value[verdict]?.localName ?? String(verdict);
@@ -94,7 +94,7 @@ export function refusalOf({ verdict, key, missingScopes, retryAfterMs }: Verific
       return { code: Code.ResourceExhausted, reason: "QUOTA_EXHAUSTED", message: text, metadata, retryAfterMs };
     }
     default:
-      return internalError(new Error(`this version knows no verdict ${name}. Update claviger`));
+      return internalError(new Error(`the verdict ${name} is unknown to this version. Update claviger`));
   }
 }
 
@@ -103,11 +103,11 @@ function denied(message: string, metadata: Refusal["metadata"]): Refusal {
 }
 
 /**
- * The refusal when nothing was decided. `UNAVAILABLE`, also when the verifier's own token is no good: it is not the
- * caller's fault, and says nothing of the caller's key (docs/protocol/revocation.md#p2); but then it does not say to
- * retry. A question that breaks a rule is a defect: `INTERNAL`.
+ * The refusal when the verifier failed. `UNAVAILABLE`, also when the verifier's own token is refused: that is not the
+ * caller's fault and says nothing about the caller's key, but a retry does not help. A wrong question is a defect:
+ * `INTERNAL`.
  */
-export function undecided(error: unknown): Refusal {
+export function refusalOfError(error: unknown): Refusal {
   if (!(error instanceof ConnectError) || error.code === Code.InvalidArgument) return internalError(error);
   const reason = error.findDetails(ErrorInfoSchema)[0]?.reason;
   if (
@@ -120,7 +120,7 @@ export function undecided(error: unknown): Refusal {
       reason: "VERIFIER_MISCONFIGURED",
       message:
         "this service cannot check keys until its set-up is corrected, which says nothing about the key. " +
-        "Report it to the service",
+        "Report it to the operator of the service",
       metadata: {},
       cause: error,
     };
@@ -129,11 +129,11 @@ export function undecided(error: unknown): Refusal {
   return {
     code: Code.Unavailable,
     reason:
-      // The service stops: another instance of it may answer.
+      // The service stops; another instance of it may answer.
       reason === "VERIFIER_CLOSED"
         ? "SHUTTING_DOWN"
-        : (HANDED_ON.find((known) => known === reason) ?? "SERVER_UNREACHABLE"),
-    message: "the key could not be checked, which says nothing about it. Retry in a moment",
+        : (SHARED_REASONS.find((known) => known === reason) ?? "SERVER_UNREACHABLE"),
+    message: "the key could not be checked, which says nothing about it. Retry shortly",
     metadata: {},
     retryAfterMs: delay === undefined ? RETRY_DELAY_MS : durationMs(delay),
     cause: error,
@@ -142,6 +142,6 @@ export function undecided(error: unknown): Refusal {
 
 /** A defect of the service or of its configuration. */
 export function internalError(cause: unknown): Refusal {
-  const message = "internal error while the key was checked. Report it to the service";
+  const message = "the service failed to check the key. Report it to the operator of the service";
   return { code: Code.Internal, reason: "INTERNAL", message, metadata: {}, cause };
 }

@@ -5,7 +5,7 @@ import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
 import { FakeVerifier } from "../testing/fake-verifier.ts";
 import { ANY_KEY } from "./access.ts";
 import { readCredential } from "./credential.ts";
-import { createGate } from "./gate.ts";
+import { createGuard } from "./guard.ts";
 import type { Refusal } from "./refusal.ts";
 import { watchKey, watchSettings } from "./watch-key.ts";
 
@@ -23,8 +23,8 @@ describe("the key of a stream", () => {
     verifier = new FakeVerifier();
     secret = verifier.addKey("alice");
     ends = [];
-    const gate = createGate(verifier, {});
-    const admission = await gate({
+    const guard = createGuard(verifier, {});
+    const admission = await guard({
       call: {},
       carrier: {},
       takeCredential: () => readCredential({ authorization: [], apiKey: [secret] }),
@@ -60,14 +60,17 @@ describe("the key of a stream", () => {
     expect(timers.pending).toBe(0);
   });
 
-  test.each(["RATE_LIMITED", "QUOTA_EXHAUSTED"] as const)("does not end it for a limit, %s", async (verdict) => {
-    verifier.keys.set(secret, { verdict: Verdict[verdict] });
-    await timers.pass(600_000);
-    expect(verifier.asked).toHaveLength(10);
-    expect(ends).toEqual([]);
-  });
+  test.each(["RATE_LIMITED", "QUOTA_EXHAUSTED"] as const)(
+    "does not end the stream for a limit, %s",
+    async (verdict) => {
+      verifier.keys.set(secret, { verdict: Verdict[verdict] });
+      await timers.pass(600_000);
+      expect(verifier.asked).toHaveLength(10);
+      expect(ends).toEqual([]);
+    },
+  );
 
-  test("may be undecided for a minute: it is tried again each 5 s, and the stream goes on", async () => {
+  test("is checked again each 5 s in an outage, and the stream goes on", async () => {
     verifier.failure = OUTAGE;
     await timers.pass(60_000 + 54_999);
     expect(verifier.asked).toHaveLength(11);
@@ -77,7 +80,7 @@ describe("the key of a stream", () => {
     expect(ends).toEqual([]);
   });
 
-  test("ends it with UNAVAILABLE after a minute of that, and not before", async () => {
+  test("ends the stream with UNAVAILABLE after a minute of outage, and not before", async () => {
     verifier.failure = OUTAGE;
     await timers.pass(119_999);
     expect(ends).toEqual([]);
@@ -86,7 +89,7 @@ describe("the key of a stream", () => {
     expect(timers.pending).toBe(0);
   });
 
-  test("ends it so, too, when the verifier hangs; its late answer changes nothing", async () => {
+  test("ends the stream also when the verifier hangs; a late answer changes nothing", async () => {
     let answer = (_: "late") => {};
     verifier.isForgetful = true;
     const decided = verifier.verify.bind(verifier);
@@ -106,7 +109,7 @@ describe("the key of a stream", () => {
     expect(timers.pending).toBe(0);
   });
 
-  test("counts outages one by one: an answer in between begins anew", async () => {
+  test("starts the minute again after an answer in between", async () => {
     for (let round = 0; round < 5; round++) {
       verifier.failure = OUTAGE;
       await timers.pass(60_000 + 50_000);
@@ -119,7 +122,7 @@ describe("the key of a stream", () => {
     expect(ends).toMatchObject([{ code: Code.Unavailable }]);
   });
 
-  test("is not asked about after the stream", async () => {
+  test("is not verified after the end of the stream", async () => {
     watch.stop();
     expect(timers.pending).toBe(0);
     await timers.pass(600_000);

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { Timers } from "../../system/clocks.ts";
 import { systemTimers } from "../../system/node.ts";
-import type { Look, Recheck } from "./gate.ts";
+import type { Look, Recheck } from "./guard.ts";
 import type { StreamOptions } from "./key-options.ts";
 import type { Principal } from "./principal.ts";
 import type { Refusal } from "./refusal.ts";
@@ -21,16 +21,17 @@ export function watchSettings(options: StreamOptions): WatchSettings {
 }
 
 export interface KeyEvents {
-  /** The key is still good; this is what is known of it now. */
+  /** The key is still good, with its present verification. */
   readonly onGood?: (principal: Principal) => void;
-  /** The stream must end: the key is dead, or could not be checked for too long. Once at most, and the last event. */
+  /** The stream must end: the key is dead, or could not be checked for too long. The last event. */
   readonly onDead: (refusal: Refusal) => void;
 }
 
 /**
  * Verifies the key of a stream each `reverifyMs`. A key is dead once the verdict is against the key, its address or its
- * scopes. A limit that is reached ends no stream, which was charged when it began. While nothing can be decided it is
- * tried again each 5 s; `undecidedMs` after the first attempt of those, hanging or failed, the stream ends.
+ * scopes. A reached limit ends no stream, because a stream is charged when it begins. While the key cannot be checked, a
+ * new attempt follows each 5 s. The stream ends `undecidedMs` after the first of these attempts, whether it failed or
+ * hangs.
  */
 export function watchKey(recheck: Recheck, settings: WatchSettings, events: KeyEvents): { stop(): void } {
   const { reverifyMs, undecidedMs, timers } = settings;
@@ -49,7 +50,7 @@ export function watchKey(recheck: Recheck, settings: WatchSettings, events: KeyE
     try {
       events.onDead(refusal);
     } catch {
-      // The framework has ended the stream already.
+      // The framework has already ended the stream.
     }
   }
 
@@ -61,7 +62,7 @@ export function watchKey(recheck: Recheck, settings: WatchSettings, events: KeyE
   }
 
   function settle(look: Look): void {
-    // A late answer, after the stream or after it was given up.
+    // A late answer: the stream has ended.
     if (isOver) return;
     if ("refusal" in look && isDead(look.refusal)) {
       end(look.refusal);
@@ -86,7 +87,7 @@ function isDead({ code }: Refusal): boolean {
 const STILL_UNDECIDED: Refusal = {
   code: Code.Unavailable,
   reason: "LEASE_UNAVAILABLE",
-  message: "the key of this stream could not be checked for too long, which says nothing about it. Call again",
+  message: "the key of this stream could not be checked for too long, which says nothing about the key. Call again",
   metadata: {},
   retryAfterMs: 1000,
 };

@@ -20,7 +20,7 @@ it("different owners have different secrets, and one owner has the same secret a
   );
 });
 
-it("its secrets begin and are as long as real ones", () => {
+it("its secrets have the prefix and the length of real ones", () => {
   const verifier = new FakeVerifier();
   const [live, test] = [verifier.addKey("alice"), verifier.addKey("alice", { environment: "test" })];
   expect(live).toMatch(/^clv_live_[0-9A-Za-z]{49}$/);

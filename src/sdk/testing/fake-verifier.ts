@@ -12,31 +12,31 @@ const SECRET_DIGITS = 49;
 
 /** A key of a `FakeVerifier`. Default: a good live key without scopes. */
 export interface FakeKey {
-  /** What speaks against the key, whatever is asked. Default: nothing. */
+  /** The verdict on the key, whatever the question. Default: `VALID`. */
   readonly verdict?: Verdict;
   readonly environment?: "live" | "test";
-  /** Wildcards count as they do in Claviger: `orders:*` covers `orders:read`. */
+  /** Wildcards count as in Claviger: `orders:*` covers `orders:read`. */
   readonly scopes?: readonly string[];
   readonly displayName?: string;
   readonly labels?: Readonly<Record<string, string>>;
-  /** When the secret that is presented retires, as after a rotation. */
+  /** When the presented secret retires, as after a rotation. */
   readonly retireTime?: Date;
   /** Milliseconds, with a verdict about a limit. */
   readonly retryAfterMs?: number;
-  /** If given, the key may be used from this address only. */
+  /** The only address from which the key may be used. Default: any. */
   readonly address?: string;
 }
 
-/** A question that a `FakeVerifier` was asked. */
+/** A question that a `FakeVerifier` received. */
 export interface AskedQuestion {
   readonly secret: string;
   readonly question: Question;
-  /** `sync`: by `verifySync`; `server`: by `verify`. */
+  /** `sync` for `verifySync`, `server` for `verify`. */
   readonly way: "sync" | "server";
 }
 
 /**
- * A verifier for tests: knows the keys that it was given, and remembers what it was asked.
+ * A verifier for tests: knows the keys that a test adds, and records all questions.
  *
  * @example
  * const verifier = new FakeVerifier();
@@ -48,40 +48,40 @@ export class FakeVerifier implements Verifier {
   /** By secret. */
   readonly keys = new Map<string, FakeKey>();
   readonly asked: AskedQuestion[] = [];
-  /** Whether it has nothing in memory, so that `verifySync` says `"ask"`. */
+  /** Whether memory is empty, so that `verifySync` returns `"ask"`. */
   isForgetful = false;
-  /** What every question ends with, if set: `undecided()` sets it. */
+  /** The error of every question, if set: `undecided()` sets it. */
   failure: Error | undefined;
   readonly fresh = true;
   readonly appliedRevision = 1;
   readonly tokenExpireTime = undefined;
   readonly #owners = new Map<string, string>();
 
-  /** Adds a key of that owner. Returns its secret, which only this verifier knows; the same again for the same owner. */
+  /** Adds a key of the owner. Returns its secret, which only this verifier knows; the same owner has the same secret. */
   addKey(owner: string, key: FakeKey = {}): string {
     const environment = key.environment ?? "live";
-    // Of a hash, so that two owners never share a secret: each would have the other's scopes.
+    // A hash, so that two owners never share a secret: each would have the scopes of the other.
     const secret = `clv_${environment}_${createHash("sha256").update(owner).digest("hex").slice(0, SECRET_DIGITS)}`;
     this.keys.set(secret, key);
     this.#owners.set(secret, owner);
     return secret;
   }
 
-  /** From now on that key is revoked. */
+  /** Revokes the key. */
   revoke(secret: string): void {
     this.setVerdict(secret, Verdict.REVOKED);
   }
 
-  /** From now on that speaks against the key; `Verdict.VALID`: nothing does. */
+  /** Sets the verdict on the key; `Verdict.VALID` makes it good again. */
   setVerdict(secret: string, verdict: Verdict): void {
     const key = this.keys.get(secret);
-    if (key === undefined) throw new Error("this verifier has no such key. Pass a secret that addKey() returned");
+    if (key === undefined) throw new Error("this fake verifier has no such key. Pass a secret that addKey() returned");
     this.keys.set(secret, { ...key, verdict });
   }
 
-  /** From now on nothing can be decided, as while Claviger is away; until `decided()`. */
+  /** Makes every question fail until `decided()`, as while Claviger is away. */
   undecided(): void {
-    const error = new ConnectError("the fake verifier was told to be undecided", Code.Unavailable);
+    const error = new ConnectError("undecided() was called on this fake verifier", Code.Unavailable);
     error.details.push({ desc: ErrorInfoSchema, value: { domain: "claviger", reason: "SERVER_UNREACHABLE" } });
     this.failure = error;
   }
@@ -130,7 +130,7 @@ function verdictOf(key: FakeKey | undefined, question: Question, missing: readon
   if (key === undefined) return Verdict.UNKNOWN;
   const { verdict = Verdict.VALID, environment = "live", address } = key;
   const { environment: asked = "any", clientIp } = question;
-  // Limits are looked at last.
+  // Limits are checked last.
   const isLimit = verdict === Verdict.RATE_LIMITED || verdict === Verdict.QUOTA_EXHAUSTED;
   if (verdict !== Verdict.VALID && !isLimit) return verdict;
   if (asked !== "any" && asked !== environment) return Verdict.ENVIRONMENT_DENIED;
@@ -140,7 +140,10 @@ function verdictOf(key: FakeKey | undefined, question: Question, missing: readon
 
 function verifiedKey(owner: string, { environment, scopes = [], labels = {}, displayName = "" }: FakeKey) {
   return create(VerifiedKeySchema, {
-    ...{ id: `key_${owner}`, owner, displayName, secretVersion: 1 },
+    id: `key_${owner}`,
+    owner,
+    displayName,
+    secretVersion: 1,
     environment: environment === "test" ? Environment.TEST : Environment.LIVE,
     scopes: [...scopes],
     labels: { ...labels },

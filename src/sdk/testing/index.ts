@@ -1,5 +1,5 @@
 /**
- * A verifier for tests of services: no server, no network, no clock.
+ * A verifier for tests of services, without a server, a network or a clock.
  *
  * @packageDocumentation
  */

@@ -8,7 +8,7 @@ import { KeyVerifier, Verdict, VerifyRequestSchema } from "#gen/claviger/v1/key_
 import { systemClocks } from "../../system/node.ts";
 import { AnyServer } from "./any-server.ts";
 
-it("the server that could decide is asked first the next time, until it cannot", async () => {
+it("the server that could decide is asked first until it cannot decide", async () => {
   const asked: string[] = [];
   const away = new Set(["one"]);
   const serve = async (name: string) => {
@@ -37,7 +37,7 @@ it("the server that could decide is asked first the next time, until it cannot",
   expect(await verify()).toEqual(["one"]);
 });
 
-it("a server that closes the connection during a call is passed over, and alone it is UNAVAILABLE", async () => {
+it("a server that closes the connection during a call is skipped, and alone causes UNAVAILABLE", async () => {
   let calls = 0;
   let socket: Socket | undefined;
   const closing = createServer();

@@ -2,9 +2,9 @@ import { type Client, Code, ConnectError, createClient, type Interceptor } from 
 import { createGrpcTransport, type GrpcTransportOptions, Http2SessionManager } from "@connectrpc/connect-node";
 import { KeyVerifier, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Clocks } from "../../system/clocks.ts";
-import { NoSecretError } from "../attach/no-secret-error.ts";
+import { NoSecretError } from "../attach/watched-file.ts";
 import type { Verification } from "../verification.ts";
-import { heedErrors } from "./idle-sessions.ts";
+import { handleErrors } from "./idle-sessions.ts";
 import { type Trouble, troubleOf } from "./trouble.ts";
 import { fromResponse, unasked } from "./wire.ts";
 
@@ -22,27 +22,28 @@ interface Server {
   readonly connection: Http2SessionManager;
 }
 
-/** An idle connection is asked whether it still leads anywhere, before it is used again. In milliseconds. */
+/** Milliseconds after which an idle connection is checked by a ping before it is used again. */
 const PING_AFTER_MS = 10_000;
 
-/** Bytes of one message from a server: as much as gRPC's libraries take. */
+/** Limit on the bytes of one message from a server: the default of gRPC's libraries. */
 export const LONGEST_MESSAGE_BYTES = 4 * 1024 * 1024;
 
-/** gRPC sends a timeout in eight digits at most. */
+/** A timeout of gRPC has at most eight digits. */
 const LONGEST_TIMEOUT_MS = 99_999_999;
 
 /**
- * What every server of one cluster would say alike. Any other error is about a server, or about what stands in its place:
- * also `CANCEL`, with which Node (26) ends the calls of a connection that its server closes. No call is cancelled here.
+ * Codes that every server of one cluster would return alike. Any other error is about one server, or about a program at
+ * its address. This includes `CANCEL`, with which Node 26 ends the calls of a connection that its server closes: no call
+ * is cancelled here.
  */
-const ALIKE: ReadonlySet<Code> = new Set([Code.Unauthenticated, Code.PermissionDenied, Code.InvalidArgument]);
+const SAME_EVERYWHERE: ReadonlySet<Code> = new Set([Code.Unauthenticated, Code.PermissionDenied, Code.InvalidArgument]);
 
-/** Whether it could not be decided, so that another server may be able to. */
+/** Whether the server could not decide, so that another server may. */
 export function isUndecided(error: unknown): boolean {
-  return error instanceof ConnectError && !ALIKE.has(error.code);
+  return error instanceof ConnectError && !SAME_EVERYWHERE.has(error.code);
 }
 
-/** Verifies by calls, on the first server that can decide; the one that did is asked first the next time. */
+/** Verifies by calls, on the first server that can decide. The next call starts with that server. */
 export class AnyServer {
   readonly #urls: readonly string[];
   readonly #servers: readonly Server[];
@@ -57,7 +58,7 @@ export class AnyServer {
       const transport = createGrpcTransport({
         baseUrl,
         interceptors,
-        sessionManager: heedErrors(connection),
+        sessionManager: handleErrors(connection),
         readMaxBytes: LONGEST_MESSAGE_BYTES,
       });
       return { client: createClient(KeyVerifier, transport), connection };
@@ -69,10 +70,10 @@ export class AnyServer {
   }
 
   /**
-   * Each server has an even share of the time that is left.
+   * Gives each server an even share of the time that is left.
    *
    * @throws ConnectError `UNAVAILABLE` if no server could decide within that time; with reason `VERIFIER_MISCONFIGURED`
-   * and without `RetryInfo` if that is so until the set-up is corrected
+   * and without `RetryInfo` if the set-up must be corrected
    */
   async verify(request: VerifyRequest, withinMs: number): Promise<Verification> {
     const endMs = this.#clocks.monotonicMs() + withinMs;
@@ -92,7 +93,7 @@ export class AnyServer {
         if (error instanceof ConnectError && error.cause instanceof NoSecretError) throw noKey(error.cause);
         if (!isUndecided(error)) throw error;
         last = error;
-        // What may pass is what counts: one server may come back while the address of another is wrong.
+        // A cause that may pass outweighs a permanent one: one server may come back while the address of another is wrong.
         const trouble = troubleOf(error, url);
         if (worst === undefined || worst.isPermanent) worst = trouble;
       }
@@ -106,7 +107,7 @@ export class AnyServer {
   }
 }
 
-/** No server was asked: the verifier itself has no key to call with, as with a key file that is missing. */
+/** No server was asked, because the verifier has no key of its own, for example without its key file. */
 function noKey(cause: NoSecretError): ConnectError {
   return unasked(troubleOf(cause), cause);
 }

@@ -1,16 +1,16 @@
 import { isRequiredScope, QUESTION_LIMITS } from "../../wire/question.ts";
 
-/** What the value of one option must be. */
+/** The rule for the value of one option. */
 export interface Rule {
   /** The right value in words, after "Pass": `a function`. */
   readonly right: string;
   holds(value: unknown): boolean;
 }
 
-/** One rule for each option. Every option may also be left out or be undefined. */
+/** One rule for each option. Every option may also be absent or undefined. */
 export type Rules<Options> = { readonly [Name in keyof Required<Options>]: Rule };
 
-/** Node's timers fire at once for longer spans. */
+/** Node's timers fire at once for longer times. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export const FUNCTION: Rule = { right: "a function", holds: (value) => typeof value === "function" };
@@ -22,12 +22,12 @@ export const MILLISECONDS: Rule = {
 
 export const BOOLEAN: Rule = { right: "true or false", holds: (value) => typeof value === "boolean" };
 
-export const TEXT: Rule = { right: "a text", holds: (value) => typeof value === "string" };
+export const TEXT: Rule = { right: "a string", holds: (value) => typeof value === "string" };
 
 export const OBJECT: Rule = { right: "an object", holds: (value) => typeof value === "object" && value !== null };
 
 export const SCOPES: Rule = {
-  right: `an array of at most ${QUESTION_LIMITS.scopes} scopes without wildcards, such as ["orders:read"]`,
+  right: `an array of at most ${QUESTION_LIMITS.scopes} scopes without wildcards, for example ["orders:read"]`,
   holds: (value) => Array.isArray(value) && value.length <= QUESTION_LIMITS.scopes && value.every(isRequiredScope),
 };
 
@@ -36,9 +36,9 @@ export const ENVIRONMENT: Rule = {
   holds: (value) => value === "live" || value === "test" || value === "any",
 };
 
-/** The same rule as that of `claviger.v1.VerifyRequest.method`. */
+/** The rule of `claviger.v1.VerifyRequest.method`. */
 export const METHOD: Rule = {
-  right: `a text in the shape /service/method of at most ${QUESTION_LIMITS.methodBytes} bytes`,
+  right: `a string of the form /service/method with at most ${QUESTION_LIMITS.methodBytes} bytes`,
   holds: (value) =>
     typeof value === "string" &&
     /^\/[^/]+\/[^/]+$/.test(value) &&
@@ -54,17 +54,17 @@ export function orFunction({ right, holds }: Rule): Rule {
 }
 
 /**
- * Checks what JavaScript does not: a wrong value or a misspelt name would otherwise count as "nothing is asked".
+ * Checks options, because JavaScript does not: a wrong value or a misspelt name would count as "no requirement".
  *
- * @param where begins the message: the function that was given the options
- * @throws TypeError that names the option, the kind of its value, and what to pass instead; never the value
+ * @param where the function that takes the options; the message begins with it
+ * @throws TypeError that names the option, the kind of its value and the right value, but never the value itself
  */
 export function checkOptions<Options extends object>(where: string, options: Options, rules: Rules<Options>): void {
   const wrong = findWrong(options, rules);
   if (wrong !== undefined) throw new TypeError(`${where}: ${wrong.message}`);
 }
 
-/** The first option that breaks its rule. `name` is empty if the options are no object. */
+/** The first option that breaks its rule. `name` is empty if the options are not an object. */
 export function findWrong<Options extends object>(
   options: Options,
   rules: Rules<Options>,
@@ -74,7 +74,7 @@ export function findWrong<Options extends object>(
   if (typeof given !== "object" || given === null || Symbol.iterator in given) {
     return { name: "", message: `the options are ${kindOf(given)}. Pass an object with ${names.join(", ")}` };
   }
-  // Inherited names too: they are read as well.
+  // Inherited names too, because they are read as well.
   for (const name in given) {
     if (!Object.hasOwn(rules, name)) return { name, message: unknownName(name, names) };
   }
@@ -88,8 +88,8 @@ export function findWrong<Options extends object>(
 /**
  * Calls a function of the application about one call.
  *
- * @returns what it returned, if that is undefined or keeps the rule
- * @throws TypeError otherwise, also for a promise; and whatever the function throws
+ * @returns the value of the function, if it is undefined or keeps the rule
+ * @throws TypeError otherwise, also for a promise; and every error of the function
  */
 export function askFunction<Call, Value>(
   name: string,
@@ -97,12 +97,12 @@ export function askFunction<Call, Value>(
 ): Value | undefined {
   const value = ask?.(call);
   if (value === undefined || rule.holds(value)) return value;
-  // An async function by mistake: its rejection would end the process.
+  // The rejection of a function that is async by mistake would end the process.
   if (isThenable(value)) Promise.resolve(value).catch(() => undefined);
   throw new TypeError(`the function ${name} returned ${kindOf(value)}. Return ${rule.right}, or undefined`);
 }
 
-/** Whether the value can be waited for. */
+/** Whether the value can be awaited. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
@@ -119,11 +119,13 @@ function unknownName(name: string, names: readonly string[]): string {
 
 function kindOf(value: unknown): string {
   if (value === null) return "null";
-  if (Array.isArray(value)) return "an array that is not right";
+  if (Array.isArray(value)) return "a wrong array";
   if (isThenable(value)) return "a promise";
   if (typeof value === "number" || typeof value === "boolean") return String(value);
-  if (value === "") return "an empty text";
-  return { string: "a text", object: "an object", undefined: "missing" }[typeof value as string] ?? `a ${typeof value}`;
+  if (value === "") return "an empty string";
+  return (
+    { string: "a string", object: "an object", undefined: "missing" }[typeof value as string] ?? `a ${typeof value}`
+  );
 }
 
 /** Characters to add, drop or replace between two words (Levenshtein, 1966). */

@@ -13,50 +13,52 @@ import { UsageFlusher } from "../../usage/flusher.ts";
 import { UsageRecorder } from "../../usage/recorder.ts";
 import { Lease } from "../../verify/lease.ts";
 import { SecretCache } from "../../verify/secret-cache.ts";
-import { fromFile, KEY_SOURCE, type KeySource } from "../attach/key-source.ts";
+import { KEY_SOURCE, type KeySource } from "../attach/key-source.ts";
 import { attachKey } from "../connect/attach-key.ts";
 import type { Verifier } from "../verification.ts";
 import { AnyServer, type NodeOptions } from "./any-server.ts";
+import type { PreparedAnswer } from "./cached-answer.ts";
 import { checkOptions, FUNCTION, MILLISECONDS, OBJECT, type Rules } from "./check-options.ts";
-import { readEnvironment, type VerifierEnvironment } from "./environment.ts";
-import { type About, InProcessVerifier } from "./in-process-verifier.ts";
+import { noToken, readEnvironment, tokenOf } from "./environment.ts";
+import { InProcessVerifier } from "./in-process-verifier.ts";
 import { openChannel } from "./open-channel.ts";
 import { SyncLink } from "./sync-link.ts";
 import { createLedgerOverSync, REPORT_ROWS } from "./usage-over-sync.ts";
-import { VerifierWarning, warnProcess } from "./verifier-warning.ts";
+import { UsageReporter } from "./usage-reporter.ts";
+import { type VerifierWarning, warnProcess } from "./verifier-warning.ts";
 import { Warnings } from "./warnings.ts";
 
 export interface VerifierOptions {
-  /** Where Claviger is, `http://host:port`; several for nodes of one cluster. Default: `CLAVIGER_URL`, or 127.0.0.1:4640. */
+  /** The address of Claviger, `http://host:port`; several for one cluster. Default: `CLAVIGER_URL`, or 127.0.0.1:4640. */
   readonly url?: string | readonly string[];
   /**
-   * A key with `claviger:verify`, or where to read it: `fromFile(path)` follows a rotation. Default: `CLAVIGER_TOKEN`, or the
-   * file that `CLAVIGER_TOKEN_FILE` names.
+   * A key with the scope `claviger:verify`, or its source: `fromFile(path)` follows a rotation. Default: `CLAVIGER_TOKEN`,
+   * or the file that `CLAVIGER_TOKEN_FILE` names.
    */
   readonly token?: KeySource;
-  /** Secrets kept in memory at most, about 500 bytes each. Default 10,000; a node tells one verifier of changes of 50,000. */
+  /** Limit on secrets in memory, about 500 bytes each. Default 10,000; a node tracks 50,000 keys for one verifier. */
   readonly capacity?: number;
-  /** Milliseconds between two reports of usage: what a kill loses. Default 15,000. */
+  /** Milliseconds between two reports of usage. A kill loses the counts of this time. Default 15,000. */
   readonly reportEveryMs?: number;
   /**
-   * Milliseconds that a question may take in all, where memory has no answer: to wait for its turn, on the stream, and
-   * by calls. A stream that does not answer has half of it. Also the time for which `close` goes on trying to send what
-   * was counted. Default 6,000: a server takes up to 3 s of each half where its database hangs.
+   * Milliseconds for a question without an answer in memory: its wait for a slot, the stream, and calls together. A stream
+   * that does not answer gets half of it. `close` also tries for this time to send the counted usage. Default 6,000: a
+   * server with a hanging database needs up to 3 s of each half.
    */
   readonly timeoutMs?: number;
-  /** Of Node's connections: certificates, for `https:`. */
+  /** Options of Node's connections, such as certificates for `https:`. */
   readonly nodeOptions?: NodeOptions;
-  /** Called with the reason for each stream that broke. Default: no function; `fresh` tells as well. */
+  /** Called with the reason for each stream that broke. Default: no function; `fresh` shows it too. */
   readonly onBroken?: (error: unknown) => void;
   /**
-   * Called when the verifier cannot do its work, once for each cause, and again after a recovery, at the earliest a minute
-   * later; and 14, 3 and 1 days before its own key ends. Default: `process.emitWarning`.
+   * Called when the verifier cannot work: once for each cause, and again after a recovery, at most once a minute. Also
+   * called 14, 3 and 1 days before its own key expires. Default: `process.emitWarning`.
    */
   readonly onWarning?: (warning: VerifierWarning) => void;
 }
 
-/** Entries that one map of V8 takes. */
-const MOST_KEPT = 2 ** 24;
+/** Limit on the entries of one map of V8. */
+const MAX_CAPACITY = 2 ** 24;
 
 const RULES: Rules<VerifierOptions> = {
   url: {
@@ -65,8 +67,8 @@ const RULES: Rules<VerifierOptions> = {
   },
   token: KEY_SOURCE,
   capacity: {
-    right: `a whole number from 1 to ${MOST_KEPT}`,
-    holds: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_KEPT,
+    right: `a whole number from 1 to ${MAX_CAPACITY}`,
+    holds: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_CAPACITY,
   },
   reportEveryMs: MILLISECONDS,
   timeoutMs: MILLISECONDS,
@@ -77,52 +79,56 @@ const RULES: Rules<VerifierOptions> = {
 
 const FORMS = { isSecret: (text: string) => readSecretForm(text) !== undefined, isKeyId };
 const DEFAULT_URL = "http://127.0.0.1:4640";
-/** After this long an entry is asked for again, whatever it says; as on servers. */
+/** Milliseconds after which an entry is read again, whatever it contains; the same as on servers. */
 const ENTRY_MS = 5 * 60_000;
-/** How long a lease may take to come: half of the term of one, of 3 seconds, as servers have it. */
+/** Milliseconds for which the verifier waits for a lease: half of the default term of 3 seconds. */
 const PATIENCE_MS = 1500;
-const RETRY_MS = { first: 100, most: 5000 };
-/** Memory for counts that no server has yet. */
+const RETRY_MS = { first: 100, max: 5000 };
+/** Memory for usage counts that have not been reported. */
 const USAGE_BYTES = 16 * 1024 * 1024;
 
 /**
  * Verifies secrets in this process: in microseconds while it holds a lease, and by a call otherwise. It attaches in the
- * background; to wait for that is not necessary.
+ * background, so that its first use need not wait.
  *
  * @example
  * const verifier = createVerifier({ url: "http://127.0.0.1:4640", token: fromFile("/run/secrets/claviger") });
  * const { verdict, key } = await verifier.verify(secret, { scopes: ["orders:read"] });
- * @throws TypeError for an option that is wrong, and for one whose name is unknown
+ * @throws TypeError for a wrong or unknown option
  * @throws Error without a token
  */
 export function createVerifier(options: VerifierOptions = {}): Verifier {
   checkOptions("createVerifier", options, RULES);
   const environment = readEnvironment();
   const urls = [options.url ?? environment.url ?? DEFAULT_URL].flat().map(checkUrl);
-  if (urls.length === 0) throw new Error("a verifier needs the address of a server: pass it as url, or leave url out");
+  if (urls.length === 0) throw new Error("createVerifier: url has no address. Pass http://host:port, or leave url out");
   const { nodeOptions, onBroken, capacity = 10_000, reportEveryMs = 15_000, timeoutMs = 6000 } = options;
   const { onWarning = warnProcess } = options;
   const own = options.token === undefined ? tokenOf(environment, onWarning) : { token: options.token };
   const { token } = own;
   if (token === "") throw noToken();
-  const warnings = new Warnings({ onWarning, clocks, isTokenTold: typeof token === "object" });
+  const warnings = new Warnings({ onWarning, clocks, isTokenReported: typeof token === "object" });
   const interceptors = [attachKey(token)];
   const jitter = () => (random(1)[0] ?? 0) / 255;
   const lease = new Lease(clocks);
-  const cache = new SecretCache<About>({
-    ...{ lease, clocks, random, capacity, maxAgeMs: ENTRY_MS },
-  });
+  const cache = new SecretCache<PreparedAnswer>({ lease, clocks, random, capacity, maxAgeMs: ENTRY_MS });
   let next = Math.floor(jitter() * urls.length);
   const url = () => urls[next % urls.length] ?? DEFAULT_URL;
   const link = new SyncLink({
-    ...{ lease, cache, clocks, timers, jitter, clockRateError: CLOCK_RATE_ERROR },
-    ...{ patienceMs: PATIENCE_MS, retryMs: RETRY_MS },
+    lease,
+    cache,
+    clocks,
+    timers,
+    jitter,
+    clockRateError: CLOCK_RATE_ERROR,
+    patienceMs: PATIENCE_MS,
+    retryMs: RETRY_MS,
     open: (listener) => {
       next += 1;
       return openChannel(url(), listener, { interceptors, nodeOptions, timers });
     },
     onBroken: (error) => {
-      // While the lease runs nothing is amiss yet: a restart of the server warns nobody.
+      // While the lease runs nothing is amiss yet, so that a restart of the server causes no warning.
       if (!lease.isLive()) warnings.met(error, url());
       onBroken?.(error);
     },
@@ -134,48 +140,36 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
   const recorder = new UsageRecorder({ clocks, budgetBytes: USAGE_BYTES });
   const ledger = createLedgerOverSync(link);
   const flusher = new UsageFlusher({ recorder, ledger, random, clocks, batchRows: REPORT_ROWS });
-  const servers = new AnyServer(urls, { interceptors, nodeOptions, clocks });
   const verifier = new InProcessVerifier({
-    ...{ link, lease, cache, recorder, flusher, clockRateError: CLOCK_RATE_ERROR },
-    ...{ clocks, timers, pause, holdProcess, reportEveryMs, servers, timeoutMs, forms: FORMS },
-    ...{ warnings, onClosed: own.close },
+    link,
+    lease,
+    cache,
+    recorder,
+    reporter: new UsageReporter({ flusher, clocks, timers, pause, everyMs: reportEveryMs }),
+    servers: new AnyServer(urls, { interceptors, nodeOptions, clocks }),
+    warnings,
+    clocks,
+    timers,
+    pause,
+    holdProcess,
+    clockRateError: CLOCK_RATE_ERROR,
+    timeoutMs,
+    forms: FORMS,
+    onClosed: own.close,
   });
   verifier.start();
   return verifier;
-}
-
-/** @throws Error if no key is set, or two are */
-function tokenOf(
-  { token, tokenFile }: VerifierEnvironment,
-  onWarning: NonNullable<VerifierOptions["onWarning"]>,
-): { readonly token: KeySource; readonly close?: () => void } {
-  if (token !== undefined && tokenFile !== undefined) {
-    throw new Error("CLAVIGER_TOKEN and CLAVIGER_TOKEN_FILE are both set: unset one");
-  }
-  if (tokenFile !== undefined) {
-    const onProblem = (error: Error) => onWarning(new VerifierWarning("CLAVIGER_TOKEN_MISSING", error.message, error));
-    const file = fromFile(tokenFile, { onProblem });
-    return { token: file, close: () => file.close() };
-  }
-  if (token === undefined) throw noToken();
-  return { token };
-}
-
-function noToken(): Error {
-  return new Error(
-    "a verifier needs a key with the scope claviger:verify: pass it as token, or set CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE",
-  );
 }
 
 function checkUrl(text: string): string {
   const url = URL.parse(text);
   const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
   if (url === null || !isHttp || url.username !== "" || url.password !== "") {
-    throw new TypeError("createVerifier: the address of a server is not one: write it as http://127.0.0.1:4640");
+    throw new TypeError("createVerifier: invalid server URL. Write it as http://127.0.0.1:4640");
   }
   if (url.pathname !== "/" || url.search !== "" || url.hash !== "") {
     throw new TypeError(
-      `createVerifier: the address of a server has a path or more behind its port: write it as ${url.origin}`,
+      `createVerifier: the server URL has more than a port after the host. Write it as ${url.origin}`,
     );
   }
   return url.origin;

@@ -1,17 +1,17 @@
 import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
 import type { GrpcTransportOptions, Http2SessionManager } from "@connectrpc/connect-node";
 
-/** What a transport needs of a session manager. */
+/** The part of a session manager that a transport uses. */
 export type SessionManager = NonNullable<GrpcTransportOptions["sessionManager"]>;
 
-/** An HTTP/2 session that breaks after its manager has let go of it would end the process with its `error` event. */
-export function heedErrors(manager: Http2SessionManager): SessionManager {
+/** Handles `error` events of HTTP/2 sessions: one that breaks after its manager dropped it would end the process. */
+export function handleErrors(manager: Http2SessionManager): SessionManager {
   return wrap(manager, (session) => {
     if (!session.listeners("error").includes(ignore)) session.on("error", ignore);
   });
 }
 
-/** The same, and the session keeps no process alive, even while a stream is open on it. */
+/** Does the same, and keeps sessions from holding the process alive, even while a stream is open. */
 export function letProcessEnd(manager: Http2SessionManager): SessionManager {
   return wrap(manager, (session) => {
     if (!session.listeners("error").includes(ignore)) session.on("error", ignore);
@@ -25,7 +25,7 @@ function wrap(manager: Http2SessionManager, use: (session: ClientHttp2Session) =
     notifyResponseByteRead: (stream) => manager.notifyResponseByteRead(stream),
     async request(...args): Promise<ClientHttp2Stream> {
       const stream = await manager.request(...args);
-      // A client's streams have a client's session.
+      // The session of a client stream is a client session.
       if (stream.session !== undefined) use(stream.session as ClientHttp2Session);
       return stream;
     },
@@ -33,5 +33,5 @@ function wrap(manager: Http2SessionManager, use: (session: ClientHttp2Session) =
 }
 
 function ignore(): void {
-  // The manager, or the stream, has told of it.
+  // The manager or the stream has reported the error.
 }

@@ -15,15 +15,16 @@ import type { Use } from "../../usage/recorder.ts";
 import { Lease } from "../../verify/lease.ts";
 import { SecretCache } from "../../verify/secret-cache.ts";
 import type { Question, Verification } from "../verification.ts";
-import { type About, InProcessVerifier } from "./in-process-verifier.ts";
-import { LinkBroken } from "./sync-link.ts";
+import type { PreparedAnswer } from "./cached-answer.ts";
+import { InProcessVerifier } from "./in-process-verifier.ts";
+import { LinkBrokenError } from "./pending-requests.ts";
 import { troubleOf } from "./trouble.ts";
 
 const KEY = "key_a";
 const CALLED = { verdict: Verdict.UNKNOWN } as Verification;
 
 let clocks: FakeClocks;
-let cache: SecretCache<About>;
+let cache: SecretCache<PreparedAnswer>;
 let questions: {
   readonly secret: string;
   readonly withinMs: number;
@@ -42,10 +43,10 @@ beforeEach(() => {
   const lease = new Lease(clocks);
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);
   const random = (bytes: number) => new Uint8Array(bytes);
-  cache = new SecretCache<About>({ lease, clocks, random, capacity: 1000, maxAgeMs: 300_000 });
+  cache = new SecretCache<PreparedAnswer>({ lease, clocks, random, capacity: 1000, maxAgeMs: 300_000 });
   [questions, calls, withins, uses, isAttached, serverCount] = [[], [], [], [], true, 1];
   verifier = new InProcessVerifier({
-    ...{ lease, cache, clocks, timers: clocks, clockRateError: 0.02, reportEveryMs: 1000, timeoutMs: 3000 },
+    ...{ lease, cache, clocks, timers: clocks, clockRateError: 0.02, timeoutMs: 3000 },
     forms: { isSecret: (text) => !text.startsWith("garbage"), isKeyId: (text) => text.startsWith("key_") },
     pause: async () => undefined,
     warnings: { met: troubleOf, tokenExpireTime: undefined },
@@ -59,7 +60,7 @@ beforeEach(() => {
         new Promise<Answer>((answer, fail) => questions.push({ secret, withinMs, answer, fail })),
     },
     recorder: { record: (use) => uses.push(use) },
-    flusher: { flush: async () => undefined, isEmpty: true },
+    reporter: { start: () => undefined, end: async () => undefined },
     servers: {
       get count() {
         return serverCount;
@@ -96,7 +97,7 @@ function set(message: object | undefined, fields: object): void {
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("a verifier inside an agent", () => {
-  it("keeps what it is told to for the time that is told, from before it asked, and early", async () => {
+  it("keeps an entry for its time from before the question, and ends it early", async () => {
     const asked = verifier.verify("s");
     clocks.stall(300);
     questions[0]?.answer(good(1000));
@@ -109,7 +110,7 @@ describe("a verifier inside an agent", () => {
     expect(verifier.verifySync("s")).toBe("ask");
   });
 
-  it("keeps nothing that it was not told to, or that a change has overtaken", async () => {
+  it("keeps no answer without an entry, and none that a change has overtaken", async () => {
     const work: ((at: number) => void)[] = [
       (at) => {
         const answer = good(1000);
@@ -133,7 +134,7 @@ describe("a verifier inside an agent", () => {
     }
   });
 
-  it("counts what it answers from memory, with its verdict, and nothing that its server has answered", async () => {
+  it("counts its answers from memory with their verdict, and no answers of the server", async () => {
     const asked = verifier.verify("s", { method: "/a.B/C" });
     questions[0]?.answer(good(1000));
     await asked;
@@ -146,7 +147,7 @@ describe("a verifier inside an agent", () => {
     ]);
   });
 
-  it("says by itself that garbage is malformed: neither a server nor a lease is needed for that", async () => {
+  it("answers MALFORMED to garbage without a server or a lease", async () => {
     isAttached = false;
     const garbage = Array.from({ length: 20_000 }, (_, at) => verifier.verify(`garbage${at}`));
     const asked = verifier.verify("s");
@@ -178,7 +179,7 @@ describe("a verifier inside an agent", () => {
     questions.at(-1)?.answer(good(1000));
     expect((await asked).verdict).toBe(Verdict.VALID);
     await clocks.pass(3000);
-    for (const { fail } of questions) fail(new LinkBroken("cut"));
+    for (const { fail } of questions) fail(new LinkBrokenError("cut"));
     const outcomes = await Promise.all(flood);
     const refused = outcomes.filter((outcome) => outcome instanceof ConnectError);
     expect(refused.length).toBeGreaterThan(18_000);
@@ -189,7 +190,7 @@ describe("a verifier inside an agent", () => {
     const asked = verifier.verify("s");
     expect(questions[0]?.withinMs).toBe(1500);
     clocks.stall(1500);
-    questions[0]?.fail(new LinkBroken("no answer"));
+    questions[0]?.fail(new LinkBrokenError("no answer"));
     await asked;
     expect(withins).toEqual([1500]);
   });
@@ -223,7 +224,7 @@ describe("a verifier inside an agent", () => {
     ["an end in the year 300000", (answer) => set(responseIn(answer), { secretExpireTime: FAR })],
     ["VALID and no key", (answer) => set(responseIn(answer), { key: undefined })],
     ["neither a response nor a refusal", (answer) => set(answer, { result: { case: undefined } })],
-  ])("takes an answer with %s for no answer", async (_, spoil) => {
+  ])("rejects an answer with %s", async (_, spoil) => {
     const asked = verifier.verify("s").catch((error: unknown) => error);
     const answer = good(1000);
     spoil(answer);
@@ -234,7 +235,7 @@ describe("a verifier inside an agent", () => {
 
   it.each<[string, unknown]>([
     ["a misspelt name", { scope: ["b"] }],
-    ["a text for scopes", { scopes: "b" }],
+    ["a string for scopes", { scopes: "b" }],
     ["null for scopes", { scopes: null }],
     ["a wildcard", { scopes: ["*"] }],
     ["a scope that is none", { scopes: ["Not A Scope"] }],
@@ -245,9 +246,9 @@ describe("a verifier inside an agent", () => {
     ["a method that is no text", { method: 5 }],
     ["a cost below zero", { cost: -1 }],
     ["a cost that is no number", { cost: "1" }],
-    ["a text", "b"],
+    ["a string", "b"],
     ["a list", ["b"]],
-  ])("refuses a question with %s, whether or not the key is in memory", async (_, wrong) => {
+  ])("rejects a question with %s, whether or not the key is in memory", async (_, wrong) => {
     const question = wrong as Question;
     const refused = { code: Code.InvalidArgument };
     expect(await verifier.verify("s", question).catch((error: unknown) => error)).toMatchObject(refused);
@@ -260,16 +261,16 @@ describe("a verifier inside an agent", () => {
     expect(questions).toHaveLength(1);
   });
 
-  it("calls a server where there is no stream, and where the stream breaks before the answer", async () => {
+  it("calls a server if there is no stream, and if the stream breaks before the answer", async () => {
     const asked = verifier.verify("s");
-    questions[0]?.fail(new LinkBroken("cut"));
+    questions[0]?.fail(new LinkBrokenError("cut"));
     expect(await asked).toBe(CALLED);
     isAttached = false;
     expect(await verifier.verify("t")).toBe(CALLED);
     expect([calls, questions.length]).toEqual([["s", "t"], 1]);
   });
 
-  it("calls another server, if there is one, when its own could not decide; never when that refused the question", async () => {
+  it("calls another server if its own could not decide, but not if its own refused the question", async () => {
     serverCount = 2;
     for (const [at, code] of [Code.Unavailable, Code.InvalidArgument].entries()) {
       const asked = verifier.verify("s").catch((error: unknown) => error);
@@ -279,7 +280,7 @@ describe("a verifier inside an agent", () => {
     expect(calls).toEqual(["s"]);
   });
 
-  it("passes on, with its details, what the only server could not decide", async () => {
+  it("returns the error of the only server with its details", async () => {
     const asked = verifier.verify("s").catch((error: unknown) => error);
     const value = { code: Code.Unavailable, message: "away", details: [{ typeUrl: "type.googleapis.com/a.B" }] };
     questions[0]?.answer(create(AnswerSchema, { result: { case: "refusal", value } }));
@@ -289,7 +290,7 @@ describe("a verifier inside an agent", () => {
     expect(calls).toEqual([]);
   });
 
-  it("asks a hundred questions at once at most; who waited is answered from what was learnt meanwhile", async () => {
+  it("asks at most a hundred questions at once, and answers waiting ones from new entries", async () => {
     const crowd = Array.from({ length: 250 }, (_, at) => verifier.verify(at < 100 ? `s${at}` : "s0"));
     await settled();
     expect(questions).toHaveLength(100);

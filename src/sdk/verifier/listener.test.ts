@@ -29,14 +29,14 @@ describe("a function of the application that fails", () => {
         },
       }),
     ],
-  ])("%s: it becomes one warning, which names the function and no secret", async (_, fail) => {
+  ])("%s: causes one warning, which names the function and no secret", async (_, fail) => {
     const tell = createListener("onUndecided", fail);
     for (let turn = 0; turn < 3; turn++) expect(tell("event")).toBeUndefined();
     await new Promise((done) => setImmediate(done));
     expect(warnings).toEqual(["onUndecided failed: Error: no clv_live_[redacted]. Catch errors inside onUndecided"]);
   });
 
-  it("gets the event, and what it returns is nobody's", () => {
+  it("gets the event, and its result is ignored", () => {
     const events: string[] = [];
     createListener<string>("onBroken", (event) => events.push(event))("broke");
     expect([events, warnings]).toEqual([["broke"], []]);

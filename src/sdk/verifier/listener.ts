@@ -2,10 +2,10 @@ import { redactSecrets } from "../../keys/redact.ts";
 import { isThenable } from "./check-options.ts";
 
 /**
- * Wraps a function of the application that is told of events. An error that it throws, or rejects with, becomes a
- * warning of the process, once: it neither ends the process nor changes the fate of the call that the event is about.
+ * Wraps an event listener of the application. Its first error or rejection becomes a warning of the process: errors of
+ * listeners neither end the process nor change the call that the event is about.
  *
- * @param name of the option, for the warning
+ * @param name the option's name, for the warning
  */
 export function createListener<Event>(name: string, listener: (event: Event) => unknown): (event: Event) => void {
   let hasWarned = false;
@@ -24,16 +24,16 @@ export function createListener<Event>(name: string, listener: (event: Event) => 
   };
 }
 
-/** Different defects that one `requireKey` warns of, at most: a message may hold something of each call. */
-const MOST_DEFECTS = 10;
+/** Limit on the defects that one `requireKey` reports, because a message may vary with each call. */
+const MAX_DEFECTS = 10;
 
-/** Makes the default of `onUndecided` for defects: a warning of the process, once for each message. */
+/** Creates the default of `onUndecided` for defects: a warning of the process, once for each message. */
 export function createDefectWarning(): (cause: unknown) => void {
-  const told = new Set<string>();
+  const reported = new Set<string>();
   return (cause) => {
     const message = describe(cause);
-    if (told.has(message) || told.size >= MOST_DEFECTS) return;
-    told.add(message);
+    if (reported.has(message) || reported.size >= MAX_DEFECTS) return;
+    reported.add(message);
     const text = `requireKey refused a call as INTERNAL: ${message}. Correct the options of requireKey, or set onUndecided`;
     process.emitWarning(text, { type: "ClavigerWarning", code: "CLAVIGER_DEFECT" });
   };

@@ -15,16 +15,16 @@ export interface OpenChannelOptions {
   readonly timers: Timers;
 }
 
-/** How long a server has to end a stream that was ended here, in milliseconds. */
+/** Milliseconds in which the server can end a stream that was closed here. */
 const LINGER_MS = 500;
-/** Messages that may wait until the server reads them: a server that never does would fill the memory. */
-const MOST_UNREAD = 10_000;
+/** Limit on unread messages: a server that never reads would fill the memory. */
+const MAX_UNREAD = 10_000;
 
-/** Opens a stream on a connection of its own: a connection that went dead unnoticed goes with it. */
+/** Opens a stream on its own connection, so that a dead connection is dropped together with its stream. */
 export function openChannel(url: string, listener: SyncListener, options: OpenChannelOptions): SyncChannel {
   const { interceptors, nodeOptions, timers } = options;
   const hangUp = new AbortController();
-  // Node hands the signal to the socket: `abort()` of connect-node 2.2 does not end a connection that is still being made.
+  // Node passes the signal to the socket: `abort()` of connect-node 2.2 does not end a connection that is still opening.
   const signalled: NodeOptions & { signal: AbortSignal } = { ...nodeOptions, signal: hangUp.signal };
   const sessionManager = new Http2SessionManager(url, undefined, signalled);
   const transport = createGrpcTransport({
@@ -44,7 +44,7 @@ export function openChannel(url: string, listener: SyncListener, options: OpenCh
     try {
       const { message } = await transport.stream(RAW_SYNC, hangUp.signal, undefined, undefined, outgoing);
       for await (const response of message) listener.onMessage(readSyncResponse(response));
-      listener.onBroken(new Error("the server has ended the stream"));
+      listener.onBroken(new Error("the server ended the stream"));
     } catch (error) {
       listener.onBroken(error);
     } finally {
@@ -54,14 +54,14 @@ export function openChannel(url: string, listener: SyncListener, options: OpenCh
 
   async function send(message: SyncRequest): Promise<void> {
     unread += 1;
-    if (unread > MOST_UNREAD) {
-      listener.onBroken(new Error("the server does not read what is sent"));
+    if (unread > MAX_UNREAD) {
+      listener.onBroken(new Error("the server does not read its messages"));
       return;
     }
     try {
       await outgoing.write(message);
     } catch {
-      // The stream is gone, which the listener hears of.
+      // The stream is gone; the listener gets the reason.
     }
     unread -= 1;
   }

@@ -10,7 +10,8 @@ import {
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
 import { Lease } from "../../verify/lease.ts";
-import { LinkBroken, SyncLink, type SyncListener } from "./sync-link.ts";
+import { LinkBrokenError } from "./pending-requests.ts";
+import { SyncLink, type SyncListener } from "./sync-link.ts";
 import { UnreadableAnswer } from "./sync-response.ts";
 
 const PATIENCE_MS = 1500;
@@ -41,7 +42,7 @@ beforeEach(() => {
   onBroken = () => undefined;
   link = new SyncLink({
     ...{ lease, clocks, timers: clocks, jitter: () => 1, clockRateError: 0.02 },
-    ...{ patienceMs: PATIENCE_MS, retryMs: { first: 100, most: 5000 } },
+    ...{ patienceMs: PATIENCE_MS, retryMs: { first: 100, max: 5000 } },
     onBroken: (error) => onBroken(error),
     cache: { apply: (keyIds) => dropped.push(keyIds), clear: () => dropped.push("all") },
     open(listener) {
@@ -72,7 +73,7 @@ function grant(ms: number, to = server(), nonce = nonceOf(to)): void {
 }
 
 describe("the lease of a verifier inside an agent", () => {
-  it("runs from before it was asked for, and ends early by what the rates of two clocks may differ", async () => {
+  it("runs from before its request, and ends early by the possible difference of two clocks", async () => {
     clocks.stall(200);
     grant(1000);
     expect([link.state, link.appliedRevision]).toEqual(["leased", 4]);
@@ -91,7 +92,7 @@ describe("the lease of a verifier inside an agent", () => {
     expect(link.state).toBe("lapsed");
   });
 
-  it("is asked for again while the server has none to give, and what was kept stays", async () => {
+  it("is requested again while the server has none, and entries stay", async () => {
     grant(1000);
     await clocks.pass(700);
     clocks.stall(1000);
@@ -103,7 +104,7 @@ describe("the lease of a verifier inside an agent", () => {
     expect([link.state, dropped, servers.length]).toEqual(["leased", ["all"], 1]);
   });
 
-  it("runs on when the stream breaks, until another stream's first lease drops what was kept", async () => {
+  it("runs on after the stream breaks, until the first lease of another stream drops the entries", async () => {
     grant(3000);
     server().listener.onBroken(new Error("cut"));
     expect([lease.isLive(), link.state, dropped]).toEqual([true, "attaching", ["all"]]);
@@ -114,7 +115,7 @@ describe("the lease of a verifier inside an agent", () => {
     expect(dropped).toEqual(["all", "all"]);
   });
 
-  it("ends at once when the verifier's own credential has died", () => {
+  it("ends at once when the verifier's own key is refused", () => {
     grant(3000);
     server().listener.onBroken(new ConnectError("revoked", Code.Unauthenticated));
     expect(lease.isLive()).toBe(false);
@@ -128,7 +129,7 @@ describe("the lease of a verifier inside an agent", () => {
     expect([old.sent.at(-1)?.case, old.isClosed, servers.length]).toEqual(["giveBack", true, 2]);
   });
 
-  it("is given back by close, and nothing is opened any more", async () => {
+  it("is given back by close, and no stream is opened afterwards", async () => {
     grant(3000);
     link.close();
     link.close();
@@ -179,7 +180,7 @@ describe("a node that misbehaves", () => {
     expect(leases()).toBeLessThanOrEqual(1000 / 50 + 1);
   });
 
-  it("does not put off the next request by granting the same again and again", async () => {
+  it("cannot delay the next request by repeating a grant", async () => {
     const nonce = nonceOf(server());
     for (let turn = 0; turn < 100; turn++) {
       grant(1000, server(), nonce);
@@ -188,7 +189,7 @@ describe("a node that misbehaves", () => {
     expect(leases()).toBe(2);
   });
 
-  it.each([0, 50])("and says that it stops, %i ms after its lease, makes no storm of streams", async (afterMs) => {
+  it.each([0, 50])("and announces a stop %i ms after its lease causes no storm of streams", async (afterMs) => {
     const opened = await streamsInAMinute(() => {
       const current = server();
       if (current.isClosed) return;
@@ -199,13 +200,13 @@ describe("a node that misbehaves", () => {
     expect(opened).toBeLessThan(30);
   });
 
-  it("and never answers is asked about twenty questions more, until it answers late; then it is given up", async () => {
+  it("and never answers gets no questions while it owes twenty, and then loses its stream", async () => {
     grant(60_000);
     const first = server();
     const asked = Array.from({ length: 100 }, () => link.ask(request, WITHIN_MS).catch((error: unknown) => error));
     expect(link.isAttached).toBe(true);
     await clocks.pass(WITHIN_MS);
-    expect(await Promise.all(asked)).toEqual(Array(100).fill(expect.any(LinkBroken)));
+    expect(await Promise.all(asked)).toEqual(Array(100).fill(expect.any(LinkBrokenError)));
     expect(link.isAttached).toBe(false);
     for (let id = 1n; id <= 81n; id++) say({ case: "answer", value: { id } });
     expect(link.isAttached).toBe(true);
@@ -213,7 +214,7 @@ describe("a node that misbehaves", () => {
     expect(first.isClosed).toBe(true);
   });
 
-  it("and never answers a report is given up, and the report is not lost", async () => {
+  it("and never answers a report loses its stream, and the report is not lost", async () => {
     grant(3000);
     const [first] = servers as [ServerSide];
     const outcome = link
@@ -223,10 +224,10 @@ describe("a node that misbehaves", () => {
       await clocks.pass(1000);
       if (nonceOf(first) > 0n && !first.isClosed) grant(3000, first);
     }
-    expect(await outcome).toBeInstanceOf(LinkBroken);
+    expect(await outcome).toBeInstanceOf(LinkBrokenError);
   });
 
-  it("and sends an answer that does not decode costs that question, not the stream", async () => {
+  it("and sends an answer that does not decode costs its question, not the stream", async () => {
     grant(3000);
     const [bad, good] = [link.ask(request, WITHIN_MS).catch((error: unknown) => error), link.ask(request, WITHIN_MS)];
     server().listener.onMessage(new UnreadableAnswer(1n, new Error("too deep")));
@@ -237,7 +238,7 @@ describe("a node that misbehaves", () => {
 });
 
 describe("a stream", () => {
-  it("is given up for another when no lease comes in time, and what it still says is not heard", async () => {
+  it("is replaced when no lease comes in time, and its later messages are ignored", async () => {
     const [old] = servers as [ServerSide];
     await clocks.pass(PATIENCE_MS + 200);
     expect([old.isClosed, servers.length]).toEqual([true, 2]);
@@ -245,7 +246,7 @@ describe("a stream", () => {
     expect(link.state).toBe("attaching");
   });
 
-  it("is opened again after pauses that grow, up to the longest", async () => {
+  it("is opened again after a back-off that grows to its limit", async () => {
     const pauses: number[] = [];
     for (let turn = 0; turn < 8; turn++) {
       server().listener.onBroken(new Error("refused"));
@@ -269,14 +270,14 @@ describe("a stream", () => {
     expect([servers.length, link.isAttached]).toEqual([2, false]);
   });
 
-  it("that breaks may be the last: whoever is told may close", async () => {
+  it("that breaks may be the last, because onBroken may close the link", async () => {
     onBroken = () => link.close();
     server().listener.onBroken(new Error("broke"));
     await clocks.pass(10_000);
     expect([servers.length, link.state]).toEqual([1, "closed"]);
   });
 
-  it("that was given up is not heard any more, whatever it grants", async () => {
+  it("that was dropped is ignored, whatever it grants", async () => {
     const [old] = servers as [ServerSide];
     old.listener.onBroken(new Error("broke"));
     await clocks.pass(100);
@@ -286,7 +287,7 @@ describe("a stream", () => {
     expect([link.state, link.isAttached, link.appliedRevision]).toEqual(["leased", true, 4]);
   });
 
-  it("acknowledges a change once it is applied, and drops everything where it may be any key", () => {
+  it("acknowledges a change once it is applied, and drops all entries if it may be any key", () => {
     grant(3000);
     say({ case: "change", value: { sequence: 1n, keyIds: ["key_a"] } });
     expect(dropped).toEqual(["all", ["key_a"]]);
@@ -300,10 +301,10 @@ describe("a stream", () => {
 describe("an answer", () => {
   const request = create(VerifyRequestSchema, { secret: "s" });
 
-  it("is not asked for on a stream before its first lease", async () => {
+  it("is not requested on a stream before its first lease", async () => {
     expect([link.isAttached, await link.ask(request, WITHIN_MS).catch((error: unknown) => error)]).toEqual([
       false,
-      expect.any(LinkBroken),
+      expect.any(LinkBrokenError),
     ]);
     grant(3000);
     const asked = link.ask(request, WITHIN_MS);
@@ -311,14 +312,14 @@ describe("an answer", () => {
     expect((await asked).id).toBe(1n);
   });
 
-  it("that does not come before the stream breaks is not known, nor is what became of a report", async () => {
+  it("fails if it does not come before the stream breaks, and so does a report", async () => {
     grant(3000);
     const asked = link.ask(request, WITHIN_MS).catch((error: unknown) => error);
     const reported = link
       .report({ case: "usage", value: { epoch: "e", sequence: 1n, deltas: [] } })
       .catch((error: unknown) => error);
     server().listener.onBroken(new Error("cut"));
-    expect([await asked, await reported]).toEqual([expect.any(LinkBroken), expect.any(LinkBroken)]);
-    expect(await link.ask(request, WITHIN_MS).catch((error: unknown) => error)).toBeInstanceOf(LinkBroken);
+    expect([await asked, await reported]).toEqual([expect.any(LinkBrokenError), expect.any(LinkBrokenError)]);
+    expect(await link.ask(request, WITHIN_MS).catch((error: unknown) => error)).toBeInstanceOf(LinkBrokenError);
   });
 });

@@ -25,17 +25,17 @@ function answerOfDepth(depth: number): Uint8Array {
 }
 
 describe("a response of a node", () => {
-  it("is read as it was sent", () => {
+  it("is read unchanged", () => {
     const sent = create(SyncResponseSchema, { message: { case: "change", value: { sequence: 1n, keyIds: ["k"] } } });
     expect(read(toBinary(SyncResponseSchema, sent))).toEqual(sent);
   });
 
-  it("that answers with metadata too deep to decode concerns its question alone", () => {
+  it("with metadata that is too deep to decode affects only its question", () => {
     expect(read(withField(ANSWER, answerOfDepth(10)))).not.toBeInstanceOf(UnreadableAnswer);
     expect(read(withField(ANSWER, answerOfDepth(60)))).toMatchObject({ id: ID, cause: expect.any(Error) });
   });
 
-  it("that answers with anything after its id is read, or concerns its question alone", () => {
+  it("with arbitrary bytes after its id is read, or affects only its question", () => {
     const id = toBinary(AnswerSchema, create(AnswerSchema, { id: ID }));
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
@@ -46,11 +46,11 @@ describe("a response of a node", () => {
     );
   });
 
-  it("that cannot be decoded and is no answer ends the stream", () => {
+  it("that cannot be decoded and is not an answer ends the stream", () => {
     expect(() => read(withField(CHANGE, Buffer.from([0x12, 0x05, 0x61])))).toThrow();
   });
 
-  it("that answers no question that can be told ends the stream", () => {
+  it("that answers without a readable id ends the stream", () => {
     expect(() => read(withField(ANSWER, Buffer.from([0xff])))).toThrow();
     expect(() => read(withField(ANSWER, withField(2, Buffer.from([0xff]))))).toThrow();
   });

@@ -3,7 +3,7 @@ import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { type Empty, EmptySchema } from "@bufbuild/protobuf/wkt";
 import { AnswerSchema, KeyVerifier, type SyncResponse, SyncResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 
-/** An answer that cannot be decoded: the question that it belongs to, and why. */
+/** An answer that cannot be decoded: the id of its question, and the cause. */
 export class UnreadableAnswer {
   readonly id: bigint;
   readonly cause: unknown;
@@ -15,8 +15,8 @@ export class UnreadableAnswer {
 }
 
 /**
- * `Sync`, whose responses stay undecoded: a message without fields keeps all that comes as unknown fields. Connect would
- * decode each response itself, and end the stream with the first that fails.
+ * `Sync` with undecoded responses: a message without fields keeps the whole response as unknown fields. Connect itself
+ * would decode each response, and end the stream at the first failure.
  */
 export const RAW_SYNC = { ...KeyVerifier.method.sync, output: EmptySchema };
 
@@ -24,9 +24,9 @@ const ANSWER = SyncResponseSchema.field.answer.number;
 const ID = AnswerSchema.field.id.number;
 
 /**
- * Decodes a response of `RAW_SYNC`. An answer that cannot be decoded concerns its question alone.
+ * Decodes a response of `RAW_SYNC`. An answer that cannot be decoded affects only its own question.
  *
- * @throws Error for anything else that cannot be decoded: without a lease or a change the stream is worth nothing
+ * @throws Error for any other message that cannot be decoded: a stream that loses a lease or a change is useless
  */
 export function readSyncResponse(raw: Empty): SyncResponse | UnreadableAnswer {
   try {
@@ -39,7 +39,7 @@ export function readSyncResponse(raw: Empty): SyncResponse | UnreadableAnswer {
   }
 }
 
-/** The last field of that number, as the last one counts. */
+/** The last field of that number, because the last one counts. */
 function fieldOf(
   { $unknown = [] }: Message,
   { number, type }: { readonly number: number; readonly type: WireType },

@@ -1,26 +1,26 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { redactSecrets } from "../../keys/redact.ts";
-import { NoSecretError } from "../attach/no-secret-error.ts";
+import { NoSecretError } from "../attach/watched-file.ts";
 import type { WarningCode } from "./verifier-warning.ts";
 
-/** What keeps a verifier from its work. */
+/** A cause that keeps a verifier from its work. */
 export interface Trouble {
   readonly code: WarningCode;
   /** For the operator of the service. Ends with what to do. */
   readonly message: string;
-  /** Whether it lasts until somebody corrects the set-up: to try again is no use. */
+  /** Whether it lasts until the operator corrects the set-up, so that a retry does not help. */
   readonly isPermanent: boolean;
 }
 
-/** `metadata` of the `ErrorInfo` in which an error of this package carries the code of its trouble. */
+/** The `metadata` name in `ErrorInfo` under which an error of this package carries the code of its trouble. */
 export const TROUBLE_CODE = "warning";
 
 const NEW_KEY =
-  "Create a key with the scope claviger:verify (`claviger keys create --scope claviger:verify`), and give its secret as " +
+  "Create a key with the scope claviger:verify (`claviger keys create --scope claviger:verify`), and pass its secret as " +
   "token, or in CLAVIGER_TOKEN or CLAVIGER_TOKEN_FILE";
 
-/** @param url where the verifier had asked; undefined if the error says that itself, or it is not known */
+/** @param url the address that the verifier asked; undefined if it is unknown or the error contains it */
 export function troubleOf(error: unknown, url = "the server"): Trouble {
   const { secretError, codes, connectError } = chainOf(error);
   if (secretError !== undefined) {
@@ -43,38 +43,38 @@ export function troubleOf(error: unknown, url = "the server"): Trouble {
     );
   }
   if (info !== undefined) {
-    return transient(`CLAVIGER_${info.reason}`, `${url} cannot decide about keys: ${message}`);
+    return transient(`CLAVIGER_${info.reason}`, `${url} cannot verify keys: ${message}`);
   }
   return unreachable(url, codes, connectError);
 }
 
-/** No server has said it: the connection failed, or what answers is no Claviger. */
+/** The error is not of a server: the connection failed, or another program answers. */
 function unreachable(url: string, codes: readonly string[], error: ConnectError | undefined): Trouble {
   const has = (pattern: RegExp) => codes.find((code) => pattern.test(code));
   if (has(/^ENOTFOUND$/)) {
-    const message = `the host name in ${url} is not known (ENOTFOUND). Correct url, or CLAVIGER_URL`;
+    const message = `the host name in ${url} is unknown (ENOTFOUND). Correct url, or CLAVIGER_URL`;
     return permanent("CLAVIGER_HOST_NOT_FOUND", message);
   }
   const refused = has(/CERT|^UNABLE_TO_|^HOSTNAME_MISMATCH$/);
   if (refused !== undefined) {
-    const message = `the certificate of ${url} is not accepted (${refused}). Pass its authority as nodeOptions: { ca }`;
+    const message = `the certificate of ${url} was rejected (${refused}). Pass its authority as nodeOptions: { ca }`;
     return permanent("CLAVIGER_CERTIFICATE_REFUSED", message);
   }
   if (has(/^(ERR_SSL_|EPROTO$)/)) {
-    return permanent("CLAVIGER_NO_TLS", `${url} does not speak TLS. Write http://, or the port that speaks TLS`);
+    return permanent("CLAVIGER_NO_TLS", `${url} does not use TLS. Write http://, or the port that uses TLS`);
   }
   if (error?.code === Code.Unimplemented || has(/^ERR_HTTP2_ERROR$/)) {
-    const message = `${url} does not answer as Claviger does. Correct url, or CLAVIGER_URL; a proxy must pass HTTP/2 on`;
+    const message = `${url} is not a Claviger server. Correct url, or CLAVIGER_URL; a proxy must forward HTTP/2`;
     return permanent("CLAVIGER_NOT_A_SERVER", message);
   }
   const why = codes[0] ?? (error?.code === Code.Canceled ? closedAtOnce(url) : (error?.rawMessage ?? "no answer"));
-  const message = `Claviger cannot be reached at ${url} (${redactSecrets(why)}). It is asked again; start it, or correct url`;
+  const message = `Claviger cannot be reached at ${url} (${redactSecrets(why)}). The verifier retries. Start Claviger, or correct url`;
   return transient("CLAVIGER_SERVER_UNREACHABLE", message);
 }
 
-/** A port that speaks TLS closes a connection that does not. */
+/** A TLS port closes a connection without TLS. */
 function closedAtOnce(url: string): string {
-  return `the connection was closed${url.startsWith("http:") ? "; where the port speaks TLS, write https://" : ""}`;
+  return `the connection was closed${url.startsWith("http:") ? "; if the port uses TLS, write https://" : ""}`;
 }
 
 function permanent(code: WarningCode, message: string): Trouble {
@@ -85,7 +85,7 @@ function transient(code: WarningCode, message: string): Trouble {
   return { code, message, isPermanent: false };
 }
 
-/** What an error and its causes say: Node's codes (`ECONNREFUSED`), outermost first. */
+/** The relevant errors among an error and its causes, and Node's codes (`ECONNREFUSED`), outermost first. */
 function chainOf(error: unknown): {
   readonly secretError: NoSecretError | undefined;
   readonly connectError: ConnectError | undefined;

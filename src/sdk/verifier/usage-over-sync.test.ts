@@ -19,7 +19,7 @@ async function append(outcome: UsageOutcome, methods: readonly string[] = []) {
   return { appended, sent: reports.flatMap(({ deltas = [] }) => deltas.map(({ method }) => method)) };
 }
 
-it("a report is taken, or a gap, as the server says, and anything else has it sent again", async () => {
+it("a report is taken or a gap by the server's outcome, and sent again after any other", async () => {
   expect((await append(UsageOutcome.TAKEN)).appended).toBe("taken");
   expect((await append(UsageOutcome.GAP)).appended).toBe("gap");
   await expect(append(UsageOutcome.UNAVAILABLE)).rejects.toThrow("sent again");
@@ -39,7 +39,7 @@ it("a report carries the proof of each entry, byte by byte", async () => {
   expect(sent).toEqual([[0, 127, 128, 255]]);
 });
 
-it("a method of more bytes than a server takes is counted without its name, so that the report is taken", async () => {
+it("a method that is too long for a server is counted without its name", async () => {
   const longest = `/a/${"é".repeat((QUESTION_LIMITS.methodBytes - 4) / 2)}b`;
   const { sent } = await append(UsageOutcome.TAKEN, [longest, `${longest}b`]);
   expect(sent).toEqual([longest, ""]);

@@ -6,10 +6,10 @@ import { QUESTION_LIMITS } from "../../wire/question.ts";
 import { VERDICTS } from "../../wire/verdicts.ts";
 import type { SyncLink } from "./sync-link.ts";
 
-/** Most rows of one report: with the longest methods it stays below what a server takes as one message. */
+/** Limit on the rows of one report: with the longest methods, it stays below a server's limit for one message. */
 export const REPORT_ROWS = 150;
 
-/** The ledger as a verifier inside an agent reaches it: its node appends, and says so. */
+/** The usage ledger of a verifier inside an agent: its node appends and confirms. */
 export function createLedgerOverSync(link: Pick<SyncLink, "report">): UsageLedger {
   return {
     async append({ epoch, seq, deltas }) {
@@ -17,7 +17,7 @@ export function createLedgerOverSync(link: Pick<SyncLink, "report">): UsageLedge
       const { outcome } = await link.report({ case: "usage", value });
       if (outcome === UsageOutcome.TAKEN) return "taken";
       if (outcome === UsageOutcome.GAP) return "gap";
-      throw new Error("the server could not take the report; it will be sent again");
+      throw new Error("the server could not accept the report; it will be sent again");
     },
   };
 }
@@ -25,7 +25,12 @@ export function createLedgerOverSync(link: Pick<SyncLink, "report">): UsageLedge
 function deltaToProto({ keyId, version, verdict, method, lastSecond, count, cost, proof = "" }: UsageDelta) {
   const lastTime = timestampFromMs(lastSecond * 1000);
   return {
-    ...{ keyId, secretVersion: version, verdict: VERDICTS[verdict], lastTime, count, cost: BigInt(cost) },
+    keyId,
+    secretVersion: version,
+    verdict: VERDICTS[verdict],
+    lastTime,
+    count,
+    cost: BigInt(cost),
     method: Buffer.byteLength(method) > QUESTION_LIMITS.methodBytes ? "" : method,
     usageProof: Buffer.from(proof, "latin1"),
   };

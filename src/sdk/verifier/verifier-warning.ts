@@ -1,4 +1,4 @@
-/** Why a verifier warns. Those that a server gives, such as `CLAVIGER_STORAGE_UNAVAILABLE`, have the name of its `ErrorReason`. */
+/** The cause of a warning. Causes of a server are named after its `ErrorReason`: `CLAVIGER_STORAGE_UNAVAILABLE`. */
 export type WarningCode =
   | "CLAVIGER_TOKEN_MISSING"
   | "CLAVIGER_TOKEN_REFUSED"
@@ -11,7 +11,7 @@ export type WarningCode =
   | "CLAVIGER_SERVER_UNREACHABLE"
   | `CLAVIGER_${string}`;
 
-/** What the operator of a service should know about its verifier. The message ends with what to do; it holds no secret. */
+/** A warning for the operator of a service about its verifier. The message ends with what to do; it contains no secret. */
 export class VerifierWarning extends Error {
   override readonly name = "ClavigerWarning";
   readonly code: WarningCode;
@@ -22,7 +22,7 @@ export class VerifierWarning extends Error {
   }
 }
 
-/** The default: a warning of the process, which Node prints, and gives to `process.on("warning", …)`. */
+/** The default: a warning of the process, which Node prints and passes to `process.on("warning", …)`. */
 export function warnProcess(warning: VerifierWarning): void {
   process.emitWarning(warning);
 }

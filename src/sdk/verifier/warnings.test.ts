@@ -21,7 +21,7 @@ const codes = () => told.map(({ code }) => code);
 const node = (code: string) => Object.assign(new Error(`connect ${code}`), { code });
 const failed = (code: string) => new ConnectError("failed", Code.Unavailable, undefined, undefined, node(code));
 
-describe("a verifier that cannot do its work", () => {
+describe("a verifier that cannot work", () => {
   it.each<[string, unknown, { code: string; says: RegExp; isPermanent: boolean }]>([
     [
       "a refused connection",
@@ -36,16 +36,16 @@ describe("a verifier that cannot do its work", () => {
       failed("DEPTH_ZERO_SELF_SIGNED_CERT"),
       says("CERTIFICATE_REFUSED", /Pass its authority as nodeOptions: \{ ca \}/, true),
     ],
-    ["a server of HTTP/1", failed("ERR_HTTP2_ERROR"), says("NOT_A_SERVER", /a proxy must pass HTTP\/2 on/, true)],
+    ["a server of HTTP/1", failed("ERR_HTTP2_ERROR"), says("NOT_A_SERVER", /a proxy must forward HTTP\/2/, true)],
     [
       "another service",
       new ConnectError("404", Code.Unimplemented),
-      says("NOT_A_SERVER", /does not answer as Cla/, true),
+      says("NOT_A_SERVER", /is not a Claviger server/, true),
     ],
     [
       "a connection that is closed at once",
       new ConnectError("closed", Code.Canceled),
-      says("SERVER_UNREACHABLE", /where the port speaks TLS, write https:/, false),
+      says("SERVER_UNREACHABLE", /if the port uses TLS, write https:/, false),
     ],
     [
       "a bad key",
@@ -58,7 +58,7 @@ describe("a verifier that cannot do its work", () => {
       says("TOKEN_LACKS_SCOPE", /lacks the scope claviger:verify\. Create a/, true),
     ],
     ["something unknown", "thrown", says("SERVER_UNREACHABLE", /\(no answer\)/, false)],
-  ])("tells the cause of %s, and what to do", (_, error, expected) => {
+  ])("warns of %s, and says what to do", (_, error, expected) => {
     const { isPermanent } = warnings.met(error, URL);
     expect(told).toMatchObject([{ code: `CLAVIGER_${expected.code}`, message: expect.stringMatching(expected.says) }]);
     expect(isPermanent).toBe(expected.isPermanent);
@@ -68,7 +68,7 @@ describe("a verifier that cannot do its work", () => {
     return { code, says: message, isPermanent };
   }
 
-  it("tells each cause once, and again only after a recovery and a minute", async () => {
+  it("warns of each cause once, and again only after a recovery and a minute", async () => {
     for (const code of ["ECONNREFUSED", "ECONNREFUSED", "ENOTFOUND", "ECONNREFUSED"]) warnings.met(failed(code), URL);
     expect(codes()).toEqual(["CLAVIGER_SERVER_UNREACHABLE", "CLAVIGER_HOST_NOT_FOUND"]);
     await clocks.pass(3_600_000);
@@ -83,7 +83,7 @@ describe("a verifier that cannot do its work", () => {
     expect(told).toHaveLength(3);
   });
 
-  it("shows no secret that an error holds", () => {
+  it("shows no secret of an error", () => {
     const secret = `clv_live_${"a".repeat(49)}`;
     warnings.met(new ConnectError(`bad ${secret}`, Code.Unauthenticated), URL);
     warnings.met(new ConnectError(`bad ${secret}`, Code.Unknown), URL);
@@ -94,7 +94,7 @@ describe("a verifier that cannot do its work", () => {
 describe("the end of the verifier's own key", () => {
   const endIn = (days: number) => new Date(clocks.wallMs() + days * DAY_MS);
 
-  it("is told 14, 3 and 1 days before, once each", async () => {
+  it("is announced 14, 3 and 1 days before, once each", async () => {
     const end = endIn(20);
     const toldOn: number[] = [];
     for (let day = 0; day <= 20; day += 0.5) {
@@ -106,10 +106,10 @@ describe("the end of the verifier's own key", () => {
     }
     expect(toldOn).toEqual([14, 3, 1]);
     expect(new Set(codes())).toEqual(new Set(["CLAVIGER_TOKEN_ENDS"]));
-    expect(told[0]?.message).toContain(`ends at ${end.toISOString()}, in less than 14 days`);
+    expect(told[0]?.message).toContain(`expires at ${end.toISOString()}, in less than 14 days`);
   });
 
-  it("is told once at a start with little time left, and anew for another key", () => {
+  it("is announced once at a start with little time left, and again for another key", () => {
     warnings.tokenEnds(endIn(2));
     expect(told).toHaveLength(1);
     expect(told[0]?.message).toMatch(/in less than 3 days.*Rotate it/);
@@ -118,7 +118,7 @@ describe("the end of the verifier's own key", () => {
     expect(told).toHaveLength(2);
   });
 
-  it("can be asked for, and is not known of a caller whose credential has none", () => {
+  it("can be read, and is unknown for a key without an end", () => {
     expect(warnings.tokenExpireTime).toBeUndefined();
     const end = endIn(90);
     warnings.tokenEnds(end);

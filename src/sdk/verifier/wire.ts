@@ -12,37 +12,41 @@ import {
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
-import { QUESTION_LIMITS as MOST } from "../../wire/question.ts";
+import { QUESTION_LIMITS } from "../../wire/question.ts";
 import type { Question, Verification } from "../verification.ts";
 import { ENVIRONMENT, findWrong, LONGEST_TIMER_MS, METHOD, type Rules, SCOPES } from "./check-options.ts";
 import { TROUBLE_CODE, type Trouble } from "./trouble.ts";
 
 const ENVIRONMENTS = { live: Environment.LIVE, test: Environment.TEST, any: Environment.UNSPECIFIED };
 
-/** Characters of the longest address, with a zone. */
-const LONGEST_ADDRESS = 64;
+/** Limit on the characters of an address, with a zone. */
+const MAX_ADDRESS_LENGTH = 64;
 
 const RULES: Rules<Question> = {
   scopes: SCOPES,
   method: { right: METHOD.right, holds: (value) => value === "" || METHOD.holds(value) },
   clientIp: {
-    right: "an IPv4 or IPv6 address as a text",
-    holds: (value) => typeof value === "string" && value.length <= LONGEST_ADDRESS,
+    right: "an IPv4 or IPv6 address as a string",
+    holds: (value) => typeof value === "string" && value.length <= MAX_ADDRESS_LENGTH,
   },
   environment: ENVIRONMENT,
   cost: { right: "a whole number from 0 to 2147483647", holds: (value) => isInt32(value) && Number(value) >= 0 },
 };
 
 /**
- * Makes the message for a question. The server checks the rest of its rules.
+ * Creates the request for a question. The server checks its other rules.
  *
- * @throws ConnectError `INVALID_ARGUMENT` for a question that is wrong: a misspelt `scopes` would ask for nothing, and a
- * question that is too large would break the stream that it is sent on
+ * @throws ConnectError `INVALID_ARGUMENT` for a wrong question: a misspelt `scopes` would require nothing, and a question
+ * that is too large would break its stream
  */
 export function toRequest(secret: string, question: Question): VerifyRequest {
   const isText = typeof secret === "string";
-  if (!isText || secret.length > MOST.secretBytes || Buffer.byteLength(secret) > MOST.secretBytes) {
-    throw invalid("secret", `the secret must be a text of at most ${MOST.secretBytes} bytes`);
+  if (
+    !isText ||
+    secret.length > QUESTION_LIMITS.secretBytes ||
+    Buffer.byteLength(secret) > QUESTION_LIMITS.secretBytes
+  ) {
+    throw invalid("secret", `the secret must be a string of at most ${QUESTION_LIMITS.secretBytes} bytes`);
   }
   const wrong = findWrong(question, RULES);
   if (wrong !== undefined) throw invalid(wrong.name, wrong.message);
@@ -51,10 +55,10 @@ export function toRequest(secret: string, question: Question): VerifyRequest {
   return create(VerifyRequestSchema, cost === undefined ? sent : { ...sent, cost });
 }
 
-/** @throws ConnectError `INTERNAL` for an answer that cannot be understood */
+/** @throws ConnectError `INTERNAL` for an answer that makes no sense */
 export function fromResponse(response: VerifyResponse): Verification {
   const { verdict, key, secretExpireTime, retireTime, missingScopes, retryAfter, freshness, revision } = response;
-  if (verdict === Verdict.VALID && key === undefined) throw unreadable("a key is VALID and not named");
+  if (verdict === Verdict.VALID && key === undefined) throw unreadable("a VALID answer has no key");
   return {
     verdict,
     key,
@@ -67,37 +71,37 @@ export function fromResponse(response: VerifyResponse): Verification {
   };
 }
 
-/** A time beyond JavaScript's dates would throw wherever it is printed. */
+/** Rejects a time beyond JavaScript's dates, because printing it would throw. */
 function toDate(timestamp: Timestamp): Date {
   const date = timestampDate(timestamp);
-  if (Number.isNaN(date.getTime())) throw unreadable("a time lies beyond the year 275760");
+  if (Number.isNaN(date.getTime())) throw unreadable("a time is after the year 275760");
   return date;
 }
 
-/** The verdict on a text that has not the form of a secret. It needs no server; one would say the same. */
+/** The verdict on a text without the form of a secret. It needs no server: every server gives the same. */
 export function malformed(): Verification {
   return fromResponse(create(VerifyResponseSchema, { verdict: Verdict.MALFORMED, freshness: Freshness.AUTHORITATIVE }));
 }
 
-/** The server has answered, and what it said means nothing here. */
+/** The server has answered, but the answer cannot be used. */
 export function unreadable(why: string, cause?: unknown): ConnectError {
-  const message = `the answer of the server cannot be read: ${why}. Update claviger, there or here`;
+  const message = `the answer of the server cannot be read: ${why}. Update claviger on the server or here`;
   return new ConnectError(message, Code.Internal, undefined, undefined, cause);
 }
 
-/** An error that was sent as part of an answer. */
+/** The error that an answer contains. */
 export function fromRefusal({ code, message, details }: Refusal): ConnectError {
   const error = new ConnectError(message, code in Code ? code : Code.Unknown);
   error.details = details.map(({ typeUrl, value }) => ({ type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1), value }));
   return error;
 }
 
-/** The verifier could not decide, which says nothing about the secret. */
-export function undecided(reason: string, message: string, cause?: unknown): ConnectError {
+/** The error of a verifier that could not decide, which says nothing about the secret. */
+export function couldNotDecide(reason: string, message: string, cause?: unknown): ConnectError {
   return explainedError({ code: Code.Unavailable, reason, message, retryAfterMs: RETRY_DELAY_MS, cause });
 }
 
-/** No server answered, or none accepts this verifier. Only a cause that may pass says when to retry. */
+/** No server answered, or none accepts this verifier. The error has a retry delay only if the cause may pass. */
 export function unasked({ code, message, isPermanent }: Trouble, cause: unknown): ConnectError {
   const metadata = { [TROUBLE_CODE]: code };
   return isPermanent

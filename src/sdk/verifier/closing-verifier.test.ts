@@ -1,13 +1,15 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
-import type { UsageBatch } from "../keys/usage-delta.ts";
-import { UsageFlusher } from "../usage/flusher.ts";
-import type { Appended } from "../usage/ledger.ts";
-import { UsageRecorder } from "../usage/recorder.ts";
-import { Lease } from "../verify/lease.ts";
-import { SecretCache } from "../verify/secret-cache.ts";
-import { type About, InProcessVerifier } from "./verifier/in-process-verifier.ts";
-import { troubleOf } from "./verifier/trouble.ts";
+import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
+import type { UsageBatch } from "../../keys/usage-delta.ts";
+import { UsageFlusher } from "../../usage/flusher.ts";
+import type { Appended } from "../../usage/ledger.ts";
+import { UsageRecorder } from "../../usage/recorder.ts";
+import { Lease } from "../../verify/lease.ts";
+import { SecretCache } from "../../verify/secret-cache.ts";
+import type { PreparedAnswer } from "./cached-answer.ts";
+import { InProcessVerifier } from "./in-process-verifier.ts";
+import { troubleOf } from "./trouble.ts";
+import { UsageReporter } from "./usage-reporter.ts";
 
 const REPORT_MS = 1000;
 const CLOSE_MS = 3000;
@@ -27,7 +29,7 @@ beforeEach(() => {
   isBroken = false;
   hungUpAfter = undefined;
   const lease = new Lease(clocks);
-  const cache = new SecretCache<About>({ lease, clocks, random, capacity: 3, maxAgeMs: 60_000 });
+  const cache = new SecretCache<PreparedAnswer>({ lease, clocks, random, capacity: 3, maxAgeMs: 60_000 });
   const recorder = new UsageRecorder({ clocks, budgetBytes: 10_000 });
   const append = ({ deltas }: UsageBatch) => {
     const settle = Promise.withResolvers<Appended>();
@@ -36,6 +38,8 @@ beforeEach(() => {
     return settle.promise;
   };
   const nothing = () => undefined;
+  const flusher = new UsageFlusher({ recorder, ledger: { append }, random, clocks, batchRows: 10 });
+  const pause = (ms: number) => new Promise<void>((done) => void clocks.after(ms, done));
   verifier = new InProcessVerifier({
     warnings: { met: troubleOf, tokenExpireTime: undefined },
     holdProcess: () => () => undefined,
@@ -45,11 +49,11 @@ beforeEach(() => {
         hungUpAfter = reports.length;
       },
     },
-    flusher: new UsageFlusher({ recorder, ledger: { append }, random, clocks, batchRows: 10 }),
+    reporter: new UsageReporter({ flusher, clocks, timers: clocks, pause, everyMs: REPORT_MS }),
     ...{ lease, cache, recorder, clocks, timers: clocks, clockRateError: 0.02, servers: noServer },
-    ...{ reportEveryMs: REPORT_MS, timeoutMs: CLOSE_MS },
+    timeoutMs: CLOSE_MS,
     forms: { isSecret: () => true, isKeyId: () => true },
-    pause: (ms) => new Promise((done) => void clocks.after(ms, done)),
+    pause,
   });
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);
   cache.keep(cache.beginFill(cache.placeOf("s")), {
@@ -72,7 +76,7 @@ beforeEach(() => {
 const sent = () => reports.map(({ count }) => count);
 
 describe("a verifier that is closed", () => {
-  it("sends what was counted while a report was under way, and hangs up afterwards", async () => {
+  it("sends the counts since the last report began, and then closes the link", async () => {
     verifier.verifySync("s");
     await clocks.pass(REPORT_MS);
     for (let i = 0; i < 2; i++) verifier.verifySync("s");
@@ -85,7 +89,7 @@ describe("a verifier that is closed", () => {
     expect(hungUpAfter).toBe(2);
   });
 
-  it("answers nothing from memory while it sends, since that would not be counted", async () => {
+  it("answers nothing from memory while it sends, because the answer would not be counted", async () => {
     verifier.verifySync("s");
     const closed = verifier.close();
     expect([verifier.fresh, verifier.verifySync("s")]).toEqual([false, "ask"]);
@@ -94,7 +98,7 @@ describe("a verifier that is closed", () => {
     expect(sent()).toEqual([1]);
   });
 
-  it("sends again what a stream that broke may have lost, and gives up after its time", async () => {
+  it("repeats a report that a broken stream may have lost, until its time is over", async () => {
     isBroken = true;
     verifier.verifySync("s");
     const closed = verifier.close();

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { clientIpOf } from "./client-ip.ts";
+import { clientIpOf } from "./arrival.ts";
 
 test.each([
   ["192.0.2.1", "192.0.2.1"],
@@ -10,7 +10,7 @@ test.each([
   ["[2001:db8::1]:443", "2001:db8::1"],
   ["[2001:db8::1]", "2001:db8::1"],
   ["[::ffff:192.0.2.1]:1", "192.0.2.1"],
-])("%s is asked about as %s", (text, address) => {
+])("%s is the address %s", (text, address) => {
   expect(clientIpOf(text)).toBe(address);
 });
 
@@ -23,6 +23,6 @@ test.each([
   ["[192.0.2.1"],
   ["192.0.2.1, 192.0.2.2"],
   ["010.0.0.1"],
-])("%s is no address, and none is asked about", (text) => {
+])("%s is not an address, and none is used", (text) => {
   expect(clientIpOf(text)).toBeUndefined();
 });

@@ -19,11 +19,11 @@ afterAll(async () => {
   await claviger.close();
 });
 
-/** The statuses of requests in a row that pass two gates, with a key that has `requestsPerDay`. */
-async function statuses(owner: string, gates: readonly [Verifier, Verifier], requestsPerDay: number) {
+/** The statuses of requests in a row that pass two guards, with a key that has `requestsPerDay`. */
+async function statuses(owner: string, verifiers: readonly [Verifier, Verifier], requestsPerDay: number) {
   const { secret } = await makeKey(claviger.admin, { owner, scopes: ["a"], limits: { requestsPerDay } });
-  const app = express().use(requireKey(gates[0]));
-  app.get("/", requireKey(gates[1], { scopes: ["a"] }), (_, res) => void res.send("in"));
+  const app = express().use(requireKey(verifiers[0]));
+  app.get("/", requireKey(verifiers[1], { scopes: ["a"] }), (_, res) => void res.send("in"));
   const server = await listen(app, {});
   const found: number[] = [];
   for (let turn = 0; turn <= requestsPerDay; turn++) {
@@ -34,13 +34,13 @@ async function statuses(owner: string, gates: readonly [Verifier, Verifier], req
   return found;
 }
 
-describe("a key with a limit, at a route behind an app-wide requireKey", () => {
+describe("a key with a limit at a route behind an app-wide requireKey", () => {
   it("is charged once for each request, and its last request is let in", async () => {
     const [verifier] = verifiers;
     expect(await statuses("alice", [verifier, verifier], 3)).toEqual([200, 200, 200, 429]);
   });
 
-  it("the control: two verifiers charge twice", async () => {
+  it("control: is charged twice by two verifiers", async () => {
     expect(await statuses("bob", verifiers, 3)).toEqual([200, 429, 429, 429]);
   });
 });

@@ -5,8 +5,9 @@ import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { explainedError } from "../../wire/errors.ts";
 import { FakeVerifier } from "../testing/fake-verifier.ts";
 import { ANY_KEY, type MethodAccess } from "./access.ts";
+import type { Arrival } from "./arrival.ts";
 import { readCredential } from "./credential.ts";
-import { type Admission, type Arrival, createGate } from "./gate.ts";
+import { type Admission, createGuard } from "./guard.ts";
 import type { KeyOptions } from "./key-options.ts";
 
 let verifier: FakeVerifier;
@@ -18,13 +19,13 @@ beforeEach(() => {
 interface Asked {
   readonly options?: KeyOptions<string>;
   readonly access?: MethodAccess;
-  /** The same object for the gates of one call. */
+  /** The same object for the guards of one call. */
   readonly carrier?: object;
 }
 
 /** What becomes of a call that presents `keys` in x-api-key. */
 function call(keys: readonly string[], { options = {}, ...asked }: Asked = {}): Admission | Promise<Admission> {
-  return createGate(verifier, options)(arrivalOf(keys, asked));
+  return createGuard(verifier, options)(arrivalOf(keys, asked));
 }
 
 function arrivalOf(keys: readonly string[], { access = ANY_KEY, carrier = {} }: Asked = {}): Arrival<string> {
@@ -46,7 +47,7 @@ async function outcome(keys: readonly string[], asked: Asked = {}): Promise<stri
 }
 
 describe("a decision about a call", () => {
-  test("is there at once when the verifier answers from memory, and a promise otherwise", () => {
+  test("is immediate when the verifier answers from memory, and a promise otherwise", () => {
     const secret = verifier.addKey("alice");
     expect(call([secret])).not.toBeInstanceOf(Promise);
     verifier.isForgetful = true;
@@ -72,7 +73,7 @@ describe("a decision about a call", () => {
       { options: { anonymous: () => false, scopes: () => [] }, access: { scopes: ["a"], anonymous: true } },
       { none: "CREDENTIAL_MISSING", good: "alice", bad: "CREDENTIAL_INVALID" },
     ],
-  ])("where %j is asked", async (asked, expected) => {
+  ])("is right for the requirements %j", async (asked, expected) => {
     const good = verifier.addKey("alice");
     expect({
       none: await outcome([], asked),
@@ -81,7 +82,7 @@ describe("a decision about a call", () => {
     }).toEqual(expected);
   });
 
-  test("tells nobody the secret, whatever is decided", async () => {
+  test("never contains the secret", async () => {
     const secret = verifier.addKey("alice");
     const told: unknown[] = [inspect(readCredential({ authorization: [`Bearer ${secret}`], apiKey: [] }))];
     const look = async () => {
@@ -101,7 +102,7 @@ describe("a decision about a call", () => {
     expect(told.filter((text) => String(text).includes(secret))).toEqual([]);
   });
 
-  test("is a refusal, never an exception, whatever is thrown", async () => {
+  test("is a refusal and never an exception, whatever is thrown", async () => {
     const secret = verifier.addKey("alice");
     const thrower = () => {
       throw new Error("a defect");
@@ -112,7 +113,7 @@ describe("a decision about a call", () => {
     expect(await outcome([secret])).toBe("INTERNAL");
   });
 
-  test("lets nobody in as VALID without a key", async () => {
+  test("refuses a VALID answer without a key", async () => {
     const secret = verifier.addKey("alice");
     const decide = verifier.verifySync.bind(verifier);
     verifier.verifySync = (...asked) => {
@@ -123,10 +124,10 @@ describe("a decision about a call", () => {
   });
 });
 
-describe("a call that passes a second gate", () => {
+describe("a call that passes a second guard", () => {
   const scopes = () => ["orders:write"];
 
-  test("is verified again with the same key and the gate's own scopes, and is charged once", async () => {
+  test("is verified again with the same key and the guard's own scopes, and is charged once", async () => {
     const [alice, bob] = [verifier.addKey("alice", { scopes: ["orders:*"] }), verifier.addKey("bob")];
     for (const [secret, second] of [
       [alice, "alice"],
@@ -158,7 +159,7 @@ describe("a call that passes a second gate", () => {
     },
   );
 
-  test("is charged again by the gate of another verifier", async () => {
+  test("is charged again by the guard of another verifier", async () => {
     const [other, carrier] = [new FakeVerifier(), {}];
     await call([verifier.addKey("alice")], { carrier });
     const { asked } = verifier;
@@ -170,13 +171,13 @@ describe("a call that passes a second gate", () => {
     ]);
   });
 
-  test("needs a key although the first gate let it in without one", async () => {
+  test("needs a key although the first guard let it in without one", async () => {
     const carrier = {};
     expect(await outcome([], { carrier, options: { anonymous: () => true } })).toBe("nobody");
     expect(await outcome([], { carrier })).toBe("CREDENTIAL_MISSING");
   });
 
-  test("does not show its key in a log of what carries it", async () => {
+  test("does not show its key in a log of its carrier", async () => {
     const [secret, carrier] = [verifier.addKey("alice"), {}];
     await call([secret], { carrier });
     expect(inspect(carrier, { depth: 9 })).not.toContain(secret);
@@ -200,21 +201,21 @@ describe("a defect of the service's own functions", () => {
   const settled = () => new Promise((resolve) => setImmediate(resolve));
 
   test("is a warning of the process, once, without a secret", async () => {
-    const gate = createGate<string>(verifier, { scopes });
-    for (let turn = 0; turn < 3; turn++) await gate(arrivalOf([verifier.addKey("alice")]));
+    const guard = createGuard<string>(verifier, { scopes });
+    for (let turn = 0; turn < 3; turn++) await guard(arrivalOf([verifier.addKey("alice")]));
     await settled();
     expect(heard).toMatchObject([{ name: "ClavigerWarning", code: "CLAVIGER_DEFECT" }]);
     expect(heard[0]?.message).toMatch(/INTERNAL: Error: no scopes for clv_live_\[redacted\]\. Correct/);
   });
 
-  test("is told to onUndecided instead, where there is one", async () => {
+  test("goes to onUndecided instead, if there is one", async () => {
     const causes: unknown[] = [];
     await outcome([verifier.addKey("alice")], { options: { scopes, onUndecided: (cause) => causes.push(cause) } });
     await settled();
     expect([heard, causes]).toEqual([[], [expect.any(Error)]]);
   });
 
-  test("is not an outage, of which the verifier warns by itself", async () => {
+  test("is not an outage, of which the verifier itself warns", async () => {
     verifier.failure = new ConnectError("away", Code.Unavailable);
     await outcome([verifier.addKey("alice")]);
     await settled();

@@ -1,0 +1,119 @@
+import { isIP } from "node:net";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { Environment } from "#gen/claviger/v1/key_pb.js";
+import { type Answer, Freshness, type VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { KnownSecret, ReadySecret } from "../../keys/known-secret.ts";
+import { countedHere } from "../../system/clocks.ts";
+import type { UsageRecorder } from "../../usage/recorder.ts";
+import { decide } from "../../verify/decide.ts";
+import { isPlainMethod, isRequiredScope, QUESTION_LIMITS } from "../../wire/question.ts";
+import { VERDICTS, verdictName } from "../../wire/verdicts.ts";
+import type { Question, Verification } from "../verification.ts";
+import { ENVIRONMENT } from "./check-options.ts";
+
+/** The part of an answer that is the same for every question, and the proof for the server that it was given. */
+export type PreparedAnswer = Pick<Verification, "key" | "secretExpireTime" | "retireTime"> & {
+  /** Each byte as the character of that code: an array would keep the whole message alive that it came in. */
+  readonly usageProof: string;
+};
+
+/** What secrets and key ids look like. A server accepts no report about a key id of another form. */
+export interface Forms {
+  isSecret(text: string): boolean;
+  isKeyId(text: string): boolean;
+}
+
+const QUESTION_NAMES: ReadonlySet<string> = new Set(["scopes", "method", "clientIp", "environment", "cost"]);
+const NO_SCOPES: readonly string[] = Object.freeze([]);
+
+/**
+ * Reads the entry of an answer; undefined if it must not be kept, as when it contradicts the answer's own verdict.
+ *
+ * @param clockRateError ε: by how much the rates of two clocks may differ
+ */
+export function readEntry(
+  entry: NonNullable<Answer["entry"]>,
+  { request, verification }: { readonly request: VerifyRequest; readonly verification: Verification },
+  { forms, clockRateError }: { readonly forms: Forms; readonly clockRateError: number },
+): ReadySecret<PreparedAnswer> | undefined {
+  const { key, secretExpireTime, retireTime, revision, verdict } = verification;
+  const standing = verdictName(entry.standing);
+  if (key === undefined || standing === undefined || entry.freshFor === undefined) return undefined;
+  const lastsMs = countedHere(durationMs(entry.freshFor), clockRateError);
+  if (!(lastsMs > 0) || !forms.isKeyId(key.id) || key.secretVersion < 1) return undefined;
+  const usageProof = Buffer.from(entry.usageProof).toString("latin1");
+  const ready: ReadySecret<PreparedAnswer> = {
+    keyId: key.id,
+    owner: key.owner,
+    version: key.secretVersion,
+    standing,
+    environment: environmentName(key.environment) ?? "live",
+    scopes: key.scopes,
+    allowedCidrs: entry.allowedCidrs,
+    limits: null,
+    about: { key, secretExpireTime, retireTime, usageProof },
+    revision,
+    lastsMs,
+  };
+  return verdictOn(ready, request) === verdict ? ready : undefined;
+}
+
+/**
+ * Whether memory can answer the question and count it. `toRequest` and the server reject every other question. A name
+ * that no question has may be a misspelt `scopes`.
+ */
+export function isPlain(question: Question, { allowedCidrs }: Pick<KnownSecret, "allowedCidrs">): boolean {
+  for (const name in question) {
+    if (!QUESTION_NAMES.has(name)) return false;
+  }
+  const { scopes, method, clientIp, cost, environment } = question;
+  return (
+    (environment === undefined || ENVIRONMENT.holds(environment)) &&
+    (scopes === undefined ||
+      (Array.isArray(scopes) && scopes.length <= QUESTION_LIMITS.scopes && scopes.every(isRequiredScope))) &&
+    (method === undefined || method === "" || isPlainMethod(method)) &&
+    (cost === undefined || (Number.isInteger(cost) && cost >= 0)) &&
+    (allowedCidrs.length === 0 || clientIp === undefined || clientIp === "" || isIP(clientIp) !== 0)
+  );
+}
+
+/**
+ * Answers a plain question from memory, and counts it.
+ *
+ * @param appliedRevision of the link: every change up to here has reached the cache
+ */
+export function answerFrom(
+  known: KnownSecret<PreparedAnswer>,
+  question: Question,
+  { recorder, appliedRevision }: { readonly recorder: Pick<UsageRecorder, "record">; readonly appliedRevision: number },
+): Verification {
+  const { scopes = NO_SCOPES, clientIp = "", method = "", cost = 1, environment = "any" } = question;
+  const asked = environment === "any" ? undefined : environment;
+  const { verdict, missingScopes } = decide(known, { requiredScopes: scopes, clientIp, environment: asked });
+  const { keyId, version, about } = known;
+  const charged = verdict === "valid" ? cost : 0;
+  recorder.record({ keyId, callerId: "", version, verdict, method, cost: charged, proof: about.usageProof }, known);
+  return {
+    verdict: VERDICTS[verdict],
+    key: about.key,
+    secretExpireTime: about.secretExpireTime,
+    retireTime: about.retireTime,
+    missingScopes,
+    retryAfterMs: undefined,
+    freshness: Freshness.LEASED,
+    revision: Math.max(known.revision, appliedRevision),
+  };
+}
+
+/** The verdict that memory would give on the request. */
+function verdictOn(ready: ReadySecret<PreparedAnswer>, request: VerifyRequest): Verification["verdict"] {
+  const { requiredScopes, clientIp } = request;
+  return VERDICTS[
+    decide(ready, { requiredScopes, clientIp, environment: environmentName(request.environment) }).verdict
+  ];
+}
+
+function environmentName(environment: Environment): "live" | "test" | undefined {
+  if (environment === Environment.TEST) return "test";
+  return environment === Environment.LIVE ? "live" : undefined;
+}
