@@ -19,7 +19,7 @@ const BY_HAND = ["by-hand-get", "by-hand-hgetall", "by-hand-select"];
 export const bench: Bench = {
   id: "alternatives",
   question:
-    "server CPU of a warm verification among 10,000 keys, and the further properties, beside the usual alternatives",
+    "server CPU of a warm verification among 10,000 keys, compared with alternatives; deletions, quotas and kills",
   reference: "better-auth verifyApiKey behind node:http on its fastest storage",
   goal: 1,
   run,
