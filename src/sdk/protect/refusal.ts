@@ -104,8 +104,8 @@ function denied(message: string, metadata: Refusal["metadata"]): Refusal {
 
 /**
  * The refusal when the verifier failed. `UNAVAILABLE`, also when the verifier's own token is refused: that is not the
- * caller's fault and says nothing about the caller's key, but a retry does not help. A wrong question is a defect:
- * `INTERNAL`.
+ * caller's fault and says nothing about the caller's key (docs/protocol/revocation.md#p2), but a retry does not help. A
+ * wrong question is a defect: `INTERNAL`.
  */
 export function refusalOfError(error: unknown): Refusal {
   if (!(error instanceof ConnectError) || error.code === Code.InvalidArgument) return internalError(error);
