@@ -4,7 +4,7 @@ import { cpus } from "node:os";
 
 /** One question about speed, with the answer that is wanted. */
 export interface Bench {
-  /** As in the design: `s1`. */
+  /** The name of the bench, which is that of its file: `cold-verify`. */
   readonly id: string;
   readonly question: string;
   /** What `ratio` is a ratio to. */

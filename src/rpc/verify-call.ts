@@ -26,7 +26,7 @@ export interface VerifyCallOptions {
 
 /**
  * `Verify` past the router: the same gate, rules, verifier, log and errors, in the same order, without what Connect
- * spends on each call: more than twice all of this (bench/results/s2.json). Nothing is awaited when memory has the answer.
+ * spends on each call: more than twice all of this (bench/results/verify-beside-connect.json). Nothing is awaited when memory has the answer.
  */
 export class VerifyCall {
   readonly path = `/${METHOD}`;

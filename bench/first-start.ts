@@ -17,13 +17,13 @@ console.log("listening on nothing");
 setInterval(() => undefined, 1000);`;
 
 export const bench: Bench = {
-  id: "s10",
+  id: "first-start",
   question: "`npm start` with an empty folder, until it listens",
   reference: "a bare PGlite that opens an existing folder",
   goal: 3,
   async run() {
     const folders = await Promise.all(
-      Array.from({ length: TURNS + 1 }, () => mkdtemp(join(tmpdir(), "claviger-s10-"))),
+      Array.from({ length: TURNS + 1 }, () => mkdtemp(join(tmpdir(), "claviger-start-"))),
     );
     const first: Started[] = [];
     const again: Started[] = [];

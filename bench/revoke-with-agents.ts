@@ -16,7 +16,7 @@ const SCRIPT = fileURLToPath(new URL("./harness/sdk-agents.ts", import.meta.url)
 const ENV = { CLAVIGER_LOG_LEVEL: "silent", CLAVIGER_POLICY: '{"manage": {"keysPerOwner": 1000000}}' };
 
 export const bench: Bench = {
-  id: "s5",
+  id: "revoke-with-agents",
   question: `median of \`RevokeKey\` with ${NODES} nodes and ${AGENTS} verifiers inside agents, all of which keep the key`,
   reference: "one Postgres commit and one Redis round trip",
   goal: 5,

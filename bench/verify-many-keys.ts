@@ -17,7 +17,7 @@ const ROOMY = {
 
 /** In memory is what is asked. `ofManyStored`: 1,000 that are asked of a million that are stored, against all of 1,000. */
 export const bench: Bench = {
-  id: "s6",
+  id: "verify-many-keys",
   question: "server CPU of a warm Verify with 1,000, 100,000 and 1,000,000 keys in memory",
   reference: "itself with 1,000",
   goal: 1.1,

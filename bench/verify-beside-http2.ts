@@ -2,7 +2,7 @@ import type { Bench } from "./harness/bench.ts";
 import { compareWith } from "./harness/verify-turns.ts";
 
 export const bench: Bench = {
-  id: "s1",
+  id: "verify-beside-http2",
   question: "server CPU of a warm unary gRPC Verify among 100,000 keys, with everything on",
   reference: "a bare node:http2 exchange with a fixed gRPC reply",
   goal: 1 / 0.7,

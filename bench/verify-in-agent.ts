@@ -11,7 +11,7 @@ const SCRIPT = fileURLToPath(new URL("./harness/sdk-verify.ts", import.meta.url)
 const POLICY = JSON.stringify({ sync: { keysPerStream: 2 * KEYS }, verify: { cacheEntries: 2 * KEYS } });
 
 export const bench: Bench = {
-  id: "s4",
+  id: "verify-in-agent",
   question: "`verifySync` of the SDK, in an agent's own process, 100,000 keys kept; CPU for each",
   reference: "`crypto.hash` and `Map.get` in a loop",
   goal: 4,

@@ -13,7 +13,7 @@ const SECONDS = 2;
 const PER_SECOND = 3000;
 
 export const bench: Bench = {
-  id: "s8",
+  id: "forged-flood",
   question: "throughput of valid traffic alone, against that beside as many forged secrets of the right form",
   reference: "itself beside the flood",
   goal: 1.25,

@@ -13,7 +13,7 @@ const SELECT = `select k.*, s.version, s.expire_time, s.retire_time, clock_times
   from secret_version s join api_key k on k.id = s.key_id where s.digest = $1`;
 
 export const bench: Bench = {
-  id: "s7",
+  id: "cold-verify",
   question: "a Verify of a secret that is not in memory, one after the other, with 1,000,000 keys stored",
   reference: "the indexed SELECT alone, through the same driver",
   goal: 2,

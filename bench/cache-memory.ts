@@ -7,7 +7,7 @@ const KEYS = 1_000_000;
 const SCRIPT = fileURLToPath(new URL("./harness/cache-memory.ts", import.meta.url));
 
 export const bench: Bench = {
-  id: "s9",
+  id: "cache-memory",
   question: "memory of the cache for each of 1,000,000 keys, as read from Postgres",
   reference: "700 bytes",
   goal: 1,
