@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -14,6 +14,22 @@ export function mountSmall(mib: number): string | undefined {
   }
   chmodSync(folder, 0o755);
   return folder;
+}
+
+/** Writes files until there is no room for another, and returns a function that removes them. */
+export function fillDisk(folder: string): () => void {
+  const files: string[] = [];
+  for (let size = 16 * 1024 * 1024; size >= 4096; size = size / 2) {
+    try {
+      for (;;) {
+        files.push(join(folder, `filler-${files.length}`));
+        writeFileSync(files.at(-1) ?? "", Buffer.alloc(size));
+      }
+    } catch {
+      // Full for that size.
+    }
+  }
+  return () => files.forEach((file) => void rmSync(file, { force: true }));
 }
 
 /** Mounts it again for reading alone. */

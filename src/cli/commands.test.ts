@@ -410,6 +410,22 @@ describe("health", () => {
     );
   });
 
+  it("shows the reason that the server gives beside the result, without control characters", async () => {
+    const routes = (router: ConnectRouter) =>
+      router.service(Health, {
+        check({ service }, { responseHeader }) {
+          if (service === "claviger.v1.KeyManagement") responseHeader.set("claviger-health-reason", "no\u009bspace");
+          return { status: Status.SERVING };
+        },
+      });
+    const { code, out, err } = await runAgainst(routes, ["health", "--json"]);
+    expect({ code, err }).toEqual({
+      code: 0,
+      err: expect.stringMatching(/^claviger\.v1\.KeyManagement: no\P{Cc}+space\n$/u),
+    });
+    expect(Object.keys(JSON.parse(out).statuses)).toHaveLength(3);
+  });
+
   it("exits with 4 when one is not, and asks only about --service if given", async () => {
     const routes = healthOf({ ...serving, "claviger.v1.KeyManagement": Status.NOT_SERVING });
     expect((await runAgainst(routes, ["health"])).code).toBe(4);

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { DrizzleQueryError } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import { findEmbeddedPostgres, findSystemPostgres } from "../../testkit/postgres-binaries.ts";
-import { describeOutage, isAway, mayPass, translateError, UnfitSession } from "./errors.ts";
+import { describeOutage, explainNoWrites, isAway, mayPass, translateError, UnfitSession } from "./errors.ts";
 
 /**
  * Every SQLSTATE of Postgres' appendix that is an error, by class, and whether it says nothing about the statement, so
@@ -173,4 +173,34 @@ it("what only a transaction pooler brings about says which setting to use", () =
   const refused = postgresError("08P01", { message: "unsupported startup parameter: options", severity: "FATAL" });
   expect(describeOutage(translateError(refused))).toContain(hint);
   expect(describeOutage(postgresError("57P01"))).toBe("postgres says 57P01");
+});
+
+describe("a change that storage cannot write", () => {
+  const file = "/var/lib/x/base/5/1";
+  const full = /^the disk of the database is full\. Free space /;
+  const readOnly = /^the database is read-only\. Mount its disk for writing, or /;
+
+  it.each([
+    ["a full disk", postgresError("53100", { message: `could not extend file "${file}"` }), full],
+    ["a full disk under the process", Object.assign(new Error(`write ${file}`), { code: "ENOSPC" }), full],
+    ["a full quota", postgresError("58030", { message: `could not write "${file}": Disk quota exceeded` }), full],
+    ["a standby", postgresError("25006", { message: "cannot execute INSERT in a read-only transaction" }), readOnly],
+    ["a read-only disk under the process", Object.assign(new Error(`open ${file}`), { code: "EROFS" }), readOnly],
+    [
+      "a read-only disk",
+      postgresError("42501", { message: `could not open "${file}": Read-only file system` }),
+      readOnly,
+    ],
+  ])("names its cause and what to do, to clients without a file, and to the log with it (%s)", (_, error, cause) => {
+    const away = translateError(wrapped(error));
+    expect(away).toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
+    expect(explainNoWrites(away)).toMatch(cause);
+    expect(explainNoWrites(away)).not.toContain(file);
+    expect(describeOutage(away)).toMatch(cause);
+    expect(describeOutage(away)).toContain(error.message);
+  });
+
+  it.each(["42501", "53300", "57P01", "58030"])("has no such cause for %s", (code) => {
+    expect(explainNoWrites(translateError(wrapped(postgresError(code))))).toBeUndefined();
+  });
 });

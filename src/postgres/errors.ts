@@ -72,14 +72,32 @@ export function mayPass(error: unknown): boolean {
   return !isLasting && (AWAY_CLASSES.has(code.slice(0, 2)) || AWAY_CODES.has(code));
 }
 
-// `EPIPE` is as long, and no SQLSTATE class begins with EP.
+// `EPIPE` and `EROFS` are as long, and no SQLSTATE class begins with E.
 function isSqlState(code: string): boolean {
-  return /^[0-9A-Z]{5}$/.test(code) && code !== "EPIPE";
+  return /^(?!E)[0-9A-Z]{5}$/.test(code);
 }
 
 /** Codes that only a transaction pooler causes, and the one for refused start-up options. */
 const POOLER_CODES = new Set(["26000", "42P05"]);
 const POOLER_MESSAGE = /unsupported startup parameter/;
+
+/** Postgres has no code of its own for a read-only file system (42501), nor has each version one for a quota. */
+const FULL = { codes: new Set(["53100", "ENOSPC", "EDQUOT"]), message: /No space left on device|Disk quota exceeded/ };
+const READ_ONLY = { codes: new Set(["25006", "EROFS"]), message: /Read-only file system/ };
+
+/**
+ * Why storage takes no changes, with what to do, if its disk is full or it is read-only: reads may work all the same.
+ * Holds no name of a file or a host, so that every client may see it.
+ */
+export function explainNoWrites(error: unknown): string | undefined {
+  const cause = rootCause(error instanceof ClavigerError ? error.cause : error);
+  const code = codeOf(cause) ?? "";
+  const isOf = ({ codes, message }: typeof FULL) =>
+    codes.has(code) || (cause instanceof Error && message.test(cause.message));
+  if (isOf(FULL)) return "the disk of the database is full. Free space on it or enlarge it; no restart is needed";
+  if (!isOf(READ_ONLY)) return undefined;
+  return "the database is read-only. Mount its disk for writing, or set DATABASE_URL to the primary";
+}
 
 /** Why the database could not be asked, in a line that ends with what to do where that is known. Holds no parameters. */
 export function describeOutage(error: unknown): string {
@@ -88,7 +106,9 @@ export function describeOutage(error: unknown): string {
   const code = codeOf(cause) ?? "";
   const text = cause.message || code || cause.name;
   const isPooler = POOLER_CODES.has(code) || POOLER_MESSAGE.test(text);
-  return isPooler ? `${text}. ${POOLER_HINT}` : text;
+  if (isPooler) return `${text}. ${POOLER_HINT}`;
+  const noWrites = explainNoWrites(cause);
+  return noWrites === undefined ? text : `${noWrites} (${text})`;
 }
 
 /** How a pooler refuses start-up options: a protocol violation, or a feature that it does not support. */

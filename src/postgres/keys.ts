@@ -4,11 +4,13 @@ import {
   eq,
   getTableColumns,
   gt,
+  gte,
   inArray,
   isNotNull,
   isNull,
   lt,
   lte,
+  or,
   type SQL,
   type SQLWrapper,
   sql,
@@ -214,14 +216,34 @@ export async function deleteDeadSince(database: Database, before: Date, limit: n
   return deleteKeys(database, revoked.union(expired).limit(limit));
 }
 
-/** Removes revoked keys of canaries: those of the owners with the label `canary`. */
+/**
+ * Removes keys of canaries, which are those of the owners with the label `canary`: ones that were revoked before
+ * `settledBefore` and that no verifier accepts any more, and ones that were revoked or expired before `deadBefore`.
+ */
 export function deleteCanaryKeys(
   database: Database,
-  { owners, before, limit }: { readonly owners: readonly string[]; readonly before: Date; readonly limit: number },
+  { owners, settledBefore, deadBefore, limit }: DeadCanaryKeys,
 ): Promise<number> {
   const isCanary = sql`${apiKey.labels} @> '{"canary":"true"}'::jsonb`;
-  const where = and(inArray(apiKey.owner, [...owners]), isCanary, lt(apiKey.revokeTime, before));
-  return deleteKeys(database, database.select({ id: apiKey.id }).from(apiKey).where(where).limit(limit));
+  const isSettled = gte(apiKey.settledRevision, apiKey.narrowedRevision);
+  const isDead = or(
+    and(lt(apiKey.revokeTime, settledBefore), isSettled),
+    lt(apiKey.revokeTime, deadBefore),
+    lt(secretVersion.expireTime, deadBefore),
+  );
+  const dead = database
+    .select({ id: apiKey.id })
+    .from(apiKey)
+    .innerJoin(secretVersion, isCurrentSecret)
+    .where(and(inArray(apiKey.owner, [...owners]), isCanary, isDead));
+  return deleteKeys(database, dead.limit(limit));
+}
+
+export interface DeadCanaryKeys {
+  readonly owners: readonly string[];
+  readonly settledBefore: Date;
+  readonly deadBefore: Date;
+  readonly limit: number;
 }
 
 async function deleteKeys(database: Database, dead: SQLWrapper): Promise<number> {

@@ -22,10 +22,12 @@ export const lastRevision = sql<number>`(select ${revision.rev} from ${revision}
 );
 
 /**
- * The cluster, the server and its timeline (docs/protocol/revocation.md#r19). Not `pg_control_checkpoint`, whose
+ * The cluster, the server, the database in it and the timeline (docs/protocol/revocation.md#r19). Clones in one server
+ * differ by their oid alone; a database keeps it when it is renamed. Not `pg_control_checkpoint`, whose
  * timeline lags a promotion. On a standby this fails, and with it the statement.
  */
 export const databaseIdentity = sql<string>`(select ${revision.clusterId} || ':' || system_identifier || ':' ||
+  (select oid from pg_database where datname = current_database()) || ':' ||
   substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from ${revision}, pg_control_system() where ${revision.id} = 1)`;
 
 /** Whether `identity` names an earlier timeline of the same server's data than `than`: the primary before a promotion. */

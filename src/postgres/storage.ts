@@ -1,6 +1,6 @@
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
 import { ClavigerError } from "../keys/errors.ts";
-import { describeOutage, isRetryable, storageUnavailable, translateError } from "./errors.ts";
+import { describeOutage, explainNoWrites, isRetryable, storageUnavailable, translateError } from "./errors.ts";
 
 /** Drizzle over Postgres or PGlite, or a transaction in it. */
 export type Database = PgDatabase<PgQueryResultHKT>;
@@ -51,6 +51,8 @@ export interface StorageOptions {
   readonly timeoutMs: number;
   /** Called with the reason each time that the database could not be asked; for the log of the operator. */
   readonly onAway?: (reason: string) => void;
+  /** Called with the reason and what to do each time that a full disk or a read-only database refused a change. */
+  readonly onNoWrites?: (reason: string) => void;
   /** Called after each answer of the database. */
   readonly onAnswer?: () => void;
 }
@@ -134,6 +136,8 @@ export class Storage {
     const translated = translateError(error);
     if (isAwayFailure(translated)) {
       this.#options.onAway?.(describeOutage(translated));
+      const noWrites = explainNoWrites(translated);
+      if (noWrites !== undefined) this.#options.onNoWrites?.(noWrites);
     }
     return translated;
   }

@@ -121,7 +121,11 @@ export function compose(parts: Parts & Gates): {
     onWritten: () => auditing.succeeded(),
   });
   const calls = { log, callLog, recordDenial: denials.record };
-  const health = createHealth({ services: [KeyVerifier.typeName, KeyManagement.typeName] });
+  const health = createHealth({
+    services: [KeyVerifier.typeName, KeyManagement.typeName],
+    // It goes on SERVING: reads work, all nodes share the database, and only changes that are tried show its recovery.
+    reasonOf: (service) => (service === KeyManagement.typeName ? parts.opened.noWrites.reason() : undefined),
+  });
 
   const known = new KnownNetworks(monotonicMs);
   const gate = new Gate({

@@ -7,7 +7,7 @@ import { createUnsealableReport } from "../audit/report-unsealable.ts";
 import { messageOf } from "../keys/errors.ts";
 import { Keyring } from "../keys/keyring.ts";
 import type { ManageDeps } from "../manage/deps.ts";
-import { forgetKeys } from "../manage/forget-keys.ts";
+import { forgetCanaryKeys, forgetKeys } from "../manage/forget-keys.ts";
 import { isOwnerKnown } from "../postgres/owners.ts";
 import type { Storage } from "../postgres/storage.ts";
 import { every } from "../system/every.ts";
@@ -133,6 +133,7 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
     watch(KeyVerifier, opened.misses),
     chore(policy.revocation.trimEveryMs, "trimming the feed", () => revocation.trim()),
     chore(policy.manage.forgetEveryMs, "removing keys beyond the retention", () => forget(deps)),
+    chore(policy.revocation.trimEveryMs, "removing keys of canaries", () => forgetCanaryKeys(deps)),
     chore(policy.audit.sealEveryMs, "sealing audit events", () => sealing.measure(deps.seal)),
     chore(policy.revocation.trimEveryMs, "looking for audit events that cannot be sealed", reportUnsealable),
     every(policy.audit.sealEveryMs, () => denials.flush()),

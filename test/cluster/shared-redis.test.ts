@@ -1,11 +1,12 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { bootstrapAdmin } from "../../src/server/bootstrap.ts";
 import { loadConfig } from "../../src/server/config/config.ts";
 import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
 import { type Clients, connect } from "../../testkit/connect.ts";
-import { createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
+import { createDatabase, createTestDatabase, type TestDatabase } from "../../testkit/database.ts";
 import { describeWithPostgres, describeWithRedis } from "../../testkit/describe-with.ts";
+import type { Mutation } from "../../testkit/mutation.ts";
 import { type RedisServer, startRedisServer } from "../../testkit/redis-server.ts";
 import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { makeKey } from "../rpc/make-key.ts";
@@ -82,6 +83,63 @@ describeWithPostgres("two clusters", () => {
       const late = two.clients[1].verifier.verify({ secret: there?.secret ?? "" });
       await frozen.kill("SIGCONT");
       expect((await late).verdict).toBe(Verdict.REVOKED);
+    });
+  });
+
+  describeWithRedis("that are clones in one server and share a Redis", () => {
+    /** The identity without the number that clones differ by. */
+    const SAME_IDENTITY = {
+      file: "src/postgres/revisions.ts",
+      find: "(select oid from pg_database where datname = current_database()) || ':' ||",
+      replace: "",
+    };
+    let redis: RedisServer;
+
+    beforeAll(async () => {
+      redis = await startRedisServer();
+    });
+    afterAll(() => redis?.stop());
+
+    /** Revokes in one clone; how many revisions the other has applied that its database never had. */
+    async function lostInOther(mutate: readonly Mutation[]): Promise<number> {
+      const shared = inject("postgres");
+      if (!shared) throw new Error("there is no Postgres here");
+      const clones: { database: TestDatabase; server: ServerProcess; client: Clients }[] = [];
+      try {
+        for (let at = 0; at < 2; at++) {
+          const database = await createDatabase(shared);
+          const env = {
+            ...{ DATABASE_URL: database.url, CLAVIGER_ROOT_SECRETS: TEST_ROOT_SECRET, REDIS_URL: redis.url },
+            ...{ CLAVIGER_LOG_LEVEL: "warn", CLAVIGER_LEASE_MS: String(LEASE_MS) },
+          };
+          const token = (await bootstrapAdmin(await loadConfig(env))).secret.reveal();
+          const server = await startServer({ env, mutate });
+          clones.push({ database, server, client: connect(server.url, token) });
+        }
+        const [here, there] = clones;
+        if (here === undefined || there === undefined) throw new Error("a clone is missing");
+        for (let revocation = 0; revocation < 3; revocation++) {
+          const { id } = await makeKey(here.client, { owner: "o" });
+          await here.client.keys.revokeKey({ keyId: id });
+        }
+        // Renewals, at which the other compares what it applied with its database.
+        await new Promise((resolve) => setTimeout(resolve, LEASE_MS));
+        const text = await (await fetch(`${there.server.url}/metrics`)).text();
+        return Number(/^claviger_lost_revisions_total (\d+)$/m.exec(text)?.[1]);
+      } finally {
+        for (const { server, database } of clones) {
+          await server.kill("SIGKILL");
+          await database.drop();
+        }
+      }
+    }
+
+    it("take no revision of each other for their own", async () => {
+      expect(await lostInOther([])).toBe(0);
+    });
+
+    it("control: without the database's oid in the identity they do, and report lost revisions", async () => {
+      expect(await lostInOther([SAME_IDENTITY])).toBeGreaterThan(0);
     });
   });
 });

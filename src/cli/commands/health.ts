@@ -10,11 +10,13 @@ import {
   HealthListResponseSchema,
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from "#gen/grpc/health/v1/health_pb.js";
+import { REASON_HEADER } from "../../wire/health.ts";
 import { EXIT } from "../cli-error.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { enumName } from "../input/enum-names.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
-import { printLine, printMessage } from "../output/print.ts";
+import { noteLine, printLine, printMessage } from "../output/print.ts";
+import { printable } from "../output/printable.ts";
 import { formatTable } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 
@@ -31,9 +33,11 @@ export function addHealth(command: Command, shell: Shell): void {
     .option("--service <service>", `ask only about this one, such as ${KeyVerifier.typeName}; "" is the process`)
     .action((options: HealthOptions) =>
       withConnection(shell, options, async ({ health }) => {
+        const reasons: string[] = [];
+        const onReason = (reason: string) => void reasons.push(reason);
         const services = options.service === undefined ? SERVICES : [options.service];
         const checks = await Promise.all(
-          services.map(async (service) => [service, await check(health, service)] as const),
+          services.map(async (service) => [service, await check(health, { service, onReason })] as const),
         );
         if (checks.some(([, { status }]) => status !== ServingStatus.SERVING)) shell.exitCode = EXIT.undecided;
         if (options.json) {
@@ -45,6 +49,7 @@ export function addHealth(command: Command, shell: Shell): void {
             formatTable(checks.map(([service, { status }]) => [service || "(process)", statusName(status)])),
           );
         }
+        for (const reason of reasons) noteLine(shell, printable(reason));
       }),
     );
   addExamples(
@@ -54,9 +59,20 @@ export function addHealth(command: Command, shell: Shell): void {
   ).addHelpText("after", "\nExit codes: 0 all serving, 4 otherwise");
 }
 
-async function check(health: Connection["health"], service: string): Promise<HealthCheckResponse> {
+async function check(
+  health: Connection["health"],
+  { service, onReason }: { readonly service: string; readonly onReason: (reason: string) => void },
+): Promise<HealthCheckResponse> {
   try {
-    return await health.check({ service });
+    return await health.check(
+      { service },
+      {
+        onHeader(headers) {
+          const reason = headers.get(REASON_HEADER);
+          if (reason !== null) onReason(`${service || "the process"}: ${reason}`);
+        },
+      },
+    );
   } catch (error) {
     if (!(error instanceof ConnectError) || error.code !== Code.NotFound) throw error;
     return create(HealthCheckResponseSchema, { status: ServingStatus.SERVICE_UNKNOWN });

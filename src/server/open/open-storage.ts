@@ -7,7 +7,7 @@ import { SERVICE_ROLE } from "../../postgres/migrate/service-role.ts";
 import { isEarlierTimeline, readRevision } from "../../postgres/revisions.ts";
 import { countLiveUnderOtherRoots } from "../../postgres/secrets.ts";
 import { Storage } from "../../postgres/storage.ts";
-import { systemRandom } from "../../system/node.ts";
+import { monotonicMs, systemRandom } from "../../system/node.ts";
 import type { ServerConfig } from "../config/config.ts";
 import { parseRootSecrets } from "../config/settings.ts";
 import { ensureDatabase } from "../embedded/create-database.ts";
@@ -15,6 +15,7 @@ import { holdDataFolder, readOrMakeRootSecrets } from "../embedded/data-folder.t
 import { makePrivate } from "../embedded/private-folder.ts";
 import { explainDatabase, explainFolder } from "../embedded/unusable-folder.ts";
 import { createLogger } from "../observe/logger.ts";
+import { NoWrites } from "../observe/no-writes.ts";
 import { Outage } from "../observe/outage.ts";
 import { StartupError } from "../startup-error.ts";
 import { type Address, directAddress, reach } from "./reach-postgres.ts";
@@ -28,6 +29,8 @@ export interface OpenStorage {
   readonly missesKeepPlans: boolean;
   /** One connection that nothing but the lease is on. */
   readonly leases: Storage;
+  /** Whether storage took no changes lately, and why. */
+  readonly noWrites: NoWrites;
   /** Says which database is worked with: connections to another one are given up, and new ones refused. */
   expect(identity: string): void;
   /** Newest first. */
@@ -96,14 +99,15 @@ async function openPostgres(
   // While nothing is expected, nothing is served yet: then the command itself fails and says why.
   const onAway = (reason: string) => void (expected !== undefined && outage.failed(reason));
   const onAnswer = () => outage.succeeded();
+  const noWrites = new NoWrites(monotonicMs);
+  const onNoWrites = (reason: string) => noWrites.note(reason);
   const open = (to: Secret, numbers: Partial<PostgresOptions>) => {
     const route = new Route(to.reveal());
     const options = { url: to.reveal(), route, role, refusalOf, jitter, ...policy.postgres, ...numbers };
     return new Storage({
       connect: () => connectPostgres(options),
       timeoutMs: options.storageTimeoutMs,
-      onAway,
-      onAnswer,
+      ...{ onAway, onNoWrites, onAnswer },
     });
   };
   const settings = migrated.isPooled ? "transaction" : "session";
@@ -139,6 +143,7 @@ async function openPostgres(
   }
   return {
     ...{ storage, misses, missesKeepPlans, leases, roots: deriveRoots(rootSecrets), adminKeyFile: undefined },
+    noWrites,
     expect(identity) {
       const isOther = expected !== undefined && identity !== expected;
       expected = identity;
@@ -190,9 +195,11 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     await migrateEmbedded(connection.database);
     await prepareEmbedded(connection.database);
     const outage = storageOutage(createLogger(config.logLevel, config.logFormat));
+    const noWrites = new NoWrites(monotonicMs);
     const storage = new Storage({
       ...{ connect: () => connection, timeoutMs: config.policy.postgres.storageTimeoutMs },
       onAway: (reason) => outage.failed(reason),
+      onNoWrites: (reason) => noWrites.note(reason),
       onAnswer: () => outage.succeeded(),
     });
     const close = async () => {
@@ -201,7 +208,7 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     };
     return {
       ...{ storage, misses: storage, missesKeepPlans: false, leases: storage },
-      ...{ roots, adminKeyFile: folder.adminKeyFile, close },
+      ...{ roots, adminKeyFile: folder.adminKeyFile, noWrites, close },
       expect: () => undefined,
     };
   } catch (error) {

@@ -1,6 +1,7 @@
 import { Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
 import { expect, test, vi } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/health/v1/health_pb.js";
+import { REASON_HEADER } from "../../wire/health.ts";
 import { createHealth } from "./health.ts";
 
 const verifier = "claviger.v1.KeyVerifier";
@@ -29,6 +30,24 @@ test("the process is serving from the start, a service once it is said to be", a
   expect((await client.check({ service: verifier })).status).toBe(Status.NOT_SERVING);
   health.set(verifier, true);
   expect((await client.check({ service: verifier })).status).toBe(Status.SERVING);
+});
+
+test("a check names the reason for which a service does not do all its work, and others have none", async () => {
+  let reason: string | undefined = "changes fail: no space";
+  const health = createHealth({
+    services: [verifier, "other"],
+    reasonOf: (service) => (service === "other" ? reason : undefined),
+  });
+  const client = createClient(Health, createRouterTransport(health.routes));
+  async function reasonOf(service: string): Promise<string | null | undefined> {
+    const seen: (string | null)[] = [];
+    await client.check({ service }, { onHeader: (headers) => void seen.push(headers.get(REASON_HEADER)) });
+    return seen[0];
+  }
+  expect(await reasonOf("other")).toBe(reason);
+  expect(await reasonOf(verifier)).toBeNull();
+  reason = undefined;
+  expect(await reasonOf("other")).toBeNull();
 });
 
 test("List tells every service", async () => {

@@ -8,6 +8,7 @@ import { callOf } from "../../rpc/call.ts";
 import { FairShares } from "../../rpc/fair-shares.ts";
 import { networkOf } from "../../verify/network-of.ts";
 import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
+import { REASON_HEADER } from "../../wire/health.ts";
 
 export interface HealthOptions {
   /** Full names of the services to answer for, besides `""`, the process. They start as NOT_SERVING. */
@@ -17,6 +18,8 @@ export interface HealthOptions {
    * address with most, which ends as UNAVAILABLE. Default 100: a watcher is a machine, not a user.
    */
   readonly maxWatchers?: number;
+  /** The reason for which a service cannot do a part of its work, for `REASON_HEADER`. Default: none. */
+  readonly reasonOf?: (service: string) => string | undefined;
 }
 
 /** `grpc.health.v1`. The process, `""`, is SERVING until `shutdown`. */
@@ -29,7 +32,7 @@ export interface Health {
 }
 
 export function createHealth(options: HealthOptions): Health {
-  const { services, maxWatchers = 100 } = options;
+  const { services, maxWatchers = 100, reasonOf = () => undefined } = options;
   const statuses = new Map<string, Status>(services.map((service) => [service, Status.NOT_SERVING]));
   statuses.set("", Status.SERVING);
   const watchers = new FairShares<Watcher>();
@@ -78,9 +81,11 @@ export function createHealth(options: HealthOptions): Health {
   return {
     routes(router) {
       router.service(HealthService, {
-        check({ service }) {
+        check({ service }, { responseHeader }) {
           const status = statuses.get(service);
           if (status === undefined) throw unknownService(service);
+          const reason = reasonOf(service);
+          if (reason !== undefined) responseHeader.set(REASON_HEADER, reason);
           return { status };
         },
         list: () => ({
