@@ -1,7 +1,7 @@
 import type { Ack, Change } from "../keys/change.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
-import { AckTree, type Child } from "./ack-tree.ts";
 import type { ChangeBus } from "./change-bus.ts";
+import { type Child, ChildLeases } from "./child-leases.ts";
 import type { Registered } from "./lease-registry.ts";
 
 export interface FeedOptions {
@@ -11,7 +11,7 @@ export interface FeedOptions {
 }
 
 /** An acknowledgement of a push that an agent has not applied yet. */
-interface Owed {
+interface DueAck {
   readonly ack: Ack;
   /** Agents whose lease has ended meanwhile. */
   readonly waitedOut: Set<Child>;
@@ -20,10 +20,10 @@ interface Owed {
 /** Applies changes to the cache, as they are pushed and as renewals bring them, and acknowledges what is applied. */
 export class Feed {
   /** Whoever leases from this verifier. */
-  readonly tree = new AckTree(() => this.#payOwed());
+  readonly children = new ChildLeases(() => this.#sendDueAcks());
   readonly #options: FeedOptions;
   /** By revision. */
-  readonly #owed = new Map<number, Owed>();
+  readonly #dueAcks = new Map<number, DueAck>();
   #identity = "";
   #appliedRevision = 0;
   #newestRevision = 0;
@@ -45,20 +45,20 @@ export class Feed {
 
   /** What the registry may be told: everybody below has applied it too. */
   get ackedRevision(): number {
-    return this.tree.ackedRevision(this.#appliedRevision);
+    return this.children.ackedRevision(this.#appliedRevision);
   }
 
   /** Acknowledges what waited for agents whose leases have ended meanwhile, and counts those agents. */
   takeStock(): void {
     this.#noteExpired();
-    this.#payOwed();
+    this.#sendDueAcks();
   }
 
   /** Starts anew with a registration: earlier reads may lack any change (docs/protocol/revocation.md#r5). */
   restart({ revision, identity }: Pick<Registered, "revision" | "identity">): void {
     this.#options.cache.clear();
-    this.tree.reset();
-    this.#owed.clear();
+    this.children.reset();
+    this.#dueAcks.clear();
     this.#identity = identity;
     this.#appliedRevision = revision;
     this.#newestRevision = revision;
@@ -69,10 +69,10 @@ export class Feed {
     if (keyIds === "all" || keyIds.length > 0) this.#options.cache.apply(keyIds);
     // Of what was applied meanwhile, by pushes, everybody has been told already.
     const after = Math.min(this.#appliedRevision, revision - 1);
-    this.tree.tell({ after, revision, keyIds });
+    this.children.notify({ after, revision, keyIds });
     this.#appliedRevision = revision;
     this.#newestRevision = Math.max(this.#newestRevision, revision);
-    this.#payOwed();
+    this.#sendDueAcks();
   }
 
   /**
@@ -84,27 +84,27 @@ export class Feed {
     cache.apply(change.keyIds);
     // Its number means nothing here: whoever waits for it reads of this verifier in the registry.
     if (change.identity !== this.#identity) return;
-    this.tree.tell({ after: change.revision - 1, revision: change.revision, keyIds: change.keyIds });
+    this.children.notify({ after: change.revision - 1, revision: change.revision, keyIds: change.keyIds });
     if (change.revision === this.#appliedRevision + 1) this.#appliedRevision = change.revision;
     this.#newestRevision = Math.max(this.#newestRevision, change.revision);
     const ack = { epoch, revision: change.revision, identity: change.identity };
     // A change may be pushed again.
-    if (!this.#owed.has(change.revision)) this.#owed.set(change.revision, { ack, waitedOut: new Set() });
-    this.#payOwed();
+    if (!this.#dueAcks.has(change.revision)) this.#dueAcks.set(change.revision, { ack, waitedOut: new Set() });
+    this.#sendDueAcks();
   }
 
-  #payOwed(): void {
-    for (const [revision, { ack, waitedOut }] of this.#owed) {
-      if (!this.tree.hasApplied(revision)) continue;
+  #sendDueAcks(): void {
+    for (const [revision, { ack, waitedOut }] of this.#dueAcks) {
+      if (!this.children.hasApplied(revision)) continue;
       this.#noteExpired();
-      this.#owed.delete(revision);
+      this.#dueAcks.delete(revision);
       this.#options.bus.acknowledge(waitedOut.size === 0 ? ack : { ...ack, waitedOutAgents: waitedOut.size });
     }
   }
 
   #noteExpired(): void {
-    for (const { child, after, revision } of this.tree.takeExpired()) {
-      for (const [owed, { waitedOut }] of this.#owed) if (owed > after && owed <= revision) waitedOut.add(child);
+    for (const { child, after, revision } of this.children.takeExpired()) {
+      for (const [owed, { waitedOut }] of this.#dueAcks) if (owed > after && owed <= revision) waitedOut.add(child);
     }
   }
 }

@@ -142,7 +142,7 @@ export class SimNode {
 
   /** Whether an agent may hold a lease that it has granted. */
   get isLeased(): boolean {
-    return this.#feed.tree.isLeased;
+    return this.#feed.children.isLeased;
   }
 
   hear(message: Change | Ack): void {

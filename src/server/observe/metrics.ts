@@ -33,7 +33,7 @@ export interface MetricSources {
   readonly feed: {
     readonly appliedRevision: number;
     readonly newestRevision: number;
-    readonly tree: { readonly size: number; readonly waitedOut: number };
+    readonly children: { readonly size: number; readonly waitedOut: number };
   };
   readonly usage: {
     readonly verifier: {
@@ -165,12 +165,12 @@ function addSources(registry: Registry, sources: MetricSources): void {
   gauge(
     "claviger_attached_verifiers",
     "Verifiers inside agents that share this process' lease, or may still hold one from it.",
-    () => feed.tree.size,
+    () => feed.children.size,
   );
   counter(
     "claviger_agents_waited_out_total",
     "Times that the lease of an agent ended before the agent had acknowledged a change; the log names the agent.",
-    () => feed.tree.waitedOut,
+    () => feed.children.waitedOut,
   );
   addUsage(registry, usage);
   gauge(

@@ -1,9 +1,9 @@
 import type { Clocks } from "../system/clocks.ts";
 import type { Lease } from "../verify/lease.ts";
-import type { AckTree, Child, Span } from "./ack-tree.ts";
+import type { Child, ChildLeases, Span } from "./child-leases.ts";
 
 /** What the holder of an attachment is told, in this order; none may overtake another. */
-export interface AttachmentStream {
+export interface ChildStream {
   /** A lease that ends with this verifier's own, in `remainingMs` from before it was asked for; 0: none. */
   granted(grant: { readonly nonce: bigint; readonly remainingMs: number; readonly revision: number }): void;
   /** Keys to drop; to be acknowledged by its number, once it is done. */
@@ -28,13 +28,13 @@ export interface AgentDelay {
   readonly ended: "acknowledged late" | "gave its lease back" | "lease ran out";
 }
 
-export interface AttachmentOptions {
-  readonly tree: AckTree;
+export interface ChildLeaseOptions {
+  readonly children: ChildLeases;
   /** This verifier's own: no lease that is granted outlives it. */
   readonly lease: Lease;
   readonly clocks: Clocks;
   readonly appliedRevision: () => number;
-  readonly stream: AttachmentStream;
+  readonly stream: ChildStream;
   readonly agent: Agent;
   /** Milliseconds from which on a wait for the holder is reported; one that its lease ended always is. */
   readonly slowMs: number;
@@ -59,8 +59,8 @@ interface Outstanding {
  * the node acknowledges a change when the holder has, or when the lease is over that it was granted before it was told.
  * It is told of keys that it looked up, and nobody waits for it because of others.
  */
-export class Attachment implements Child {
-  readonly #options: AttachmentOptions;
+export class ChildLease implements Child {
+  readonly #options: ChildLeaseOptions;
   readonly #keys = new Set<string>();
   #outstanding: Outstanding[] = [];
   #sequence = 0;
@@ -69,9 +69,9 @@ export class Attachment implements Child {
   #isClosed = false;
 
   /** In the turn in which the stream is accepted, and before anything is answered. */
-  constructor(options: AttachmentOptions) {
+  constructor(options: ChildLeaseOptions) {
     this.#options = options;
-    options.tree.add(this);
+    options.children.add(this);
   }
 
   /** It asks for a lease. What it could not be told is not granted: nobody is to wait for that. */
@@ -96,7 +96,7 @@ export class Attachment implements Child {
     if (done.length === 0) return;
     this.#outstanding = this.#outstanding.filter((told) => told.sequence > sequence);
     this.#report(done, "acknowledged late");
-    this.#options.tree.progressed(this);
+    this.#options.children.onAcknowledged(this);
   }
 
   /** It answers nothing from memory any more, and is told nothing: a lease that it asked for before may be under way. */
@@ -106,7 +106,7 @@ export class Attachment implements Child {
     this.#leaseEndsMs = Number.NEGATIVE_INFINITY;
     this.#report(this.#outstanding, "gave its lease back");
     this.#outstanding = [];
-    this.#options.tree.progressed(this);
+    this.#options.children.onAcknowledged(this);
   }
 
   /** The stream is gone; the lease may run on. */
@@ -114,19 +114,19 @@ export class Attachment implements Child {
     this.#isClosed = true;
   }
 
-  tell({ after, revision, keyIds }: Span): void {
+  notify({ after, revision, keyIds }: Span): void {
     if (keyIds === "all") {
       this.reset();
       return;
     }
     const concerned = this.#concerned(keyIds);
-    if (concerned.length > 0) this.#tell(concerned, { after, revision });
+    if (concerned.length > 0) this.#send(concerned, { after, revision });
   }
 
   /** Until it is acknowledged nothing else is either: what it still keeps is not known any more. */
   reset(): void {
     this.#keys.clear();
-    this.#tell("all", { after: 0, revision: Number.POSITIVE_INFINITY });
+    this.#send("all", { after: 0, revision: Number.POSITIVE_INFINITY });
   }
 
   ackedRevision(): number {
@@ -142,7 +142,7 @@ export class Attachment implements Child {
     if (live.length === this.#outstanding.length) return;
     const expired = this.#outstanding.filter((told) => !live.includes(told));
     this.#outstanding = live;
-    this.#options.tree.expired(expired.map(({ after, revision }) => ({ child: this, after, revision })));
+    this.#options.children.expired(expired.map(({ after, revision }) => ({ child: this, after, revision })));
     this.#report(expired, "lease ran out");
   }
 
@@ -159,13 +159,13 @@ export class Attachment implements Child {
     return this.#isClosed;
   }
 
-  #tell(keyIds: readonly string[] | "all", span: Pick<Outstanding, "after" | "revision">): void {
+  #send(keyIds: readonly string[] | "all", span: Pick<Outstanding, "after" | "revision">): void {
     this.#sequence += 1;
     this.noticeExpired();
     if (this.isLeased()) {
       const [toldMs, untilMs] = [this.#options.clocks.monotonicMs(), this.#leaseEndsMs];
       this.#outstanding.push({ ...span, sequence: this.#sequence, untilMs, toldMs });
-      this.#options.tree.behind(this);
+      this.#options.children.markPending(this);
     }
     if (!this.#isClosed) this.#options.stream.changed({ sequence: this.#sequence, keyIds });
   }

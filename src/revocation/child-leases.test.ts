@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
-import { AckTree, type Child } from "./ack-tree.ts";
+import { type Child, ChildLeases } from "./child-leases.ts";
 
 it("who is gone, and whose lease is over, is not asked any more what it has applied", () => {
-  const tree = new AckTree(() => undefined);
+  const children = new ChildLeases(() => undefined);
   let [isGone, asked] = [false, 0];
   const child: Child = {
-    tell: () => undefined,
+    notify: () => undefined,
     reset: () => undefined,
     noticeExpired: () => undefined,
     ackedRevision: () => {
@@ -21,9 +21,9 @@ it("who is gone, and whose lease is over, is not asked any more what it has appl
       return isGone;
     },
   };
-  tree.add(child);
-  tree.behind(child);
-  expect([tree.ackedRevision(5), tree.hasApplied(5), tree.size, asked]).toEqual([3, false, 1, 2]);
+  children.add(child);
+  children.markPending(child);
+  expect([children.ackedRevision(5), children.hasApplied(5), children.size, asked]).toEqual([3, false, 1, 2]);
   isGone = true;
-  expect([tree.ackedRevision(5), tree.hasApplied(5), tree.size, asked]).toEqual([5, true, 0, 2]);
+  expect([children.ackedRevision(5), children.hasApplied(5), children.size, asked]).toEqual([5, true, 0, 2]);
 });

@@ -13,7 +13,7 @@ export interface Expired extends Pick<Span, "after" | "revision"> {
 /** Somebody who leases from this verifier. */
 export interface Child {
   /** Tells it of changes that it may be concerned with. */
-  tell(span: Span): void;
+  notify(span: Span): void;
   /** Tells it to drop everything. */
   reset(): void;
   /** Everything up to here it has applied, or cannot be answering from before; infinite if nothing is outstanding. */
@@ -29,7 +29,7 @@ export interface Child {
 }
 
 /** Everybody who leases from this verifier: what is told to all, and what may be acknowledged for all. */
-export class AckTree {
+export class ChildLeases {
   readonly #children = new Set<Child>();
   /** Those with something outstanding: of thousands that are told at once, each acknowledgement looks at one. */
   readonly #behind = new Set<Child>();
@@ -63,8 +63,8 @@ export class AckTree {
     return this.#waitedOut;
   }
 
-  tell(span: Span): void {
-    for (const child of this.#children) child.tell(span);
+  notify(span: Span): void {
+    for (const child of this.#children) child.notify(span);
   }
 
   reset(): void {
@@ -72,12 +72,12 @@ export class AckTree {
   }
 
   /** It was told of something. */
-  behind(child: Child): void {
+  markPending(child: Child): void {
     this.#behind.add(child);
   }
 
   /** It has applied something, and may have nothing outstanding. */
-  progressed(child: Child): void {
+  onAcknowledged(child: Child): void {
     if (child.ackedRevision() === Number.POSITIVE_INFINITY) this.#behind.delete(child);
     this.#onProgress();
   }
