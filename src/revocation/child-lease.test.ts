@@ -21,7 +21,7 @@ beforeEach(() => {
   clocks = new FakeClocks();
   lease = new Lease(clocks);
   bus = new InProcessBus();
-  feed = new Feed({ epoch: "e", cache: { apply: () => undefined, clear: () => undefined }, bus });
+  feed = new Feed({ epoch: "e", cache: { apply: () => undefined, clear: () => undefined }, bus, clocks });
   feed.restart({ revision: 0, identity: "db" });
   acks = [];
   waitedOut = new Map();

@@ -1,28 +1,31 @@
 import type { Clocks } from "../system/clocks.ts";
 import type { Lease } from "../verify/lease.ts";
-import type { Child, ChildLeases, Span } from "./child-leases.ts";
+import type { Child, ChildLeases, PendingChange, Span } from "./child-leases.ts";
 
-/** What the holder of an attachment is told, in this order; none may overtake another. */
+/** Sends messages to the agent. Messages arrive in the order of the calls. */
 export interface ChildStream {
-  /** A lease that ends with this verifier's own, in `remainingMs` from before it was asked for; 0: none. */
+  /**
+   * Sends a lease that ends with the node's own: `remainingMs` counts from before the agent sent its request. 0 grants
+   * none.
+   */
   granted(grant: { readonly nonce: bigint; readonly remainingMs: number; readonly revision: number }): void;
-  /** Keys to drop; to be acknowledged by its number, once it is done. */
+  /** Sends keys to drop. The agent acknowledges `sequence` after it has dropped them. */
   changed(change: { readonly sequence: number; readonly keyIds: readonly string[] | "all" }): void;
 }
 
-/** The client at the other end of an attachment, for people. */
+/** The client at the other end of the stream, for operators. */
 export interface Agent {
-  /** Of the key that it calls with; empty for a user's token. */
+  /** The key that the agent calls with; empty for a user token. */
   readonly keyId: string;
   readonly owner: string;
-  /** Of its stream. */
+  /** The peer address of the stream. */
   readonly address: string;
 }
 
-/** That changes waited for an agent. */
+/** Reports that changes waited for an agent. */
 export interface AgentDelay {
   readonly agent: Agent;
-  /** From when it was told of the oldest of them. */
+  /** Milliseconds since the node sent the oldest of the changes. */
   readonly heldMs: number;
   /** How the wait ended. */
   readonly ended: "acknowledged late" | "gave its lease back" | "lease ran out";
@@ -30,51 +33,44 @@ export interface AgentDelay {
 
 export interface ChildLeaseOptions {
   readonly children: ChildLeases;
-  /** This verifier's own: no lease that is granted outlives it. */
+  /** The node's own lease. No child lease outlives it. */
   readonly lease: Lease;
   readonly clocks: Clocks;
   readonly appliedRevision: () => number;
   readonly stream: ChildStream;
   readonly agent: Agent;
-  /** Milliseconds from which on a wait for the holder is reported; one that its lease ended always is. */
+  /** Reports a wait of at least this many milliseconds. A wait that ended with the lease is always reported. */
   readonly slowMs: number;
   readonly onDelay: (delay: AgentDelay) => void;
-  /** Keys that are remembered as looked up; beyond it the holder is told to drop everything. */
+  /** Looked-up keys that the node remembers for this agent. Beyond them, the agent drops its whole cache. */
   readonly mostKeys: number;
 }
 
-/** Something that the holder was told and has not acknowledged. */
-interface Outstanding {
-  readonly sequence: number;
-  /** The revisions that it was told of: those after `after`, up to `revision`. */
-  readonly after: number;
-  readonly revision: number;
-  /** When the lease ends that it held then: a later one was granted after it was told, and is used after it has heard. */
-  readonly untilMs: number;
-  readonly toldMs: number;
-}
-
 /**
- * A verifier inside an agent, as the node has it whose lease it shares. What it holds is nested in what the node holds:
- * the node acknowledges a change when the holder has, or when the lease is over that it was granted before it was told.
- * It is told of keys that it looked up, and nobody waits for it because of others.
+ * The lease that a node grants to the verifier inside an agent, nested in its own lease. The node acknowledges a change
+ * when the agent has acknowledged it, or when the lease that the agent held at the notification is over. The agent gets
+ * only changes of keys that it has looked up; other changes do not wait for it.
+ *
+ * - open and leased: notifications are sent, and withhold their revisions until they are acknowledged or expire;
+ * - open without a lease: notifications are sent, and withhold nothing;
+ * - closed and leased: notifications cannot be sent, and withhold their revisions until the lease ends;
+ * - closed without a lease: `ChildLeases` forgets the child.
  */
 export class ChildLease implements Child {
   readonly #options: ChildLeaseOptions;
   readonly #keys = new Set<string>();
-  #outstanding: Outstanding[] = [];
   #sequence = 0;
-  /** By the monotonic clock. It may stand still where the wall clock does not: then this lasts longer, never shorter. */
+  /** By the monotonic clock. It may stand still while the wall clock advances: the lease then counts longer, never shorter. */
   #leaseEndsMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
-  /** In the turn in which the stream is accepted, and before anything is answered. */
+  /** Joins the node's children. Construct it in the turn in which the stream is accepted, before any answer. */
   constructor(options: ChildLeaseOptions) {
     this.#options = options;
     options.children.add(this);
   }
 
-  /** It asks for a lease. What it could not be told is not granted: nobody is to wait for that. */
+  /** Answers a request for a lease. A closed stream gets none, because no revocation may wait for an undelivered lease. */
   grant(nonce: bigint): void {
     if (this.#isClosed) return;
     const { lease, clocks, appliedRevision, stream } = this.#options;
@@ -83,33 +79,36 @@ export class ChildLease implements Child {
     stream.granted({ nonce, remainingMs, revision: appliedRevision() });
   }
 
-  /** It is about to be answered from what is known of the key: from now on it is told of changes. */
+  /** Remembers a key before the agent gets an entry of it. From now on the agent is notified of its changes. */
   lookedUp(keyId: string): void {
     if (this.#keys.size >= this.#options.mostKeys && !this.#keys.has(keyId)) this.reset();
     this.#keys.add(keyId);
   }
 
-  /** It has done everything that it was told up to that number. */
+  /** The agent has applied every notification up to `sequence`. */
   acknowledge(sequence: number): void {
+    const { children } = this.#options;
     this.noticeExpired();
-    const done = this.#outstanding.filter((told) => told.sequence <= sequence);
+    const done = children.takeAcknowledged(this, sequence);
     if (done.length === 0) return;
-    this.#outstanding = this.#outstanding.filter((told) => told.sequence > sequence);
     this.#report(done, "acknowledged late");
-    this.#options.children.onAcknowledged(this);
+    children.onAcknowledged();
   }
 
-  /** It answers nothing from memory any more, and is told nothing: a lease that it asked for before may be under way. */
+  /**
+   * The agent no longer answers from memory. The stream counts as closed, because the agent may have sent a request for a
+   * lease before it gave this one back.
+   */
   giveBack(): void {
+    const { children } = this.#options;
     this.noticeExpired();
     this.#isClosed = true;
     this.#leaseEndsMs = Number.NEGATIVE_INFINITY;
-    this.#report(this.#outstanding, "gave its lease back");
-    this.#outstanding = [];
-    this.#options.children.onAcknowledged(this);
+    this.#report(children.takeAcknowledged(this, this.#sequence), "gave its lease back");
+    children.onAcknowledged();
   }
 
-  /** The stream is gone; the lease may run on. */
+  /** The stream has ended; the lease may still run. */
   close(): void {
     this.#isClosed = true;
   }
@@ -123,49 +122,38 @@ export class ChildLease implements Child {
     if (concerned.length > 0) this.#send(concerned, { after, revision });
   }
 
-  /** Until it is acknowledged nothing else is either: what it still keeps is not known any more. */
+  /** Withholds every revision until the agent acknowledges, because the node no longer knows which keys it caches. */
   reset(): void {
     this.#keys.clear();
     this.#send("all", { after: 0, revision: Number.POSITIVE_INFINITY });
   }
 
-  ackedRevision(): number {
-    return this.#live().reduce((least, { after }) => Math.min(least, after), Number.POSITIVE_INFINITY);
-  }
-
-  hasApplied(revision: number): boolean {
-    return this.#live().every((told) => revision <= told.after || revision > told.revision);
-  }
-
   noticeExpired(): void {
-    const live = this.#live();
-    if (live.length === this.#outstanding.length) return;
-    const expired = this.#outstanding.filter((told) => !live.includes(told));
-    this.#outstanding = live;
-    this.#options.children.expired(expired.map(({ after, revision }) => ({ child: this, after, revision })));
-    this.#report(expired, "lease ran out");
+    const { children, clocks } = this.#options;
+    this.#report(children.expire(this, clocks.monotonicMs()), "lease ran out");
   }
 
   isLeased(): boolean {
     return this.#options.clocks.monotonicMs() < this.#leaseEndsMs;
   }
 
-  /** Changes that it was told of and has not acknowledged. */
+  /** Notifications that the agent has not acknowledged. */
   get pendingChanges(): number {
-    return this.#live().length;
+    const { children, clocks } = this.#options;
+    return children.countPending(this, clocks.monotonicMs());
   }
 
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
-  #send(keyIds: readonly string[] | "all", span: Pick<Outstanding, "after" | "revision">): void {
+  #send(keyIds: readonly string[] | "all", { after, revision }: Pick<Span, "after" | "revision">): void {
+    const { children, clocks } = this.#options;
     this.#sequence += 1;
     this.noticeExpired();
     if (this.isLeased()) {
-      const [toldMs, untilMs] = [this.#options.clocks.monotonicMs(), this.#leaseEndsMs];
-      this.#outstanding.push({ ...span, sequence: this.#sequence, untilMs, toldMs });
-      this.#options.children.markPending(this);
+      const [sequence, untilMs, notifiedMs] = [this.#sequence, this.#leaseEndsMs, clocks.monotonicMs()];
+      children.markPending(this, { after, revision, sequence, untilMs, notifiedMs });
     }
     if (!this.#isClosed) this.#options.stream.changed({ sequence: this.#sequence, keyIds });
   }
@@ -176,16 +164,11 @@ export class ChildLease implements Child {
     return [...this.#keys].filter((keyId) => changed.has(keyId));
   }
 
-  #live(): Outstanding[] {
-    const nowMs = this.#options.clocks.monotonicMs();
-    return this.#outstanding.filter(({ untilMs }) => nowMs < untilMs);
-  }
-
-  #report(waits: readonly Outstanding[], ended: AgentDelay["ended"]): void {
+  #report(waits: readonly PendingChange[], ended: AgentDelay["ended"]): void {
     const { clocks, agent, slowMs, onDelay } = this.#options;
     const [oldest] = waits;
     if (oldest === undefined) return;
-    const heldMs = Math.min(clocks.monotonicMs(), oldest.untilMs) - oldest.toldMs;
+    const heldMs = Math.min(clocks.monotonicMs(), oldest.untilMs) - oldest.notifiedMs;
     if (heldMs >= slowMs || ended === "lease ran out") onDelay({ agent, heldMs, ended });
   }
 }

@@ -5,121 +5,152 @@ export interface Span extends Pick<Change, "revision" | "keyIds"> {
   readonly after: number;
 }
 
-/** A child whose lease ended before it acknowledged revisions: those after `after`, up to `revision`. */
-export interface Expired extends Pick<Span, "after" | "revision"> {
+/** A notification that a child has not acknowledged. It withholds the revisions after `after`, up to `revision`. */
+export interface PendingChange extends Pick<Span, "after" | "revision"> {
+  /** Position among the notifications of this child. */
+  readonly sequence: number;
+  /**
+   * The end of the lease that the child held when it was notified. A later lease is granted after the notification, and
+   * the child uses that lease only after it has received the notification.
+   */
+  readonly untilMs: number;
+  readonly notifiedMs: number;
+}
+
+/** A notification that a child had not acknowledged when its lease ended. */
+export interface ExpiredChange extends Pick<Span, "after" | "revision"> {
   readonly child: Child;
 }
 
-/** Somebody who leases from this verifier. */
+/** A verifier that leases from this verifier. */
 export interface Child {
-  /** Tells it of changes that it may be concerned with. */
+  /** Sends the changes of keys that the child has looked up. */
   notify(span: Span): void;
-  /** Tells it to drop everything. */
+  /** Asks the child to drop its whole cache. */
   reset(): void;
-  /** Everything up to here it has applied, or cannot be answering from before; infinite if nothing is outstanding. */
-  ackedRevision(): number;
-  /** The same of one revision. */
-  hasApplied(revision: number): boolean;
-  /** Tells the tree of what it did not acknowledge before its lease had ended. */
+  /** Moves notifications whose lease has ended from pending to expired. */
   noticeExpired(): void;
-  /** Whether a lease that it was granted may still run; closed or not. */
+  /** Whether a granted lease may still run. The stream may be closed already. */
   isLeased(): boolean;
-  /** Whether its stream is gone. */
+  /** Whether the stream has ended. */
   readonly isClosed: boolean;
 }
 
-/** Everybody who leases from this verifier: what is told to all, and what may be acknowledged for all. */
+/** The children of a verifier and the notifications that they have not acknowledged. */
 export class ChildLeases {
+  /** Called by a child after it has acknowledged notifications, or has given its lease back. */
+  readonly onAcknowledged: () => void;
   readonly #children = new Set<Child>();
-  /** Those with something outstanding: of thousands that are told at once, each acknowledgement looks at one. */
-  readonly #behind = new Set<Child>();
-  readonly #onProgress: () => void;
-  #expired: Expired[] = [];
+  /** Holds only children with pending notifications, so that an acknowledgement does not visit thousands of others. */
+  readonly #pending = new Map<Child, readonly PendingChange[]>();
+  #expired: ExpiredChange[] = [];
   #waitedOut = 0;
 
-  /** `onProgress` is told that a child has applied something, or is gone. */
-  constructor(onProgress: () => void) {
-    this.#onProgress = onProgress;
+  constructor(onAcknowledged: () => void) {
+    this.onAcknowledged = onAcknowledged;
   }
 
-  /** Counts from the turn in which it is called; call it before anything is granted or answered. */
+  /** Counts the child from this turn on. Call it before the child gets a lease or an answer. */
   add(child: Child): void {
     this.#children.add(child);
   }
 
-  /** How many are attached, or may still hold a lease. */
+  get all(): Iterable<Child> {
+    return this.#children;
+  }
+
+  /** Children with a stream, or with a lease that may still run. */
   get size(): number {
-    this.#forgetGone();
+    this.forgetGone();
     return this.#children.size;
   }
 
-  /** Whether a lease that was granted to any of them may still run. */
+  /** Whether a lease of any child may still run. */
   get isLeased(): boolean {
     return [...this.#children].some((child) => child.isLeased());
   }
 
-  /** How often the lease of a child ended before it had acknowledged all that it was told, since the process began. */
+  /** How often a lease ended before its child had acknowledged every notification, since the process started. */
   get waitedOut(): number {
     return this.#waitedOut;
   }
 
-  notify(span: Span): void {
-    for (const child of this.#children) child.notify(span);
+  /** Children with pending notifications. */
+  get pending(): Iterable<Child> {
+    return this.#pending.keys();
   }
 
-  reset(): void {
-    for (const child of this.#children) child.reset();
+  countPending(child: Child, nowMs: number): number {
+    return this.#pendingOf(child).filter((change) => isLive(change, nowMs)).length;
   }
 
-  /** It was told of something. */
-  markPending(child: Child): void {
-    this.#behind.add(child);
+  markPending(child: Child, change: PendingChange): void {
+    this.#pending.set(child, [...this.#pendingOf(child), change]);
   }
 
-  /** It has applied something, and may have nothing outstanding. */
-  onAcknowledged(child: Child): void {
-    if (child.ackedRevision() === Number.POSITIVE_INFINITY) this.#behind.delete(child);
-    this.#onProgress();
+  /** Removes the child's notifications up to `sequence`, and returns them. */
+  takeAcknowledged(child: Child, sequence: number): readonly PendingChange[] {
+    const pending = this.#pendingOf(child);
+    const later = pending.filter((change) => change.sequence > sequence);
+    this.#keep(child, later);
+    return pending.filter((change) => change.sequence <= sequence);
   }
 
-  /** What may be acknowledged as applied by all: the least of this verifier's own and of what each child has. */
-  ackedRevision(appliedRevision: number): number {
-    this.#forgetGone();
-    let least = appliedRevision;
-    for (const child of this.#behind) least = Math.min(least, child.ackedRevision());
-    return least;
-  }
-
-  /** Whether exactly this revision may be. */
-  hasApplied(revision: number): boolean {
-    for (const child of this.#behind) if (!child.hasApplied(revision)) return false;
-    return true;
-  }
-
-  /** The lease of a child has ended before it acknowledged these. */
-  expired(expired: readonly Expired[]): void {
-    this.#expired.push(...expired);
+  /** Moves the child's notifications whose lease has ended to the expired ones, and returns them. */
+  expire(child: Child, nowMs: number): readonly PendingChange[] {
+    const pending = this.#pendingOf(child);
+    const expired = pending.filter((change) => !isLive(change, nowMs));
+    if (expired.length === 0) return expired;
+    const live = pending.filter((change) => isLive(change, nowMs));
+    this.#keep(child, live);
+    this.#expired.push(...expired.map(({ after, revision }) => ({ child, after, revision })));
     this.#waitedOut += 1;
+    return expired;
   }
 
-  /** What children did not acknowledge before their leases had ended, since this was last asked. */
-  takeExpired(): readonly Expired[] {
-    for (const child of this.#behind) {
-      child.noticeExpired();
-      if (child.ackedRevision() === Number.POSITIVE_INFINITY) this.#behind.delete(child);
-    }
+  /** The notifications that expired since the last call. */
+  takeExpired(): readonly ExpiredChange[] {
     const expired = this.#expired;
     this.#expired = [];
     return expired;
   }
 
-  #forgetGone(): void {
+  /** The revision up to which this verifier and all children have applied every change. */
+  minAcked(appliedRevision: number, nowMs: number): number {
+    let least = appliedRevision;
+    for (const changes of this.#pending.values())
+      for (const change of changes) if (isLive(change, nowMs)) least = Math.min(least, change.after);
+    return least;
+  }
+
+  /** Whether no child withholds exactly this revision. */
+  hasApplied(revision: number, nowMs: number): boolean {
+    for (const changes of this.#pending.values())
+      if (changes.some((change) => isLive(change, nowMs) && withholds(change, revision))) return false;
+    return true;
+  }
+
+  /** Removes children whose stream and lease have both ended. */
+  forgetGone(): void {
     for (const child of this.#children) {
-      if (child.isClosed && !child.isLeased()) {
-        child.noticeExpired();
-        this.#children.delete(child);
-        this.#behind.delete(child);
-      }
+      if (child.isClosed && !child.isLeased()) this.#children.delete(child);
     }
   }
+
+  #pendingOf(child: Child): readonly PendingChange[] {
+    return this.#pending.get(child) ?? [];
+  }
+
+  #keep(child: Child, pending: readonly PendingChange[]): void {
+    if (pending.length > 0) this.#pending.set(child, pending);
+    else this.#pending.delete(child);
+  }
+}
+
+function isLive({ untilMs }: PendingChange, nowMs: number): boolean {
+  return nowMs < untilMs;
+}
+
+function withholds({ after, revision: upTo }: PendingChange, revision: number): boolean {
+  return after < revision && revision <= upTo;
 }

@@ -29,13 +29,13 @@ const CONTROLS: readonly Control[] = [
     mutate: [
       {
         file: "src/revocation/child-leases.ts",
-        find: "if (!child.hasApplied(revision)) return false;",
-        replace: "child.hasApplied(revision);",
+        find: "&& withholds(change, revision)",
+        replace: "&& false",
       },
       {
         file: "src/revocation/child-leases.ts",
-        find: "least = Math.min(least, child.ackedRevision());",
-        replace: "child.ackedRevision();",
+        find: "least = Math.min(least, change.after);",
+        replace: "void change;",
       },
     ],
   },

@@ -12,19 +12,19 @@ export const AGENT_RULES: readonly Rule[] = [
     id: "N1",
     rule: "a node acknowledges what its streams have acknowledged",
     without: [
-      { file: CHILDREN, find: "least = Math.min(least, child.ackedRevision());", replace: "void child;" },
-      { file: CHILDREN, find: "if (!child.hasApplied(revision)) return false;", replace: "void child;" },
+      { file: CHILDREN, find: "least = Math.min(least, change.after);", replace: "void change;" },
+      { file: CHILDREN, find: "&& withholds(change, revision)", replace: "&& false" },
     ],
   },
   {
     id: "N1, renewals",
     rule: "a renewal acknowledges what streams have acknowledged",
-    without: [{ file: CHILDREN, find: "least = Math.min(least, child.ackedRevision());", replace: "void child;" }],
+    without: [{ file: CHILDREN, find: "least = Math.min(least, change.after);", replace: "void change;" }],
   },
   {
     id: "N1, pushes",
     rule: "a push is acknowledged once streams have acknowledged it",
-    without: [{ file: CHILDREN, find: "if (!child.hasApplied(revision)) return false;", replace: "void child;" }],
+    without: [{ file: CHILDREN, find: "&& withholds(change, revision)", replace: "&& false" }],
   },
   {
     id: "N2",
@@ -41,7 +41,7 @@ export const AGENT_RULES: readonly Rule[] = [
   {
     id: "N3",
     rule: "a registration of the node has everything dropped",
-    without: [{ file: FEED, find: "    this.children.reset();\n", replace: "" }],
+    without: [{ file: FEED, find: "for (const child of this.children.all) child.reset();", replace: "" }],
     schedule: "a node whose streams stay open registers anew",
   },
   {
@@ -225,8 +225,8 @@ export const AGENT_RULES: readonly Rule[] = [
     without: [
       {
         file: CHILD,
-        find: "this.#outstanding.push({ ...span, sequence: this.#sequence, untilMs, toldMs });",
-        replace: "void [span, untilMs, toldMs];",
+        find: "children.markPending(this, { after, revision, sequence, untilMs, notifiedMs });",
+        replace: "void [children, after, revision, sequence, untilMs, notifiedMs];",
       },
     ],
   },
@@ -236,9 +236,9 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "an acknowledgement is for nothing that was told later",
     without: [
       {
-        file: CHILD,
-        find: "this.#outstanding = this.#outstanding.filter((told) => told.sequence > sequence);",
-        replace: "this.#outstanding = [];",
+        file: CHILDREN,
+        find: "this.#keep(child, later);",
+        replace: "this.#keep(child, []);",
       },
     ],
   },
@@ -257,7 +257,7 @@ export const AGENT_RULES: readonly Rule[] = [
   {
     id: "N24",
     rule: "what a renewal brings is told",
-    without: [{ file: FEED, find: "this.children.notify({ after, revision, keyIds });", replace: "void after;" }],
+    without: [{ file: FEED, find: "this.#notify({ after, revision, keyIds });", replace: "void after;" }],
   },
   {
     id: "N25",
@@ -265,7 +265,7 @@ export const AGENT_RULES: readonly Rule[] = [
     without: [
       {
         file: FEED,
-        find: "this.children.notify({ after: change.revision - 1, revision: change.revision, keyIds: change.keyIds });",
+        find: "this.#notify({ after: revision - 1, revision, keyIds });",
         replace: "",
       },
     ],

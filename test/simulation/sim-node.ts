@@ -85,7 +85,7 @@ export class SimNode {
     const bus = this.#bus();
     const lease = new Lease(clocks);
     this.cache = new SecretCache({ lease, clocks, random, capacity: 16, maxAgeMs: 60_000 });
-    const feed = new Feed({ epoch, cache: this.cache, bus });
+    const feed = new Feed({ epoch, cache: this.cache, bus, clocks });
     this.#feed = feed;
     this.keeper = new LeaseKeeper({
       ...{ epoch, termMs, usesRevocationSet: false, registry, lease, feed, clocks, timers },

@@ -32,7 +32,7 @@ beforeEach(() => {
   const lease = new Lease(clocks);
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 3000);
   const cache = { apply: () => undefined, clear: () => undefined };
-  const { children } = new Feed({ epoch: "e", cache, bus: new InProcessBus() });
+  const { children } = new Feed({ epoch: "e", cache, clocks, bus: new InProcessBus() });
   session = new SyncSession({
     verifier: { verifyCached: () => undefined, verify: () => answer() },
     leftMs: () => 0,

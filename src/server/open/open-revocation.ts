@@ -78,7 +78,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     ...{ lease, clocks, random },
     ...{ capacity: policy.cacheEntries, maxAgeMs: policy.cacheEntryMs },
   });
-  const feed = new Feed({ epoch, cache, bus });
+  const feed = new Feed({ epoch, cache, bus, clocks });
   const onLoss =
     usesRevocationSet && set !== undefined
       ? new RevocationSet({
