@@ -31,7 +31,7 @@ export const bench: Bench = {
   run,
 };
 
-/** What is measured: the server, and a sink at which the same abuse is aimed to see what the abuser's own CPU costs. */
+/** The parts of a measurement: the server, and a sink for the same abuse, which shows the abuser's own CPU. */
 interface Scene {
   readonly place: BenchPlace;
   readonly server: BenchServer;
@@ -39,13 +39,13 @@ interface Scene {
   readonly wellBehaved: () => Promise<Turn>;
 }
 
-/** Of the well-behaved client. */
+/** A turn of the well-behaved client. */
 interface Turn {
   /** That were answered. */
   readonly callsPerSecond: number;
   /** Seconds until so many were. */
   readonly secondsOfTheFirst: number;
-  /** CPU of the server, whoever it was for, by calls of this client: what the abuse takes of it, on a busy machine too. */
+  /** CPU of the server for all clients, by calls of this client: the cost of the abuse, on a busy machine too. */
   readonly serverMicroseconds: number;
 }
 
@@ -122,7 +122,7 @@ async function underAbuse(
   look?: () => void,
 ): Promise<AbusedTurn> {
   const abuser = await startAbuser({ url: target.url, kind, comesBackAfterMs: COMES_BACK_AFTER_MS });
-  // What only has to be there is there first: what it costs to arrive is a load like others.
+  // State that only has to exist is built first: the cost of its arrival is a load like others.
   if (!("more" in KINDS[kind])) {
     await abuser.damage();
     await untilAtRest(target.pid);

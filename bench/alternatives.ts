@@ -60,7 +60,7 @@ async function speed(place: BenchPlace, stores: SharedStores) {
   }
 }
 
-/** What is left of deletions, quotas and counts, of each. */
+/** The deletions, quotas and counts that each contestant keeps. */
 async function promises(place: BenchPlace, stores: SharedStores) {
   const open = async (name: string): Promise<Subject> =>
     name === "claviger" ? clavigerSubject(place.env, place.token) : contestantSubject(name, await stores.envFor(name));

@@ -1,6 +1,6 @@
 /**
- * What sealing the audit chain costs those who write to it: creates per second through one server, with sealing every
- * second and without, in turns on the same Postgres. `DATABASE_URL=postgres://… node bench/audit-sealing.ts`
+ * The cost of sealing the audit chain for its writers: creates per second through one server, with sealing every second
+ * and without, in turns on the same Postgres. `DATABASE_URL=postgres://… node bench/audit-sealing.ts`
  */
 import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";

@@ -31,7 +31,7 @@ export const bench: Bench = {
         body: (at) => frame(place.secrets[(first + at) * 7] as string),
       });
     let taken = 0;
-    /** Secrets that nobody has asked about; `again`: the same, which are in memory now. */
+    /** Secrets that no client has asked about; `again`: the same, which are in memory now. */
     const verify = async (atOnce: number) => {
       const first = taken;
       taken += PER_TURN;
@@ -70,7 +70,7 @@ export const bench: Bench = {
     const figures = {
       ...{ keys: KEYS, turns: TURNS, requestsPerTurn: PER_TURN },
       oneAfterTheOther: { verifyMs: spread(one.verify), warmMs: spread(one.warm), selectMs: spread(one.select) },
-      // What not being in memory adds to the same call.
+      // The extra time of the same call when the secret is not in memory.
       ratioOfTheRest: rounded((median(one.verify) - median(one.warm)) / median(one.select)),
       timeOfManyAtOnce: { atOnce: AT_ONCE, ratio: rounded(median(many)) },
     };

@@ -9,7 +9,7 @@ import { residentMegabytes } from "./harness/processes.ts";
 
 const TURNS = 7;
 const REPOSITORY = fileURLToPath(new URL("..", import.meta.url));
-/** What a program that keeps its data in PGlite cannot do without. */
+/** The minimum of a program that keeps its data in PGlite. */
 const BARE = `import { PGlite } from "@electric-sql/pglite";
 const database = await PGlite.create(process.argv[1]);
 await database.query("select 1");
@@ -66,7 +66,7 @@ function youngest(pid: number): number {
   return child === undefined || child === "" ? pid : youngest(Number(child));
 }
 
-/** Until it says that it listens; then it is told to end. */
+/** Runs until it prints that it listens, then gets the signal to end. */
 function start(command: string, args: readonly string[]): Promise<Started> {
   const began = performance.now();
   const child = spawn(command, args, { cwd: REPOSITORY, stdio: ["ignore", "pipe", "ignore"] });

@@ -9,7 +9,7 @@ import { offer } from "./harness/offer.ts";
 const KEYS = 10_000;
 const TURNS = 9;
 const SECONDS = 2;
-/** Of each kind, a second: together well below what one core serves, since the clients need the other. */
+/** Calls of each kind a second: together well below the capacity of one core, since the clients need the other. */
 const PER_SECOND = 3000;
 
 export const bench: Bench = {

@@ -10,13 +10,13 @@ const WARM_KEYS = 10_000;
 /** In one alone a pause of the machine, or of garbage collection, may be the p99. */
 const ROUNDS = 7;
 const SECONDS = 3;
-/** What is not compiled yet is no capacity. */
+/** Code that is not compiled yet distorts the capacity. */
 const WARM_UP = { perSecond: 1000, seconds: 3 };
-/** Of what is found to be the capacity. */
+/** A share of the measured capacity. */
 const QUIET = 0.25;
 const OVERLOAD = 2;
 const CONNECTIONS = 16;
-/** Of the capacity that was found last: the machine may be faster or slower than it was then. */
+/** Shares of the last measured capacity: the machine may be faster or slower than it was then. */
 const AROUND = [0.8, 1, 1.25];
 /** Until what was counted of the calls before is folded: that takes Postgres' time. */
 const SETTLE_MS = 2500;

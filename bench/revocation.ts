@@ -63,7 +63,7 @@ async function revokeOneByOne(place: BenchPlace, clients: readonly Clients[]) {
 
 async function revokeMany(place: BenchPlace, clients: readonly Clients[]) {
   const opened = await openStorage(await loadConfig({ ...place.env, ...ENV }));
-  // Each seventh of what is filled in is revoked already.
+  // Each seventh of the filled-in keys is revoked already.
   await fillKeys(opened.storage, { name: "many", count: Math.ceil((MANY * 7) / 6), owners: 1000 });
   await opened.close();
   const [first, second] = clients as [Clients, Clients];

@@ -64,7 +64,7 @@ export const bench: Bench = {
     const figures = {
       ...{ nodes: NODES, agents: AGENTS, revocations: REVOCATIONS, leasesWaitedOut: waited },
       ...{ revokeKeyMs: spread(revokes), ofThatBarrierMs: spread(barriers), commitAndRoundTripMs: spread(references) },
-      // What a call takes that only reads, and one that changes a key as durably and waits for nobody.
+      // The durations of a call that only reads, and of one that changes a key as durably without a wait.
       ...{ getKeyMs: spread(beside.getKeyMs), updateKeyMs: spread(beside.updateKeyMs) },
       ratioOfBarrier: rounded(median(barriers) / median(references)),
     };

@@ -1,8 +1,8 @@
 /**
- * What counting costs, what a million keys in a minute do to Postgres, how long a month of one key takes to read, what a
- * limit costs a hot key, and what two minutes without Postgres lose.
- * `DATABASE_URL=postgres://… REDIS_URL=redis://… node bench/usage.ts [part…]`; parts: cost, keys, query, limit, outage. The database
- * should be an empty one; `outage` starts a Postgres of its own.
+ * The cost of counting: for a verification, for Postgres with a million keys in a minute, for reading a month of one
+ * key, for a limit on a hot key, and the loss in two minutes without Postgres. `DATABASE_URL=postgres://…
+ * REDIS_URL=redis://… node bench/usage.ts [part…]`; parts: cost, keys, query, limit, outage. The database should be an
+ * empty one; `outage` starts a Postgres of its own.
  */
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";

@@ -187,7 +187,7 @@ async function metricsPage(): Promise<string> {
     storages: { main: { measure: () => undefined, load: () => ({ busy: 0, idle: 0, waiting: 0 }) } },
     ...{ cache: { counters, size: 0 }, lease: { state: "leased", registrations: 0, lostRevisions: 0 } },
     redis: { up: new Map([["bus", true]]) },
-    feed: { appliedRevision: 0, newestRevision: 0, tree: { size: 0, waitedOut: 0 } },
+    feed: { appliedRevision: 0, newestRevision: 0, children: { size: 0, waitedOut: 0 } },
     usage: {
       verifier: {
         counters: { verdicts: { router: new Map(), fast: new Map(), sync: new Map() }, allowedUncharged: 0 },

@@ -1,6 +1,6 @@
 /**
- * `node abuser.ts <url> <kind> [ms]`: abuses the server from the first line of its input until the input ends; says what
- * came of it so far at each line.
+ * `node abuser.ts <url> <kind> [ms]`: abuses the server from the first line of its input until the input ends; prints
+ * the damage so far at each line.
  */
 import { createInterface } from "node:readline";
 import { Attack } from "./attack.ts";

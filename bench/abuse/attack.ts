@@ -11,7 +11,7 @@ export interface AttackOptions {
   readonly comesBackAfterMs?: number;
 }
 
-/** What came of it so far. */
+/** The damage so far. */
 export interface Damage {
   frames: number;
   /** Connections that the server closed. */

@@ -16,7 +16,7 @@ export interface Redis {
 
 const PERSON = { email: "bench@example.com", password: "a password of this bench", name: "Bench" };
 
-/** Signs a user up, or in where a process before this one did: better-auth lets nobody else remove their keys. */
+/** Signs a user up, or in if an earlier process did: better-auth lets only the user remove the user's keys. */
 export async function sessionOf({ api }: Auth): Promise<{ readonly userId: string; readonly headers: Headers }> {
   const request = { body: PERSON, asResponse: true } as const;
   const signedIn = await api.signInEmail(request);

@@ -3,7 +3,7 @@ import { type Auth, type Redis, sessionOf } from "./better-auth-session.ts";
 import type { Contestant, Count, Stores } from "./contestant.ts";
 import { importAlternative } from "./install.ts";
 
-/** What better-auth can be told about where keys are, beside the settings below. */
+/** The places where better-auth can keep keys, beside the settings below. */
 export const STORAGES = {
   postgres: { storage: "database" },
   redis: { storage: "secondary-storage" },
@@ -14,7 +14,7 @@ export type Storage = keyof typeof STORAGES;
 
 /** The best of 10 and 32, at 32 verifications at once on two cores: more commits share a write to the disk. */
 export const BETTER_AUTH_POOL = 32;
-/** Of the plugin, and of better-auth: nothing on that is not needed. Keys stay hashed. */
+/** Settings of the plugin and of better-auth: only needed features are on. Keys stay hashed. */
 export const PLUGIN_SETTINGS = { rateLimit: { enabled: false }, enableMetadata: false, disableKeyHashing: false };
 export const SETTINGS = {
   ...{

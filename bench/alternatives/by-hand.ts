@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import pg from "pg";
 import type { Contestant, Stores } from "./contestant.ts";
 
-/** What people write in an afternoon: a digest, one look-up, two conditions. Nothing is counted. */
+/** A verifier written in an afternoon: a digest, one look-up, two conditions. Nothing is counted. */
 export interface Row {
   readonly disabled: boolean;
   readonly expires: number;

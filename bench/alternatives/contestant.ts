@@ -3,7 +3,7 @@ export interface Made {
   readonly secret: string;
 }
 
-/** What it remembers of the uses of a key. */
+/** The counts that it keeps of the uses of a key. */
 export interface Count {
   readonly remaining: number;
   /** When the key was last used, in milliseconds of Unix time. */

@@ -1,11 +1,11 @@
 import type { Contestant } from "./contestant.ts";
 
-/** What happened in a turn. */
+/** The result of a turn. */
 export interface Turn {
   readonly verifications: number;
   /** Until everything that was begun was done, also what was left for later. */
   readonly seconds: number;
-  /** Of the process that verifies, in all. */
+  /** CPU of the process that verifies, in all. */
   readonly cpuSeconds: number;
   /** Milliseconds of each. */
   readonly latencies: readonly number[];

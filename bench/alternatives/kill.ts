@@ -9,7 +9,7 @@ const LOADED_MS = 2600;
 const SETTLED_MS = 3000;
 const QUOTA = 10_000_000;
 
-/** What the counts miss of the uses that were granted: after a quiet end, and after a kill -9, one at a time and 32 at once. */
+/** The granted uses that the counts lack: after a quiet end, and after a kill -9, one at a time and 32 at once. */
 export async function lostByKill(open: () => Promise<Subject>) {
   const figures: Record<string, unknown> = { loadedMs: LOADED_MS };
   for (const atOnce of [1, 32]) {
@@ -45,7 +45,7 @@ async function loaded(subject: Subject, atOnce: number, isKilled: boolean) {
   };
 }
 
-/** With a quota that is never met, since better-auth counts uses by what remains. */
+/** Creates a key with a quota that is never met, since better-auth counts uses by the rest of the quota. */
 function create(subject: Subject): Promise<Made> {
   return subject.create(subject.name === "claviger" ? undefined : QUOTA);
 }

@@ -1,6 +1,6 @@
 /**
  * `node program.ts contestant`, with `DATABASE_URL` and `REDIS_URL`: serves a contestant on node:http, and verifies in
- * this process when it is told to. Prints its address.
+ * this process on request. Prints its address.
  */
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";

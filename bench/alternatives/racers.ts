@@ -5,7 +5,7 @@ import type { Turn } from "./in-process.ts";
 import { type Served, serveContestant } from "./served.ts";
 import type { SharedStores } from "./stores.ts";
 
-/** Somebody whose verifications are timed, in turns. */
+/** A contestant whose verifications are timed, in turns. */
 export interface Racer {
   readonly name: string;
   turn(atOnce: number, ms: number): Promise<Turn>;

@@ -4,7 +4,7 @@ import { cpuSeconds } from "../harness/processes.ts";
 
 type Env = Readonly<Record<string, string>>;
 
-/** The Postgres and the Redis that everybody shares. */
+/** The Postgres and the Redis that all contestants share. */
 export interface SharedStores {
   readonly versions: Readonly<Record<string, string>>;
   /** The environment of a contestant: a database of its own. */

@@ -11,7 +11,7 @@ import { FLOODS, type FloodName } from "./kinds.ts";
 const CONNECTIONS = 4;
 /** Another than the administrator's: the door is shared by address. */
 const ADDRESS = "127.0.0.2";
-/** What the server asks for. */
+/** The delay that the server asks for. */
 const RETRY_MS = 1000;
 
 const [, , url = "", token = "", kind = "", keyId = ""] = process.argv;

@@ -3,12 +3,14 @@ import type { Clients } from "../../testkit/connect.ts";
 
 export type FloodName = "UpdateKey of one key" | "ListAuditEvents" | "CreateKey at the limit" | "RevokeKey of one key";
 
-/** Of calls that do much. More would be refused and repeated: a flood of cheap calls (bench `overload`). */
+/**
+ * Calls in flight, each with much work. More would be refused and repeated: a flood of cheap calls (bench `overload`).
+ */
 const IN_FLIGHT = 100;
 /** Far beyond the 128 that may wait: what is refused comes again each second. */
 const MANY_IN_FLIGHT = 500;
 
-/** What one user sends, and how many calls are in flight at once. */
+/** The calls of one user, and how many are in flight at once. */
 export interface Flood {
   readonly calls: number;
   readonly send: (client: Clients, keyId: string) => Promise<unknown>;

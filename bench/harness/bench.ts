@@ -7,7 +7,7 @@ export interface Bench {
   /** The name of the bench, which is that of its file: `cold-verify`. */
   readonly id: string;
   readonly question: string;
-  /** What `ratio` is a ratio to. */
+  /** The reference of `ratio`. */
   readonly reference: string;
   /** The most that `ratio` should be. */
   readonly goal: number;
@@ -16,7 +16,7 @@ export interface Bench {
 
 export interface Answer {
   readonly ratio: number;
-  /** What was measured, for people. */
+  /** The measured values, for people. */
   readonly figures: Readonly<Record<string, unknown>>;
 }
 

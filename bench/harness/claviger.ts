@@ -17,7 +17,7 @@ const DURABLE = { durable: true };
 /** A Postgres, a Redis, keys in them, and a way to serve them; all gone with `stop`. */
 export interface BenchPlace {
   readonly env: Readonly<Record<string, string>>;
-  /** Of an administrator. */
+  /** The token of an administrator. */
   readonly token: string;
   readonly secrets: readonly string[];
   /** The file with Postgres' log. */

@@ -14,7 +14,7 @@ export function frame(type: number, flags: number, stream: number, payload: Buff
   return Buffer.concat([head, payload]);
 }
 
-/** What every client begins with. A window of 0 lets no byte of an answer's message through. */
+/** The first bytes of every client. A window of 0 lets no byte of an answer's message through. */
 export function greeting(window?: number): Buffer {
   const setting = Buffer.alloc(window === undefined ? 0 : 6);
   if (window !== undefined) {
@@ -24,7 +24,7 @@ export function greeting(window?: number): Buffer {
   return Buffer.concat([PREFACE, frame(TYPE.settings, FLAG.none, 0, setting)]);
 }
 
-/** Of less than 127 bytes. */
+/** A text of less than 127 bytes. */
 function text(value: string): Buffer {
   return Buffer.concat([Buffer.from([value.length]), Buffer.from(value, "latin1")]);
 }

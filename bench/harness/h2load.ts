@@ -11,7 +11,7 @@ export interface H2loadOptions {
   readonly server: BenchServer;
   readonly path: string;
   readonly token: string;
-  /** Of all requests: h2load knows one only. */
+  /** The body of all requests: h2load supports one only. */
   readonly body: Buffer;
   readonly requests: number;
   readonly connections: number;

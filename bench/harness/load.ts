@@ -7,7 +7,7 @@ export interface LoadOptions {
   /** The framed request of each turn. */
   readonly body: (turn: number) => Buffer;
   readonly requests: number;
-  /** Of so many it is noted how long they took. Default: of all. */
+  /** The number of calls whose duration is recorded. Default: all. */
   readonly first?: number;
   readonly connections: number;
   /** Under way at once on each connection. */

@@ -11,7 +11,7 @@ export interface Offered {
   readonly verdicts: ReadonlyMap<string, number>;
   /** Until the last answer. */
   readonly seconds: number;
-  /** Of answered calls, from the moment at which each was due. */
+  /** Percentiles of answered calls, from the moment at which each was due. */
   readonly p50Ms: number;
   readonly p99Ms: number;
 }
@@ -19,7 +19,7 @@ export interface Offered {
 export interface OfferOptions {
   readonly url: string;
   readonly token: string;
-  /** Of each call. */
+  /** The body of each call. */
   readonly body: (call: number) => Buffer;
   readonly perSecond: number;
   readonly seconds: number;
@@ -32,7 +32,7 @@ export interface OfferOptions {
 const TICK_MS = 1;
 const VERDICTS = new Map<number, string>(Object.entries(Verdict).map(([name, value]) => [value, name]));
 
-/** Sends so many calls a second whatever becomes of them, as many independent clients do (an open loop). */
+/** Sends this many calls a second whatever their outcome, as many independent clients do (an open loop). */
 export async function offer(options: OfferOptions): Promise<Offered> {
   const { url, token, body, perSecond, seconds, connections = 4 } = options;
   const headers = {

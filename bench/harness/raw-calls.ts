@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { callFrames, FLAG, frame, greeting, TYPE, uint32 } from "./frames.ts";
 
-/** What came of a call. */
+/** The outcome of a call. */
 export interface RawAnswer {
   /** The body, as far as it is in one piece; undefined: an error instead of a message, or a reset. */
   readonly body: Buffer | undefined;
@@ -11,14 +11,14 @@ export interface RawCallsOptions {
   readonly url: string;
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Told of each call's end, with what it was sent as. */
+  /** Called at each call's end, with its number. */
   readonly onAnswer: (call: number, answer: RawAnswer) => void;
 }
 
 /** As many as servers here allow. */
 const MOST_OPEN = 128;
 const HEAD_BYTES = 9;
-/** What a server may send before it is told of more: a whole run's worth. */
+/** The bytes that a server may send before the next window update: a whole run's worth. */
 const WINDOW = 2 ** 31 - 1;
 const DEFAULT_WINDOW = 65_535;
 
@@ -28,9 +28,9 @@ interface OpenCall {
 }
 
 /**
- * Unary calls on one HTTP/2 connection, made of frames that are put together beforehand: `node:http2` takes 60 µs of a
- * client's CPU for a call, more than what is measured, and a client that is late looks like a server that is slow.
- * Answers are not decoded: without a message they are errors.
+ * Unary calls on one HTTP/2 connection, made of frames that are built beforehand: `node:http2` takes 60 µs of a
+ * client's CPU for a call, more than the measured server, and a late client looks like a slow server. Answers are not
+ * decoded: without a message they are errors.
  */
 export class RawCalls {
   readonly #socket: Socket;
@@ -138,7 +138,7 @@ export class RawCalls {
     for (const stream of [...this.#open.keys()]) this.#end(stream);
     this.#waiting.splice(0, this.#waitingFrom);
     this.#waitingFrom = 0;
-    // Whoever is told may add the next.
+    // The callback may add the next call.
     for (const { call } of this.#waiting) this.#onAnswer(call, { body: undefined });
     this.#waiting.length = 0;
   }

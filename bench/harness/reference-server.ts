@@ -33,7 +33,7 @@ const SERVERS: Readonly<Record<string, () => Promise<number>>> = {
         });
       }),
     ),
-  /** As bare, with the least that a verification needs: who calls and what is asked, each by its hash in a map. */
+  /** Like bare, with the minimum of a verification: the caller and the question, each by its hash in a map. */
   sketch: () => {
     const known = new Map<string, VerifyResponse>();
     const find = (secret: string) => {

@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { FakeRegistry } from "../../testkit/fakes/fake-registry.ts";
-import { Barrier, type BarrierPassed, type NodeDelay } from "./barrier.ts";
+import { Barrier } from "./barrier.ts";
 import { InProcessBus } from "./in-process-bus.ts";
+import type { BarrierPassed, NodeDelay } from "./judge.ts";
 
 const identity = "db";
 const change = { revision: 5, identity, keyIds: ["key_a"] };
@@ -171,7 +172,7 @@ describe("the barrier", () => {
     expect(pushed).toEqual([0, 50]);
   });
 
-  it("reads the registry anew for each that begins, never relying on a read from before its commit", async () => {
+  it("reads the registry again for each that begins, never relying on a read from before its commit", async () => {
     const gate = Promise.withResolvers<void>();
     registry.rows.clear();
     registry.before = () => gate.promise;

@@ -1,29 +1,34 @@
 import type { Ack, Change } from "../keys/change.ts";
+import type { Clocks } from "../system/clocks.ts";
 import type { SecretCache } from "../verify/secret-cache.ts";
-import { AckTree, type Child } from "./ack-tree.ts";
 import type { ChangeBus } from "./change-bus.ts";
+import { type Child, ChildLeases, type Span } from "./child-leases.ts";
 import type { Registered } from "./lease-registry.ts";
 
 export interface FeedOptions {
   readonly epoch: string;
   readonly cache: Pick<SecretCache, "apply" | "clear">;
   readonly bus: ChangeBus;
+  readonly clocks: Pick<Clocks, "monotonicMs">;
 }
 
-/** An acknowledgement of a push that an agent has not applied yet. */
-interface Owed {
+/** An acknowledgement of a push that waits until every agent has applied it. */
+interface DueAck {
   readonly ack: Ack;
-  /** Agents whose lease has ended meanwhile. */
+  /** Agents whose leases ended before they acknowledged. */
   readonly waitedOut: Set<Child>;
 }
 
-/** Applies changes to the cache, as they are pushed and as renewals bring them, and acknowledges what is applied. */
+/**
+ * Applies changes to the cache, notifies the agents, and acknowledges the changes that both have applied. Changes arrive
+ * as pushes and with renewals.
+ */
 export class Feed {
-  /** Whoever leases from this verifier. */
-  readonly tree = new AckTree(() => this.#payOwed());
+  /** The agents that lease from this verifier. */
+  readonly children = new ChildLeases(() => this.#sendDueAcks());
   readonly #options: FeedOptions;
   /** By revision. */
-  readonly #owed = new Map<number, Owed>();
+  readonly #dueAcks = new Map<number, DueAck>();
   #identity = "";
   #appliedRevision = 0;
   #newestRevision = 0;
@@ -33,46 +38,47 @@ export class Feed {
     options.bus.onChange((change) => this.#applyPush(change));
   }
 
-  /** Every change up to here is applied. */
+  /** The cache has applied every change up to this revision. */
   get appliedRevision(): number {
     return this.#appliedRevision;
   }
 
-  /** The newest revision that was heard of; what lies between is on its way. */
+  /** The newest revision that a push or a renewal has named. Revisions below it may not have arrived yet. */
   get newestRevision(): number {
     return this.#newestRevision;
   }
 
-  /** What the registry may be told: everybody below has applied it too. */
+  /** The revision to report to the registry: the cache and every agent have applied every change up to it. */
   get ackedRevision(): number {
-    return this.tree.ackedRevision(this.#appliedRevision);
+    this.children.forgetGone();
+    return this.children.minAcked(this.#appliedRevision, this.#options.clocks.monotonicMs());
   }
 
-  /** Acknowledges what waited for agents whose leases have ended meanwhile, and counts those agents. */
+  /** Sends acknowledgements that waited for agents whose leases have ended, and counts those agents. */
   takeStock(): void {
     this.#noteExpired();
-    this.#payOwed();
+    this.#sendDueAcks();
   }
 
-  /** Starts anew with a registration: earlier reads may lack any change (docs/protocol/revocation.md#r5). */
+  /** Starts again with a registration: cached entries may lack any change (docs/protocol/revocation.md#r5). */
   restart({ revision, identity }: Pick<Registered, "revision" | "identity">): void {
     this.#options.cache.clear();
-    this.tree.reset();
-    this.#owed.clear();
+    for (const child of this.children.all) child.reset();
+    this.#dueAcks.clear();
     this.#identity = identity;
     this.#appliedRevision = revision;
     this.#newestRevision = revision;
   }
 
-  /** What a renewal brought: all changes up to `revision` that were not applied yet. */
+  /** Applies a renewal: all changes up to `revision` that were not applied yet (docs/protocol/revocation.md#r6). */
   applyRenewal(revision: number, keyIds: Change["keyIds"]): void {
     if (keyIds === "all" || keyIds.length > 0) this.#options.cache.apply(keyIds);
-    // Of what was applied meanwhile, by pushes, everybody has been told already.
+    // Pushes have already notified the agents of changes up to the applied revision.
     const after = Math.min(this.#appliedRevision, revision - 1);
-    this.tree.tell({ after, revision, keyIds });
+    this.#notify({ after, revision, keyIds });
     this.#appliedRevision = revision;
     this.#newestRevision = Math.max(this.#newestRevision, revision);
-    this.#payOwed();
+    this.#sendDueAcks();
   }
 
   /**
@@ -81,30 +87,38 @@ export class Feed {
    */
   #applyPush(change: Change): void {
     const { cache, epoch } = this.#options;
-    cache.apply(change.keyIds);
-    // Its number means nothing here: whoever waits for it reads of this verifier in the registry.
+    const { revision, identity, keyIds } = change;
+    cache.apply(keyIds);
+    // The revision belongs to another database (docs/protocol/revocation.md#r19). Its revoker reads the registry instead.
     if (change.identity !== this.#identity) return;
-    this.tree.tell({ after: change.revision - 1, revision: change.revision, keyIds: change.keyIds });
-    if (change.revision === this.#appliedRevision + 1) this.#appliedRevision = change.revision;
-    this.#newestRevision = Math.max(this.#newestRevision, change.revision);
-    const ack = { epoch, revision: change.revision, identity: change.identity };
-    // A change may be pushed again.
-    if (!this.#owed.has(change.revision)) this.#owed.set(change.revision, { ack, waitedOut: new Set() });
-    this.#payOwed();
+    this.#notify({ after: revision - 1, revision, keyIds });
+    if (revision === this.#appliedRevision + 1) this.#appliedRevision = revision;
+    this.#newestRevision = Math.max(this.#newestRevision, revision);
+    // A revoker may push a change twice.
+    if (!this.#dueAcks.has(revision)) {
+      this.#dueAcks.set(revision, { ack: { epoch, revision, identity }, waitedOut: new Set() });
+    }
+    this.#sendDueAcks();
   }
 
-  #payOwed(): void {
-    for (const [revision, { ack, waitedOut }] of this.#owed) {
-      if (!this.tree.hasApplied(revision)) continue;
+  #notify(span: Span): void {
+    for (const child of this.children.all) child.notify(span);
+  }
+
+  #sendDueAcks(): void {
+    const { bus, clocks } = this.#options;
+    for (const [revision, { ack, waitedOut }] of this.#dueAcks) {
+      if (!this.children.hasApplied(revision, clocks.monotonicMs())) continue;
       this.#noteExpired();
-      this.#owed.delete(revision);
-      this.#options.bus.acknowledge(waitedOut.size === 0 ? ack : { ...ack, waitedOutAgents: waitedOut.size });
+      this.#dueAcks.delete(revision);
+      bus.acknowledge(waitedOut.size === 0 ? ack : { ...ack, waitedOutAgents: waitedOut.size });
     }
   }
 
   #noteExpired(): void {
-    for (const { child, after, revision } of this.tree.takeExpired()) {
-      for (const [owed, { waitedOut }] of this.#owed) if (owed > after && owed <= revision) waitedOut.add(child);
+    for (const child of this.children.pending) child.noticeExpired();
+    for (const { child, after, revision } of this.children.takeExpired()) {
+      for (const [due, { waitedOut }] of this.#dueAcks) if (due > after && due <= revision) waitedOut.add(child);
     }
   }
 }

@@ -30,7 +30,7 @@ beforeEach(async () => {
     apply: (keyIds: readonly string[] | "all") => void applied.push(keyIds),
     clear: () => void applied.push("all"),
   };
-  feed = new Feed({ epoch: "me", cache, bus });
+  feed = new Feed({ epoch: "me", cache, bus, clocks });
   keeper = new LeaseKeeper({
     ...{ epoch: "me", termMs: TERM_MS, usesRevocationSet: false, registry, lease, feed, clocks, timers: clocks },
     jitter: () => 1,

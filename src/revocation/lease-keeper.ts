@@ -92,7 +92,7 @@ export class LeaseKeeper {
   /** Takes the own row away, once no lease runs that was granted under it. Call it when nothing is served any more. */
   async leave(): Promise<void> {
     const { feed, timers, termMs, registry, epoch } = this.#options;
-    while (feed.tree.isLeased) await new Promise<void>((done) => timers.after(termMs / LOOKS_PER_TERM, done));
+    while (feed.children.isLeased) await new Promise<void>((done) => timers.after(termMs / LOOKS_PER_TERM, done));
     await registry.leave(epoch);
   }
 

@@ -1,8 +1,9 @@
 import type { Change } from "../keys/change.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { Clocks } from "../system/clocks.ts";
-import type { Barrier, BarrierPassed } from "./barrier.ts";
+import type { Barrier } from "./barrier.ts";
 import type { ChangeBus } from "./change-bus.ts";
+import type { BarrierPassed } from "./judge.ts";
 import type { RevocationSetStore } from "./revocation-set-store.ts";
 
 export interface RevokerOptions {

@@ -28,14 +28,14 @@ const CONTROLS: readonly Control[] = [
     nemesis: "agents: links hang",
     mutate: [
       {
-        file: "src/revocation/ack-tree.ts",
-        find: "if (!child.hasApplied(revision)) return false;",
-        replace: "child.hasApplied(revision);",
+        file: "src/revocation/child-leases.ts",
+        find: "&& withholds(change, revision)",
+        replace: "&& false",
       },
       {
-        file: "src/revocation/ack-tree.ts",
-        find: "least = Math.min(least, child.ackedRevision());",
-        replace: "child.ackedRevision();",
+        file: "src/revocation/child-leases.ts",
+        find: "least = Math.min(least, change.after);",
+        replace: "void change;",
       },
     ],
   },
@@ -55,7 +55,7 @@ const CONTROLS: readonly Control[] = [
     nemesis: "agents: links cut off",
     mutate: [
       {
-        file: "src/revocation/attachment.ts",
+        file: "src/revocation/child-lease.ts",
         find: "  close(): void {\n",
         replace: "  close(): void {\n    this.giveBack();\n",
       },

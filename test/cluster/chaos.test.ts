@@ -27,9 +27,9 @@ const CONTROLS: readonly [rule: string, nemeses: readonly string[], mutate: read
     ["node: blocked event loop", "redis: latency"],
     [
       {
-        file: "src/revocation/barrier.ts",
-        find: "if (silent.length > 0 && leftMs > 0) {",
-        replace: "if (false) {",
+        file: "src/revocation/judge.ts",
+        find: "if (silent.length > 0 && leftMs > 0)",
+        replace: "if (false)",
       },
     ],
   ],
@@ -48,9 +48,9 @@ const CONTROLS: readonly [rule: string, nemeses: readonly string[], mutate: read
     ["node: cut off", "node: SIGSTOP"],
     [
       {
-        file: "src/revocation/barrier.ts",
-        find: "return waitingTime(termMs, this.#options.clockRateError);",
-        replace: "return waitingTime(termMs, this.#options.clockRateError) / 3;",
+        file: "src/revocation/judge.ts",
+        find: "waitingTime(termMs, clockRateError);",
+        replace: "waitingTime(termMs, clockRateError) / 3;",
       },
     ],
   ],

@@ -131,7 +131,7 @@ describeWithPostgres("a revocation", () => {
     const rushed = await startServer({
       env,
       mutate: [
-        { file: "src/revocation/barrier.ts", find: "if (silent.length > 0 && leftMs > 0) {", replace: "if (false) {" },
+        { file: "src/revocation/judge.ts", find: "if (silent.length > 0 && leftMs > 0)", replace: "if (false)" },
       ],
     });
     try {

@@ -24,9 +24,9 @@ const CONNECTIONS = 6;
 
 /** The control: OK as soon as the change is committed and this process obeys. */
 const WITHOUT_BARRIER: Mutation = {
-  file: "src/revocation/barrier.ts",
-  find: "    if (silent.length > 0 && leftMs > 0) {",
-  replace: "    if (silent.length > 99) {",
+  file: "src/revocation/judge.ts",
+  find: "if (silent.length > 0 && leftMs > 0)",
+  replace: "if (silent.length > 99)",
 };
 /** … and nobody hears of it before a renewal. */
 const WITHOUT_PUSH: Mutation = {

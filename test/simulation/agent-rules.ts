@@ -1,7 +1,7 @@
 import type { Rule } from "./rules.ts";
 
-const ATTACHMENT = "src/revocation/attachment.ts";
-const TREE = "src/revocation/ack-tree.ts";
+const CHILD = "src/revocation/child-lease.ts";
+const CHILDREN = "src/revocation/child-leases.ts";
 const FEED = "src/revocation/feed.ts";
 const SESSION = "src/rpc/sync/sync-session.ts";
 const LINK = "src/sdk/verifier/sync-link.ts";
@@ -12,19 +12,19 @@ export const AGENT_RULES: readonly Rule[] = [
     id: "N1",
     rule: "a node acknowledges what its streams have acknowledged",
     without: [
-      { file: TREE, find: "least = Math.min(least, child.ackedRevision());", replace: "void child;" },
-      { file: TREE, find: "if (!child.hasApplied(revision)) return false;", replace: "void child;" },
+      { file: CHILDREN, find: "least = Math.min(least, change.after);", replace: "void change;" },
+      { file: CHILDREN, find: "&& withholds(change, revision)", replace: "&& false" },
     ],
   },
   {
     id: "N1, renewals",
     rule: "a renewal acknowledges what streams have acknowledged",
-    without: [{ file: TREE, find: "least = Math.min(least, child.ackedRevision());", replace: "void child;" }],
+    without: [{ file: CHILDREN, find: "least = Math.min(least, change.after);", replace: "void change;" }],
   },
   {
     id: "N1, pushes",
     rule: "a push is acknowledged once streams have acknowledged it",
-    without: [{ file: TREE, find: "if (!child.hasApplied(revision)) return false;", replace: "void child;" }],
+    without: [{ file: CHILDREN, find: "&& withholds(change, revision)", replace: "&& false" }],
   },
   {
     id: "N2",
@@ -41,14 +41,14 @@ export const AGENT_RULES: readonly Rule[] = [
   {
     id: "N3",
     rule: "a registration of the node has everything dropped",
-    without: [{ file: FEED, find: "    this.tree.reset();\n", replace: "" }],
+    without: [{ file: FEED, find: "for (const child of this.children.all) child.reset();", replace: "" }],
     schedule: "a node whose streams stay open registers anew",
   },
   {
     id: "N4",
     seed: 77,
     rule: "a stream that is gone counts until its lease is over",
-    without: [{ file: TREE, find: "if (child.isClosed && !child.isLeased())", replace: "if (child.isClosed)" }],
+    without: [{ file: CHILDREN, find: "if (child.isClosed && !child.isLeased())", replace: "if (child.isClosed)" }],
   },
   {
     id: "N5",
@@ -56,16 +56,18 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "a stream counts from the turn in which it is accepted",
     without: [
       {
-        file: ATTACHMENT,
-        find: "    options.tree.add(this);",
-        replace: "    options.clocks.after(60, () => options.tree.add(this));",
+        file: CHILD,
+        find: "    options.children.add(this);",
+        replace: "    options.clocks.after(60, () => options.children.add(this));",
       },
     ],
   },
   {
     id: "N6",
     rule: "a node that stops keeps its row until the leases that it granted are over",
-    without: [{ file: "src/revocation/lease-keeper.ts", find: "while (feed.tree.isLeased)", replace: "while (false)" }],
+    without: [
+      { file: "src/revocation/lease-keeper.ts", find: "while (feed.children.isLeased)", replace: "while (false)" },
+    ],
     schedule: "a node stops while its agent hears nothing",
   },
   {
@@ -93,7 +95,7 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "a change is told before the next lease is granted",
     without: [
       {
-        file: ATTACHMENT,
+        file: CHILD,
         find: "if (!this.#isClosed) this.#options.stream.changed({ sequence: this.#sequence, keyIds });",
         replace:
           "const change = { sequence: this.#sequence, keyIds }; this.#options.clocks.after(150, () => this.#isClosed || this.#options.stream.changed(change));",
@@ -103,7 +105,7 @@ export const AGENT_RULES: readonly Rule[] = [
   {
     id: "N10",
     rule: "whoever is told what may be kept is told of its changes",
-    without: [{ file: SESSION, find: "    this.#attachment.lookedUp(found.keyId);\n", replace: "" }],
+    without: [{ file: SESSION, find: "    this.#child.lookedUp(found.keyId);\n", replace: "" }],
   },
   {
     id: "N11",
@@ -129,7 +131,7 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "beyond the keys that are remembered everything is dropped",
     without: [
       {
-        file: ATTACHMENT,
+        file: CHILD,
         find: "!this.#keys.has(keyId)) this.reset();",
         replace: "!this.#keys.has(keyId)) this.#keys.clear();",
       },
@@ -141,7 +143,7 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "a lease that is granted shortens none that may still run",
     without: [
       {
-        file: ATTACHMENT,
+        file: CHILD,
         find: "Math.max(this.#leaseEndsMs, clocks.monotonicMs() + remainingMs)",
         replace: "clocks.monotonicMs() + remainingMs",
       },
@@ -165,7 +167,7 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "what changes while a lease has lapsed is told too",
     without: [
       {
-        file: ATTACHMENT,
+        file: CHILD,
         find: "if (!this.#isClosed) this.#options.stream.changed",
         replace: "if (!this.#isClosed && this.isLeased()) this.#options.stream.changed",
       },
@@ -201,7 +203,7 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "no lease outlives the node's own",
     without: [
       {
-        file: ATTACHMENT,
+        file: CHILD,
         find: "const remainingMs = lease.remainingMs();",
         replace: "const remainingMs = lease.isLive() ? 1000 : 0;",
       },
@@ -224,9 +226,9 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "a change is acknowledged once it is applied",
     without: [
       {
-        file: ATTACHMENT,
-        find: "this.#outstanding.push({ ...span, sequence: this.#sequence, untilMs, toldMs });",
-        replace: "void [span, untilMs, toldMs];",
+        file: CHILD,
+        find: "children.markPending(this, { after, revision, sequence, untilMs, notifiedMs });",
+        replace: "void [children, after, revision, sequence, untilMs, notifiedMs];",
       },
     ],
   },
@@ -236,9 +238,9 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "an acknowledgement is for nothing that was told later",
     without: [
       {
-        file: ATTACHMENT,
-        find: "this.#outstanding = this.#outstanding.filter((told) => told.sequence > sequence);",
-        replace: "this.#outstanding = [];",
+        file: CHILDREN,
+        find: "this.#keep(child, later);",
+        replace: "this.#keep(child, []);",
       },
     ],
   },
@@ -247,7 +249,7 @@ export const AGENT_RULES: readonly Rule[] = [
     rule: "nothing is acknowledged before everything is dropped that was to be",
     without: [
       {
-        file: ATTACHMENT,
+        file: CHILD,
         find: "{ after: 0, revision: Number.POSITIVE_INFINITY }",
         replace: "{ after: Number.POSITIVE_INFINITY, revision: 0 }",
       },
@@ -257,7 +259,7 @@ export const AGENT_RULES: readonly Rule[] = [
   {
     id: "N24",
     rule: "what a renewal brings is told",
-    without: [{ file: FEED, find: "this.tree.tell({ after, revision, keyIds });", replace: "void after;" }],
+    without: [{ file: FEED, find: "this.#notify({ after, revision, keyIds });", replace: "void after;" }],
   },
   {
     id: "N25",
@@ -265,7 +267,7 @@ export const AGENT_RULES: readonly Rule[] = [
     without: [
       {
         file: FEED,
-        find: "this.tree.tell({ after: change.revision - 1, revision: change.revision, keyIds: change.keyIds });",
+        find: "this.#notify({ after: revision - 1, revision, keyIds });",
         replace: "",
       },
     ],

@@ -22,6 +22,7 @@ export interface Rule {
 const KEEPER = "src/revocation/lease-keeper.ts";
 const FEED = "src/revocation/feed.ts";
 const BARRIER = "src/revocation/barrier.ts";
+const JUDGE = "src/revocation/judge.ts";
 
 export const RULES: readonly Rule[] = [
   {
@@ -145,7 +146,7 @@ export const RULES: readonly Rule[] = [
   {
     id: "R9",
     rule: "OK only after all acknowledgements or the full wait",
-    without: [{ file: BARRIER, find: "if (silent.length > 0 && leftMs > 0) {", replace: "if (false) {" }],
+    without: [{ file: JUDGE, find: "if (silent.length > 0 && leftMs > 0)", replace: "if (false)" }],
   },
   {
     id: "R10",
@@ -164,9 +165,9 @@ export const RULES: readonly Rule[] = [
     rule: "the wait is by the holder's own term",
     without: [
       {
-        file: BARRIER,
-        find: "return waitingTime(termMs, this.#options.clockRateError);",
-        replace: "return waitingTime(Math.min(termMs, 1000), this.#options.clockRateError);",
+        file: JUDGE,
+        find: "waitingTime(termMs, clockRateError);",
+        replace: "waitingTime(Math.min(termMs, 1000), clockRateError);",
       },
     ],
     schedule: "a longer term than the revoker's own",
@@ -399,7 +400,7 @@ export const RULES: readonly Rule[] = [
   {
     id: "P1-live",
     rule: "a revocation ends its wait when the last lease is over",
-    without: [{ file: BARRIER, find: "const leftMs = endsMs - clocks.monotonicMs();", replace: "const leftMs = 1e9;" }],
+    without: [{ file: JUDGE, find: "const leftMs = endsMs - nowMs;", replace: "const leftMs = 1e9;" }],
     says: "is LATE",
   },
   ...AGENT_RULES,

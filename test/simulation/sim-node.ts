@@ -84,7 +84,7 @@ export class SimNode {
     const bus = this.#bus();
     const lease = new Lease(clocks);
     this.cache = new SecretCache({ lease, clocks, random, capacity: 16, maxAgeMs: 60_000 });
-    const feed = new Feed({ epoch, cache: this.cache, bus });
+    const feed = new Feed({ epoch, cache: this.cache, bus, clocks });
     this.#feed = feed;
     this.keeper = new LeaseKeeper({
       ...{ epoch, termMs, usesRevocationSet: false, registry, lease, feed, clocks, timers },
@@ -141,7 +141,7 @@ export class SimNode {
 
   /** Whether an agent may hold a lease that it has granted. */
   get isLeased(): boolean {
-    return this.#feed.tree.isLeased;
+    return this.#feed.children.isLeased;
   }
 
   hear(message: Change | Ack): void {

@@ -1,7 +1,7 @@
 import { createContextValues, type HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { ClavigerError } from "../../src/keys/errors.ts";
-import { Attachment, type AttachmentStream } from "../../src/revocation/attachment.ts";
+import { ChildLease, type ChildStream } from "../../src/revocation/child-lease.ts";
 import type { Feed } from "../../src/revocation/feed.ts";
 import { CallLog } from "../../src/rpc/call-log.ts";
 import type { Gate } from "../../src/rpc/gate.ts";
@@ -88,11 +88,11 @@ export class SimStreams {
     return this.#streams.close();
   }
 
-  #attach(stream: AttachmentStream): Attachment {
+  #attach(stream: ChildStream): ChildLease {
     const { machine, lease, feed, mostKeys, counts } = this.#options;
     let endsMs = Number.POSITIVE_INFINITY;
-    const attachment = new Attachment({
-      ...{ tree: feed.tree, lease, clocks: machine, mostKeys, appliedRevision: () => feed.appliedRevision },
+    const child = new ChildLease({
+      ...{ children: feed.children, lease, clocks: machine, mostKeys, appliedRevision: () => feed.appliedRevision },
       ...{ agent: { keyId: "", owner: "", address: "" }, slowMs: 250, onDelay: () => undefined },
       stream: {
         granted: (grant) => {
@@ -110,11 +110,11 @@ export class SimStreams {
         },
       },
     });
-    const close = attachment.close.bind(attachment);
-    attachment.close = () => {
-      if (attachment.isLeased()) counts.closedWhileLeased += 1;
+    const close = child.close.bind(child);
+    child.close = () => {
+      if (child.isLeased()) counts.closedWhileLeased += 1;
       close();
     };
-    return attachment;
+    return child;
   }
 }

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { type ListNodesResponse, ListNodesResponseSchema, NodeState } from "#gen/claviger/v1/node_pb.js";
 import type { NodeStatus } from "../../manage/list-nodes.ts";
-import type { Agent } from "../../revocation/attachment.ts";
+import type { Agent } from "../../revocation/child-lease.ts";
 
 const STATES = { live: NodeState.LIVE, silent: NodeState.SILENT, collected: NodeState.COLLECTED } as const;
 

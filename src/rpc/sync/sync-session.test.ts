@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { SyncRequestSchema, type SyncResponse, UsageOutcome, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
 import { ClavigerError } from "../../keys/errors.ts";
-import { Attachment } from "../../revocation/attachment.ts";
+import { ChildLease } from "../../revocation/child-lease.ts";
 import { Feed } from "../../revocation/feed.ts";
 import { InProcessBus } from "../../revocation/in-process-bus.ts";
 import type { Metered } from "../../usage/metered-verifier.ts";
@@ -32,7 +32,7 @@ beforeEach(() => {
   const lease = new Lease(clocks);
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 3000);
   const cache = { apply: () => undefined, clear: () => undefined };
-  const { tree } = new Feed({ epoch: "e", cache, bus: new InProcessBus() });
+  const { children } = new Feed({ epoch: "e", cache, clocks, bus: new InProcessBus() });
   session = new SyncSession({
     verifier: { verifyCached: () => undefined, verify: () => answer() },
     leftMs: () => 0,
@@ -40,8 +40,8 @@ beforeEach(() => {
     validate: createValidate(),
     mostAsks: 2,
     attach: (stream, agent) =>
-      new Attachment({
-        ...{ tree, lease, clocks, stream, agent, appliedRevision: () => 5, mostKeys: 10 },
+      new ChildLease({
+        ...{ children, lease, clocks, stream, agent, appliedRevision: () => 5, mostKeys: 10 },
         ...{ slowMs: 250, onDelay: () => undefined },
       }),
     agent: { keyId: "key_1", owner: "alice", address: "" },

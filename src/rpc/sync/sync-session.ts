@@ -15,7 +15,7 @@ import {
 import { ClavigerError, invalidField, invalidFields } from "../../keys/errors.ts";
 import type { KnownSecret } from "../../keys/known-secret.ts";
 import type { UsageDelta } from "../../keys/usage-delta.ts";
-import type { Agent, Attachment, AttachmentStream } from "../../revocation/attachment.ts";
+import type { Agent, ChildLease, ChildStream } from "../../revocation/child-lease.ts";
 import type { AgentReports } from "../../usage/agent-reports.ts";
 import type { Asker, Metered, MeteredVerifier } from "../../usage/metered-verifier.ts";
 import { storableMethod } from "../../usage/storable-method.ts";
@@ -38,7 +38,7 @@ export interface SyncParts {
   /** Messages of one stream that are worked on at once; questions and reports beyond it are refused. */
   readonly mostAsks: number;
   /** Joins the holder of a stream to those who lease from this process. */
-  readonly attach: (stream: AttachmentStream, agent: Agent) => Attachment;
+  readonly attach: (stream: ChildStream, agent: Agent) => ChildLease;
 }
 
 export interface SyncSessionOptions extends SyncParts {
@@ -61,13 +61,13 @@ type Said = NonNullable<MessageInitShape<typeof SyncResponseSchema>["message"]>;
 /** The server's side of one stream of `Sync`: what comes is handled in order, each before the next. */
 export class SyncSession {
   readonly #options: SyncSessionOptions;
-  readonly #attachment: Attachment;
+  readonly #child: ChildLease;
   #underWay = 0;
   #isFinishing = false;
 
   constructor(options: SyncSessionOptions) {
     this.#options = options;
-    const stream: AttachmentStream = {
+    const stream: ChildStream = {
       granted: ({ nonce, remainingMs, revision }) => {
         const remaining = durationFromMs(Math.floor(remainingMs));
         const credentialExpireTime = options.credentialEnd();
@@ -79,13 +79,13 @@ export class SyncSession {
         this.#say({ case: "change", value: { sequence: BigInt(sequence), ...which } });
       },
     };
-    this.#attachment = options.attach(stream, options.agent);
+    this.#child = options.attach(stream, options.agent);
   }
 
   /** The client, for operators. */
   get agent(): Omit<AgentStatus, "attachedMs"> {
-    const { pendingChanges } = this.#attachment;
-    return { ...this.#options.agent, isLeased: this.#attachment.isLeased(), pendingChanges };
+    const { pendingChanges } = this.#child;
+    return { ...this.#options.agent, isLeased: this.#child.isLeased(), pendingChanges };
   }
 
   handle(request: SyncRequest): void {
@@ -94,7 +94,7 @@ export class SyncSession {
     else if (message.case === "usage") void this.#take(request, message.value);
     else if (this.#isRefused(request)) return;
     else if (message.case === "lease") void this.#grant(message.value.nonce);
-    else if (message.case === "applied") this.#attachment.acknowledge(Number(message.value.sequence));
+    else if (message.case === "applied") this.#child.acknowledge(Number(message.value.sequence));
     else if (message.case === "giveBack") this.#giveBack();
     else this.#options.end(this.#options.present(invalidField("message", "is required")));
   }
@@ -112,7 +112,7 @@ export class SyncSession {
 
   /** The stream is gone; what was granted may run on. */
   close(): void {
-    this.#attachment.close();
+    this.#child.close();
   }
 
   /** A message with fields that this server does not know ends the stream; for an `Ask` the answer says so. */
@@ -127,7 +127,7 @@ export class SyncSession {
     try {
       const admission = this.#options.admit();
       if (admission !== undefined) await admission;
-      this.#attachment.grant(nonce);
+      this.#child.grant(nonce);
     } catch (error) {
       this.#unlessRefused(error, () => this.#say({ case: "lease", value: { nonce, remaining: durationFromMs(0) } }));
     } finally {
@@ -136,7 +136,7 @@ export class SyncSession {
   }
 
   #giveBack(): void {
-    this.#attachment.giveBack();
+    this.#child.giveBack();
     this.#options.end();
   }
 
@@ -176,7 +176,7 @@ export class SyncSession {
       this.#say({ case: "answer", value: { id, result } });
       return;
     }
-    this.#attachment.lookedUp(found.keyId);
+    this.#child.lookedUp(found.keyId);
     const { reports, asker } = this.#options;
     const { standing, allowedCidrs } = found;
     const kept = { standing: VERDICTS[standing], allowedCidrs: [...allowedCidrs], freshFor: durationFromMs(leftMs) };

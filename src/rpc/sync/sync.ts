@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import { KeyVerifier, type SyncRequest, type SyncResponse } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../../keys/errors.ts";
 import { redactSecrets } from "../../keys/redact.ts";
-import type { Agent } from "../../revocation/attachment.ts";
+import type { Agent } from "../../revocation/child-lease.ts";
 import type { Clocks, Timers } from "../../system/clocks.ts";
 import { type Call, callOf } from "../call.ts";
 import type { CallLog } from "../call-log.ts";

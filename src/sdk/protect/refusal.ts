@@ -25,7 +25,7 @@ export interface Refusal {
   readonly cause?: unknown;
 }
 
-/** Messages for verdicts against the secret itself. Each ends with what its holder can do. */
+/** Messages for verdicts against the secret itself. Each ends with an action for its holder. */
 const INVALID: Readonly<Partial<Record<Verdict, string>>> = {
   [Verdict.MALFORMED]: "the credential is not a key; it may be mistyped or cut off. Copy it again",
   [Verdict.UNKNOWN]: "the key is unknown. Call with a key that was created on this server",

@@ -17,7 +17,7 @@ export type PreparedAnswer = Pick<Verification, "key" | "secretExpireTime" | "re
   readonly usageProof: string;
 };
 
-/** What secrets and key ids look like. A server accepts no report about a key id of another form. */
+/** The forms of secrets and key ids. A server accepts no report about a key id of another form. */
 export interface Forms {
   isSecret(text: string): boolean;
   isKeyId(text: string): boolean;

@@ -34,7 +34,7 @@ export interface MetricSources {
   readonly feed: {
     readonly appliedRevision: number;
     readonly newestRevision: number;
-    readonly tree: { readonly size: number; readonly waitedOut: number };
+    readonly children: { readonly size: number; readonly waitedOut: number };
   };
   readonly usage: {
     readonly verifier: {
@@ -171,12 +171,12 @@ function addSources(registry: Registry, sources: MetricSources): void {
   gauge(
     "claviger_attached_verifiers",
     "Verifiers in agents that hold a lease from this process, or may still hold one.",
-    () => feed.tree.size,
+    () => feed.children.size,
   );
   counter(
     "claviger_agents_waited_out_total",
     "Leases of agents that a change waited out because the agent did not acknowledge it. The log names the agent.",
-    () => feed.tree.waitedOut,
+    () => feed.children.waitedOut,
   );
   addUsage(registry, usage);
   gauge(

@@ -6,8 +6,8 @@ import { readSetMarker, replaceSetMarker, trimFeed } from "../../postgres/feed.t
 import { createLeaseRegistry } from "../../postgres/lease-registry.ts";
 import { createFindByDigests } from "../../postgres/secrets.ts";
 import { forgetCollected } from "../../postgres/verifiers.ts";
-import { type Agent, Attachment, type AttachmentStream } from "../../revocation/attachment.ts";
 import { Barrier } from "../../revocation/barrier.ts";
+import { type Agent, ChildLease, type ChildStream } from "../../revocation/child-lease.ts";
 import { Collector } from "../../revocation/collector.ts";
 import { Feed } from "../../revocation/feed.ts";
 import { LeaseKeeper } from "../../revocation/lease-keeper.ts";
@@ -60,7 +60,7 @@ export interface OpenRevocation {
   readonly feed: Feed;
   readonly keeper: LeaseKeeper;
   /** Lets a verifier inside an agent share the lease; in the turn in which its stream is accepted. */
-  readonly attach: (stream: AttachmentStream, agent: Agent) => Attachment;
+  readonly attach: (stream: ChildStream, agent: Agent) => ChildLease;
   /** Registers under the address, and renews from then on. */
   start(address: string): Promise<void>;
   /** Removes rows that no process needs any more from the feed, the registry and the revocation set. */
@@ -93,7 +93,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     ...{ lease, clocks, random },
     ...{ capacity: policy.verify.cacheEntries, maxAgeMs: policy.verify.cacheEntryMs },
   });
-  const feed = new Feed({ epoch, cache, bus });
+  const feed = new Feed({ epoch, cache, bus, clocks });
   const onLoss =
     usesRevocationSet && set !== undefined
       ? new RevocationSet({
@@ -149,9 +149,9 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
   return {
     ...{ epoch, cache, feed, keeper },
     attach: (stream, agent) =>
-      new Attachment({
+      new ChildLease({
         ...{
-          tree: feed.tree,
+          children: feed.children,
           lease,
           clocks,
           stream,

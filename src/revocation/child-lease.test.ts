@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { Lease } from "../verify/lease.ts";
-import { type AgentDelay, Attachment } from "./attachment.ts";
+import { type AgentDelay, ChildLease } from "./child-lease.ts";
 import { Feed } from "./feed.ts";
 import { InProcessBus } from "./in-process-bus.ts";
 
@@ -21,7 +21,7 @@ beforeEach(() => {
   clocks = new FakeClocks();
   lease = new Lease(clocks);
   bus = new InProcessBus();
-  feed = new Feed({ epoch: "e", cache: { apply: () => undefined, clear: () => undefined }, bus });
+  feed = new Feed({ epoch: "e", cache: { apply: () => undefined, clear: () => undefined }, bus, clocks });
   feed.restart({ revision: 0, identity: "db" });
   acks = [];
   waitedOut = new Map();
@@ -40,8 +40,8 @@ function leaseNode(): void {
 function attach(mostKeys = 10, agent = AGENT) {
   const grants: number[] = [];
   const changes: (readonly string[] | "all")[] = [];
-  const attachment = new Attachment({
-    ...{ tree: feed.tree, lease, clocks, appliedRevision: () => feed.appliedRevision, mostKeys },
+  const child = new ChildLease({
+    ...{ children: feed.children, lease, clocks, appliedRevision: () => feed.appliedRevision, mostKeys },
     ...{ agent, slowMs: 250, onDelay: (delay) => delays.push(delay) },
     stream: {
       granted: ({ remainingMs }) => grants.push(remainingMs),
@@ -51,7 +51,7 @@ function attach(mostKeys = 10, agent = AGENT) {
       },
     },
   });
-  return { attachment, grants, changes };
+  return { child, grants, changes };
 }
 
 function push(revision: number, ...keyIds: string[]): Promise<void> {
@@ -60,45 +60,45 @@ function push(revision: number, ...keyIds: string[]): Promise<void> {
 
 describe("a verifier inside an agent", () => {
   it("is granted what is left of the node's lease, and nothing when there is none", () => {
-    const { attachment, grants } = attach();
-    attachment.grant(1n);
+    const { child, grants } = attach();
+    child.grant(1n);
     clocks.stall(1000);
-    attachment.grant(2n);
+    child.grant(2n);
     clocks.stall(TERM_MS);
-    attachment.grant(3n);
+    child.grant(3n);
     expect(grants).toEqual([TERM_MS, TERM_MS - 1000, 0]);
   });
 
   it("is told of the keys that it looked up, and no revocation waits for it because of others", async () => {
-    const { attachment, changes } = attach();
-    attachment.grant(1n);
-    attachment.lookedUp("key_a");
+    const { child, changes } = attach();
+    child.grant(1n);
+    child.lookedUp("key_a");
     await push(1, "key_b");
     expect([changes, acks, feed.ackedRevision]).toEqual([[], [1], 1]);
     await push(2, "key_a", "key_b");
     expect([changes, acks, feed.ackedRevision]).toEqual([[["key_a"]], [1], 1]);
-    attachment.acknowledge(1);
+    child.acknowledge(1);
     expect([acks, feed.ackedRevision]).toEqual([[1, 2], 2]);
   });
 
   it("holds up, by what it did not acknowledge of a renewal, every revision that the renewal brought", () => {
-    const { attachment } = attach();
-    attachment.grant(1n);
-    attachment.lookedUp("key_a");
+    const { child } = attach();
+    child.grant(1n);
+    child.lookedUp("key_a");
     feed.applyRenewal(4, ["key_a", "key_b"]);
     expect(feed.ackedRevision).toBe(0);
-    attachment.acknowledge(1);
+    child.acknowledge(1);
     expect(feed.ackedRevision).toBe(4);
   });
 
   it("is waited for until the lease is over that it held when it was told, whatever it is granted since", async () => {
-    const { attachment } = attach();
-    attachment.grant(1n);
-    attachment.lookedUp("key_a");
+    const { child } = attach();
+    child.grant(1n);
+    child.lookedUp("key_a");
     clocks.stall(1000);
     leaseNode();
     await push(1, "key_a");
-    attachment.grant(2n);
+    child.grant(2n);
     clocks.stall(TERM_MS - 1001);
     expect(feed.ackedRevision).toBe(0);
     clocks.stall(1);
@@ -106,46 +106,46 @@ describe("a verifier inside an agent", () => {
   });
 
   it("is waited for though its stream is closed, for changes since then too, until its lease is over or given back", async () => {
-    const { attachment } = attach();
-    attachment.grant(1n);
-    attachment.lookedUp("key_a");
-    attachment.close();
+    const { child } = attach();
+    child.grant(1n);
+    child.lookedUp("key_a");
+    child.close();
     await push(1, "key_a");
-    expect([acks, feed.ackedRevision, feed.tree.isLeased]).toEqual([[], 0, true]);
-    attachment.giveBack();
-    expect([acks, feed.ackedRevision, feed.tree.isLeased, feed.tree.size]).toEqual([[1], 1, false, 0]);
+    expect([acks, feed.ackedRevision, feed.children.isLeased]).toEqual([[], 0, true]);
+    child.giveBack();
+    expect([acks, feed.ackedRevision, feed.children.isLeased, feed.children.size]).toEqual([[1], 1, false, 0]);
   });
 
   it.each([
-    ["gives its lease back", (attachment: Attachment) => attachment.giveBack()],
-    ["is gone", (attachment: Attachment) => attachment.close()],
+    ["gives its lease back", (child: ChildLease) => child.giveBack()],
+    ["is gone", (child: ChildLease) => child.close()],
   ])("is waited for by nobody because of a lease that it asked for before it %s", (_, leave) => {
-    const { attachment, grants } = attach();
-    leave(attachment);
-    attachment.grant(1n);
-    expect([grants, feed.tree.isLeased, feed.tree.size]).toEqual([[], false, 0]);
+    const { child, grants } = attach();
+    leave(child);
+    child.grant(1n);
+    expect([grants, feed.children.isLeased, feed.children.size]).toEqual([[], false, 0]);
   });
 
   it("is told to drop everything when the node registers anew, and nothing is acknowledged before it has", async () => {
-    const { attachment, changes } = attach();
-    attachment.grant(1n);
-    attachment.lookedUp("key_a");
+    const { child, changes } = attach();
+    child.grant(1n);
+    child.lookedUp("key_a");
     feed.restart({ revision: 7, identity: "db" });
     await push(8, "key_b");
     expect([changes, acks]).toEqual([["all"], []]);
     expect(feed.ackedRevision).toBeLessThan(7);
-    attachment.acknowledge(1);
+    child.acknowledge(1);
     expect([acks, feed.ackedRevision]).toEqual([[8], 8]);
   });
 
   it("is told to drop everything when it has looked up more than is remembered, and is told of changes from then on", async () => {
-    const { attachment, changes } = attach(2);
-    attachment.grant(1n);
-    for (const keyId of ["key_a", "key_b", "key_b", "key_c"]) attachment.lookedUp(keyId);
+    const { child, changes } = attach(2);
+    child.grant(1n);
+    for (const keyId of ["key_a", "key_b", "key_b", "key_c"]) child.lookedUp(keyId);
     expect(changes).toEqual(["all"]);
     await push(1, "key_a");
     expect([changes, acks]).toEqual([["all"], []]);
-    attachment.acknowledge(1);
+    child.acknowledge(1);
     await push(2, "key_c");
     expect([changes, acks]).toEqual([["all", ["key_c"]], [1]]);
   });
@@ -153,40 +153,40 @@ describe("a verifier inside an agent", () => {
 
 describe("an agent that a change waited for", () => {
   it("is named when it acknowledged late, and not when it was quick", async () => {
-    const { attachment } = attach();
-    attachment.grant(1n);
-    attachment.lookedUp("key_a");
+    const { child } = attach();
+    child.grant(1n);
+    child.lookedUp("key_a");
     await push(1, "key_a");
     clocks.stall(249);
-    attachment.acknowledge(1);
+    child.acknowledge(1);
     await push(2, "key_a");
     clocks.stall(250);
-    attachment.acknowledge(2);
+    child.acknowledge(2);
     expect(delays).toEqual([{ agent: AGENT, heldMs: 250, ended: "acknowledged late" }]);
-    expect([acks, [...waitedOut.values()], feed.tree.waitedOut]).toEqual([[1, 2], [undefined, undefined], 0]);
+    expect([acks, [...waitedOut.values()], feed.children.waitedOut]).toEqual([[1, 2], [undefined, undefined], 0]);
   });
 
   it("is counted and named once when its lease ran out first, whether or not it is still there", async () => {
     const other = { ...AGENT, keyId: "key_2" };
     const [there, gone, quick] = [attach(), attach(10, other), attach()];
-    for (const { attachment } of [there, gone, quick]) {
-      attachment.grant(1n);
-      attachment.lookedUp("key_a");
+    for (const { child } of [there, gone, quick]) {
+      child.grant(1n);
+      child.lookedUp("key_a");
     }
     await push(1, "key_a");
     await push(2, "key_b");
-    quick.attachment.acknowledge(1);
-    gone.attachment.close();
+    quick.child.acknowledge(1);
+    gone.child.close();
     clocks.stall(TERM_MS);
-    expect([feed.ackedRevision, feed.tree.size]).toEqual([2, 2]);
+    expect([feed.ackedRevision, feed.children.size]).toEqual([2, 2]);
     feed.takeStock();
-    there.attachment.acknowledge(1);
+    there.child.acknowledge(1);
     feed.takeStock();
     expect([...waitedOut].sort()).toEqual([
       [1, 2],
       [2, undefined],
     ]);
-    expect(feed.tree.waitedOut).toBe(2);
+    expect(feed.children.waitedOut).toBe(2);
     const ranOut = { heldMs: TERM_MS, ended: "lease ran out" };
     expect(delays.sort((a, b) => a.agent.keyId.localeCompare(b.agent.keyId))).toEqual([
       { agent: AGENT, ...ranOut },
@@ -195,15 +195,15 @@ describe("an agent that a change waited for", () => {
   });
 
   it("is counted though it acknowledges after its lease has ended and before that is noticed", async () => {
-    const { attachment } = attach();
-    attachment.grant(1n);
-    attachment.lookedUp("key_a");
+    const { child } = attach();
+    child.grant(1n);
+    child.lookedUp("key_a");
     await push(1, "key_a");
     clocks.stall(TERM_MS);
     leaseNode();
-    attachment.grant(2n);
+    child.grant(2n);
     await push(2, "key_a");
-    attachment.acknowledge(2);
+    child.acknowledge(2);
     expect([...waitedOut]).toEqual([
       [1, 1],
       [2, undefined],
@@ -212,12 +212,12 @@ describe("an agent that a change waited for", () => {
   });
 
   it("is named when it gave its lease back late", async () => {
-    const { attachment } = attach();
-    attachment.grant(1n);
-    attachment.lookedUp("key_a");
+    const { child } = attach();
+    child.grant(1n);
+    child.lookedUp("key_a");
     await push(1, "key_a");
     clocks.stall(1000);
-    attachment.giveBack();
+    child.giveBack();
     expect(delays).toEqual([{ agent: AGENT, heldMs: 1000, ended: "gave its lease back" }]);
     expect([...waitedOut]).toEqual([[1, undefined]]);
   });
