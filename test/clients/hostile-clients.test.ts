@@ -250,6 +250,9 @@ describe("what a hostile client sends", () => {
     await isAnswering(server);
   });
 
+  /** One copy is near the bound on some machines. */
+  const COPIES = 6;
+
   it("control: cost more where each DATA frame has the bytes before it copied, and none are counted", async () => {
     const slow = await start({ maxTinyPieces: 1e9 }, [
       {
@@ -257,19 +260,14 @@ describe("what a hostile client sends", () => {
         find: "    if (size > this.#bytes.length) this.#grow(size);",
         replace: `    const all = ((this as { all?: Buffer[] }).all ??= [...this.bytes].map((byte) => Buffer.of(byte)));
           all.push(chunk);
-          Buffer.concat(all);
+          for (let copy = 0; copy < ${COPIES}; copy++) Buffer.concat(all);
           if (size > this.#bytes.length) this.#grow(size);`,
       },
     ]);
     onTestFinished(async () => void (await slow.stop()));
     const authorization = `Bearer ${slow.token}`;
-    // The cost of a byte grows with the size of the body: by how much it is above the ordinary depends on the machine.
-    let ratio = 0;
-    for (const bytes of [32_000, 64_000]) {
-      const attack = dataFrames(PATHS.verify, ofBytes(bytes), { size: 1, authorization });
-      ratio = perByte(await play(slow, { ...attack, connections: 1 })) / (ordinary.get("past the router") ?? 0);
-      if (ratio > MOST_RATIO) break;
-    }
+    const attack = dataFrames(PATHS.verify, ofBytes(32_000), { size: 1, authorization });
+    const ratio = perByte(await play(slow, { ...attack, connections: 1 })) / (ordinary.get("past the router") ?? 0);
     expect(ratio).toBeGreaterThan(MOST_RATIO);
   });
 
