@@ -6,7 +6,7 @@ import { findOddities, type Passage, passagesOfCode, passagesOfDocument } from "
 import { REPOSITORY } from "../../testkit/repository-copy.ts";
 
 /** Folders and files that the check leaves out until their sentences are rewritten. Remove an entry with its rewrite. */
-const HELD = ["README.md", "bench/", "src/revocation/", "src/sdk/"];
+const HELD = ["README.md", "bench/", "src/sdk/"];
 
 const CODE = /^(?:src|scripts|bench|bin|testkit)\/.*(?<!\.test)\.(?:ts|js|mjs)$/;
 /** The patterns themselves, and texts of others. */
