@@ -39,7 +39,7 @@ beforeEach(() => {
 });
 
 describe("the barrier", () => {
-  it("is passed as soon as every holder has acknowledged that very revision", async () => {
+  it("passes as soon as every holder has acknowledged exactly that revision", async () => {
     registry.add({ epoch: "b" });
     begin();
     await clocks.pass(0);
@@ -54,7 +54,7 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ confirmed: 2, expired: 0, isAcknowledgedByAll: true });
   });
 
-  it("does not wait for a read of the registry that hangs, and lets only a few hang", async () => {
+  it("does not wait for a stalled read of the registry, and limits stalled reads", async () => {
     const gate = Promise.withResolvers<void>();
     registry.before = () => gate.promise;
     begin();
@@ -75,7 +75,7 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ confirmed: 1 });
   });
 
-  it("counts an acknowledgement that came before the registry was read", async () => {
+  it("counts an acknowledgement that arrived before the first read of the registry", async () => {
     const gate = Promise.withResolvers<void>();
     registry.before = () => gate.promise;
     begin();
@@ -85,7 +85,7 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ confirmed: 1, expired: 0 });
   });
 
-  it("takes what the registry says to be applied, up to the revision or beyond", async () => {
+  it("accepts an acknowledgement in the registry, of the revision or of a later one", async () => {
     begin();
     await clocks.pass(30);
     expect(outcome).toBeUndefined();
@@ -94,7 +94,7 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ confirmed: 1 });
   });
 
-  it("waits for the silent by the longest term among them, from the commit on, and not a moment less", async () => {
+  it("waits for silent holders by the longest term among them, counted from the commit", async () => {
     registry.add({ epoch: "b", termMs: 1000 });
     begin();
     await clocks.pass(W - 1);
@@ -103,7 +103,7 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ confirmed: 0, expired: 2, isAcknowledgedByAll: false });
   });
 
-  it("waits no longer for one that is gone, nor for one that came after it began", async () => {
+  it("waits for no holder that has left, and for none that registered after it began", async () => {
     registry.add({ epoch: "b" });
     begin();
     await clocks.pass(1);
@@ -114,7 +114,7 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ confirmed: 1, expired: 0 });
   });
 
-  it("does not wait for one that was collected, and does not call it acknowledged", async () => {
+  it("does not wait for a collected holder, and does not count it as acknowledged", async () => {
     registry.add({ epoch: "b", isCollected: true, usesRevocationSet: true });
     begin();
     bus.acknowledge({ epoch: "a", revision: 5, identity });
@@ -122,7 +122,7 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ confirmed: 1, isAcknowledgedByAll: false, usesRevocationSet: true });
   });
 
-  it("counts a node that was collected during the wait as waited out, and names it", async () => {
+  it("counts a node that is collected during the wait as waited out, and reports it", async () => {
     registry.add({ epoch: "b", address: "http://b" });
     begin();
     bus.acknowledge({ epoch: "a", revision: 5, identity });
@@ -133,7 +133,7 @@ describe("the barrier", () => {
     expect(delays).toMatchObject([{ epoch: "b", address: "http://b", revision: 5, heldMs: 1025, ended: "collected" }]);
   });
 
-  it("counts agents that a node waited out, and names that node; a slow one, too, but none that was quick", async () => {
+  it("counts agents that a node waited out, and reports slow nodes only", async () => {
     for (const epoch of ["b", "c"]) registry.add({ epoch, address: `http://${epoch}` });
     begin();
     await clocks.pass(249);
@@ -150,7 +150,7 @@ describe("the barrier", () => {
     ]);
   });
 
-  it("names nodes that it waited out, and no node because the registry was slow to answer", async () => {
+  it("reports nodes that it waited out, and no quick node after a slow read of the registry", async () => {
     registry.add({ epoch: "b", address: "http://b" });
     const gate = Promise.withResolvers<void>();
     registry.before = () => gate.promise;
@@ -163,7 +163,7 @@ describe("the barrier", () => {
     expect(delays).toMatchObject([{ epoch: "b", address: "http://b", ended: "lease ran out" }]);
   });
 
-  it("pushes the change at once and once more", async () => {
+  it("pushes the change at once and a second time", async () => {
     const pushed: number[] = [];
     const beganMs = clocks.monotonicMs();
     bus.onChange(() => pushed.push(clocks.monotonicMs() - beganMs));
@@ -172,7 +172,7 @@ describe("the barrier", () => {
     expect(pushed).toEqual([0, 50]);
   });
 
-  it("reads the registry again for each that begins, never relying on a read from before its commit", async () => {
+  it("reads the registry again for each wait, and never relies on a read from before its commit", async () => {
     const gate = Promise.withResolvers<void>();
     registry.rows.clear();
     registry.before = () => gate.promise;
@@ -187,7 +187,7 @@ describe("the barrier", () => {
     expect(outcome).toBeUndefined();
   });
 
-  it("fails when the registry cannot be read, after a while", async () => {
+  it("fails after a while if the registry cannot be read", async () => {
     registry.before = () => Promise.reject(new Error("away"));
     begin();
     await clocks.pass(5900);
@@ -196,7 +196,7 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ message: "away" });
   });
 
-  it("is passed by the wait alone when the registry goes away after it was read", async () => {
+  it("passes by the wait alone if the registry becomes unreachable after the first read", async () => {
     begin();
     await clocks.pass(1);
     registry.before = () => Promise.reject(new Error("away"));

@@ -1,15 +1,16 @@
 import type { Ack, Change } from "../keys/change.ts";
 
 /**
- * Carries changes to all verifiers of the cluster, and their acknowledgements to whoever waits. It makes revocations
- * fast and is never what makes them true: messages may be lost, late, doubled and reordered, but not forged.
+ * Carries changes to all verifiers of the cluster, and their acknowledgements to the waiting revokers. The bus makes
+ * revocations fast; their correctness does not depend on it. Messages may be lost, late, doubled or reordered, but not
+ * forged.
  */
 export interface ChangeBus {
-  /** Sends to every verifier, this process' own included. Never rejects; resolves when it was sent or given up. */
+  /** Sends a change to every verifier, also to that of this process. Never rejects; resolves once it has tried. */
   push(change: Change): Promise<void>;
-  /** Tells whoever waits, in this process too. */
+  /** Sends an acknowledgement to every revoker, also to that of this process. */
   acknowledge(ack: Ack): void;
-  /** Calls `listener` for every change that arrives; returns how to stop. */
+  /** Calls `listener` for every change that arrives. The returned function unsubscribes it. */
   onChange(listener: (change: Change) => void): () => void;
   onAck(listener: (ack: Ack) => void): () => void;
   close(): Promise<void>;

@@ -13,7 +13,7 @@ let lease: Lease;
 let bus: InProcessBus;
 let feed: Feed;
 let acks: number[];
-/** Agents that were waited out, by the revision that was acknowledged. */
+/** Agents that were waited out, by acknowledged revision. */
 let waitedOut: Map<number, number | undefined>;
 let delays: AgentDelay[];
 
@@ -59,7 +59,7 @@ function push(revision: number, ...keyIds: string[]): Promise<void> {
 }
 
 describe("a verifier inside an agent", () => {
-  it("is granted what is left of the node's lease, and nothing when there is none", () => {
+  it("is granted the rest of the node's lease, and nothing without one", () => {
     const { child, grants } = attach();
     child.grant(1n);
     clocks.stall(1000);
@@ -69,7 +69,7 @@ describe("a verifier inside an agent", () => {
     expect(grants).toEqual([TERM_MS, TERM_MS - 1000, 0]);
   });
 
-  it("is told of the keys that it looked up, and no revocation waits for it because of others", async () => {
+  it("is notified of keys that it looked up, and delays no revocation of other keys", async () => {
     const { child, changes } = attach();
     child.grant(1n);
     child.lookedUp("key_a");
@@ -81,7 +81,7 @@ describe("a verifier inside an agent", () => {
     expect([acks, feed.ackedRevision]).toEqual([[1, 2], 2]);
   });
 
-  it("holds up, by what it did not acknowledge of a renewal, every revision that the renewal brought", () => {
+  it("withholds every revision that a renewal brought until it acknowledges the renewal", () => {
     const { child } = attach();
     child.grant(1n);
     child.lookedUp("key_a");
@@ -91,7 +91,7 @@ describe("a verifier inside an agent", () => {
     expect(feed.ackedRevision).toBe(4);
   });
 
-  it("is waited for until the lease is over that it held when it was told, whatever it is granted since", async () => {
+  it("withholds a revision until the lease that it held at the notification has ended, whatever it is granted since", async () => {
     const { child } = attach();
     child.grant(1n);
     child.lookedUp("key_a");
@@ -105,7 +105,7 @@ describe("a verifier inside an agent", () => {
     expect(feed.ackedRevision).toBe(1);
   });
 
-  it("is waited for though its stream is closed, for changes since then too, until its lease is over or given back", async () => {
+  it("withholds revisions after its stream has closed, until its lease ends or is given back", async () => {
     const { child } = attach();
     child.grant(1n);
     child.lookedUp("key_a");
@@ -119,14 +119,14 @@ describe("a verifier inside an agent", () => {
   it.each([
     ["gives its lease back", (child: ChildLease) => child.giveBack()],
     ["is gone", (child: ChildLease) => child.close()],
-  ])("is waited for by nobody because of a lease that it asked for before it %s", (_, leave) => {
+  ])("delays no revocation by a lease that it requested before it %s", (_, leave) => {
     const { child, grants } = attach();
     leave(child);
     child.grant(1n);
     expect([grants, feed.children.isLeased, feed.children.size]).toEqual([[], false, 0]);
   });
 
-  it("is told to drop everything when the node registers anew, and nothing is acknowledged before it has", async () => {
+  it("drops everything when the node registers again, and withholds every revision until it has", async () => {
     const { child, changes } = attach();
     child.grant(1n);
     child.lookedUp("key_a");
@@ -138,7 +138,7 @@ describe("a verifier inside an agent", () => {
     expect([acks, feed.ackedRevision]).toEqual([[8], 8]);
   });
 
-  it("is told to drop everything when it has looked up more than is remembered, and is told of changes from then on", async () => {
+  it("drops everything when it looks up more keys than the node remembers, and is notified of later changes", async () => {
     const { child, changes } = attach(2);
     child.grant(1n);
     for (const keyId of ["key_a", "key_b", "key_b", "key_c"]) child.lookedUp(keyId);
@@ -151,8 +151,8 @@ describe("a verifier inside an agent", () => {
   });
 });
 
-describe("an agent that a change waited for", () => {
-  it("is named when it acknowledged late, and not when it was quick", async () => {
+describe("an agent that delays a change", () => {
+  it("is reported when it acknowledges late, and not when it is quick", async () => {
     const { child } = attach();
     child.grant(1n);
     child.lookedUp("key_a");
@@ -166,7 +166,7 @@ describe("an agent that a change waited for", () => {
     expect([acks, [...waitedOut.values()], feed.children.waitedOut]).toEqual([[1, 2], [undefined, undefined], 0]);
   });
 
-  it("is counted and named once when its lease ran out first, whether or not it is still there", async () => {
+  it("is counted and reported once when its lease runs out first, with or without a stream", async () => {
     const other = { ...AGENT, keyId: "key_2" };
     const [there, gone, quick] = [attach(), attach(10, other), attach()];
     for (const { child } of [there, gone, quick]) {
@@ -194,7 +194,7 @@ describe("an agent that a change waited for", () => {
     ]);
   });
 
-  it("is counted though it acknowledges after its lease has ended and before that is noticed", async () => {
+  it("is counted although it acknowledges before the node notices that its lease has ended", async () => {
     const { child } = attach();
     child.grant(1n);
     child.lookedUp("key_a");
@@ -211,7 +211,7 @@ describe("an agent that a change waited for", () => {
     expect(delays).toEqual([{ agent: AGENT, heldMs: TERM_MS, ended: "lease ran out" }]);
   });
 
-  it("is named when it gave its lease back late", async () => {
+  it("is reported when it gives its lease back late", async () => {
     const { child } = attach();
     child.grant(1n);
     child.lookedUp("key_a");

@@ -60,7 +60,7 @@ export class ChildLease implements Child {
   readonly #options: ChildLeaseOptions;
   readonly #keys = new Set<string>();
   #sequence = 0;
-  /** By the monotonic clock. It may stand still while the wall clock advances: the lease then counts longer, never shorter. */
+  /** By the monotonic clock. If that clock stands still during a suspension, the lease counts longer, never shorter. */
   #leaseEndsMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
@@ -70,7 +70,7 @@ export class ChildLease implements Child {
     options.children.add(this);
   }
 
-  /** Answers a request for a lease. A closed stream gets none, because no revocation may wait for an undelivered lease. */
+  /** Answers a request for a lease. A closed stream gets none: no revocation may wait for an undelivered lease. */
   grant(nonce: bigint): void {
     if (this.#isClosed) return;
     const { lease, clocks, appliedRevision, stream } = this.#options;
@@ -96,8 +96,8 @@ export class ChildLease implements Child {
   }
 
   /**
-   * The agent no longer answers from memory. The stream counts as closed, because the agent may have sent a request for a
-   * lease before it gave this one back.
+   * The agent no longer answers from memory. The stream counts as closed, because an earlier request for a lease may
+   * still arrive on it.
    */
   giveBack(): void {
     const { children } = this.#options;

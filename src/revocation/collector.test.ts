@@ -24,7 +24,7 @@ beforeEach(() => {
 const renew = (renewSeq: number) => registry.add({ epoch: "gone", termMs: TERM_MS, renewSeq });
 
 describe("a verifier that does not renew", () => {
-  it("is given up after two waits of its own term, and not before", async () => {
+  it("is collected after two waits of its own term, and not before", async () => {
     await clocks.pass(TERM_MS / 4 + TWO_WAITS_MS - 1);
     expect(collected).toEqual([]);
     await clocks.pass(TERM_MS / 4 + 1);
@@ -32,7 +32,7 @@ describe("a verifier that does not renew", () => {
     expect(registry.rows.get("gone")?.isCollected).toBe(true);
   });
 
-  it("is not given up if it renews in between", async () => {
+  it("is not collected if it renews in between", async () => {
     for (let seq = 2; seq < 20; seq++) {
       renew(seq);
       await clocks.pass(TERM_MS);
@@ -40,7 +40,7 @@ describe("a verifier that does not renew", () => {
     expect(collected).toEqual([]);
   });
 
-  it("is not given up by one that could not look: a gap may have hidden a renewal", async () => {
+  it("is not collected after a failed read, which may have hidden a renewal", async () => {
     await clocks.pass(TWO_WAITS_MS);
     registry.before = () => Promise.reject(new Error("away"));
     await clocks.pass(TERM_MS);
@@ -51,7 +51,7 @@ describe("a verifier that does not renew", () => {
     expect(collected).toEqual(["gone"]);
   });
 
-  it("is not given up by one that was stalled itself", async () => {
+  it("is not collected by a process that was stalled", async () => {
     await clocks.pass(TWO_WAITS_MS);
     clocks.stall(TERM_MS * 10);
     await clocks.pass(TWO_WAITS_MS - TERM_MS);

@@ -7,7 +7,7 @@ export interface CollectorOptions {
   readonly clocks: Clocks;
   readonly timers: Timers;
   readonly clockRateError: number;
-  /** The own lease term; looks are a quarter of it apart. */
+  /** The lease term of this process. The collector reads the registry four times per term. */
   readonly termMs: number;
   readonly onCollected?: (epoch: string) => void;
 }
@@ -18,14 +18,14 @@ interface Silence {
 }
 
 /**
- * Gives up verifiers that are gone, so that no revocation waits for them (docs/protocol/revocation.md#r15): after two
- * waits of their own term without a renewal, counted on this process' clock, and only while it could look without a
- * gap. A gap may have hidden the renewal of a holder that is alive.
+ * Collects dead holders, so that no revocation waits for them (docs/protocol/revocation.md#r15). A holder is dead after
+ * two waits of its own term without a renewal. The collector counts on the clock of this process, and starts again after
+ * a gap between its reads, because a gap may have hidden the renewal of a live holder.
  */
 export class Collector {
   readonly #options: CollectorOptions;
   readonly #silences = new Map<string, Silence>();
-  #lookedMs = Number.NEGATIVE_INFINITY;
+  #lastReadMs = Number.NEGATIVE_INFINITY;
   #next: { cancel(): void } | undefined;
   #stopped = false;
 
@@ -45,36 +45,36 @@ export class Collector {
   #schedule(): void {
     if (this.#stopped) return;
     this.#next = this.#options.timers.after(this.#options.termMs / 4, () => {
-      void this.#look().then(() => this.#schedule());
+      void this.#read().then(() => this.#schedule());
     });
   }
 
-  async #look(): Promise<void> {
+  async #read(): Promise<void> {
     const { registry, clocks, termMs } = this.#options;
     const beganMs = clocks.monotonicMs();
     try {
       const holders = await registry.list();
       const doneMs = clocks.monotonicMs();
-      if (doneMs - this.#lookedMs > termMs / 2) this.#silences.clear();
-      this.#lookedMs = beganMs;
+      if (doneMs - this.#lastReadMs > termMs / 2) this.#silences.clear();
+      this.#lastReadMs = beganMs;
       const there = new Set(holders.map(({ epoch }) => epoch));
       for (const epoch of this.#silences.keys()) if (!there.has(epoch)) this.#silences.delete(epoch);
       for (const holder of holders) if (!holder.isCollected) await this.#judge(holder, { beganMs, doneMs });
     } catch {
-      // What is unknown is not held against anybody: the gap starts the count again.
+      // The read failed and may have missed a renewal, so that the count starts again.
       this.#silences.clear();
     }
   }
 
-  async #judge(holder: Holder, look: { readonly beganMs: number; readonly doneMs: number }): Promise<void> {
+  async #judge(holder: Holder, read: { readonly beganMs: number; readonly doneMs: number }): Promise<void> {
     const { registry, clockRateError, onCollected } = this.#options;
     const { epoch, renewSeq } = holder;
     const silence = this.#silences.get(epoch);
     if (silence?.renewSeq !== renewSeq) {
-      this.#silences.set(epoch, { renewSeq, sinceMs: look.doneMs });
+      this.#silences.set(epoch, { renewSeq, sinceMs: read.doneMs });
       return;
     }
-    if (look.beganMs - silence.sinceMs < 2 * waitingTime(holder.termMs, clockRateError)) return;
+    if (read.beganMs - silence.sinceMs < 2 * waitingTime(holder.termMs, clockRateError)) return;
     this.#silences.delete(epoch);
     if (await registry.collect({ epoch, renewSeq })) onCollected?.(epoch);
   }

@@ -20,8 +20,8 @@ interface DueAck {
 }
 
 /**
- * Applies changes to the cache, notifies the agents, and acknowledges the changes that both have applied. Changes arrive
- * as pushes and with renewals.
+ * Applies changes to the cache, notifies the agents, and acknowledges the changes that both have applied. Changes
+ * arrive as pushes and with renewals.
  */
 export class Feed {
   /** The agents that lease from this verifier. */
@@ -89,7 +89,7 @@ export class Feed {
     const { cache, epoch } = this.#options;
     const { revision, identity, keyIds } = change;
     cache.apply(keyIds);
-    // The revision belongs to another database (docs/protocol/revocation.md#r19). Its revoker reads the registry instead.
+    // The revision is that of another database (docs/protocol/revocation.md#r19). Its revoker reads the registry.
     if (change.identity !== this.#identity) return;
     this.#notify({ after: revision - 1, revision, keyIds });
     if (revision === this.#appliedRevision + 1) this.#appliedRevision = revision;

@@ -1,7 +1,7 @@
 import type { Ack, Change } from "../keys/change.ts";
 import type { ChangeBus } from "./change-bus.ts";
 
-/** The bus of a process that is alone, or whose cluster has nothing but Postgres: it reaches itself. */
+/** A bus that reaches only its own process, for a server without peers and for a cluster without Redis. */
 export class InProcessBus implements ChangeBus {
   readonly #changes = new Set<(change: Change) => void>();
   readonly #acks = new Set<(ack: Ack) => void>();

@@ -43,14 +43,14 @@ beforeEach(async () => {
 const away = () => Promise.reject(new Error("away"));
 
 describe("a lease keeper", () => {
-  it("registers, drops what was kept, and renews four times a term", async () => {
+  it("registers, drops the cache, and renews four times per term", async () => {
     expect([keeper.state, applied]).toEqual(["leased", ["all"]]);
     await clocks.pass(TERM_MS);
     expect(registry.calls).toEqual(["register", "renew", "renew", "renew", "renew"]);
     expect(keeper.state).toBe("leased");
   });
 
-  it("counts the term from before it asked, however late the answer", async () => {
+  it("counts the term from before its request, however late the answer", async () => {
     const gate = Promise.withResolvers<void>();
     registry.before = () => gate.promise;
     await clocks.pass(750);
@@ -64,7 +64,7 @@ describe("a lease keeper", () => {
     expect(keeper.state).toBe("lapsed");
   });
 
-  it("applies what a renewal brings before the lease grows, and tells the registry at once", async () => {
+  it("applies the changes of a renewal before the lease grows, and acknowledges them at once", async () => {
     registry.change("key_a");
     await clocks.pass(750);
     await clocks.pass(0);
@@ -83,7 +83,7 @@ describe("a lease keeper", () => {
     expect(keeper.registrations).toBe(1);
   });
 
-  it("gives up an answer that does not come, and drops it when it comes after all", async () => {
+  it("gives up an attempt without an answer, and drops a late answer", async () => {
     const gate = Promise.withResolvers<void>();
     registry.before = () => gate.promise;
     await clocks.pass(750 + TERM_MS / 2);
@@ -98,7 +98,7 @@ describe("a lease keeper", () => {
     ["it was collected", () => registry.rows.delete("me")],
     ["the feed was trimmed beyond what it has", () => Object.assign(registry, { revision: 9, trimmedRevision: 8 })],
     ["the database is another one", () => Object.assign(registry, { identity: "other" })],
-  ])("registers anew when %s", async (_why, happen) => {
+  ])("registers again when %s", async (_why, happen) => {
     happen();
     await clocks.pass(750);
     await clocks.pass(1);
@@ -107,7 +107,7 @@ describe("a lease keeper", () => {
     expect(databases.at(-1)).toBe(registry.identity);
   });
 
-  it("registers anew when the database has gone back", async () => {
+  it("registers again when the revision of the database has gone back", async () => {
     registry.change("key_a");
     await clocks.pass(760);
     registry.revision = 0;
@@ -116,7 +116,7 @@ describe("a lease keeper", () => {
     expect(feed.appliedRevision).toBe(0);
   });
 
-  it("says which changes a failover lost", async () => {
+  it("reports the changes that a failover lost", async () => {
     for (const keyId of ["key_a", "key_b", "key_c"]) registry.change(keyId);
     await clocks.pass(760);
     Object.assign(registry, { identity: "promoted", revision: 1 });
@@ -125,7 +125,7 @@ describe("a lease keeper", () => {
     expect(keeper.lostRevisions).toBe(2);
   });
 
-  it("calls nothing lost that is pushed while it registers again", async () => {
+  it("reports no loss of a change that is pushed while it registers again", async () => {
     registry.change("key_a");
     await clocks.pass(760);
     registry.rows.delete("me");
@@ -138,7 +138,7 @@ describe("a lease keeper", () => {
     expect([keeper.registrations, lost]).toEqual([2, []]);
   });
 
-  it("grants itself nothing once it closes, though an answer is on its way", async () => {
+  it("takes no lease after it is closed, even if an answer arrives", async () => {
     const gate = Promise.withResolvers<void>();
     registry.before = () => gate.promise;
     await clocks.pass(750);
@@ -155,7 +155,7 @@ describe("a lease keeper", () => {
 describe("a feed", () => {
   beforeEach(() => keeper.start());
 
-  it("applies what another database has pushed, and neither counts nor acknowledges it", async () => {
+  it("applies the push of another database, and neither counts nor acknowledges it", async () => {
     const acks: number[] = [];
     bus.onAck(({ revision }) => acks.push(revision));
     await bus.push({ revision: 1, identity: "another", keyIds: ["key_a"] });
@@ -163,7 +163,7 @@ describe("a feed", () => {
     expect([feed.appliedRevision, feed.newestRevision, acks]).toEqual([0, 0, []]);
   });
 
-  it("applies every push, acknowledges exactly its revision, and moves on only by the next one", async () => {
+  it("applies every push, acknowledges exactly its revision, and advances only by the next revision", async () => {
     const acks: number[] = [];
     bus.onAck(({ revision }) => acks.push(revision));
     await bus.push({ revision: 2, identity: "db", keyIds: ["key_b"] });

@@ -4,14 +4,14 @@ import type { Feed } from "./feed.ts";
 import type { LeaseRegistry, Registered, Registrant, Renewed } from "./lease-registry.ts";
 
 /**
- * Where a verifier stands.
- * - `registering`: has no row, or may not use it; enters by `start`, a jump of the feed or another database; leaves with
- *   the registration's answer, which drops the cache.
- * - `leased`: answers from the cache. Every renewal extends it.
- * - `lapsed`: the lease ran out without a renewal. The row and the cache are still there: the next renewal brings what
- *   was missed, and leads back to `leased`.
- * - `collected`: others gave the row up; registers again.
- * - `closing`: grants itself nothing more; the row goes once nothing is served.
+ * The state of a verifier's lease.
+ * - `registering`: the verifier has no row, or may not use it. It enters this state by `start`, by a jump of the feed
+ *   or by a change of the database, and leaves it with the answer to its registration, which drops the cache.
+ * - `leased`: the verifier answers from the cache. Every renewal extends the lease.
+ * - `lapsed`: the lease ran out without a renewal. The row and the cache still exist: the next renewal brings the
+ *   missed changes and leads back to `leased`.
+ * - `collected`: another node collected the row. The verifier registers again.
+ * - `closing`: the verifier takes no further lease. It removes its row once the process serves no requests.
  */
 export type LeaseState = "registering" | "leased" | "lapsed" | "collected" | "closing";
 
@@ -21,28 +21,28 @@ export interface LeaseKeeperOptions extends Registrant {
   readonly feed: Feed;
   readonly clocks: Clocks;
   readonly timers: Timers;
-  /** 0 to 1, evenly: spreads the retries of many nodes. */
+  /** Returns 0 to 1, evenly distributed, to spread the retries of many nodes. */
   readonly jitter: () => number;
-  /** Told of every registration and renewal that was granted. */
+  /** Called after each registration and renewal that grants a lease. */
   readonly onGranted?: (seen: Registered, since: Moment) => void;
-  /** Told at each registration which database it is, before anything of it is used. */
+  /** Called at each registration with the identity of the database, before any of its data is used. */
   readonly onDatabase?: (identity: string) => void;
-  /** Told when a registration finds fewer revisions than this verifier had applied: changes are lost. */
+  /** Called when a registration finds fewer revisions than this verifier had applied: changes are lost. */
   readonly onLost?: (lost: { readonly appliedRevision: number; readonly foundRevision: number }) => void;
-  /** Told of every attempt that failed. */
+  /** Called after each failed attempt. */
   readonly onFailure?: (error: unknown) => void;
 }
 
 /** Renewals per term. Three may fail before the lease runs out. */
 const RENEWALS_PER_TERM = 4;
 
-/** How often it is looked, while leaving, whether the leases of others are over. */
-const LOOKS_PER_TERM = 100;
+/** Checks per term, while the node leaves, whether the leases of its agents have ended. */
+const CHECKS_PER_TERM = 100;
 
-/** Terms after which an answer is given up for lost, and its connection with it. */
+/** Terms without an answer after which the keeper drops the attempt and its connection. */
 const PATIENCE_TERMS = 0.5;
 
-/** Keeps a verifier's lease: registers, renews every D/4, and starts over when what it knows no longer fits. */
+/** Keeps a verifier's lease: registers, renews every D/4, and registers again if the cache and the database differ. */
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
   #phase: "registering" | "registered" | "collected" | "closing" = "registering";
@@ -66,7 +66,7 @@ export class LeaseKeeper {
     return this.#registrations;
   }
 
-  /** Revisions that were applied here and that the database did not have any more, at all registrations together. */
+  /** Revisions that this verifier had applied and the database had lost, summed over all registrations. */
   get lostRevisions(): number {
     return this.#lostRevisions;
   }
@@ -76,12 +76,12 @@ export class LeaseKeeper {
     return this.#failures > 0;
   }
 
-  /** Begins, and goes on until `close`; resolves after the first attempt. */
+  /** Renews the lease until `close`. Resolves after the first attempt. */
   start(): Promise<void> {
     return this.#turn();
   }
 
-  /** No lease from here on. */
+  /** Ends the lease, and takes no other. */
   close(): void {
     this.#phase = "closing";
     this.#attempt += 1;
@@ -89,10 +89,10 @@ export class LeaseKeeper {
     this.#next?.cancel();
   }
 
-  /** Takes the own row away, once no lease runs that was granted under it. Call it when nothing is served any more. */
+  /** Removes this verifier's row once all leases of its agents have ended. Call it after the last request. */
   async leave(): Promise<void> {
     const { feed, timers, termMs, registry, epoch } = this.#options;
-    while (feed.children.isLeased) await new Promise<void>((done) => timers.after(termMs / LOOKS_PER_TERM, done));
+    while (feed.children.isLeased) await new Promise<void>((done) => timers.after(termMs / CHECKS_PER_TERM, done));
     await registry.leave(epoch);
   }
 
@@ -111,7 +111,7 @@ export class LeaseKeeper {
     try {
       const acked = feed.ackedRevision;
       await (this.#phase === "registered" ? this.#renew(attempt, since) : this.#register(attempt, since));
-      // What is applied is acknowledged at once, and not a quarter of a term later.
+      // Renews at once if there is a new revision to acknowledge, and not a quarter of a term later.
       again = this.#phase !== "registered" || feed.ackedRevision > acked;
     } catch (error) {
       this.#fail(attempt, error);
@@ -128,7 +128,7 @@ export class LeaseKeeper {
   /** The lease begins with the answer, after the registration's commit (docs/protocol/revocation.md#r4). */
   async #register(attempt: number, since: Moment): Promise<void> {
     const { registry, feed, epoch, termMs, usesRevocationSet } = this.#options;
-    // Before the registration: a push that comes meanwhile may be beyond its snapshot.
+    // Read before the registration: a push that arrives meanwhile may be newer than its snapshot.
     const { appliedRevision } = feed;
     const seen = await registry.register({ epoch, termMs, usesRevocationSet });
     if (attempt !== this.#attempt) return;
@@ -152,12 +152,12 @@ export class LeaseKeeper {
     if (attempt !== this.#attempt) return;
     if (seen === undefined) return this.#startOver("collected");
     if (!this.#fits(seen, appliedRevision)) return this.#startOver("registering");
-    // A push may have come meanwhile, with a revision beyond this snapshot.
+    // A push that arrived meanwhile may be newer than this snapshot.
     feed.applyRenewal(Math.max(seen.revision, feed.appliedRevision), seen.keyIds);
     this.#grant(seen, since);
   }
 
-  /** Whether the applied changes are a past of the present database (docs/protocol/revocation.md#r19). */
+  /** Whether the applied changes belong to the history of this database (docs/protocol/revocation.md#r19). */
   #fits(seen: Renewed, appliedRevision: number): boolean {
     return (
       seen.identity === this.#identity && appliedRevision >= seen.trimmedRevision && seen.revision >= appliedRevision
@@ -177,7 +177,7 @@ export class LeaseKeeper {
   #fail(attempt: number, error: unknown): void {
     if (attempt !== this.#attempt) return;
     this.#failures += 1;
-    // Whatever of this attempt still comes is dropped.
+    // A late answer to this attempt is dropped.
     this.#attempt += 1;
     this.#options.onFailure?.(error);
     this.#schedule((this.#options.termMs / RENEWALS_PER_TERM) * (0.5 + 0.5 * this.#options.jitter()));

@@ -1,53 +1,53 @@
-/** A verifier as the registry has it. */
+/** A row of the registry. */
 export interface Holder {
   readonly epoch: string;
-  /** Where it serves, for people. */
+  /** The address that it serves on, for operators. */
   readonly address: string;
   /** Its lease term D, in milliseconds. */
   readonly termMs: number;
-  /** It has applied every change up to here. */
+  /** The verifier and its agents have applied every change up to this revision. */
   readonly ackedRevision: number;
-  /** Counts its registrations and renewals. */
+  /** The number of its registrations and renewals. */
   readonly renewSeq: number;
   /** Whether it answers from the revocation set while the database is away. */
   readonly usesRevocationSet: boolean;
-  /** Whether its lease was given up for lost. It may still answer from the revocation set. */
+  /** Whether a collector has given up its lease. The verifier may still answer from the revocation set. */
   readonly isCollected: boolean;
 }
 
-/** What a verifier asks to be registered as. */
+/** The data of a registration. */
 export interface Registrant {
-  /** A new one for each process start (docs/protocol/revocation.md#r14). */
+  /** Each process start has a new epoch (docs/protocol/revocation.md#r14). */
   readonly epoch: string;
   readonly termMs: number;
   readonly usesRevocationSet: boolean;
 }
 
-/** What a registration saw, all from one snapshot. */
+/** The answer to a registration, read from one snapshot. */
 export interface Registered {
   /** The last revision. */
   readonly revision: number;
-  /** Which database this is: the cluster, the server and its timeline. Another one is another register. */
+  /** Names the database: its cluster, its server and its timeline. Revisions of another identity are other changes. */
   readonly identity: string;
-  /** The marker of the revocation set that is valid; empty before the first. */
+  /** The marker of the valid revocation set; empty before the first set. */
   readonly setMarker: string;
 }
 
-/** What a renewal saw, all from one snapshot. */
+/** The answer to a renewal, read from one snapshot (docs/protocol/revocation.md#r6). */
 export interface Renewed extends Registered {
-  /** Changes up to here may be gone from the feed. */
+  /** Changes up to this revision may have been removed from the feed. */
   readonly trimmedRevision: number;
-  /** The keys of every change beyond what the verifier had applied. */
+  /** The keys of every change after the verifier's applied revision. */
   readonly keyIds: readonly string[] | "all";
 }
 
-/** Where leases are kept: Postgres, or a simulation of it. Every call rejects unless its outcome is known. */
+/** Stores leases, in Postgres or in a simulation of it. Every call rejects unless its outcome is known. */
 export interface LeaseRegistry {
-  /** Acknowledges nothing; the renewal that follows does. */
+  /** Writes the row without an acknowledgement. The next renewal acknowledges. */
   register(registrant: Registrant): Promise<Registered>;
   /**
-   * Raises the row's `renewSeq`, and its `ackedRevision` if the database still is the one of that identity: revisions of
-   * a restored backup are other ones. Undefined if there is no such row, or it was collected.
+   * Raises the row's `renewSeq`. Raises its `ackedRevision` only if the database still has that identity, because the
+   * revisions of a restored backup are other changes. Undefined if the row does not exist, or was collected.
    */
   renew(lease: {
     readonly epoch: string;
@@ -57,10 +57,10 @@ export interface LeaseRegistry {
   }): Promise<Renewed | undefined>;
   /** Removes the verifier's own row. */
   leave(epoch: string): Promise<void>;
-  /** Every row, as committed before the call or later. */
+  /** Every row. The read begins after the call, so that it sees every earlier commit. */
   list(): Promise<readonly Holder[]>;
-  /** Gives the holder up, if it has not renewed since; returns whether it did. */
+  /** Collects the holder unless it has renewed since; returns whether it was collected. */
   collect(holder: Pick<Holder, "epoch" | "renewSeq">): Promise<boolean>;
-  /** Cuts off what is under way, whose answers then count as unknown. */
+  /** Drops the connection. The outcomes of running calls are then unknown. */
   reconnect(): void;
 }

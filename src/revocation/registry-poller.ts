@@ -1,11 +1,11 @@
 import type { Timers } from "../system/clocks.ts";
 import type { Holder, LeaseRegistry } from "./lease-registry.ts";
 
-/** Somebody who wants to know what the registry says. */
+/** Receives the rows of the registry. */
 export interface RegistryReader {
-  /** Told of every read that began after it was added. */
+  /** Called with the rows of each read that began after this reader was added. */
   see(holders: readonly Holder[]): void;
-  /** Told of reads that failed. */
+  /** Called after each failed read that began after this reader was added. */
   miss(error: unknown): void;
 }
 
@@ -16,18 +16,18 @@ export interface RegistryPollerOptions {
   readonly everyMs: number;
 }
 
-/** Reads that may be under way at once: those that hang, and one more. */
+/** The limit of concurrent reads, stalled reads included. */
 const MOST_READS = 3;
-/** Periods after which a read is taken to hang. */
+/** Periods without an answer after which a read counts as stalled. */
 const PATIENCE = 4;
 
-/** Reads the registry for all who wait, one read at a time unless one hangs, and only while somebody does. */
+/** Reads the registry for all waiting barriers, and only while a barrier waits. Reads overlap only if one stalls. */
 export class RegistryPoller {
   readonly #options: RegistryPollerOptions;
   readonly #readers = new Set<RegistryReader>();
   #unserved = false;
   #reads = 0;
-  /** The read that the next one waits for. */
+  /** The running read that the next read waits for. */
   #current: object | undefined;
   #pause: { cancel(): void } | undefined;
 
@@ -36,8 +36,8 @@ export class RegistryPoller {
   }
 
   /**
-   * Reads at once, or as soon as the read under way is done: that read began too early for the new reader
-   * (docs/protocol/revocation.md#r8).
+   * Reads at once, or as soon as the running read has ended. The running read may have begun before the commit that the
+   * reader waits for, and does not count for it (docs/protocol/revocation.md#r8).
    */
   add(reader: RegistryReader): void {
     this.#readers.add(reader);

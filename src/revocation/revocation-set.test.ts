@@ -12,7 +12,7 @@ const SEEN = { marker: MARKER, floor: 0, member: 0 };
 let clocks: FakeClocks;
 let set: RevocationSet;
 let now: () => Moment;
-/** What Redis says, and over which connection. */
+/** The answers of Redis, and its connection. */
 let redis: {
   state: { readonly connection: number; readonly runId: string } | undefined;
   seen: { readonly marker: string | undefined; readonly floor: number; readonly member: number };
@@ -60,7 +60,7 @@ describe("the revocation set, while the database is away", () => {
     await expect(confirm()).rejects.toMatchObject({ reason: "LEASE_UNAVAILABLE" });
   });
 
-  it("ends after its time, by whichever clock says so first", async () => {
+  it("ends after its time by either clock", async () => {
     granted();
     granted();
     await clocks.pass(LASTS_MS - 1);

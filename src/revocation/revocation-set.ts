@@ -8,21 +8,22 @@ import type { RevocationSetStore } from "./revocation-set-store.ts";
 
 export interface RevocationSetOptions {
   readonly store: RevocationSetStore;
-  /** Makes a marker the valid one in the database if `seen` still is; returns the last revision if it did. */
+  /** Replaces the valid marker in the database if it still is `seen`. Returns the last revision if it was replaced. */
   readonly replaceMarker: (seen: string, marker: string) => Promise<number | undefined>;
   readonly random: Random;
   readonly clocks: Clocks;
   readonly appliedRevision: () => number;
-  /** Whether the database is known to be away. */
+  /** Whether the database is known to be unreachable. */
   readonly isAway: () => boolean;
-  /** Milliseconds after the last grant in which entries may still be answered from. */
+  /** Milliseconds after the last grant during which the verifier may answer from cached entries. */
   readonly lastsMs: number;
 }
 
 /**
- * What a verifier may answer from while the database is away: the set holds the revision of every change since it
- * began (`floor`). Its marker is valid only as the database has it, which serialises new ones with all changes, and
- * only on the server process that it names: a set that was flushed, lost, restored or replaced has another one.
+ * Confirms cached entries while the database is unreachable. The set holds the revision of every change after its
+ * `floor`. A set is valid only if its marker equals the marker in the database and names the running Redis process. The
+ * database orders replacements of the marker with all changes. A set that was flushed, lost, restored or replaced has
+ * another marker.
  */
 export class RevocationSet implements LossFallback {
   readonly #options: RevocationSetOptions;
@@ -40,8 +41,8 @@ export class RevocationSet implements LossFallback {
   }
 
   /**
-   * Told of each grant. A connection counts from the first renewal that began after it was made: that is one whose
-   * predecessor was answered on the same connection.
+   * Called after each grant. A Redis connection is trusted only after a renewal that started while it was already open:
+   * one whose predecessor was answered on the same connection.
    */
   onGranted({ setMarker }: Registered, since: Moment): void {
     const state = this.#options.store.state();
@@ -52,12 +53,12 @@ export class RevocationSet implements LossFallback {
     if (state !== undefined) void this.#mend(state.runId, setMarker);
   }
 
-  /** @throws ClavigerError `LEASE_UNAVAILABLE` unless the entry is as it was before the database went away. */
+  /** @throws ClavigerError `LEASE_UNAVAILABLE` unless the set shows that the entry is still current. */
   async confirm({ keyId, revision }: KnownSecret): Promise<void> {
     const { store, clocks, appliedRevision, lastsMs } = this.#options;
     const trusted = this.#trusted;
     const { monotonicMs, wallMs } = this.#since;
-    // By whichever clock says so first, as a lease: one of them may not count a sleep.
+    // Either clock ends it: one of them may not count a suspension (docs/protocol/revocation.md#r11).
     const isOver = Math.max(clocks.monotonicMs() - monotonicMs, clocks.wallMs() - wallMs) >= lastsMs;
     if (trusted === undefined || isOver || store.state()?.connection !== trusted.connection) throw undecided();
     const seen = await store.look(keyId).catch((cause: unknown) => {
@@ -67,7 +68,7 @@ export class RevocationSet implements LossFallback {
     if (!holds || store.state()?.connection !== trusted.connection) throw undecided();
   }
 
-  /** Begins the set anew where it is not the one that the database calls valid. */
+  /** Replaces the set if its marker is not the valid one. */
   async #mend(runId: string, valid: string): Promise<void> {
     if (this.#mending) return;
     this.#mending = true;
@@ -78,7 +79,7 @@ export class RevocationSet implements LossFallback {
       const floor = await replaceMarker(valid, marker);
       if (floor !== undefined) await store.initialise(marker, floor);
     } catch {
-      // The next grant tries again; until then nobody trusts the set.
+      // The next grant tries again. Until then no verifier trusts the set.
     } finally {
       this.#mending = false;
     }
@@ -88,7 +89,7 @@ export class RevocationSet implements LossFallback {
 function undecided(cause?: unknown): ClavigerError {
   return new ClavigerError(
     "LEASE_UNAVAILABLE",
-    "storage does not answer, and the revocation set cannot say whether the key still holds. Retry in a moment",
+    "storage does not answer, and the revocation set cannot confirm that the key is still valid. Retry in a moment",
     { cause },
   );
 }

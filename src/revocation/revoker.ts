@@ -9,16 +9,16 @@ import type { RevocationSetStore } from "./revocation-set-store.ts";
 export interface RevokerOptions {
   readonly bus: ChangeBus;
   readonly barrier: Pick<Barrier, "wait">;
-  /** Undefined where there is no Redis. */
+  /** Undefined without Redis. */
   readonly set: RevocationSetStore | undefined;
   readonly clocks: Clocks;
-  /** The marker of the set that is valid, as the database says now. */
+  /** Reads the marker of the valid set from the database. */
   readonly readSetMarker: () => Promise<string>;
-  /** Told how long each wait took, and how it ended. */
+  /** Called after each wait, with its outcome and duration. */
   readonly onBarrier?: (outcome: "acknowledged" | "waited" | "failed", durationMs: number) => void;
 }
 
-/** How a change became obeyed everywhere. */
+/** The outcome of a change that every verifier obeys. */
 export interface Settlement {
   readonly confirmed: number;
   readonly expired: number;
@@ -26,7 +26,7 @@ export interface Settlement {
   readonly isInRevocationSet: boolean;
 }
 
-/** Makes committed changes known, and waits until they are obeyed. */
+/** Announces committed changes, and waits until every verifier obeys them. */
 export class Revoker {
   readonly #options: RevokerOptions;
 
@@ -34,17 +34,18 @@ export class Revoker {
     this.#options = options;
   }
 
-  /** Tells everybody; for a change that nobody waits for. Never rejects. `setMarker` as for `settle`. */
+  /** Pushes a change without waiting for acknowledgements. Never rejects. `setMarker` is that of `settle`. */
   async announce(change: Change, setMarker?: string): Promise<void> {
     await this.#write(change, setMarker);
     await this.#options.bus.push(change);
   }
 
   /**
-   * Returns once no verifier can answer from before the change. Call it as soon as the commit is answered, with the
-   * marker of the revocation set that the change itself has read, if it made one.
+   * Returns once no verifier can answer from before the change. Call it as soon as the commit is answered.
+   * `setMarker` is the marker of the revocation set that the transaction of the change has read, if it read one.
    *
-   * @throws ClavigerError `STORAGE_UNAVAILABLE`, `REVOCATION_UNCONFIRMED`: the change stands, and a repetition converges.
+   * @throws ClavigerError `STORAGE_UNAVAILABLE`, `REVOCATION_UNCONFIRMED`: the change stands, and a repeated call waits
+   * again.
    */
   async settle(change: Change, setMarker?: string): Promise<Settlement> {
     const { barrier, clocks, onBarrier } = this.#options;
@@ -61,7 +62,7 @@ export class Revoker {
     }
   }
 
-  /** The marker is read with the change, or after: one that replaces it comes with a floor that covers the change. */
+  /** The marker is read with the change or after it. A marker that replaces it has a floor that covers the change. */
   async #write({ keyIds, revision }: Change, setMarker?: string): Promise<string | undefined> {
     const { set, readSetMarker } = this.#options;
     if (set?.state() === undefined) return undefined;
@@ -75,14 +76,14 @@ export class Revoker {
     }
   }
 
-  /** The last step: whoever answers from the set while the database is away must find the change in it. */
+  /** Ensures that a verifier that answers from the set while the database is unreachable finds the change in it. */
   async #confirm(change: Change, passed: BarrierPassed, written: string | undefined): Promise<boolean> {
     if (!passed.usesRevocationSet) return false;
     const isWritten = await this.#isInSet(change, written ?? (await this.#write(change)));
     if (isWritten || passed.isAcknowledgedByAll) return isWritten;
     throw new ClavigerError(
       "REVOCATION_UNCONFIRMED",
-      "the change is made, but the revocation set could not be shown to hold it. Repeat the call: it converges",
+      "the change is committed, but the revocation set does not confirm that it holds the change. Repeat the call",
       { metadata: { revision: String(change.revision) } },
     );
   }
@@ -90,7 +91,7 @@ export class Revoker {
   async #isInSet({ keyIds, revision }: Change, marker: string | undefined): Promise<boolean> {
     const { set } = this.#options;
     if (set === undefined || marker === undefined) return false;
-    // Of too many to name, the floor tells; no key is called "all".
+    // A change of too many keys is in the set once the floor covers it. The member "all" never exists.
     return set.holds(marker, keyIds === "all" ? ["all"] : keyIds, revision).catch(() => false);
   }
 }

@@ -241,7 +241,7 @@ export const RULES: readonly Rule[] = [
     without: [
       {
         file: "src/revocation/collector.ts",
-        find: "if (doneMs - this.#lookedMs > termMs / 2) this.#silences.clear();",
+        find: "if (doneMs - this.#lastReadMs > termMs / 2) this.#silences.clear();",
         replace: "",
       },
       {
