@@ -102,9 +102,8 @@ async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys
   });
   const [first] = rows;
   if (first === undefined) return 0;
-  const { setMarker } = first;
   const { revision } = first.key;
-  void deps.revoker.announce({ revision, identity, keyIds: rows.map(({ key }) => key.id) }, setMarker);
+  void deps.revoker.announce({ revision, identity, keyIds: rows.map(({ key }) => key.id) }, first);
   for (const { key } of rows) {
     const { id: keyId, owner } = key;
     deps.log.info({ event: "key.revoked", keyId, owner, reason, revision, actor }, "key revoked");

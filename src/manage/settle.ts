@@ -3,15 +3,14 @@ import { ClavigerError } from "../keys/errors.ts";
 import type { KeyRecord } from "../keys/key.ts";
 import { settleKeys } from "../postgres/keys.ts";
 import type { DatabaseMoment } from "../postgres/time.ts";
+import type { CommitFacts } from "../revocation/revocation-fallback.ts";
 import type { ManageDeps } from "./deps.ts";
 import { type Receipt, receiptOf, settledReceipt } from "./receipt.ts";
 
 /** The state that a management call leaves. */
-export interface Outcome extends DatabaseMoment {
+export interface Outcome extends DatabaseMoment, CommitFacts {
   readonly key: KeyRecord;
   readonly changed: boolean;
-  /** The result of `changeKeys`; missing if nothing was changed. */
-  readonly setMarker?: string;
 }
 
 /**
@@ -19,15 +18,16 @@ export interface Outcome extends DatabaseMoment {
  * change, and returns once all verifiers obey every narrowing of the key so far. A repetition after a crash therefore
  * waits again (docs/protocol/revocation.md#r16).
  */
-export async function settle(deps: ManageDeps, { key, now, identity, changed, setMarker }: Outcome): Promise<Receipt> {
+export async function settle(deps: ManageDeps, outcome: Outcome): Promise<Receipt> {
+  const { key, now, identity, changed } = outcome;
   const { narrowedRevision, settledRevision } = key;
   const isUnsettled = narrowedRevision > settledRevision;
   if (changed && !(isUnsettled && narrowedRevision === key.revision)) {
-    void deps.revoker.announce({ revision: key.revision, identity, keyIds: [key.id] }, setMarker);
+    void deps.revoker.announce({ revision: key.revision, identity, keyIds: [key.id] }, outcome);
   }
   if (!isUnsettled) return settledReceipt(narrowedRevision, now);
   const change = { revision: narrowedRevision, identity, keyIds: [key.id] };
-  const settlement = await deps.revoker.settle(change, setMarker);
+  const settlement = await deps.revoker.settle(change, outcome);
   remember(deps, change);
   return receiptOf(narrowedRevision, now, settlement);
 }

@@ -2,6 +2,7 @@ import type { KeyRecord, KeyView } from "../keys/key.ts";
 import { changeKeys, type KeyChange } from "../postgres/keys.ts";
 import type { Database } from "../postgres/storage.ts";
 import type { DatabaseMoment } from "../postgres/time.ts";
+import type { CommitFacts } from "../revocation/revocation-fallback.ts";
 import { viewSecrets } from "./view.ts";
 
 /** A change, and the part of it that all verifiers must obey before the answer. */
@@ -11,10 +12,8 @@ export interface Change {
   readonly narrows: boolean;
 }
 
-/** A key after a change, its database, and the valid marker of the revocation set. */
-export interface Changed extends KeyView, DatabaseMoment {
-  readonly setMarker: string;
-}
+/** A key after a change, and the database that the change was committed to. */
+export interface Changed extends KeyView, DatabaseMoment, CommitFacts {}
 
 /**
  * The last step of every change to a key. No other statement may follow: all other changes wait from here for the

@@ -14,13 +14,13 @@ export interface LeaseRegistryOptions {
   /** For revocations that wait, and for commands that list. */
   readonly others: Storage;
   /** How the process describes itself when it registers. */
-  readonly self: () => Pick<NewVerifier, "roots" | "address">;
+  readonly self: () => Omit<NewVerifier, "epoch" | "termMs">;
 }
 
 /** The registry of leases in Postgres. */
 export function createLeaseRegistry({ leases, others, self }: LeaseRegistryOptions) {
   return {
-    register: (registrant: Omit<NewVerifier, "roots" | "address">) =>
+    register: (registrant: Pick<NewVerifier, "epoch" | "termMs">) =>
       leases.write((database) => registerVerifier(database, { ...registrant, ...self() })),
     renew: (lease: Parameters<typeof renewVerifier>[1]) => leases.write((database) => renewVerifier(database, lease)),
     leave: (epoch: string) => leases.write((database) => removeVerifier(database, epoch)),

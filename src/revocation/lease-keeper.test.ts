@@ -32,7 +32,7 @@ beforeEach(async () => {
   };
   feed = new Feed({ epoch: "me", cache, bus, clocks });
   keeper = new LeaseKeeper({
-    ...{ epoch: "me", termMs: TERM_MS, usesRevocationSet: false, registry, lease, feed, clocks, timers: clocks },
+    ...{ epoch: "me", termMs: TERM_MS, registry, lease, feed, clocks, timers: clocks },
     jitter: () => 1,
     onDatabase: (identity) => databases.push(identity),
     onLost: (revisions) => lost.push(revisions),

@@ -127,10 +127,10 @@ export class LeaseKeeper {
 
   /** The lease begins with the answer, after the registration's commit (docs/protocol/revocation.md#r4). */
   async #register(attempt: number, since: Moment): Promise<void> {
-    const { registry, feed, epoch, termMs, usesRevocationSet } = this.#options;
+    const { registry, feed, epoch, termMs } = this.#options;
     // Read before the registration: a push that arrives meanwhile may be newer than its snapshot.
     const { appliedRevision } = feed;
-    const seen = await registry.register({ epoch, termMs, usesRevocationSet });
+    const seen = await registry.register({ epoch, termMs });
     if (attempt !== this.#attempt) return;
     if (seen.revision < appliedRevision) {
       this.#lostRevisions += appliedRevision - seen.revision;

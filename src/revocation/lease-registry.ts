@@ -20,7 +20,6 @@ export interface Registrant {
   /** Each process start has a new epoch (docs/protocol/revocation.md#r14). */
   readonly epoch: string;
   readonly termMs: number;
-  readonly usesRevocationSet: boolean;
 }
 
 /** The answer to a registration, read from one snapshot. */

@@ -40,8 +40,9 @@ const STEPS: readonly [step: string, mutation: Mutation][] = [
     "after the commit, before anybody is told",
     {
       file: "src/revocation/revoker.ts",
-      find: "    const marker = await this.#write(change, setMarker);\n",
-      replace: '    process.kill(process.pid, "SIGSTOP");\n    const marker = await this.#write(change, setMarker);\n',
+      find: "    const recorded = await fallback.record(change, facts);\n",
+      replace:
+        '    process.kill(process.pid, "SIGSTOP");\n    const recorded = await fallback.record(change, facts);\n',
     },
   ],
   [

@@ -10,7 +10,7 @@ import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
 import { describeWithPostgres } from "../../testkit/describe-with.ts";
 import { makeKey } from "../rpc/make-key.ts";
 
-const LEASE = { termMs: 3000, usesRevocationSet: false };
+const LEASE = { termMs: 3000 };
 
 describeWithPostgres("the registry of leases in Postgres", () => {
   let claviger: TestClaviger;
@@ -39,7 +39,7 @@ describeWithPostgres("the registry of leases in Postgres", () => {
   beforeAll(async () => {
     claviger = await startClaviger("postgres", { CLAVIGER_LEASE_MS: "60000" });
     storage = open();
-    const self = () => ({ roots: ["root"], address: "here" });
+    const self = () => ({ roots: ["root"], address: "here", usesRevocationSet: false });
     registry = createLeaseRegistry({ leases: storage, others: storage, self });
   });
   beforeEach(async () => {

@@ -67,7 +67,7 @@ export class Database {
     return `db:${this.timeline}`;
   }
 
-  register({ epoch, termMs, usesRevocationSet }: Registrant): Registered {
+  register({ epoch, termMs }: Registrant): Registered {
     const renewSeq = (this.rows.get(epoch)?.renewSeq ?? 0) + 1;
     const ackedRevision = this.flaws.registrationsAcknowledge
       ? this.revision
@@ -76,7 +76,7 @@ export class Database {
       epoch,
       address: "",
       termMs,
-      usesRevocationSet,
+      usesRevocationSet: false,
       ackedRevision,
       renewSeq,
       isCollected: false,

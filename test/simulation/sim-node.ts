@@ -11,6 +11,7 @@ import { Collector } from "../../src/revocation/collector.ts";
 import { Feed } from "../../src/revocation/feed.ts";
 import { LeaseKeeper } from "../../src/revocation/lease-keeper.ts";
 import type { LeaseRegistry } from "../../src/revocation/lease-registry.ts";
+import { RevocationSetWriter } from "../../src/revocation/revocation-fallback.ts";
 import { Revoker } from "../../src/revocation/revoker.ts";
 import { waitingTime } from "../../src/revocation/waiting-time.ts";
 import { CLOCK_RATE_ERROR } from "../../src/system/clocks.ts";
@@ -87,7 +88,7 @@ export class SimNode {
     const feed = new Feed({ epoch, cache: this.cache, bus, clocks });
     this.#feed = feed;
     this.keeper = new LeaseKeeper({
-      ...{ epoch, termMs, usesRevocationSet: false, registry, lease, feed, clocks, timers },
+      ...{ epoch, termMs, registry, lease, feed, clocks, timers },
       ...{ onDatabase, jitter: () => chance.next() },
     });
     this.#collector = new Collector({
@@ -103,7 +104,8 @@ export class SimNode {
         giveUpMs: 2 * waitingTime(termMs, CLOCK_RATE_ERROR),
       },
     });
-    this.#revoker = new Revoker({ bus, barrier, set: undefined, clocks, readSetMarker: async () => "" });
+    const fallback = new RevocationSetWriter({ store: undefined, readMarker: async () => "" });
+    this.#revoker = new Revoker({ bus, barrier, fallback, clocks });
     this.verifier = new Verifier({
       ...{
         keyring,

@@ -30,10 +30,10 @@ export class FakeRegistry implements LeaseRegistry {
     return this.revision;
   }
 
-  async register({ epoch, termMs, usesRevocationSet }: Parameters<LeaseRegistry["register"]>[0]): Promise<Registered> {
+  async register({ epoch, termMs }: Parameters<LeaseRegistry["register"]>[0]): Promise<Registered> {
     this.calls.push("register");
     await this.before();
-    this.add({ epoch, termMs, usesRevocationSet, ackedRevision: this.rows.get(epoch)?.ackedRevision ?? 0 });
+    this.add({ epoch, termMs, ackedRevision: this.rows.get(epoch)?.ackedRevision ?? 0 });
     return this.#seen();
   }
 

@@ -11,6 +11,7 @@ import { type Agent, ChildLease, type ChildStream } from "../../revocation/child
 import { Collector } from "../../revocation/collector.ts";
 import { Feed } from "../../revocation/feed.ts";
 import { LeaseKeeper } from "../../revocation/lease-keeper.ts";
+import { RevocationSetWriter } from "../../revocation/revocation-fallback.ts";
 import { RevocationSet } from "../../revocation/revocation-set.ts";
 import { Revoker } from "../../revocation/revoker.ts";
 import { waitingTime } from "../../revocation/waiting-time.ts";
@@ -86,7 +87,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
 
   const registry = createLeaseRegistry({
     ...{ leases: opened.leases, others: storage },
-    self: () => ({ roots: keyring.rootIds, address }),
+    self: () => ({ roots: keyring.rootIds, address, usesRevocationSet }),
   });
   const lease = new Lease(clocks);
   const cache = new SecretCache({
@@ -111,7 +112,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     mostReasons: 1,
   });
   const keeper = new LeaseKeeper({
-    ...{ epoch, termMs, usesRevocationSet, registry, lease, feed, clocks, timers },
+    ...{ epoch, termMs, registry, lease, feed, clocks, timers },
     jitter: () => (random(1)[0] ?? 0) / 255,
     onGranted(seen, since) {
       renewing.succeeded();
@@ -144,7 +145,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     parts.endingKeys.note(found);
     return describeFound(found, onLeftOut);
   };
-  const currentMarker = () => storage.read(readSetMarker);
+  const fallback = new RevocationSetWriter({ store: set, readMarker: () => storage.read(readSetMarker) });
 
   return {
     ...{ epoch, cache, feed, keeper },
@@ -170,7 +171,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
       find: (digests) => opened.misses.read((database) => find(database, digests)),
       appliedRevision: () => feed.appliedRevision,
     }),
-    revoker: new Revoker({ bus, barrier, set, clocks, readSetMarker: currentMarker, onBarrier }),
+    revoker: new Revoker({ bus, barrier, fallback, clocks, onBarrier }),
     async start(own) {
       address = own;
       await keeper.start();
@@ -179,7 +180,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     async trim() {
       const floor = await storage.transaction((transaction) => trimFeed(transaction, feedKeptMs));
       await storage.read((database) => forgetCollected(database, policy.revocation.revocationSetMs + termMs));
-      if (floor > 0 && set?.state() !== undefined) await set.trim(await currentMarker(), floor);
+      if (floor > 0) await fallback.trim(floor);
     },
     stopLeasing() {
       keeper.close();
