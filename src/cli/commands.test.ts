@@ -349,14 +349,26 @@ describe("verify", () => {
 
   it("sends what was asked, the secret without its newline", async () => {
     const seen: unknown[] = [];
-    const words = "verify --scope a:b --scope c --ip 10.1.2.3 --method /p.S/M --cost 0";
+    const words = "verify --scope a:b --scope c --environment test --ip 10.1.2.3 --method /p.S/M --cost 0";
     await runAgainst(answering(Verdict.VALID, seen), words.split(" "), { input: `${SECRET}\n` });
     await runAgainst(answering(Verdict.VALID, seen), ["verify"], { input: SECRET });
     expect(seen).toEqual([
-      { secret: SECRET, requiredScopes: ["a:b", "c"], clientIp: "10.1.2.3", method: "/p.S/M", cost: 0 },
+      {
+        ...{ secret: SECRET, requiredScopes: ["a:b", "c"], environment: "ENVIRONMENT_TEST" },
+        ...{ clientIp: "10.1.2.3", method: "/p.S/M", cost: 0 },
+      },
       { secret: SECRET },
     ]);
   });
+
+  it.each(Object.values(Verdict).filter((verdict) => verdict !== Verdict.UNSPECIFIED))(
+    "says what verdict %i means",
+    async (verdict) => {
+      const { out } = await runAgainst(answering(verdict), ["verify"], { input: SECRET });
+      expect(out).toMatch(/^[A-Z_]+: /);
+      expect(out).not.toContain("see the server's documentation");
+    },
+  );
 
   it("prints the response with --json, and never the secret", async () => {
     const { out, err } = await runAgainst(answering(Verdict.DISABLED), ["verify", "--json"], { input: SECRET });

@@ -14,6 +14,7 @@ describe("a wrong command line", () => {
     [["serve", "--lisen", "x"], "unknown option '--lisen' (did you mean --listen?)"],
     [["keys", "create"], "--name is required"],
     [["keys", "get"], "missing required argument 'key-id'"],
+    [["verify", "--environment", "prod"], "Allowed choices are live, test"],
     [["keys", "list", "--state", "dead"], "Allowed choices are active, disabled, expired, revoked"],
     [["keys", "list", "--label", "a=1", "--label", "a=2"], "Label a is given twice"],
     [["keys", "list", "--page-size", "0"], "Give a whole number from 1"],

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
+import { EnvironmentSchema } from "#gen/claviger/v1/key_pb.js";
 import {
   Verdict,
   VerdictSchema,
@@ -9,7 +10,8 @@ import {
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { EXIT } from "../cli-error.ts";
 import { withConnection } from "../connection.ts";
-import { integerParser, scopeOption } from "../input/key-options.ts";
+import { enumValue } from "../input/enum-names.ts";
+import { environmentOption, integerParser, scopeOption } from "../input/key-options.ts";
 import { readSecret } from "../input/read-secret.ts";
 import { refuseArguments } from "../input/secret-arguments.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
@@ -21,6 +23,7 @@ import { formatTable } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 
 interface VerifyOptions extends ServerOptions {
+  readonly environment?: string;
   readonly scope?: readonly string[];
   readonly ip?: string;
   readonly method?: string;
@@ -31,6 +34,7 @@ interface VerifyOptions extends ServerOptions {
 export function addVerify(command: Command, shell: Shell): void {
   refuseArguments(addServerOptions(command))
     .addOption(scopeOption("a scope that the key must hold"))
+    .addOption(environmentOption("which keys are accepted (default: any)"))
     .option("--ip <address>", "where the secret was presented from, for keys with --cidr")
     .option("--method <method>", "the RPC being authorised, /package.Service/Method")
     .option("--cost <number>", "how much to charge; 0 looks and charges nothing (default: 1)", integerParser(0))
@@ -54,8 +58,16 @@ export function addVerify(command: Command, shell: Shell): void {
   );
 }
 
-function verifyRequest(secret: string, { scope = [], ip = "", method = "", cost }: VerifyOptions) {
-  return create(VerifyRequestSchema, { secret, requiredScopes: [...scope], clientIp: ip, method, cost });
+function verifyRequest(secret: string, options: VerifyOptions) {
+  const { environment, scope = [], ip = "", method = "", cost } = options;
+  return create(VerifyRequestSchema, {
+    secret,
+    requiredScopes: [...scope],
+    clientIp: ip,
+    method,
+    cost,
+    environment: enumValue(EnvironmentSchema, environment),
+  });
 }
 
 const MEANING: Readonly<Record<number, string>> = {
@@ -65,6 +77,7 @@ const MEANING: Readonly<Record<number, string>> = {
   [Verdict.DISABLED]: "the key is switched off",
   [Verdict.RETIRED]: "this secret was rotated out: use the new one",
   [Verdict.EXPIRED]: "this secret has expired: rotate the key",
+  [Verdict.ENVIRONMENT_DENIED]: "the key is of another environment than --environment",
   [Verdict.ADDRESS_DENIED]: "the key may not be used from this address (--ip)",
   [Verdict.SCOPE_MISSING]: "the key does not hold all of these scopes",
   [Verdict.RATE_LIMITED]: "too many requests per second",
