@@ -55,6 +55,10 @@ function keyOf(fields: MessageInitShape<typeof KeySchema> = {}) {
   });
 }
 
+function wordsOf(text: string): string[] {
+  return text.split(/\s+/);
+}
+
 describe("keys create", () => {
   const routes = (router: ConnectRouter) =>
     router.service(KeyManagement, { createKey: () => ({ key: keyOf(), secret: SECRET }) });
@@ -221,6 +225,86 @@ describe("on a terminal of 80 columns", () => {
     },
   );
 
+  const receipt = {
+    revision: 123_456_789n,
+    effectiveTime: timestampFromDate(NOW),
+    confirmedVerifierCount: 1_000,
+    expiredVerifierCount: 12,
+  };
+  const createdBy = { kind: ActorKind.SERVICE, subject: "billing", keyId: ID };
+  const note = "seen in a public repository, in the settings file of the nightly report, and reported by its owner";
+  const scopes = Array.from({ length: 12 }, (_, at) => `orders-${at}:read`);
+  const full = keyOf({
+    ...{ scopes, labels: { team: "billing" }, metadata: { plan: "pro" }, limits: { requestsPerSecond: 5 } },
+    ...{ createTime: inDays(-1), createdBy, expireTime: inDays(1), lastUsedTime: inDays(-0.1), etag: "e1" },
+  });
+  const revoked = keyOf({
+    ...{ scopes, state: KeyState.REVOKED, revokeTime: timestampFromDate(NOW), revokedBy: createdBy, revokeNote: note },
+  });
+  const changes = (router: ConnectRouter) => {
+    router.service(KeyManagement, {
+      createKey: () => ({ key: full, secret: SECRET }),
+      rotateKey: () => ({ key: full, secret: SECRET, receipt, retiring: { version: 1_000, retireTime: inDays(1) } }),
+      revokeKey: () => ({ key: revoked, receipt }),
+      revokeKeys: () => ({ keyCount: 1_000, receipt }),
+      retireSecret: () => ({ key: full, receipt }),
+      updateKey: () => ({ key: full, receipt }),
+      reportLeakedSecret: () => ({}),
+    });
+    router.service(KeyVerifier, {
+      verify: () => ({ verdict: Verdict.VALID, key: { id: ID, scopes }, secretExpireTime: inDays(1) }),
+    });
+  };
+
+  it.each([
+    "keys create --name demo",
+    "keys create --name demo --quiet",
+    `keys rotate ${ID}`,
+    `keys revoke ${ID}`,
+    "keys revoke --owner u1",
+    `keys retire ${ID} --version 1`,
+    `keys disable ${ID}`,
+    "report-leaked",
+    "verify",
+  ])("%s prints lines that fit, and in a pipe the same words in fewer", async (words) => {
+    const narrow = await runAgainst(changes, words.split(" "), { columns: 80, input: SECRET });
+    expect(narrow.code).toBe(0);
+    for (const line of `${narrow.out}${narrow.err}`.split("\n")) expect(widthOf(line), line).toBeLessThanOrEqual(80);
+    const piped = await runAgainst(changes, words.split(" "), { input: SECRET });
+    expect(wordsOf(narrow.err)).toEqual(wordsOf(piped.err));
+    const isSecretsTable = words.startsWith("keys") && !words.includes("--owner");
+    if (!isSecretsTable) expect(wordsOf(narrow.out)).toEqual(wordsOf(piped.out));
+  });
+
+  it.each([
+    [`keys revoke ${ID}`, "effective everywhere since 2026-11-22T12:00:00.000Z\n"],
+    [`keys rotate ${ID}`, "revision 123456789: 1000 verifiers confirmed, 12 waited out\n"],
+    [`keys revoke ${ID}`, "nightly\n             report, and reported by its owner\n"],
+  ])("%s shows %j", async (words, shown) => {
+    expect((await runAgainst(changes, words.split(" "), { columns: 80 })).out).toContain(shown);
+  });
+
+  it("keeps a command that a warning names on one line, and a secret in one piece", async () => {
+    const { out, err } = await runAgainst(changes, ["keys", "create", "--name", "demo"], { columns: 80 });
+    expect(err).toContain(`\`claviger keys rotate ${ID}\`\n`);
+    expect(out).toContain(`\n${SECRET}\n`);
+  });
+
+  it("shows a failure in lines that fit, and in JSON on lines of its own", async () => {
+    const message = `${"a reason of many words ".repeat(8)}and an end`;
+    const failing = (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        getKey: () => {
+          throw new ConnectError(message, Code.NotFound);
+        },
+      });
+    const { err } = await runAgainst(failing, ["keys", "get", ID], { columns: 80 });
+    for (const line of err.split("\n")) expect(widthOf(line), line).toBeLessThanOrEqual(80);
+    expect(wordsOf(err).join(" ")).toContain(message);
+    const json = await runAgainst(failing, ["keys", "get", ID, "--json"], { columns: 80 });
+    expect(JSON.parse(json.err)).toMatchObject({ message });
+  });
+
   it("says why a call was denied, and gives a revoked key no expiry", async () => {
     expect((await runAgainst(routes, ["audit", "list"])).out).toContain("CreateKey: PERMISSION_DENIED asked-owner=bob");
     expect((await runAgainst(routes, ["audit", "list"], { columns: 80 })).out).toContain("CreateKey: PERM");
@@ -253,7 +337,7 @@ describe("keys update, disable and enable", () => {
       });
     const { code, out } = await runAgainst(routes, ["keys", ...words]);
     expect(code).toBe(0);
-    expect(out).toContain("effective everywhere (revision 7, 2 verifiers confirmed, 0 waited out)");
+    expect(out).toContain("effective everywhere\nrevision 7: 2 verifiers confirmed, 0 waited out\n");
     expect(seen).toEqual([request]);
   });
 });

@@ -24,7 +24,7 @@ export function addAgents(command: Command, shell: Shell): void {
     );
   addExamples(command, "claviger agents", "claviger agents --url http://10.0.0.2:4640").addHelpText(
     "after",
-    "\nNeeds claviger:nodes.read. Each process lists its own agents: `claviger nodes` says which there are.",
+    "\nNeeds claviger:nodes.read.\nEach process lists its own agents, at most 1,000; `claviger nodes` lists the\nprocesses. Ask each of them with --url.",
   );
 }
 

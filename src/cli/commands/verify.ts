@@ -18,8 +18,8 @@ import { addExamples, addServerOptions, type ServerOptions } from "../input/serv
 import { describeLabels } from "../output/describe-key.ts";
 import { createTimes } from "../output/describe-time.ts";
 import { endsSoon } from "../output/expiry-warning.ts";
-import { printLine, printMessage, warnLine } from "../output/print.ts";
-import { formatTable } from "../output/table.ts";
+import { printLine, printMessage, printText, warnLine } from "../output/print.ts";
+import { formatFacts } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 
 interface VerifyOptions extends ServerOptions {
@@ -54,7 +54,7 @@ export function addVerify(command: Command, shell: Shell): void {
     "claviger verify                             # asks for it, without echo",
   ).addHelpText(
     "after",
-    "\nExit codes: 0 VALID, 1 another verdict, 2 usage, 3 refused by the server, 4 could not decide",
+    "\nExit codes: 0 VALID, 1 another verdict, 2 usage, 3 refused by the server,\n            4 could not decide",
   );
 }
 
@@ -88,7 +88,7 @@ const MEANING: Readonly<Record<number, string>> = {
 function printVerdict(shell: Shell, response: VerifyResponse): void {
   const { verdict, key, secretExpireTime, retireTime, missingScopes } = response;
   const times = createTimes(shell);
-  printLine(
+  printText(
     shell,
     `${VerdictSchema.value[verdict]?.localName ?? verdict}: ${MEANING[verdict] ?? "see the server's documentation"}`,
   );
@@ -102,7 +102,7 @@ function printVerdict(shell: Shell, response: VerifyResponse): void {
     ["version", key && String(key.secretVersion)],
     ["ends", secretExpireTime && times.describe(secretExpireTime)],
   ].filter((fact): fact is [string, string] => Boolean(fact[1]));
-  if (facts.length > 0) printLine(shell, formatTable(facts));
+  if (facts.length > 0) printLine(shell, formatFacts(facts, shell.columns));
   if (verdict !== Verdict.VALID || key === undefined) return;
   if (retireTime !== undefined) {
     warnLine(shell, `this secret was rotated out and ends ${times.describe(retireTime)}: use the new one`);

@@ -62,8 +62,8 @@ export function addCreate(command: Command, shell: Shell): void {
     command,
     "claviger keys create --name demo",
     "SECRET=$(claviger keys create --name demo --quiet)",
-    "claviger keys create --name partner --requests-per-second 50 --requests-per-day 100000",
-    "claviger keys create --name reports --owner u42 --scope orders:read --scope users:read --label team=billing --ttl 30d",
+    "claviger keys create --name partner --requests-per-second 50 --burst 100",
+    "claviger keys create --name reports --owner u42 --scope orders:read --ttl 30d",
   );
 }
 
