@@ -317,6 +317,73 @@ describe("on a terminal of 80 columns", () => {
   });
 });
 
+describe("agents", () => {
+  const [here, there] = ["http://10.0.0.1:4640", "http://10.0.0.2:4640"];
+  const nodeOf = (address: string, epoch: string, state: NodeState = NodeState.LIVE) => ({ address, state, epoch });
+  const self = nodeOf(here, "aaaaaaaa00000000");
+  const agent = { keyId: ID, owner: "shop", address: "10.1.2.3", leased: true };
+
+  interface Listed {
+    /** Default one. */
+    readonly agents?: readonly (typeof agent)[];
+    /** Default: as many as are listed. */
+    readonly agentCount?: number;
+  }
+
+  function listing(
+    others: readonly ReturnType<typeof nodeOf>[],
+    { agents = [agent], agentCount = agents.length }: Listed = {},
+  ) {
+    return (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        listNodes: () => ({ nodes: [...others, self], epoch: self.epoch, agents: [...agents], agentCount }),
+      });
+  }
+
+  it.each([
+    [
+      "two elsewhere",
+      [nodeOf(there, "b"), nodeOf("http://10.0.0.3:4640", "c")],
+      "agents of this process only; 2 more processes serve: ask each with --url\n",
+    ],
+    [
+      "one worker beside it",
+      [nodeOf(here, "b")],
+      "agents of this process only; 1 more process serves at this address: call again to reach another\n",
+    ],
+    [
+      "both",
+      [nodeOf(here, "b"), nodeOf(there, "c")],
+      "agents of this process only; 1 more process serves: ask each with --url; 1 more process serves at this address: call again to reach another\n",
+    ],
+    ["none that is live", [nodeOf(there, "b", NodeState.SILENT), nodeOf(there, "c", NodeState.COLLECTED)], ""],
+    ["none", [], ""],
+  ])("names the process that answered, and counts the other live ones: %s", async (_, others, said) => {
+    const { code, err } = await runAgainst(listing(others), ["agents"]);
+    expect({ code, err }).toEqual({ code: 0, err: `1 attached to ${here} (epoch aaaaaaaa)\n${said}` });
+    const none = await runAgainst(listing(others, { agents: [] }), ["agents"]);
+    expect(none.err).toBe(`no agent is attached to ${here} (epoch aaaaaaaa)\n${said}`);
+  });
+
+  it("says that there are more agents than it shows", async () => {
+    const { err } = await runAgainst(listing([], { agentCount: 1_200 }), ["agents"]);
+    expect(err).toContain("1200 attached to http://10.0.0.1:4640 (epoch aaaaaaaa), of which these are the first 1\n");
+  });
+
+  it("gives programs the epoch that answered, every process with its state, and the count", async () => {
+    const { out, err } = await runAgainst(listing([nodeOf(there, "b")]), ["agents", "--json"]);
+    expect(err).toBe("");
+    expect(JSON.parse(out)).toMatchObject({
+      epoch: self.epoch,
+      nodes: [
+        { epoch: "b", address: there, state: "NODE_STATE_LIVE" },
+        { epoch: self.epoch, address: here, state: "NODE_STATE_LIVE" },
+      ],
+      agentCount: 1,
+    });
+  });
+});
+
 describe("keys update, disable and enable", () => {
   it.each([
     [
