@@ -55,6 +55,10 @@ function keyOf(fields: MessageInitShape<typeof KeySchema> = {}) {
   });
 }
 
+function wordsOf(text: string): string[] {
+  return text.split(/\s+/);
+}
+
 describe("keys create", () => {
   const routes = (router: ConnectRouter) =>
     router.service(KeyManagement, { createKey: () => ({ key: keyOf(), secret: SECRET }) });
@@ -221,6 +225,86 @@ describe("on a terminal of 80 columns", () => {
     },
   );
 
+  const receipt = {
+    revision: 123_456_789n,
+    effectiveTime: timestampFromDate(NOW),
+    confirmedVerifierCount: 1_000,
+    expiredVerifierCount: 12,
+  };
+  const createdBy = { kind: ActorKind.SERVICE, subject: "billing", keyId: ID };
+  const note = "seen in a public repository, in the settings file of the nightly report, and reported by its owner";
+  const scopes = Array.from({ length: 12 }, (_, at) => `orders-${at}:read`);
+  const full = keyOf({
+    ...{ scopes, labels: { team: "billing" }, metadata: { plan: "pro" }, limits: { requestsPerSecond: 5 } },
+    ...{ createTime: inDays(-1), createdBy, expireTime: inDays(1), lastUsedTime: inDays(-0.1), etag: "e1" },
+  });
+  const revoked = keyOf({
+    ...{ scopes, state: KeyState.REVOKED, revokeTime: timestampFromDate(NOW), revokedBy: createdBy, revokeNote: note },
+  });
+  const changes = (router: ConnectRouter) => {
+    router.service(KeyManagement, {
+      createKey: () => ({ key: full, secret: SECRET }),
+      rotateKey: () => ({ key: full, secret: SECRET, receipt, retiring: { version: 1_000, retireTime: inDays(1) } }),
+      revokeKey: () => ({ key: revoked, receipt }),
+      revokeKeys: () => ({ keyCount: 1_000, receipt }),
+      retireSecret: () => ({ key: full, receipt }),
+      updateKey: () => ({ key: full, receipt }),
+      reportLeakedSecret: () => ({}),
+    });
+    router.service(KeyVerifier, {
+      verify: () => ({ verdict: Verdict.VALID, key: { id: ID, scopes }, secretExpireTime: inDays(1) }),
+    });
+  };
+
+  it.each([
+    "keys create --name demo",
+    "keys create --name demo --quiet",
+    `keys rotate ${ID}`,
+    `keys revoke ${ID}`,
+    "keys revoke --owner u1",
+    `keys retire ${ID} --version 1`,
+    `keys disable ${ID}`,
+    "report-leaked",
+    "verify",
+  ])("%s prints lines that fit, and in a pipe the same words in fewer", async (words) => {
+    const narrow = await runAgainst(changes, words.split(" "), { columns: 80, input: SECRET });
+    expect(narrow.code).toBe(0);
+    for (const line of `${narrow.out}${narrow.err}`.split("\n")) expect(widthOf(line), line).toBeLessThanOrEqual(80);
+    const piped = await runAgainst(changes, words.split(" "), { input: SECRET });
+    expect(wordsOf(narrow.err)).toEqual(wordsOf(piped.err));
+    const isSecretsTable = words.startsWith("keys") && !words.includes("--owner");
+    if (!isSecretsTable) expect(wordsOf(narrow.out)).toEqual(wordsOf(piped.out));
+  });
+
+  it.each([
+    [`keys revoke ${ID}`, "effective everywhere since 2026-11-22T12:00:00.000Z\n"],
+    [`keys rotate ${ID}`, "revision 123456789: 1000 verifiers confirmed, 12 waited out\n"],
+    [`keys revoke ${ID}`, "nightly\n             report, and reported by its owner\n"],
+  ])("%s shows %j", async (words, shown) => {
+    expect((await runAgainst(changes, words.split(" "), { columns: 80 })).out).toContain(shown);
+  });
+
+  it("keeps a command that a warning names on one line, and a secret in one piece", async () => {
+    const { out, err } = await runAgainst(changes, ["keys", "create", "--name", "demo"], { columns: 80 });
+    expect(err).toContain(`\`claviger keys rotate ${ID}\`\n`);
+    expect(out).toContain(`\n${SECRET}\n`);
+  });
+
+  it("shows a failure in lines that fit, and in JSON on lines of its own", async () => {
+    const message = `${"a reason of many words ".repeat(8)}and an end`;
+    const failing = (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        getKey: () => {
+          throw new ConnectError(message, Code.NotFound);
+        },
+      });
+    const { err } = await runAgainst(failing, ["keys", "get", ID], { columns: 80 });
+    for (const line of err.split("\n")) expect(widthOf(line), line).toBeLessThanOrEqual(80);
+    expect(wordsOf(err).join(" ")).toContain(message);
+    const json = await runAgainst(failing, ["keys", "get", ID, "--json"], { columns: 80 });
+    expect(JSON.parse(json.err)).toMatchObject({ message });
+  });
+
   it("says why a call was denied, and gives a revoked key no expiry", async () => {
     expect((await runAgainst(routes, ["audit", "list"])).out).toContain("CreateKey: PERMISSION_DENIED asked-owner=bob");
     expect((await runAgainst(routes, ["audit", "list"], { columns: 80 })).out).toContain("CreateKey: PERM");
@@ -230,6 +314,73 @@ describe("on a terminal of 80 columns", () => {
 
   it("prints only ids with --quiet", async () => {
     expect((await runAgainst(routes, ["keys", "list", "-q"])).out).toBe(`${ID}\n${ID}\n`);
+  });
+});
+
+describe("agents", () => {
+  const [here, there] = ["http://10.0.0.1:4640", "http://10.0.0.2:4640"];
+  const nodeOf = (address: string, epoch: string, state: NodeState = NodeState.LIVE) => ({ address, state, epoch });
+  const self = nodeOf(here, "aaaaaaaa00000000");
+  const agent = { keyId: ID, owner: "shop", address: "10.1.2.3", leased: true };
+
+  interface Listed {
+    /** Default one. */
+    readonly agents?: readonly (typeof agent)[];
+    /** Default: as many as are listed. */
+    readonly agentCount?: number;
+  }
+
+  function listing(
+    others: readonly ReturnType<typeof nodeOf>[],
+    { agents = [agent], agentCount = agents.length }: Listed = {},
+  ) {
+    return (router: ConnectRouter) =>
+      router.service(KeyManagement, {
+        listNodes: () => ({ nodes: [...others, self], epoch: self.epoch, agents: [...agents], agentCount }),
+      });
+  }
+
+  it.each([
+    [
+      "two elsewhere",
+      [nodeOf(there, "b"), nodeOf("http://10.0.0.3:4640", "c")],
+      "agents of this process only; 2 more processes serve: ask each with --url\n",
+    ],
+    [
+      "one worker beside it",
+      [nodeOf(here, "b")],
+      "agents of this process only; 1 more process serves at this address: call again to reach another\n",
+    ],
+    [
+      "both",
+      [nodeOf(here, "b"), nodeOf(there, "c")],
+      "agents of this process only; 1 more process serves: ask each with --url; 1 more process serves at this address: call again to reach another\n",
+    ],
+    ["none that is live", [nodeOf(there, "b", NodeState.SILENT), nodeOf(there, "c", NodeState.COLLECTED)], ""],
+    ["none", [], ""],
+  ])("names the process that answered, and counts the other live ones: %s", async (_, others, said) => {
+    const { code, err } = await runAgainst(listing(others), ["agents"]);
+    expect({ code, err }).toEqual({ code: 0, err: `1 attached to ${here} (epoch aaaaaaaa)\n${said}` });
+    const none = await runAgainst(listing(others, { agents: [] }), ["agents"]);
+    expect(none.err).toBe(`no agent is attached to ${here} (epoch aaaaaaaa)\n${said}`);
+  });
+
+  it("says that there are more agents than it shows", async () => {
+    const { err } = await runAgainst(listing([], { agentCount: 1_200 }), ["agents"]);
+    expect(err).toContain("1200 attached to http://10.0.0.1:4640 (epoch aaaaaaaa), of which these are the first 1\n");
+  });
+
+  it("gives programs the epoch that answered, every process with its state, and the count", async () => {
+    const { out, err } = await runAgainst(listing([nodeOf(there, "b")]), ["agents", "--json"]);
+    expect(err).toBe("");
+    expect(JSON.parse(out)).toMatchObject({
+      epoch: self.epoch,
+      nodes: [
+        { epoch: "b", address: there, state: "NODE_STATE_LIVE" },
+        { epoch: self.epoch, address: here, state: "NODE_STATE_LIVE" },
+      ],
+      agentCount: 1,
+    });
   });
 });
 
@@ -253,7 +404,7 @@ describe("keys update, disable and enable", () => {
       });
     const { code, out } = await runAgainst(routes, ["keys", ...words]);
     expect(code).toBe(0);
-    expect(out).toContain("effective everywhere (revision 7, 2 verifiers confirmed, 0 waited out)");
+    expect(out).toContain("effective everywhere\nrevision 7: 2 verifiers confirmed, 0 waited out\n");
     expect(seen).toEqual([request]);
   });
 });
@@ -349,14 +500,26 @@ describe("verify", () => {
 
   it("sends what was asked, the secret without its newline", async () => {
     const seen: unknown[] = [];
-    const words = "verify --scope a:b --scope c --ip 10.1.2.3 --method /p.S/M --cost 0";
+    const words = "verify --scope a:b --scope c --environment test --ip 10.1.2.3 --method /p.S/M --cost 0";
     await runAgainst(answering(Verdict.VALID, seen), words.split(" "), { input: `${SECRET}\n` });
     await runAgainst(answering(Verdict.VALID, seen), ["verify"], { input: SECRET });
     expect(seen).toEqual([
-      { secret: SECRET, requiredScopes: ["a:b", "c"], clientIp: "10.1.2.3", method: "/p.S/M", cost: 0 },
+      {
+        ...{ secret: SECRET, requiredScopes: ["a:b", "c"], environment: "ENVIRONMENT_TEST" },
+        ...{ clientIp: "10.1.2.3", method: "/p.S/M", cost: 0 },
+      },
       { secret: SECRET },
     ]);
   });
+
+  it.each(Object.values(Verdict).filter((verdict) => verdict !== Verdict.UNSPECIFIED))(
+    "says what verdict %i means",
+    async (verdict) => {
+      const { out } = await runAgainst(answering(verdict), ["verify"], { input: SECRET });
+      expect(out).toMatch(/^[A-Z_]+: /);
+      expect(out).not.toContain("see the server's documentation");
+    },
+  );
 
   it("prints the response with --json, and never the secret", async () => {
     const { out, err } = await runAgainst(answering(Verdict.DISABLED), ["verify", "--json"], { input: SECRET });

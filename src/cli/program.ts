@@ -7,6 +7,8 @@ import type { Shell } from "./shell.ts";
 const HELP = ["--help", "-h"];
 /** Cells in a line of help that goes into a file or a pipe. */
 const HELP_WIDTH = 80;
+/** Cells of a description beside the longest flag: below these it is not wrapped. */
+const LEAST_DESCRIPTION = 20;
 
 /** A program, and the command line that it is to parse. */
 export interface Program {
@@ -92,7 +94,7 @@ function createRoot(shell: Shell): Command {
     // Else `--version` of `keys retire` would be taken for the one above.
     .enablePositionalOptions()
     .helpCommand(false)
-    .configureHelp({ subcommandTerm: (command) => command.name() })
+    .configureHelp({ subcommandTerm: (command) => command.name(), minWidthToWrap: LEAST_DESCRIPTION })
     .exitOverride()
     .configureOutput({
       writeOut: (text) => shell.stdout.write(text),
@@ -112,12 +114,14 @@ function createRoot(shell: Shell): Command {
     [
       "",
       "Environment:",
-      "  CLAVIGER_URL                            where the server is (default: http://127.0.0.1:4640)",
-      "  CLAVIGER_TOKEN, CLAVIGER_TOKEN_FILE     whom to call as",
-      "  CLAVIGER_PROFILE                        otherwise: which profile of `claviger login` (default: default)",
-      "  NO_COLOR                                no colours",
+      "  CLAVIGER_URL         where the server is (default: http://127.0.0.1:4640)",
+      "  CLAVIGER_TOKEN       the key to call with; CLAVIGER_TOKEN_FILE: a file of it",
+      "  CLAVIGER_PROFILE     without them: which profile of `claviger login`",
+      "                       (default: default)",
+      "  NO_COLOR             no colours",
       "",
-      "Exit codes: 0 OK or VALID, 1 another verdict, 2 usage, 3 refused by the server, 4 could not decide",
+      "Exit codes: 0 OK or VALID, 1 another verdict, 2 usage, 3 refused by the server,",
+      "            4 could not decide",
     ].join("\n"),
   );
 }

@@ -1,5 +1,8 @@
+import type { Command } from "commander";
 import { describe, expect, it } from "vitest";
-import { runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
+import { createFakeShell, runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
+import { widthOf } from "./output/width.ts";
+import { createWholeProgram } from "./program.ts";
 
 const ID = "key_01hzy3v7mkf5c9q2w8xanb4tde";
 const SECRET = "clv_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM";
@@ -14,6 +17,7 @@ describe("a wrong command line", () => {
     [["serve", "--lisen", "x"], "unknown option '--lisen' (did you mean --listen?)"],
     [["keys", "create"], "--name is required"],
     [["keys", "get"], "missing required argument 'key-id'"],
+    [["verify", "--environment", "prod"], "Allowed choices are live, test"],
     [["keys", "list", "--state", "dead"], "Allowed choices are active, disabled, expired, revoked"],
     [["keys", "list", "--label", "a=1", "--label", "a=2"], "Label a is given twice"],
     [["keys", "list", "--page-size", "0"], "Give a whole number from 1"],
@@ -162,5 +166,34 @@ describe("a server that is not there", () => {
     const { code, err } = await runInFakeShell(["health", "--json"], NOWHERE);
     expect(code).toBe(4);
     expect(JSON.parse(err)).toMatchObject({ code: "UNAVAILABLE", reason: "", metadata: {}, violations: [] });
+  });
+});
+
+describe("the help of every command", async () => {
+  const pathsOf = (command: Command): string[][] =>
+    command.commands.flatMap((child) => [[child.name()], ...pathsOf(child).map((path) => [child.name(), ...path])]);
+  const paths = [[], ...pathsOf(await createWholeProgram(createFakeShell().shell))];
+
+  it("is that of a whole tree, with commands in groups", () => {
+    expect(paths).toContainEqual(["verify"]);
+    expect(paths).toContainEqual(["keys", "revoke"]);
+  });
+
+  it.each([
+    ["in a pipe", {}],
+    ["on a terminal of 80", { columns: 80 }],
+  ])("fits 80 columns %s", async (_, options) => {
+    for (const path of paths) {
+      const { code, out } = await runInFakeShell([...path, "--help"], options);
+      expect(code).toBe(0);
+      for (const line of out.split("\n")) expect(widthOf(line), line).toBeLessThanOrEqual(80);
+    }
+  });
+
+  it("is wider where the terminal is", async () => {
+    const { out } = await runInFakeShell(["serve", "--help"], { columns: 120 });
+    const widths = out.split("\n").map(widthOf);
+    expect(Math.max(...widths)).toBeGreaterThan(80);
+    expect(Math.max(...widths)).toBeLessThanOrEqual(120);
   });
 });

@@ -1,6 +1,6 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
-import { type Agent, type ListNodesResponse, ListNodesResponseSchema } from "#gen/claviger/v1/node_pb.js";
+import { type Agent, type ListNodesResponse, ListNodesResponseSchema, NodeState } from "#gen/claviger/v1/node_pb.js";
 import { withConnection } from "../connection.ts";
 import { roundSpan } from "../input/duration.ts";
 import { type WideOption, wideOption, widthFor } from "../input/list-options.ts";
@@ -24,7 +24,7 @@ export function addAgents(command: Command, shell: Shell): void {
     );
   addExamples(command, "claviger agents", "claviger agents --url http://10.0.0.2:4640").addHelpText(
     "after",
-    "\nNeeds claviger:nodes.read. Each process lists its own agents: `claviger nodes` says which there are.",
+    "\nNeeds claviger:nodes.read.\nEach process lists its own agents, at most 1,000; `claviger nodes` lists the\nprocesses. Ask each of them with --url.",
   );
 }
 
@@ -37,11 +37,23 @@ function printAgents(
   const where = `${self?.address ?? "this process"} (epoch ${epoch.slice(0, 8)})`;
   if (agents.length === 0) {
     noteLine(shell, `no agent is attached to ${where}`);
-    return;
+  } else {
+    printLine(shell, formatList(agents, COLUMNS, widthFor(shell, options)));
+    const rest = agentCount > agents.length ? `, of which these are the first ${agents.length}` : "";
+    noteLine(shell, `${agentCount} attached to ${where}${rest}`);
   }
-  printLine(shell, formatList(agents, COLUMNS, widthFor(shell, options)));
-  const rest = agentCount > agents.length ? `, of which these are the first ${agents.length}` : "";
-  noteLine(shell, `${agentCount} attached to ${where}${rest}`);
+  const live = nodes.filter((node) => node.state === NodeState.LIVE && node.epoch !== epoch);
+  const beside = live.filter(({ address }) => address === self?.address).length;
+  const others = [
+    ...(live.length > beside ? [`${processesServe(live.length - beside)}: ask each with --url`] : []),
+    // Workers share a port, and the kernel chooses which of them gets a connection.
+    ...(beside > 0 ? [`${processesServe(beside)} at this address: call again to reach another`] : []),
+  ];
+  if (others.length > 0) noteLine(shell, `agents of this process only; ${others.join("; ")}`);
+}
+
+function processesServe(count: number): string {
+  return count === 1 ? "1 more process serves" : `${count} more processes serve`;
 }
 
 const COLUMNS: readonly Column<Agent>[] = [

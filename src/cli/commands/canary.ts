@@ -15,7 +15,7 @@ import { parseDuration } from "../input/duration.ts";
 import { readToken } from "../input/read-token.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
 import { DATABASE_SETTINGS, readConfig } from "../input/settings-options.ts";
-import { noteLine, printLine } from "../output/print.ts";
+import { noteLine, printLine, printText } from "../output/print.ts";
 import { printable } from "../output/printable.ts";
 import type { Shell } from "../shell.ts";
 import { stopSignal } from "../stop-signal.ts";
@@ -68,7 +68,7 @@ export function addCanary(command: Command, shell: Shell): void {
     "claviger canary --metrics 127.0.0.1:9464",
   ).addHelpText(
     "after",
-    "\nExit codes: 0 all nodes obeyed, 1 a node accepted a revoked key, 4 with --rounds: some could not be asked",
+    "\nExit codes: 0 all nodes obeyed, 1 a node accepted a revoked key,\n            4 with --rounds: some could not be asked",
   );
 }
 
@@ -234,7 +234,7 @@ function report(
     ),
   ];
   const spans = `created in ${Math.round(createMs)} ms, verified on ${reached.length} of ${nodes.length} nodes in ${Math.round(verifyMs)} ms, revoked in ${Math.round(revokeMs)} ms`;
-  printLine(shell, printable(`${spans}: ${problems.join(", ") || "every node obeys"}`));
+  printText(shell, printable(`${spans}: ${problems.join(", ") || "every node obeys"}`));
 }
 
 function reportFailure(

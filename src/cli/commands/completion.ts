@@ -11,8 +11,8 @@ export function addCompletion(command: Command, shell: Shell, wholeProgram: () =
     .action(async (name: ShellName) => printLine(shell, completionScript(name, await wholeProgram())));
   addExamples(
     command,
-    "source <(claviger completion bash)                                # in ~/.bashrc",
-    "source <(claviger completion zsh)                                 # in ~/.zshrc, after compinit",
+    "source <(claviger completion bash)    # in ~/.bashrc",
+    "source <(claviger completion zsh)     # in ~/.zshrc, after compinit",
     "claviger completion fish > ~/.config/fish/completions/claviger.fish",
   );
 }

@@ -55,7 +55,7 @@ export function addHealth(command: Command, shell: Shell): void {
   addExamples(
     command,
     "claviger health",
-    "claviger health --service claviger.v1.KeyVerifier --timeout 1s    # a readiness probe",
+    "claviger health --service claviger.v1.KeyVerifier --timeout 1s  # for probes",
   ).addHelpText("after", "\nExit codes: 0 all serving, 4 otherwise");
 }
 

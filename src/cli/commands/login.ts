@@ -7,7 +7,7 @@ import { readSecret } from "../input/read-secret.ts";
 import { headerValue } from "../input/read-token.ts";
 import { refuseArguments } from "../input/secret-arguments.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
-import { printLine } from "../output/print.ts";
+import { printLine, printText } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 
 interface LoginOptions extends ServerOptions {
@@ -21,15 +21,16 @@ export function addLogin(command: Command, shell: Shell): void {
     .action((options: LoginOptions) => login(shell, options));
   addExamples(
     command,
-    "claviger login --url https://keys.example.com     # asks for the key, without echo",
+    "claviger login --url https://keys.example.com     # asks for the key",
     "claviger login --profile staging < key.txt",
     "CLAVIGER_PROFILE=staging claviger keys list",
   ).addHelpText(
     "after",
     [
       "",
-      "The address and the key go into ~/.config/claviger/profiles/ (XDG_CONFIG_HOME), into a file that only you can read.",
-      "CLAVIGER_TOKEN and CLAVIGER_TOKEN_FILE go before a profile. The key is only ever sent to the profile's address.",
+      "The address and the key go into ~/.config/claviger/profiles/ (XDG_CONFIG_HOME),",
+      "into a file that only you can read. CLAVIGER_TOKEN and CLAVIGER_TOKEN_FILE go",
+      "before a profile. The key is only ever sent to the profile's address.",
     ].join("\n"),
   );
 }
@@ -46,5 +47,6 @@ async function login(shell: Shell, options: LoginOptions): Promise<void> {
   });
   const file = await writeProfile(shell, name, { url, token });
   const text = `logged in to ${url} as profile '${name}', kept in ${shownPath(file)}`;
-  printLine(shell, options.json ? JSON.stringify({ profile: name, url, file }, null, 2) : text);
+  if (options.json) printLine(shell, JSON.stringify({ profile: name, url, file }, null, 2));
+  else printText(shell, text);
 }

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { profileName, removeProfile } from "../input/profiles.ts";
 import { addExamples } from "../input/server-options.ts";
-import { noteLine, printLine } from "../output/print.ts";
+import { noteLine, printText } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 
 /** `claviger logout` */
@@ -11,7 +11,7 @@ export function addLogout(command: Command, shell: Shell): void {
     .action(async ({ profile }: { readonly profile?: string }) => {
       const name = profileName(shell, profile);
       if (await removeProfile(shell, name)) {
-        printLine(shell, `profile '${name}' is removed; its key goes on working until it is revoked`);
+        printText(shell, `profile '${name}' is removed; its key goes on working until it is revoked`);
       } else {
         noteLine(shell, `there is no profile '${name}'`);
       }

@@ -37,7 +37,7 @@ export function addNodes(command: Command, shell: Shell): void {
     });
   addExamples(command, "claviger nodes", "DATABASE_URL=postgres://… claviger nodes --direct").addHelpText(
     "after",
-    "\nNeeds claviger:nodes.read. A node that is silent delays revocations until it is given up.",
+    "\nNeeds claviger:nodes.read.\nA node that is silent delays revocations until it is given up.",
   );
 }
 

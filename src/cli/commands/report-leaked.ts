@@ -4,7 +4,7 @@ import { withConnection } from "../connection.ts";
 import { readSecret } from "../input/read-secret.ts";
 import { refuseArguments } from "../input/secret-arguments.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
-import { printLine, printMessage } from "../output/print.ts";
+import { printMessage, printText } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 
 interface ReportLeakedOptions extends ServerOptions {
@@ -21,7 +21,7 @@ export function addReportLeaked(command: Command, shell: Shell): void {
         const response = await management.reportLeakedSecret({ secret, source: options.source });
         if (options.json) printMessage(shell, ReportLeakedSecretResponseSchema, response);
         else
-          printLine(
+          printText(
             shell,
             "reported: if it was a secret in use, its key is revoked (the answer is the same for every input)",
           );

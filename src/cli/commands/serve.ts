@@ -12,10 +12,10 @@ export function addServe(command: Command, shell: Shell): void {
   addSettingsOptions(command, ALL_SETTINGS).action((options: SettingsOptions) => serveUntilStopped(shell, options));
   addExamples(
     command,
-    "claviger serve                              # everything in this process, data in .claviger/",
+    "claviger serve                              # all in one, data in .claviger/",
     "claviger serve --listen 127.0.0.1:5000",
     "DATABASE_URL=postgres://… claviger serve    # one node of a cluster",
-    "DATABASE_URL=postgres://… claviger serve --workers auto    # a process for each core, behind one port",
+    "DATABASE_URL=postgres://… claviger serve --workers auto  # one for each core",
   );
 }
 

@@ -63,7 +63,7 @@ export function addUsage(command: Command, shell: Shell): void {
   addExamples(
     command,
     "claviger usage key_01hzy3v7mkf5c9q2w8xanb4tde",
-    "claviger usage key_01hzy3v7mkf5c9q2w8xanb4tde --days 1 --by version   # may the grace period end?",
+    "claviger usage key_01hzy3v7mkf5c9q2w8xanb4tde --days 1 --by version",
     "claviger usage --owner u42 --days 30 --by method",
   );
 }

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
+import { EnvironmentSchema } from "#gen/claviger/v1/key_pb.js";
 import {
   Verdict,
   VerdictSchema,
@@ -9,18 +10,20 @@ import {
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { EXIT } from "../cli-error.ts";
 import { withConnection } from "../connection.ts";
-import { integerParser, scopeOption } from "../input/key-options.ts";
+import { enumValue } from "../input/enum-names.ts";
+import { environmentOption, integerParser, scopeOption } from "../input/key-options.ts";
 import { readSecret } from "../input/read-secret.ts";
 import { refuseArguments } from "../input/secret-arguments.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
 import { describeLabels } from "../output/describe-key.ts";
 import { createTimes } from "../output/describe-time.ts";
 import { endsSoon } from "../output/expiry-warning.ts";
-import { printLine, printMessage, warnLine } from "../output/print.ts";
-import { formatTable } from "../output/table.ts";
+import { printLine, printMessage, printText, warnLine } from "../output/print.ts";
+import { formatFacts } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 
 interface VerifyOptions extends ServerOptions {
+  readonly environment?: string;
   readonly scope?: readonly string[];
   readonly ip?: string;
   readonly method?: string;
@@ -31,6 +34,7 @@ interface VerifyOptions extends ServerOptions {
 export function addVerify(command: Command, shell: Shell): void {
   refuseArguments(addServerOptions(command))
     .addOption(scopeOption("a scope that the key must hold"))
+    .addOption(environmentOption("which keys are accepted (default: any)"))
     .option("--ip <address>", "where the secret was presented from, for keys with --cidr")
     .option("--method <method>", "the RPC being authorised, /package.Service/Method")
     .option("--cost <number>", "how much to charge; 0 looks and charges nothing (default: 1)", integerParser(0))
@@ -50,12 +54,20 @@ export function addVerify(command: Command, shell: Shell): void {
     "claviger verify                             # asks for it, without echo",
   ).addHelpText(
     "after",
-    "\nExit codes: 0 VALID, 1 another verdict, 2 usage, 3 refused by the server, 4 could not decide",
+    "\nExit codes: 0 VALID, 1 another verdict, 2 usage, 3 refused by the server,\n            4 could not decide",
   );
 }
 
-function verifyRequest(secret: string, { scope = [], ip = "", method = "", cost }: VerifyOptions) {
-  return create(VerifyRequestSchema, { secret, requiredScopes: [...scope], clientIp: ip, method, cost });
+function verifyRequest(secret: string, options: VerifyOptions) {
+  const { environment, scope = [], ip = "", method = "", cost } = options;
+  return create(VerifyRequestSchema, {
+    secret,
+    requiredScopes: [...scope],
+    clientIp: ip,
+    method,
+    cost,
+    environment: enumValue(EnvironmentSchema, environment),
+  });
 }
 
 const MEANING: Readonly<Record<number, string>> = {
@@ -65,6 +77,7 @@ const MEANING: Readonly<Record<number, string>> = {
   [Verdict.DISABLED]: "the key is switched off",
   [Verdict.RETIRED]: "this secret was rotated out: use the new one",
   [Verdict.EXPIRED]: "this secret has expired: rotate the key",
+  [Verdict.ENVIRONMENT_DENIED]: "the key is of another environment than --environment",
   [Verdict.ADDRESS_DENIED]: "the key may not be used from this address (--ip)",
   [Verdict.SCOPE_MISSING]: "the key does not hold all of these scopes",
   [Verdict.RATE_LIMITED]: "too many requests per second",
@@ -75,7 +88,7 @@ const MEANING: Readonly<Record<number, string>> = {
 function printVerdict(shell: Shell, response: VerifyResponse): void {
   const { verdict, key, secretExpireTime, retireTime, missingScopes } = response;
   const times = createTimes(shell);
-  printLine(
+  printText(
     shell,
     `${VerdictSchema.value[verdict]?.localName ?? verdict}: ${MEANING[verdict] ?? "see the server's documentation"}`,
   );
@@ -89,7 +102,7 @@ function printVerdict(shell: Shell, response: VerifyResponse): void {
     ["version", key && String(key.secretVersion)],
     ["ends", secretExpireTime && times.describe(secretExpireTime)],
   ].filter((fact): fact is [string, string] => Boolean(fact[1]));
-  if (facts.length > 0) printLine(shell, formatTable(facts));
+  if (facts.length > 0) printLine(shell, formatFacts(facts, shell.columns));
   if (verdict !== Verdict.VALID || key === undefined) return;
   if (retireTime !== undefined) {
     warnLine(shell, `this secret was rotated out and ends ${times.describe(retireTime)}: use the new one`);

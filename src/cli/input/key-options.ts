@@ -7,7 +7,9 @@ import {
   timestampFromMs,
 } from "@bufbuild/protobuf/wkt";
 import { Argument, InvalidArgumentError, Option } from "commander";
+import { EnvironmentSchema } from "#gen/claviger/v1/key_pb.js";
 import { isDuration, parseDuration } from "./duration.ts";
+import { enumNames } from "./enum-names.ts";
 
 /** With an offset, or a day alone, which begins at midnight UTC: `Date` would take another for local time. */
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2}))?$/i;
@@ -44,6 +46,11 @@ export function scopeOption(description: string): Option {
 function addScope(text: string, before: readonly string[] | undefined): string[] {
   if (/[,\s]/.test(text)) throw new InvalidArgumentError("Give one scope, and repeat --scope for each other one");
   return append(text, before);
+}
+
+/** `--environment`, `live` or `test`. */
+export function environmentOption(description: string): Option {
+  return new Option("--environment <name>", description).choices(enumNames(EnvironmentSchema));
 }
 
 /** `--cidr`, once per prefix. */

@@ -16,7 +16,7 @@ import {
 import { enumName } from "../input/enum-names.ts";
 import type { Shell } from "../shell.ts";
 import { createTimes, type Times } from "./describe-time.ts";
-import { formatList, formatTable } from "./table.ts";
+import { formatFacts, formatList } from "./table.ts";
 
 /** A key for people: a line per fact that is set, then its secrets. */
 export function describeKey(key: Key, shell: Shell): string {
@@ -45,7 +45,7 @@ export function describeKey(key: Key, shell: Shell): string {
     ["note", key.revokeNote],
     ["etag", key.etag],
   ].filter((fact): fact is [string, string] => Boolean(fact[1]) && fact[1] !== "{}");
-  return `${formatTable(facts)}\n\n${describeSecrets(key, times, shell.columns)}`;
+  return `${formatFacts(facts, shell.columns)}\n\n${describeSecrets(key, times, shell.columns)}`;
 }
 
 /** `{ team: "billing", tier: "1" }` is `team=billing tier=1`. */
@@ -91,12 +91,12 @@ function describeSecrets({ secrets, revokeTime }: Key, times: Times, width: numb
   );
 }
 
-/** When a change was effective everywhere, for people; empty for a change that did not wait. */
+/** When a change was effective everywhere, for people, in two lines; empty for a change that did not wait. */
 export function describeReceipt(receipt: RevocationReceipt | undefined): string {
   if (receipt === undefined) return "";
   const { revision, effectiveTime, confirmedVerifierCount, expiredVerifierCount } = receipt;
   const when = effectiveTime === undefined ? "" : ` since ${timestampDate(effectiveTime).toISOString()}`;
   const noun = confirmedVerifierCount === 1 ? "verifier" : "verifiers";
   const who = `${confirmedVerifierCount} ${noun} confirmed, ${expiredVerifierCount} waited out`;
-  return `effective everywhere${when} (revision ${revision}, ${who})`;
+  return `effective everywhere${when}\nrevision ${revision}: ${who}`;
 }

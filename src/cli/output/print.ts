@@ -4,20 +4,29 @@ import type { CliError } from "../cli-error.ts";
 import type { Shell } from "../shell.ts";
 import { messageToJson } from "./message-json.ts";
 import { printable, printableJson } from "./printable.ts";
+import { wrapTo } from "./width.ts";
 
 /** Writes one or more lines of the command's result. */
 export function printLine(shell: Shell, text: string): void {
   shell.stdout.write(`${text}\n`);
 }
 
-/** Writes a line beside the result, so that a program that reads the output does not meet it. */
+/** Writes a sentence of the command's result. A terminal gets it in lines that fit. */
+export function printText(shell: Shell, text: string): void {
+  printLine(shell, wrapTo(text, shell.columns));
+}
+
+/**
+ * Writes a sentence beside the result, so that a program that reads the output does not meet it. A terminal gets it in
+ * lines that fit.
+ */
 export function noteLine(shell: Shell, text: string): void {
-  shell.stderr.write(`${text}\n`);
+  shell.stderr.write(`${wrapTo(text, shell.columns)}\n`);
 }
 
 /** Writes a warning for people. */
 export function warnLine(shell: Shell, text: string): void {
-  noteLine(shell, `${styleText("yellow", "warning:", { stream: shell.stderr })} ${printable(text)}`);
+  noteStyled(shell, { color: "yellow", word: "warning:", text });
 }
 
 /** Writes a value for programs. */
@@ -27,16 +36,29 @@ export function printJson(shell: Shell, value: JsonValue): void {
 
 /** Writes a failure for people. */
 export function printFailure(shell: Shell, failure: CliError): void {
-  noteLine(shell, `${styleText("red", "error:", { stream: shell.stderr })} ${printable(failure.message)}`);
+  noteStyled(shell, { color: "red", word: "error:", text: failure.message });
   if (failure.reason !== "") noteLine(shell, `  reason: ${printable(failure.reason)}`);
   for (const detail of failure.details) noteLine(shell, `  ${printable(detail)}`);
+}
+
+interface StyledNote {
+  readonly color: "yellow" | "red";
+  readonly word: string;
+  readonly text: string;
+}
+
+/** The colour takes no cells: it comes after the wrapping. */
+function noteStyled(shell: Shell, { color, word, text }: StyledNote): void {
+  const wrapped = wrapTo(`${word} ${printable(text)}`, shell.columns);
+  shell.stderr.write(`${styleText(color, word, { stream: shell.stderr })}${wrapped.slice(word.length)}\n`);
 }
 
 /** Writes a failure for programs: `code`, `reason`, `message`, `metadata` and `violations`. */
 export function printFailureJson(shell: Shell, failure: CliError): void {
   const { code, reason, message, metadata } = failure;
   const violations = failure.violations.map(({ field, description }) => ({ field, description }));
-  noteLine(shell, printableJson(JSON.stringify({ code, reason, message, metadata, violations }, null, 2)));
+  const json = JSON.stringify({ code, reason, message, metadata, violations }, null, 2);
+  shell.stderr.write(`${printableJson(json)}\n`);
 }
 
 /** Writes a message for programs; see `messageToJson`. Not in `print.ts`: commands without a server start without Protobuf. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Column, formatList, formatTable } from "./table.ts";
-import { cutTo, widthOf } from "./width.ts";
+import { cutTo, widthOf, wrapTo } from "./width.ts";
 
 describe("a table", () => {
   it("lines its columns up, without trailing spaces", () => {
@@ -84,6 +84,20 @@ describe("the width of a text", () => {
     ["", 0],
   ])("%j is %i cells", (text, cells) => {
     expect(widthOf(text)).toBe(cells);
+  });
+
+  it.each([
+    ["ab cd", 5, "ab cd"],
+    ["ab cd ef", 5, "ab cd\nef"],
+    ["  ab cd ef", 7, "  ab cd\nef"],
+    ["日本 語", 5, "日本\n語"],
+    ["ab longer-than-that cd", 5, "ab\nlonger-than-that\ncd"],
+    ["run `a b c`: now", 10, "run\n`a b c`:\nnow"],
+    ["ab cd\nef", 2, "ab\ncd\nef"],
+    ["ab cd", undefined, "ab cd"],
+    ["", 5, ""],
+  ])("%j is wrapped to %s cells at spaces, outside backticks", (text, cells, wrapped) => {
+    expect(wrapTo(text, cells)).toBe(wrapped);
   });
 
   it("is never more than asked for once the text is cut", () => {

@@ -1,8 +1,10 @@
 import { printable } from "./printable.ts";
-import { cutTo, widthOf } from "./width.ts";
+import { cutTo, widthOf, wrapTo } from "./width.ts";
 
 /** Between two columns. */
 const GAP = "  ";
+/** Cells of a named value, however narrow the terminal is. */
+const LEAST_VALUE = 20;
 
 /** A column of a list. */
 export interface Column<Row> {
@@ -27,6 +29,22 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = widthsOf(cells);
   const lines = cells.map((row) => row.map((cell, column) => cell + " ".repeat((widths[column] ?? 0) - widthOf(cell))));
   return lines.map((line) => line.join(GAP).trimEnd()).join("\n");
+}
+
+/**
+ * Lines up named values, a line each.
+ *
+ * @param width cells in a line: a longer value goes on under its beginning. Undefined: each stays on one line.
+ */
+export function formatFacts(facts: readonly (readonly [string, string])[], width: number | undefined): string {
+  const names = Math.max(0, ...facts.map(([name]) => widthOf(name))) + GAP.length;
+  const left = width === undefined ? undefined : Math.max(LEAST_VALUE, width - names);
+  const rows = facts.flatMap(([name, value]) =>
+    wrapTo(oneLine(value), left)
+      .split("\n")
+      .map((line, at) => [at === 0 ? name : "", line]),
+  );
+  return formatTable(rows);
 }
 
 /**

@@ -24,6 +24,34 @@ export function cutTo(text: string, cells: number): string {
   return `${cut}…`;
 }
 
+/**
+ * Breaks a text at spaces into lines of at most so many cells. A command in backticks stays on one line, to be copied;
+ * that and a word may be longer than a line.
+ *
+ * @param cells undefined: the text stays as it is
+ */
+export function wrapTo(text: string, cells: number | undefined): string {
+  if (cells === undefined) return text;
+  return text
+    .split("\n")
+    .map((line) => wrapLine(line, cells))
+    .join("\n");
+}
+
+function wrapLine(line: string, cells: number): string {
+  if (widthOf(line) <= cells) return line;
+  const [first = "", ...words] = line.match(/^\s*\S+|(?:`[^`]*`|\S)+/g) ?? [];
+  let width = widthOf(first);
+  let wrapped = first;
+  for (const word of words) {
+    const wide = widthOf(word);
+    const fits = width + 1 + wide <= cells;
+    wrapped += `${fits ? " " : "\n"}${word}`;
+    width = fits ? width + 1 + wide : wide;
+  }
+  return wrapped;
+}
+
 function graphemesOf(text: string): string[] {
   return Array.from(new Intl.Segmenter("en", { granularity: "grapheme" }).segment(text), ({ segment }) => segment);
 }

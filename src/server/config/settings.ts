@@ -54,7 +54,7 @@ export const SETTING = {
   redisUrl: secret({
     variable: "REDIS_URL",
     flag: "--redis-url <url>",
-    text: "Redis, which makes revocations fast and keeps limits: redis://host:6379, several with commas for a cluster, or redis+sentinel://host:26379,host:26379/name; rediss:// and rediss+sentinel:// for TLS; unix:///path/redis.sock?db=0",
+    text: "Redis, which makes revocations fast and keeps limits: redis://host:6379, several with commas for a cluster, or redis+sentinel://host:26379/name; rediss:// and rediss+sentinel:// for TLS; unix:///path/redis.sock?db=0",
     default: "in-process",
   }),
   redisTlsCa: plain({

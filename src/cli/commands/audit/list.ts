@@ -50,7 +50,7 @@ export function addAuditList(command: Command, shell: Shell): void {
     command,
     "claviger audit list --owner u42 --since 7d",
     "claviger audit list --all --wide > events.txt",
-    "claviger audit list --key key_01hzy3v7mkf5c9q2w8xanb4tde --json | jq '.events[].action'",
+    "claviger audit list --key key_01hzy3v7mkf5c9q2w8xanb4tde --json | jq .events",
   );
 }
 

@@ -9,7 +9,7 @@ import {
   readConfig,
   type SettingsOptions,
 } from "../../input/settings-options.ts";
-import { printLine } from "../../output/print.ts";
+import { printLine, printText } from "../../output/print.ts";
 import type { Shell } from "../../shell.ts";
 
 /** `claviger audit verify` */
@@ -29,12 +29,13 @@ export function addAuditVerify(command: Command, shell: Shell): void {
       if (unchecked.first !== undefined) throw uncheckedError({ ...unchecked, events, first: unchecked.first });
       const hash = head.hash.toString("hex");
       const text = `the audit log is intact: ${head.sequence} events, head ${hash}`;
-      printLine(shell, options.json === true ? JSON.stringify({ sequence: head.sequence, hash }, null, 2) : text);
+      if (options.json === true) printLine(shell, JSON.stringify({ sequence: head.sequence, hash }, null, 2));
+      else printText(shell, text);
     });
   addExamples(
     command,
     "claviger audit verify",
-    "claviger audit verify --head kept-head.json      # sees also what was cut off since",
+    "claviger audit verify --head kept-head.json  # sees a cut-off end too",
   );
 }
 

@@ -1,12 +1,13 @@
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { CreateKeyRequestSchema, CreateKeyResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { EnvironmentSchema } from "#gen/claviger/v1/key_pb.js";
 import { withConnection } from "../../connection.ts";
-import { enumNames, enumValue } from "../../input/enum-names.ts";
+import { enumValue } from "../../input/enum-names.ts";
 import {
   cidrOption,
+  environmentOption,
   type LimitOptions,
   labelOption,
   limitOptions,
@@ -40,9 +41,7 @@ export function addCreate(command: Command, shell: Shell): void {
   addServerOptions(command)
     .requiredOption("-n, --name <name>", "what to call the key, 1 to 63 characters", notEmpty)
     .addOption(ownerOption("whom the key is for (default: the caller)"))
-    .addOption(
-      new Option("--environment <name>", "what the key is for (default: live)").choices(enumNames(EnvironmentSchema)),
-    )
+    .addOption(environmentOption("what the key is for (default: live)"))
     .addOption(scopeOption("what a holder may do, such as orders:read or orders:*"))
     .addOption(labelOption("a mark to select keys by"))
     .addOption(metadataOption())
@@ -63,8 +62,8 @@ export function addCreate(command: Command, shell: Shell): void {
     command,
     "claviger keys create --name demo",
     "SECRET=$(claviger keys create --name demo --quiet)",
-    "claviger keys create --name partner --requests-per-second 50 --requests-per-day 100000",
-    "claviger keys create --name reports --owner u42 --scope orders:read --scope users:read --label team=billing --ttl 30d",
+    "claviger keys create --name partner --requests-per-second 50 --burst 100",
+    "claviger keys create --name reports --owner u42 --scope orders:read --ttl 30d",
   );
 }
 

@@ -58,7 +58,7 @@ export function addList(command: Command, shell: Shell): void {
     "claviger keys list --owner u42 --state active",
     "claviger keys list --label team=billing --expires-before 14d --all",
     "claviger keys list --unused-since 30d",
-    "claviger keys list --owner u42 --all --quiet | xargs -n 1 claviger keys disable",
+    "claviger keys list --owner u42 --all -q | xargs -n 1 claviger keys disable",
     "claviger keys list --all --json | jq -r '.keys[].id'",
   );
 }

@@ -48,7 +48,7 @@ export function addRotate(command: Command, shell: Shell): void {
   addExamples(
     command,
     "claviger keys rotate key_01hzy3v7mkf5c9q2w8xanb4tde",
-    "claviger keys rotate key_01hzy3v7mkf5c9q2w8xanb4tde --grace 0 --quiet > secret.txt    # the old one leaked",
+    "claviger keys rotate key_01hzy3v7mkf5c9q2w8xanb4tde --grace 0 -q > new.txt",
   );
 }
 

@@ -61,7 +61,7 @@ export function addUpdate(command: Command, shell: Shell): void {
   );
   addExamples(
     command,
-    "claviger keys update key_01hzy3v7mkf5c9q2w8xanb4tde --name reports --scope orders:read --scope users:read",
+    "claviger keys update key_01hzy3v7mkf5c9q2w8xanb4tde --scope a:b --scope c:d",
     "claviger keys update key_01hzy3v7mkf5c9q2w8xanb4tde --clear cidrs",
   );
 }
