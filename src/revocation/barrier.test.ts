@@ -54,6 +54,20 @@ describe("the barrier", () => {
     expect(outcome).toMatchObject({ confirmed: 2, expired: 0, isAcknowledgedByAll: true });
   });
 
+  it("reports a slow node once, though a read of the registry ends after the wait", async () => {
+    begin();
+    await clocks.pass(0);
+    const late = Promise.withResolvers<void>();
+    registry.before = () => late.promise;
+    await clocks.pass(300);
+    bus.acknowledge({ epoch: "a", revision: 5, identity });
+    await clocks.pass(0);
+    expect(delays).toHaveLength(1);
+    late.resolve();
+    await clocks.pass(0);
+    expect(delays).toHaveLength(1);
+  });
+
   it("does not wait for a stalled read of the registry, and limits stalled reads", async () => {
     const gate = Promise.withResolvers<void>();
     registry.before = () => gate.promise;

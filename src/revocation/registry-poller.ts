@@ -63,9 +63,10 @@ export class RegistryPoller {
     });
     try {
       const holders = await registry.list();
-      for (const reader of readers) reader.see(holders);
+      // A reader that was removed during the read has finished, and must not finish again.
+      for (const reader of readers) if (this.#readers.has(reader)) reader.see(holders);
     } catch (error) {
-      for (const reader of readers) reader.miss(error);
+      for (const reader of readers) if (this.#readers.has(reader)) reader.miss(error);
     }
     patience.cancel();
     this.#reads -= 1;
