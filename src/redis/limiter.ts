@@ -1,5 +1,6 @@
 import { type Charged, type ChargeOrder, DAY_MS } from "../keys/limits.ts";
 import type { Random } from "../system/random.ts";
+import type { Limiter } from "../usage/limiter.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
@@ -91,7 +92,7 @@ interface Seed {
 }
 
 /** Limits of a cluster, on a connection of its own. Never repeats a charge. */
-export class RedisLimiter {
+export class RedisLimiter implements Limiter {
   readonly #options: RedisLimiterOptions;
   readonly #redis: RedisConnection;
   readonly #names: ReturnType<typeof redisNames>;

@@ -1,5 +1,6 @@
 import type { Redis } from "ioredis";
 import { type Ack, type Change, MAX_NAMED_KEYS } from "../keys/change.ts";
+import type { ChangeBus } from "../revocation/change-bus.ts";
 import type { Random } from "../system/random.ts";
 import { connectRedis, connectSubscriber, type RedisConnection, reconnect } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
@@ -7,16 +8,9 @@ import type { RedisAddress } from "./parse-redis-url.ts";
 import { openMessage, sealMessage } from "./sealed-message.ts";
 import { type RedisHealth, type Timers, watchRedis } from "./watch-redis.ts";
 
-/** The channel of a process to itself. */
-export interface LocalBus {
-  push(change: Change): Promise<void>;
-  acknowledge(ack: Ack): void;
-  onChange(listener: (change: Change) => void): () => void;
-  onAck(listener: (ack: Ack) => void): () => void;
-}
-
 export interface RedisBusOptions {
-  readonly local: LocalBus;
+  /** The channel of this process to itself. */
+  readonly local: Omit<ChangeBus, "close">;
   readonly address: RedisAddress;
   readonly clusterId: string;
   /** Maximum milliseconds for one command. */
@@ -40,7 +34,7 @@ const MOST_MISSED = 3;
  * are not repeated. Each second a process sends itself a message through Redis: after a failover, or when a node has
  * left a cluster, two live connections may lead to servers that no longer exchange messages.
  */
-export class RedisBus {
+export class RedisBus implements ChangeBus {
   readonly #options: RedisBusOptions;
   readonly #names: ReturnType<typeof redisNames>;
   readonly #commands: RedisConnection;

@@ -1,3 +1,4 @@
+import type { RevocationSetStore } from "../revocation/revocation-set-store.ts";
 import type { Random } from "../system/random.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
@@ -50,7 +51,7 @@ end
 return 1`;
 
 /** The revocation set in one hash of Redis, on a connection of its own. */
-export class RedisRevocationSet {
+export class RedisRevocationSet implements RevocationSetStore {
   readonly #redis: RedisConnection;
   readonly #name: string;
   readonly #stopWatching: () => void;

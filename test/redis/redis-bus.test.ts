@@ -2,8 +2,9 @@ import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import type { Change } from "../../src/keys/change.ts";
 import { redisNames } from "../../src/redis/names.ts";
-import { type LocalBus, RedisBus } from "../../src/redis/redis-bus.ts";
+import { RedisBus } from "../../src/redis/redis-bus.ts";
 import { sealMessage } from "../../src/redis/sealed-message.ts";
+import type { ChangeBus } from "../../src/revocation/change-bus.ts";
 import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
 import { describeWithRedis } from "../../testkit/describe-with.ts";
 import { eventually } from "../../testkit/eventually.ts";
@@ -28,7 +29,9 @@ describeWithRedis("the bus over Redis", () => {
   });
   afterAll(() => server?.stop());
 
-  function bus(options: { clusterId?: string; key?: Buffer; database?: number; local?: LocalBus } = {}): RedisBus {
+  function bus(
+    options: { clusterId?: string; key?: Buffer; database?: number; local?: Omit<ChangeBus, "close"> } = {},
+  ): RedisBus {
     const made = new RedisBus({
       ...QUIET_REDIS,
       local: options.local ?? new InProcessBus(),
