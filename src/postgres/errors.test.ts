@@ -145,6 +145,21 @@ describe("a start", () => {
   );
 
   it.each([
+    "server login has been failing, try again later (server_login_retry)",
+    "pgbouncer cannot connect to server",
+    "query_wait_timeout",
+    "no more connections allowed (max_client_conn)",
+    "the pooler is shut down now",
+  ])("tries again after %s, the answer of a pooler whose Postgres is away", (message) => {
+    expect(mayPass(Object.assign(new Error(message), { code: "08P01", severity: "FATAL" }))).toBe(true);
+  });
+
+  it("ends at once after an unsupported startup parameter, which a pooler refuses for good", () => {
+    const message = "unsupported startup parameter: options";
+    expect(mayPass(Object.assign(new Error(message), { code: "08P01", severity: "FATAL" }))).toBe(false);
+  });
+
+  it.each([
     ...["28P01", "28000", "3D000", "42501", "55000", "08P01", "42P01", "22023"],
     ...["ENOTFOUND", "ENOENT", "CERT_HAS_EXPIRED", "ERR_SSL_WRONG_VERSION_NUMBER"],
   ])("ends at once after %s, which an operator must mend", (code) => {

@@ -60,6 +60,9 @@ const LASTING_CODES = new Set(["42501", "55000", "08P01"]);
 /** Node's codes of a network or a server that is not there now; a name that is unknown (`ENOTFOUND`) is a mistake. */
 const PASSING_SYSTEM_CODES = /^E(CONN(REFUSED|RESET|ABORTED)|PIPE|TIMEDOUT|HOSTUNREACH|NETUNREACH|AI_AGAIN)$/;
 const PASSING_MESSAGES = /^(Connection terminated|timeout |timed out|Query read timeout)/;
+/** PgBouncer (1.18) answers 08P01 too while the Postgres behind it is away, full or starting. */
+const PASSING_POOLER_MESSAGES =
+  /server login has been failing|cannot connect to server|query_wait_timeout|no more connections allowed|shut(ting)? ?down/;
 
 /** Whether the database may come to be usable by itself: it is starting, failing over, or full of connections. */
 export function mayPass(error: unknown): boolean {
@@ -68,6 +71,7 @@ export function mayPass(error: unknown): boolean {
   const code = codeOf(cause);
   if (code === undefined) return PASSING_MESSAGES.test(cause.message);
   if (!isSqlState(code)) return PASSING_SYSTEM_CODES.test(code);
+  if (code === "08P01" && PASSING_POOLER_MESSAGES.test(cause.message)) return true;
   const isLasting = LASTING_CLASSES.has(code.slice(0, 2)) || LASTING_CODES.has(code);
   return !isLasting && (AWAY_CLASSES.has(code.slice(0, 2)) || AWAY_CODES.has(code));
 }
