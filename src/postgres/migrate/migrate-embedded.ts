@@ -5,7 +5,7 @@ import { applyMigrations, isCurrent } from "./migrations.ts";
 import { grantServiceRole, SERVICE_ROLE } from "./service-role.ts";
 
 /** The cluster id of a template, which belongs to no cluster. */
-const NOBODY = "template";
+const TEMPLATE_CLUSTER_ID = "template";
 
 /** Brings the schema of the embedded Postgres up to date, whose folder one process holds. */
 export async function migrateEmbedded(database: Database): Promise<void> {
@@ -16,7 +16,7 @@ export async function migrateEmbedded(database: Database): Promise<void> {
 
 /** Makes a new database a template, which first starts copy. */
 export async function disown(database: Database): Promise<void> {
-  await database.update(revision).set({ clusterId: NOBODY });
+  await database.update(revision).set({ clusterId: TEMPLATE_CLUSTER_ID });
 }
 
 /** Prepares a migrated database for its only process: a cluster id of its own, the role for serving, and no leases. */
@@ -25,7 +25,7 @@ export async function prepareEmbedded(database: Database): Promise<void> {
   await database
     .update(revision)
     .set({ clusterId: sql`gen_random_uuid()::text` })
-    .where(sql`${revision.clusterId} = ${NOBODY}`);
+    .where(sql`${revision.clusterId} = ${TEMPLATE_CLUSTER_ID}`);
   await database.execute(sql.raw(`set role ${SERVICE_ROLE}`));
   // The folder's lock shows that this process is alone: the rows of a killed one would delay revocations.
   await database.delete(verifier);
