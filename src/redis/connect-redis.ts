@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from "node:tls";
 import { type Cluster, Redis, Cluster as RedisCluster, type RedisOptions } from "ioredis";
 import type { Random } from "../system/random.ts";
 import { leavesConnection } from "./errors.ts";
@@ -113,7 +114,7 @@ function open(address: Exclude<RedisAddress, { readonly kind: "cluster" }>, opti
   switch (address.kind) {
     case "standalone": {
       const { url, certificates } = address;
-      return new Redis(url, { ...options, ...(url.startsWith("rediss:") ? { tls: { ...certificates } } : {}) });
+      return new Redis(url, { ...options, ...(url.startsWith("rediss:") ? { tls: tlsOf(certificates) } : {}) });
     }
     case "unix": {
       const { path, database: db, ...credentials } = address;
@@ -128,7 +129,7 @@ function open(address: Exclude<RedisAddress, { readonly kind: "cluster" }>, opti
         sentinelCommandTimeout: CONNECT_MS,
         ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
         ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
-        ...(tls ? { tls: { ...certificates }, sentinelTLS: { ...certificates }, enableTLSForSentinelMode: true } : {}),
+        ...(tls ? { tls: tlsOf(certificates), sentinelTLS: tlsOf(certificates), enableTLSForSentinelMode: true } : {}),
       });
     }
   }
@@ -163,7 +164,7 @@ function openCluster({ urls, certificates }: AddressOf<"cluster">, { retryStrate
 function followSentinels(connection: Redis, address: AddressOf<"sentinel">, options: Options): void {
   const { sentinels, name, tls, certificates } = address;
   const followers = sentinels.map(({ host, port }) => {
-    const security = tls ? { tls: { ...certificates } } : {};
+    const security = tls ? { tls: tlsOf(certificates) } : {};
     const sentinel = new Redis({ ...options, host, port, ...credentialsOf(address.sentinelAccess ?? {}), ...security });
     sentinel.on("error", (error: Error) => {
       const { code } = error as NodeJS.ErrnoException;
@@ -205,8 +206,17 @@ const DEFAULT_PORT = 6379;
 function accessOf({ urls, certificates }: Pick<AddressOf<"cluster">, "urls" | "certificates">) {
   const { protocol, username, password } = new URL(urls[0]);
   const credentials = { username: decodeURIComponent(username), password: decodeURIComponent(password) };
-  const tls: { readonly tls?: RedisCertificates } = protocol === "rediss:" ? { tls: { ...certificates } } : {};
-  return { ...tls, ...credentialsOf(credentials) };
+  const tls = protocol === "rediss:" ? tlsOf(certificates) : undefined;
+  return { ...(tls ? { tls } : {}), ...credentialsOf(credentials) };
+}
+
+/**
+ * A `TLSSocket` may emit a second `error`, when an alert arrives after the certificate was refused. ioredis 6.0.0
+ * listens once, so the second would end the process. A socket with a signal keeps a listener until it is gone, also
+ * those that ioredis opens to sentinels.
+ */
+function tlsOf(certificates: RedisCertificates | undefined): ConnectionOptions & { readonly signal: AbortSignal } {
+  return { ...certificates, signal: new AbortController().signal };
 }
 
 function credentialsOf({
