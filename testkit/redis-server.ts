@@ -124,7 +124,7 @@ export async function pingRedis(url: string, tls?: TestCertificates): Promise<vo
     const ping = () => void socket.write("PING\r\n");
     const socket = tls ? connectTls({ ...address, ...clientTls(tls) }, ping) : connect(address, ping);
     socket.once("data", (bytes) => resolve(bytes.toString()));
-    socket.once("error", reject);
+    socket.on("error", reject);
     socket.once("timeout", () => reject(new Error(`no answer from ${hostname}:${port}; is it a Redis?`)));
     socket.once("close", () => reject(new Error(`${hostname}:${port} hung up; is it a Redis?`)));
     socket.once("data", () => socket.destroy());
