@@ -62,7 +62,7 @@ async function startHoldingProxy(port: number): Promise<{ readonly url: string; 
   const proxy = createServer({ allowHalfOpen: true }, (client) => {
     const server = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
     const held: Buffer[] = [];
-    server.on("data", (bytes) => held.push(bytes));
+    server.on("data", (bytes: Buffer) => held.push(bytes));
     client.on("data", (bytes) => server.write(bytes));
     client.on("end", async () => {
       server.end();
