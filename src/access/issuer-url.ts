@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { isLoopback } from "../system/addresses.ts";
 
 /** The rule of `issuerUrl`, for messages. */
 export const ISSUER_URL_RULE = "an https:// URL without user or fragment (http:// on a loopback address only)";
@@ -9,8 +9,4 @@ export function issuerUrl(text: string): URL | undefined {
   if (url === null || url.username !== "" || url.password !== "" || url.hash !== "") return undefined;
   if (url.protocol === "https:") return url;
   return url.protocol === "http:" && isLoopback(url.hostname) ? url : undefined;
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "[::1]" || (isIP(host) === 4 && host.startsWith("127."));
 }

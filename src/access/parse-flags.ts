@@ -1,3 +1,4 @@
+import { isObject } from "../system/json.ts";
 import type { FlagRule } from "./flag-rule.ts";
 
 const EXAMPLE = '{"enable-api-key-management": {"default": "off", "percent": 20, "owners": ["u1"]}}';
@@ -11,7 +12,7 @@ const EXAMPLE = '{"enable-api-key-management": {"default": "off", "percent": 20,
  */
 export function parseFlags(text: string): ReadonlyMap<string, FlagRule> {
   const flags = parseJson(text);
-  if (!isRecord(flags)) throw new Error(`is not an object of flags. Give one such as ${EXAMPLE}`);
+  if (!isObject(flags)) throw new Error(`is not an object of flags. Give one such as ${EXAMPLE}`);
   return new Map(Object.entries(flags).map(([flag, value]) => [flag, parseRule(flag, value)]));
 }
 
@@ -28,7 +29,7 @@ function parseJson(text: string): unknown {
 function parseRule(flag: string, value: unknown): FlagRule {
   const isOn = parseSwitch(value);
   if (isOn !== undefined) return { owners: new Set(), percent: undefined, isOnByDefault: isOn };
-  if (!isRecord(value)) throw new Error(`has no rule for ${flag}. Give "on", "off" or an object as in ${EXAMPLE}`);
+  if (!isObject(value)) throw new Error(`has no rule for ${flag}. Give "on", "off" or an object as in ${EXAMPLE}`);
   const { default: byDefault = "on", percent, owners = [], ...unknown } = value;
   const [stranger] = Object.keys(unknown);
   if (stranger !== undefined) throw wrong(flag, stranger, "is unknown. A flag has default, percent and owners");
@@ -50,10 +51,6 @@ function isPercent(value: unknown): value is number {
 
 function isOwners(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((owner) => typeof owner === "string" && owner !== "");
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function wrong(flag: string, property: string, problem: string): Error {

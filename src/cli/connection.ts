@@ -4,6 +4,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
+import { DEFAULT_URL } from "../system/addresses.ts";
 import { callError } from "./call-error.ts";
 import { usageError } from "./cli-error.ts";
 import { readProfile } from "./input/profiles.ts";
@@ -13,8 +14,6 @@ import type { Shell } from "./shell.ts";
 
 /** Methods that change nothing. */
 const READS = /^(Get|List|Query|Verify|Check)/;
-
-const DEFAULT_URL = "http://127.0.0.1:4640";
 
 /** The services of one server. */
 export interface Connection {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { charge, DAY_MS, isLowered, type Limits, limitsOrNone, type Spent } from "./limits.ts";
+import { DAY_MS } from "../system/time.ts";
+import { charge, isLowered, type Limits, limitsOrNone, type Spent } from "./limits.ts";
 
 const NOON = 20_000 * DAY_MS + DAY_MS / 2;
 const FRESH: Spent = { emptyMs: 0, day: 20_000, used: 0 };

@@ -1,3 +1,5 @@
+import { DAY_MS } from "../system/time.ts";
+
 /** How much a key may be used; 0 is no limit. */
 export interface Limits {
   /** Sustained rate. */
@@ -50,8 +52,6 @@ export interface Charged {
   /** When to retry, in milliseconds. Undefined with `charged`, and for a cost that no retry can make fit. */
   readonly retryAfterMs?: number;
 }
-
-export const DAY_MS = 86_400_000;
 
 /**
  * Charges each cost in turn against the remainder, rate before day. A denial charges nothing; a cost of 0 only checks.

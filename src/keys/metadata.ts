@@ -1,3 +1,4 @@
+import { isObject } from "../system/json.ts";
 import { looksLikeSecret } from "./redact.ts";
 
 /** Maximum depth of objects and lists in new metadata, the metadata itself included. */
@@ -41,10 +42,6 @@ function problemOf(value: unknown, levels: number, rule: TextRule): string | und
     if (problem !== undefined) return problem;
   }
   return undefined;
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** UTF-8, and therefore protobuf, has no lone surrogates. */

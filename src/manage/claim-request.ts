@@ -4,10 +4,11 @@ import { type Caller, callerId } from "../access/caller.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import { findDoneRequest, insertDoneRequest, removeExpiredRequest } from "../postgres/done-requests.ts";
 import type { Database } from "../postgres/storage.ts";
+import { DAY_MS } from "../system/time.ts";
 import { after } from "./terms.ts";
 
 /** How long a request id is remembered (AIP-155). */
-const REMEMBERED_MS = 24 * 60 * 60 * 1000;
+const REMEMBERED_MS = DAY_MS;
 
 export interface RequestClaim {
   readonly method: string;

@@ -1,7 +1,6 @@
 import type { Caller } from "../access/caller.ts";
 import { confinedTo, confineOwner } from "../access/permissions.ts";
 import { invalidField } from "../keys/errors.ts";
-import { DAY_MS } from "../keys/limits.ts";
 import { MOST_COUNTED } from "../keys/usage-delta.ts";
 import { findKey } from "../postgres/keys.ts";
 import { readDatabaseTime } from "../postgres/time.ts";
@@ -11,6 +10,7 @@ import {
   type UsageDimension,
   type UsageStep,
 } from "../postgres/usage-query.ts";
+import { DAY_MS, HOUR_MS, LAST_TIME_MS, MINUTE_MS } from "../system/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { keyNotFound, mayKnow } from "./lock.ts";
 
@@ -34,10 +34,7 @@ export interface Usage {
   readonly groupBy: readonly UsageDimension[];
 }
 
-/** Last millisecond of the year 9999: Postgres does not parse JavaScript's format of later years. */
-const LAST_MS = 253_402_300_799_999;
-
-const STEP_MS: Readonly<Record<UsageStep, number>> = { minute: 60_000, hour: 3_600_000, day: DAY_MS };
+const STEP_MS: Readonly<Record<UsageStep, number>> = { minute: MINUTE_MS, hour: HOUR_MS, day: DAY_MS };
 
 /**
  * The usage of keys, in the whole steps that the interval touches.
@@ -109,5 +106,5 @@ function floor(time: Date, step: UsageStep): Date {
 }
 
 function ceil(time: Date, step: UsageStep): Date {
-  return new Date(Math.min(Math.ceil(time.getTime() / STEP_MS[step]) * STEP_MS[step], LAST_MS));
+  return new Date(Math.min(Math.ceil(time.getTime() / STEP_MS[step]) * STEP_MS[step], LAST_TIME_MS));
 }

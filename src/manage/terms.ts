@@ -1,4 +1,5 @@
 import { invalidField } from "../keys/errors.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../system/time.ts";
 
 /** The requested duration, or the default; `INVALID_FIELD` if the policy does not allow it. In milliseconds. */
 export function chooseSpan(
@@ -12,9 +13,9 @@ export function chooseSpan(
 }
 
 const UNITS = [
-  ["day", 86_400_000],
-  ["hour", 3_600_000],
-  ["minute", 60_000],
+  ["day", DAY_MS],
+  ["hour", HOUR_MS],
+  ["minute", MINUTE_MS],
   ["second", 1000],
 ] as const;
 

@@ -1,4 +1,5 @@
 import { customType } from "drizzle-orm/pg-core";
+import { FIRST_TIME_MS, LAST_TIME_MS } from "../system/time.ts";
 
 /**
  * Column types that read strictly: a value that cannot be read is an error. Drizzle's own turn it into `Invalid Date` or
@@ -62,14 +63,11 @@ export function readInstant(value: unknown): Date {
   return instant;
 }
 
-const FIRST_MS = Date.parse("0001-01-01T00:00:00Z");
-const LAST_MS = Date.parse("9999-12-31T23:59:59.999Z");
-
 /** Reads a moment that was asked for in milliseconds since 1970, which no setting of the session changes. As `readInstant`. */
 export function readEpochMs(value: unknown): Date {
   if (value === "Infinity" || value === "-Infinity") return new Date(Number.NaN);
   const ms = readInteger(value);
-  return new Date(ms < FIRST_MS || ms > LAST_MS ? Number.NaN : ms);
+  return new Date(ms < FIRST_TIME_MS || ms > LAST_TIME_MS ? Number.NaN : ms);
 }
 
 /** Reads an integer. */

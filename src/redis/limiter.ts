@@ -1,5 +1,6 @@
-import { type Charged, type ChargeOrder, DAY_MS } from "../keys/limits.ts";
+import type { Charged, ChargeOrder } from "../keys/limits.ts";
 import type { Random } from "../system/random.ts";
+import { DAY_MS } from "../system/time.ts";
 import type { Limiter } from "../usage/limiter.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";

@@ -1,6 +1,7 @@
 import type { Redis } from "ioredis";
 import { type Ack, type Change, MAX_NAMED_KEYS } from "../keys/change.ts";
 import type { ChangeBus } from "../revocation/change-bus.ts";
+import { isObject } from "../system/json.ts";
 import type { Random } from "../system/random.ts";
 import { connectRedis, connectSubscriber, type RedisConnection, reconnect } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
@@ -129,7 +130,7 @@ export class RedisBus implements ChangeBus {
     }
     const { keys, clusterId, onWarning } = this.#options;
     const message = openMessage(keys, text);
-    const isOurs = isRecord(message) && message.cluster === clusterId;
+    const isOurs = isObject(message) && message.cluster === clusterId;
     const change = isOurs && channel === this.#names.changes ? readChange(message) : undefined;
     const ack = isOurs && channel === this.#names.acks ? readAck(message) : undefined;
     if (change !== undefined) void this.#deliverChange(change);
@@ -178,8 +179,4 @@ function isName(value: unknown): value is string {
 
 function isRevision(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
 }

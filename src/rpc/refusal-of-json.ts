@@ -3,6 +3,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import { type FieldViolation, invalidFields } from "../keys/errors.ts";
 import { MOST_LEVELS } from "../keys/metadata.ts";
 import { redactSecrets } from "../keys/redact.ts";
+import { isObject } from "../system/json.ts";
 import { toConnectError } from "./errors.ts";
 
 /** Violations that are named at most. */
@@ -23,7 +24,7 @@ export function refusalOfJson(schema: DescMessage, text: string): ConnectError |
 }
 
 function violationsOf(schema: DescMessage, json: unknown, parent: string): FieldViolation[] {
-  if (!isObject(json)) return [{ field: parent || "(request)", description: "must be a JSON object" }];
+  if (!isObject<JsonValue>(json)) return [{ field: parent || "(request)", description: "must be a JSON object" }];
   const violations: FieldViolation[] = [];
   for (const [name, value] of Object.entries(json)) {
     if (violations.length >= MOST_NAMED) break;
@@ -89,8 +90,4 @@ function shownName(name: string): string {
   return redactSecrets(name)
     .slice(0, MOST_NAME_CHARACTERS)
     .replace(/[^ -~]/g, "?");
-}
-
-function isObject(json: unknown): json is Readonly<Record<string, JsonValue>> {
-  return typeof json === "object" && json !== null && !Array.isArray(json);
 }

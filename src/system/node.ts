@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock, Clocks, Timers } from "./clocks.ts";
 import type { Random } from "./random.ts";
+import { LONGEST_TIMER_MS } from "./time.ts";
 
 /** The wall clock, for tokens that carry times. The database's clock judges keys, never this one. */
 export const systemClock: Clock = { now: () => Date.now() };
@@ -27,7 +28,7 @@ export const systemRandom: Random = (byteCount) => randomBytes(byteCount);
  * it alive, but a program without other work must still get its answer.
  */
 export function holdProcess(): () => void {
-  const timer = setInterval(() => undefined, 2 ** 31 - 1);
+  const timer = setInterval(() => undefined, LONGEST_TIMER_MS);
   return () => clearInterval(timer);
 }
 

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
-import { DAY_MS } from "../keys/limits.ts";
 import { deriveRootKeys } from "../keys/root-secret.ts";
 import type { UsageBatch, UsageDelta } from "../keys/usage-delta.ts";
 import { UsageProofs } from "../keys/usage-proof.ts";
+import { DAY_MS } from "../system/time.ts";
 import { AgentReports, type RefusedRows } from "./agent-reports.ts";
 import type { Appended } from "./ledger.ts";
 

@@ -1,6 +1,7 @@
 import { LRUCache } from "lru-cache";
-import { type Charged, type ChargeOrder, charge, DAY_MS, type Spent } from "../keys/limits.ts";
+import { type Charged, type ChargeOrder, charge, type Spent } from "../keys/limits.ts";
 import type { Clocks } from "../system/clocks.ts";
+import { DAY_MS } from "../system/time.ts";
 import type { Limiter, ReadCharged } from "./limiter.ts";
 
 export interface InProcessLimiterOptions {

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { charge, DAY_MS, type Limits } from "../../src/keys/limits.ts";
+import { charge, type Limits } from "../../src/keys/limits.ts";
 import { RedisLimiter } from "../../src/redis/limiter.ts";
 import { redisNames } from "../../src/redis/names.ts";
+import { DAY_MS } from "../../src/system/time.ts";
 import { describeWithRedis } from "../../testkit/describe-with.ts";
 import { eventually } from "../../testkit/eventually.ts";
 import { QUIET_REDIS } from "../../testkit/redis-health.ts";

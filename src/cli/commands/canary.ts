@@ -8,6 +8,8 @@ import { KeyVerifier, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { messageOf } from "../../keys/errors.ts";
 import { CANARY_OWNER } from "../../keys/owner.ts";
 import type { Canary, CanaryRound } from "../../server/canary/canary.ts";
+import { parseListenAddress } from "../../system/addresses.ts";
+import { HOUR_MS } from "../../system/time.ts";
 import { exitCodeOfCall } from "../call-error.ts";
 import { CliError, EXIT } from "../cli-error.ts";
 import { type Connection, withConnection } from "../connection.ts";
@@ -21,7 +23,7 @@ import type { Shell } from "../shell.ts";
 import { stopSignal } from "../stop-signal.ts";
 
 /** A key that no round could revoke, and no later one either, ends by itself. Longer than any round takes. */
-const KEY_TTL_MS = 3_600_000;
+const KEY_TTL_MS = HOUR_MS;
 
 interface CanaryOptions extends ServerOptions {
   readonly node: readonly string[];
@@ -258,8 +260,7 @@ function parseRounds(text: string): number {
 }
 
 function parseListen(text: string): { readonly host: string; readonly port: number } {
-  const [, v6, name, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = v6 ?? name;
-  if (host === undefined || Number(digits) > 65_535) throw new InvalidArgumentError("Give host:port");
-  return { host, port: Number(digits) };
+  const address = parseListenAddress(text);
+  if (address !== undefined) return address;
+  throw new InvalidArgumentError("Give host:port");
 }

@@ -8,6 +8,7 @@ import {
   UsageDimension,
   UsageStep,
 } from "#gen/claviger/v1/usage_pb.js";
+import { DAY_MS } from "../../system/time.ts";
 import { usageError } from "../cli-error.ts";
 import { withConnection } from "../connection.ts";
 import { integerParser, keyIdArgument, ownerOption } from "../input/key-options.ts";
@@ -18,7 +19,6 @@ import { createTimes } from "../output/describe-time.ts";
 import { printLine, printMessage } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 
-const DAY_MS = 86_400_000;
 const DEFAULT_DAYS = 7;
 /** Up to so many days a bar is an hour. */
 const DAYS_OF_HOURS = 2;

@@ -1,11 +1,12 @@
 import { InvalidArgumentError } from "commander";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../system/time.ts";
 
 /** A hundred years: a longer span is a typing error, and added to an instant might leave what a date can hold. */
-const LONGEST_MS = 36_500 * 86_400_000;
+const LONGEST_MS = 36_500 * DAY_MS;
 
 const FORM = /^(\d{1,9})(ms|s|m|h|d)$/;
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: MINUTE_MS, h: HOUR_MS, d: DAY_MS };
 
 /** A span for people, in the largest unit that divides it: `90 d`, `15 s`, `50 ms`. */
 export function describeSpan(ms: number): string {

@@ -1,4 +1,4 @@
-import type { JsonObject } from "@bufbuild/protobuf";
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import {
   type Duration,
   durationFromMs,
@@ -8,6 +8,7 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { Argument, InvalidArgumentError, Option } from "commander";
 import { EnvironmentSchema } from "#gen/claviger/v1/key_pb.js";
+import { parseObject } from "../../system/json.ts";
 import { isDuration, parseDuration } from "./duration.ts";
 import { enumNames } from "./enum-names.ts";
 
@@ -79,7 +80,7 @@ export function ownerOption(description: string): Option {
 /** `--metadata`, a JSON object. */
 export function metadataOption(): Option {
   return new Option("--metadata <json>", "JSON object that verifying services get with every verdict").argParser(
-    parseObject,
+    parseMetadata,
   );
 }
 
@@ -162,16 +163,8 @@ function addLabel(text: string, before: Readonly<Record<string, string>> | undef
   return { ...before, [key]: text.slice(separator + 1) };
 }
 
-function parseObject(text: string): JsonObject {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (isObject(value)) return value;
-  } catch {
-    // Said below: the parser's own message repeats the text.
-  }
+function parseMetadata(text: string): JsonObject {
+  const metadata = parseObject<JsonValue>(text);
+  if (metadata !== undefined) return { ...metadata };
   throw new InvalidArgumentError(`Write a JSON object in single quotes, such as '{"plan":"pro"}'`);
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { DAY_MS } from "../../system/time.ts";
 import { usageError } from "../cli-error.ts";
 import { parseDuration } from "./duration.ts";
 
@@ -23,7 +24,7 @@ export interface Endpoint {
 
 const DEFAULT_TIMEOUT_MS = 15_000;
 // Timers of Node fire at once beyond 24.8 days.
-const LONGEST_TIMEOUT_MS = 86_400_000;
+const LONGEST_TIMEOUT_MS = DAY_MS;
 
 /** Adds them. */
 export function addServerOptions(command: Command): Command {

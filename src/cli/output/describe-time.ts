@@ -1,11 +1,11 @@
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import { DAY_MS, HOUR_MS } from "../../system/time.ts";
 import type { Shell } from "../shell.ts";
 
-const DAY_MS = 86_400_000;
 const STEPS = [
   { unit: "second", ms: 1_000, below: 2 * 60_000 },
-  { unit: "minute", ms: 60_000, below: 2 * 3_600_000 },
-  { unit: "hour", ms: 3_600_000, below: 2 * DAY_MS },
+  { unit: "minute", ms: 60_000, below: 2 * HOUR_MS },
+  { unit: "hour", ms: HOUR_MS, below: 2 * DAY_MS },
 ] as const;
 
 /** The sign for an instant that is not set. */

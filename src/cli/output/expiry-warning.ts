@@ -1,10 +1,11 @@
 import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Key, KeyState } from "#gen/claviger/v1/key_pb.js";
+import { DAY_MS } from "../../system/time.ts";
 import type { Shell } from "../shell.ts";
 import { createTimes } from "./describe-time.ts";
 
 /** How long before its end a secret is warned of: time for one release of whatever holds it. */
-const NOTICE_MS = 14 * 86_400_000;
+const NOTICE_MS = 14 * DAY_MS;
 
 /** Whether a secret that is good now ends within 14 days. */
 export function endsSoon(end: Timestamp | undefined, now: Date): boolean {

@@ -6,6 +6,7 @@ import {
   ScalarType,
   toJson,
 } from "@bufbuild/protobuf";
+import { isObject } from "../../system/json.ts";
 
 /** Whole numbers that proto JSON writes as strings. */
 const LONG: ReadonlySet<ScalarType> = new Set([
@@ -22,7 +23,7 @@ export function messageToJson<Desc extends DescMessage>(schema: Desc, message: M
 
 function withNumbers(schema: DescMessage, json: JsonValue): JsonValue {
   // The well-known types have a JSON of their own.
-  if (!isObject(json) || schema.typeName.startsWith("google.protobuf.")) return json;
+  if (!isObject<JsonValue>(json) || schema.typeName.startsWith("google.protobuf.")) return json;
   const fields = new Map(schema.fields.map((field) => [field.jsonName, field]));
   return Object.fromEntries(
     Object.entries(json).map(([name, value]) => [name, fieldJson(fields.get(name), value)] as const),
@@ -36,7 +37,7 @@ function fieldJson(field: DescField | undefined, value: JsonValue): JsonValue {
     return field.scalar !== undefined && LONG.has(field.scalar) ? numberOf(each) : each;
   };
   if (field.fieldKind === "list" && Array.isArray(value)) return value.map(ofOne);
-  if (field.fieldKind === "map" && isObject(value)) {
+  if (field.fieldKind === "map" && isObject<JsonValue>(value)) {
     return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, ofOne(each)]));
   }
   return ofOne(value);
@@ -44,8 +45,4 @@ function fieldJson(field: DescField | undefined, value: JsonValue): JsonValue {
 
 function numberOf(value: JsonValue): JsonValue {
   return Number.isSafeInteger(Number(value)) ? Number(value) : value;
-}
-
-function isObject(value: JsonValue): value is { [name: string]: JsonValue } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -7,11 +7,9 @@ import type { JsonObject } from "../../keys/key.ts";
 import { type Limits, limitsOrNone } from "../../keys/limits.ts";
 import { metadataProblem } from "../../keys/metadata.ts";
 import { displayNameProblem } from "../../keys/owner.ts";
+import { LAST_TIME_MS } from "../../system/time.ts";
 
 const METADATA_BYTES = 4096;
-
-/** Last millisecond of the year 9999: Postgres does not read how JavaScript writes later ones. */
-const LAST_MS = 253_402_300_799_999;
 
 /** The name whose value is `value` in a table like `KEY_STATES`; undefined for unspecified. */
 export function nameOf<Name extends string>(table: Readonly<Record<Name, number>>, value: number): Name | undefined {
@@ -27,7 +25,7 @@ export function spanFromProto(span: Duration | undefined): number | undefined {
 
 /** The instant, in whole milliseconds; undefined if the field is not set. Rounding does not leave the year 9999. */
 export function instantFromProto(instant: Timestamp | undefined): Date | undefined {
-  return instant && new Date(Math.min(timestampDate(instant).getTime(), LAST_MS));
+  return instant && new Date(Math.min(timestampDate(instant).getTime(), LAST_TIME_MS));
 }
 
 /** The display name of a key. Throws `INVALID_FIELD` for a name that looks the same as another one. */

@@ -1,6 +1,7 @@
 import type { FoundKey } from "../../keys/found-secret.ts";
 import type { JsonObject } from "../../keys/key.ts";
 import { isShowable } from "../../keys/metadata.ts";
+import { FIRST_TIME_MS, LAST_TIME_MS } from "../../system/time.ts";
 
 /** Called with each key whose metadata is left out of the answer. */
 export type OnLeftOut = (keyId: string) => void;
@@ -27,18 +28,13 @@ export function shownKey({ id, scopes, labels, metadata }: FoundKey, onLeftOut: 
   };
 }
 
-/** Last millisecond that `google.protobuf.Timestamp` allows: of the year 9999. Postgres has later times, and infinity. */
-const LAST_MS = 253_402_300_799_999;
-/** First one: of the year 1. */
-const FIRST_MS = -62_135_596_800_000;
-
 /**
  * Milliseconds since 1970 that a timestamp can hold: the nearest to the stored time, or the last for a value that is
  * not a time.
  */
 export function shownMs(time: Date): number {
   const ms = time.getTime();
-  return Number.isNaN(ms) ? LAST_MS : Math.min(Math.max(ms, FIRST_MS), LAST_MS);
+  return Number.isNaN(ms) ? LAST_TIME_MS : Math.min(Math.max(ms, FIRST_TIME_MS), LAST_TIME_MS);
 }
 
 /** Keys that are remembered to have been warned of. */

@@ -2,7 +2,7 @@ import type { Interceptor, StreamRequest, UnaryRequest } from "@connectrpc/conne
 import { explainedError } from "../../wire/errors.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import { createMethodReader } from "../protect/access.ts";
-import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
+import { type TakenHeaders, takeCredential } from "../protect/credential.ts";
 import { createGuard } from "../protect/guard.ts";
 import {
   checkKeyOptions,
@@ -50,7 +50,7 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
       call: request,
       // Not the context: a service may pass the same one to every call, and it would hold another caller's key.
       carrier: request.header,
-      takeCredential: () => takeCredential(request.header),
+      takeCredential: () => takeCredential(headersOf(request.header)),
       method: () => path,
       peer: request.contextValues.get(peerKey),
       access,
@@ -69,15 +69,10 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
 }
 
 /** Reads the key and removes it from the headers. */
-function takeCredential(header: Headers): Credential {
-  const authorization = valuesOf(header, AUTHORIZATION);
-  const credential = readCredential({ authorization, apiKey: valuesOf(header, API_KEY) });
-  if (!isLeftForHandler(authorization)) header.delete(AUTHORIZATION);
-  header.delete(API_KEY);
-  return credential;
-}
-
-function valuesOf(header: Headers, name: string): string[] {
-  const value = header.get(name);
-  return value === null ? [] : [value];
+function headersOf(header: Headers): TakenHeaders {
+  const valuesOf = (name: string) => {
+    const value = header.get(name);
+    return value === null ? [] : [value];
+  };
+  return { valuesOf, remove: (name) => header.delete(name) };
 }

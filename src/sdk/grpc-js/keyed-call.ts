@@ -7,14 +7,13 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { systemClocks, systemTimers } from "../../system/node.ts";
+import { LONGEST_TIMER_MS } from "../../system/time.ts";
 import type { AttachedKey, CallKey } from "../attach/attached-key.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 
 /** A call of grpc-js, in the form that interceptors get. */
 type Call = ReturnType<NextCall>;
 type Listener = Partial<InterceptingListener>;
-
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface Attempts {
   readonly callOptions: InterceptorOptions;

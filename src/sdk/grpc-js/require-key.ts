@@ -1,6 +1,6 @@
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
 import { ANY_KEY, type MethodAccess } from "../protect/access.ts";
-import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
+import { takeCredential } from "../protect/credential.ts";
 import { createGuard } from "../protect/guard.ts";
 import {
   checkKeyOptions,
@@ -75,7 +75,11 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
         return guard({
           call: { path, metadata, peer },
           carrier: metadata,
-          takeCredential: () => takeCredential(metadata),
+          takeCredential: () =>
+            takeCredential({
+              valuesOf: (name) => metadata.get(name).map(String),
+              remove: (name) => metadata.remove(name),
+            }),
           method: () => path,
           peer: peer.replace(/:\d+$/, ""),
           access: () => accessOf(path),
@@ -85,10 +89,3 @@ export function requireKey(verifier: Verifier, options: RequireKeyOptions = {}):
 }
 
 /** Reads the key and removes it from the metadata. */
-function takeCredential(metadata: Metadata): Credential {
-  const authorization = metadata.get(AUTHORIZATION).map(String);
-  const credential = readCredential({ authorization, apiKey: metadata.get(API_KEY).map(String) });
-  if (!isLeftForHandler(authorization)) metadata.remove(AUTHORIZATION);
-  metadata.remove(API_KEY);
-  return credential;
-}

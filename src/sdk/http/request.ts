@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { API_KEY, AUTHORIZATION, type Credential, isLeftForHandler, readCredential } from "../protect/credential.ts";
+import { type Credential, takeCredential as takeFrom } from "../protect/credential.ts";
 
 /** The used part of a request of node:http, of node:http2's compatibility layer, or of Express. */
 export interface HttpRequest {
@@ -14,11 +14,7 @@ export interface HttpRequest {
 
 /** Reads the key of a request and removes it from `headers`, `headersDistinct` and `rawHeaders`. */
 export function takeCredential(request: HttpRequest): Credential {
-  const authorization = valuesOf(request, AUTHORIZATION);
-  const credential = readCredential({ authorization, apiKey: valuesOf(request, API_KEY) });
-  if (!isLeftForHandler(authorization)) remove(request, AUTHORIZATION);
-  remove(request, API_KEY);
-  return credential;
+  return takeFrom({ valuesOf: (name) => valuesOf(request, name), remove: (name) => remove(request, name) });
 }
 
 /** `headers` lacks a second `authorization`, and a proxy in front may have checked that one. */

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { withoutIpv4Prefix } from "../../system/addresses.ts";
 import type { Question } from "../verification.ts";
 import { askFunction, BOOLEAN, SCOPES, TEXT } from "../verifier/check-options.ts";
 import type { MethodAccess } from "./access.ts";
@@ -54,10 +55,8 @@ export function accessOfCall<Call>(options: KeyOptions<Call>, { call, access }: 
  * `x-forwarded-for`; keys that are bound to addresses are then denied.
  */
 export function clientIpOf(text: string | undefined): string | undefined {
-  const address = text
-    ?.replace(/^\[(.*)\](:\d{1,5})?$/, "$1")
-    .replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1")
-    .replace(/^::ffff:(?=\d+\.)/i, "")
-    .replace(/%.*$/, "");
-  return address !== undefined && isIP(address) !== 0 ? address : undefined;
+  if (text === undefined) return undefined;
+  const withoutPort = text.replace(/^\[(.*)\](:\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
+  const address = withoutIpv4Prefix(withoutPort).replace(/%.*$/, "");
+  return isIP(address) === 0 ? undefined : address;
 }

@@ -45,6 +45,22 @@ export function isLeftForHandler(authorization: readonly string[]): boolean {
   );
 }
 
+/** The headers of one call, by lower-case names. */
+export interface TakenHeaders {
+  /** Every value of the header, in order. */
+  valuesOf(name: string): readonly string[];
+  remove(name: string): void;
+}
+
+/** Reads the key of a call and removes it from the headers, so that no handler or log gets it. */
+export function takeCredential(headers: TakenHeaders): Credential {
+  const authorization = headers.valuesOf(AUTHORIZATION);
+  const credential = readCredential({ authorization, apiKey: headers.valuesOf(API_KEY) });
+  if (!isLeftForHandler(authorization)) headers.remove(AUTHORIZATION);
+  headers.remove(API_KEY);
+  return credential;
+}
+
 /** Some servers join a header that was sent twice by a comma; no key has a comma. */
 function parts(values: readonly string[]): string[] {
   return values.flatMap((value) => value.split(",")).map((part) => part.trim());

@@ -1,3 +1,4 @@
+import { LONGEST_TIMER_MS } from "../../system/time.ts";
 import { isRequiredScope, QUESTION_LIMITS } from "../../wire/question.ts";
 
 /** The rule for the value of one option. */
@@ -9,9 +10,6 @@ export interface Rule {
 
 /** One rule for each option. Every option may also be absent or undefined. */
 export type Rules<Options> = { readonly [Name in keyof Required<Options>]: Rule };
-
-/** Node's timers fire at once for longer times. */
-export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export const FUNCTION: Rule = { right: "a function", holds: (value) => typeof value === "function" };
 

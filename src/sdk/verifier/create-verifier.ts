@@ -1,6 +1,7 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { isKeyId } from "../../keys/key.ts";
 import { readSecretForm } from "../../keys/secret-form.ts";
+import { DEFAULT_URL } from "../../system/addresses.ts";
 import { CLOCK_RATE_ERROR } from "../../system/clocks.ts";
 import {
   systemClocks as clocks,
@@ -78,7 +79,6 @@ const RULES: Rules<VerifierOptions> = {
 };
 
 const FORMS = { isSecret: (text: string) => readSecretForm(text) !== undefined, isKeyId };
-const DEFAULT_URL = "http://127.0.0.1:4640";
 /** Milliseconds after which an entry is read again, whatever it contains; the same as on servers. */
 const ENTRY_MS = 5 * 60_000;
 /** Milliseconds for which the verifier waits for a lease: half of the default term of 3 seconds. */

@@ -1,4 +1,5 @@
 import type { Clocks } from "../../system/clocks.ts";
+import { DAY_MS } from "../../system/time.ts";
 import { createListener } from "./listener.ts";
 import { type Trouble, troubleOf } from "./trouble.ts";
 import { VerifierWarning, type WarningCode } from "./verifier-warning.ts";
@@ -12,7 +13,6 @@ export interface WarningsOptions {
 
 /** Milliseconds after a warning for which the same cause is not reported again. */
 const QUIET_MS = 60_000;
-const DAY_MS = 24 * 60 * 60_000;
 /** Days before the verifier's own key expires at which it warns. */
 const DAYS_BEFORE_END = [14, 3, 1] as const;
 

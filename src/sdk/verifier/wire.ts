@@ -11,10 +11,11 @@ import {
   type VerifyResponse,
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
+import { LONGEST_TIMER_MS } from "../../system/time.ts";
 import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
 import { QUESTION_LIMITS } from "../../wire/question.ts";
 import type { Question, Verification } from "../verification.ts";
-import { ENVIRONMENT, findWrong, LONGEST_TIMER_MS, METHOD, type Rules, SCOPES } from "./check-options.ts";
+import { ENVIRONMENT, findWrong, METHOD, type Rules, SCOPES } from "./check-options.ts";
 import { TROUBLE_CODE, type Trouble } from "./trouble.ts";
 
 const ENVIRONMENTS = { live: Environment.LIVE, test: Environment.TEST, any: Environment.UNSPECIFIED };

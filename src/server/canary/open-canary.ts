@@ -5,12 +5,13 @@ import type { ManageDeps } from "../../manage/deps.ts";
 import { revokeKey } from "../../manage/revoke-key.ts";
 import { listVerifiers } from "../../postgres/verifier-list.ts";
 import { monotonicMs } from "../../system/node.ts";
+import { DAY_MS } from "../../system/time.ts";
 import { Outage } from "../observe/outage.ts";
 import { Canary } from "./canary.ts";
 import { acceptsAt, nameProcesses } from "./process-name.ts";
 
 const SELF: SystemCaller = { kind: "system", address: "", requestId: "canary" };
-const TTL_MS = 24 * 60 * 60 * 1000;
+const TTL_MS = DAY_MS;
 const TIMEOUT_MS = 5000;
 
 export interface OpenCanary {

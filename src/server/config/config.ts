@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { isIP } from "node:net";
 import type { IssuerConfig } from "../../access/issuer-config.ts";
 import { messageOf } from "../../keys/errors.ts";
 import { shownPath } from "../../keys/redact.ts";
@@ -7,6 +6,7 @@ import { Secret } from "../../keys/secret.ts";
 import { parseAddress } from "../../postgres/connect/address.ts";
 import { parseTls, TLS_VARIABLES } from "../../postgres/connect/tls.ts";
 import type { RedisAddress } from "../../redis/parse-redis-url.ts";
+import { isLoopback } from "../../system/addresses.ts";
 import type { LogFormat } from "../observe/logger.ts";
 import { readRedis } from "../open/read-redis.ts";
 import { ConfigError } from "./config-error.ts";
@@ -198,6 +198,5 @@ function describeSettings(environment: Environment): Record<string, string> {
 
 /** TLS is not built yet: whatever is listened on beyond this machine is cleartext. */
 function exposure(host: string): string[] {
-  const isLoopback = host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
-  return isLoopback ? [] : [`CLAVIGER_LISTEN is ${host}: secrets cross the network in clear. Put TLS in front`];
+  return isLoopback(host) ? [] : [`CLAVIGER_LISTEN is ${host}: secrets cross the network in clear. Put TLS in front`];
 }

@@ -1,6 +1,7 @@
 import { type IssuerConfig, type KeyLocation, SIGNATURE_ALGORITHMS } from "../../access/issuer-config.ts";
 import { ISSUER_URL_RULE, issuerUrl } from "../../access/issuer-url.ts";
 import { isReservedOwner, ownerProblem, RESERVED_OWNERS } from "../../keys/owner.ts";
+import { isObject } from "../../system/json.ts";
 import { ConfigError } from "./config-error.ts";
 
 export type { IssuerConfig };
@@ -157,10 +158,6 @@ function refused(place: string, wrong: string, right: string): ConfigError {
 
 function show(name: string, value: unknown): string {
   return value === undefined ? `no ${name}` : `${JSON.stringify(value)} as ${name}`;
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isText(value: unknown): value is string {

@@ -1,5 +1,6 @@
+import { isObject, parseObject } from "../../system/json.ts";
 import { ConfigError } from "./config-error.ts";
-import { DEFAULT_POLICY, isObject, POLICY, type Policy, type PolicyEntry } from "./policy.ts";
+import { DEFAULT_POLICY, POLICY, type Policy, type PolicyEntry } from "./policy.ts";
 
 const VARIABLE = "CLAVIGER_POLICY";
 const ROOMS: Readonly<Record<string, Readonly<Record<string, PolicyEntry>>>> = POLICY;
@@ -38,6 +39,9 @@ const CONSTANTS: readonly string[] = [
 /** The default policy with the values that `text`, a JSON object of rooms, replaces. */
 export function parsePolicy(text: string | undefined): Policy {
   const changes = text === undefined ? {} : parseObject(text);
+  if (changes === undefined) {
+    throw new ConfigError(VARIABLE, 'is not a JSON object. Give one such as {"manage": {"keysPerOwner": 20}}');
+  }
   const replaced = Object.entries(changes).map(([room, values]) => {
     if (!Object.hasOwn(ROOMS, room)) throw new ConfigError(VARIABLE, misplaced(room));
     return [room, { ...DEFAULT_POLICY[room as keyof Policy], ...parseRoom(room, values) }] as const;
@@ -77,14 +81,4 @@ function placeOf(name: string): string | undefined {
   if (Object.hasOwn(RENAMED, name)) return RENAMED[name];
   const room = Object.keys(ROOMS).find((each) => Object.hasOwn(ROOMS[each] ?? {}, name));
   return room === undefined ? undefined : `${room}.${name}`;
-}
-
-function parseObject(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (isObject(value)) return value;
-  } catch {
-    // Falls through to the one message for both.
-  }
-  throw new ConfigError(VARIABLE, 'is not a JSON object. Give one such as {"manage": {"keysPerOwner": 20}}');
 }

@@ -1,14 +1,13 @@
 import { isOwnScope } from "../../keys/scopes.ts";
+import { isObject } from "../../system/json.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../system/time.ts";
 
 const SECOND = 1000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
 
-/** Timers of Node that are set for longer than 24.8 days fire at once, again and again. */
-export const LONGEST_TIMER_MS = 24 * DAY;
+/** The longest time that a timer is set to, in whole days: docs and messages name it. */
+export const LONGEST_TIMER_SETTING_MS = 24 * DAY_MS;
 /** A hundred years: added to an instant, it stays within what a date can hold. */
-const LONGEST_SPAN_MS = 36_500 * DAY;
+const LONGEST_SPAN_MS = 36_500 * DAY_MS;
 
 /** One number of the policy, or another value that operators may change by `CLAVIGER_POLICY`. */
 export interface PolicyEntry<Value = unknown> {
@@ -46,19 +45,19 @@ export const POLICY = {
       "secrets",
       "Secrets of one key that are valid at once. A rotation a day with the longest grace needs two",
     ),
-    maxTtlMs: span(90 * DAY, "Default and longest term of a secret. An unnoticed leak ends by itself"),
-    defaultGraceMs: span(24 * HOUR, "Time that a rotated secret stays valid by default: one deployment cycle"),
-    maxGraceMs: span(24 * HOUR, "Longest grace that a rotation may ask for"),
+    maxTtlMs: span(90 * DAY_MS, "Default and longest term of a secret. An unnoticed leak ends by itself"),
+    defaultGraceMs: span(24 * HOUR_MS, "Time that a rotated secret stays valid by default: one deployment cycle"),
+    maxGraceMs: span(24 * HOUR_MS, "Longest grace that a rotation may ask for"),
     revokeBatchSize: count(
       1000,
       "keys",
       "Keys per transaction of RevokeKeys. Other changes get their turn between two transactions",
     ),
     retentionMs: span(
-      396 * DAY,
+      396 * DAY_MS,
       "Time that revoked and expired keys stay readable: 13 months cover a year and its last invoice",
     ),
-    forgetEveryMs: time(HOUR, "Interval at which the server removes keys beyond the retention"),
+    forgetEveryMs: time(HOUR_MS, "Interval at which the server removes keys beyond the retention"),
     userChangesPerHour: count(
       720,
       "changes per hour",
@@ -89,7 +88,7 @@ export const POLICY = {
   },
   verify: {
     cacheEntries: count(100_000, "secrets", "Secrets that one process keeps in memory"),
-    cacheEntryMs: time(5 * MINUTE, "Time after which the server reads a cached secret again"),
+    cacheEntryMs: time(5 * MINUTE_MS, "Time after which the server reads a cached secret again"),
     maxFinds: count(
       2,
       "statements",
@@ -123,10 +122,10 @@ export const POLICY = {
       "Time after which the log names the node or agent that a change waits for: far above a round trip, far below a lease",
     ),
     revocationSetMs: time(
-      15 * MINUTE,
+      15 * MINUTE_MS,
       "Longest time without Postgres in which the server answers from memory by the revocation set, where `CLAVIGER_ON_DATABASE_LOSS` is `revocation-set`",
     ),
-    trimEveryMs: time(MINUTE, "Interval at which the server trims the feed of changes"),
+    trimEveryMs: time(MINUTE_MS, "Interval at which the server trims the feed of changes"),
   },
   usage: {
     flushMs: time(
@@ -139,14 +138,14 @@ export const POLICY = {
       "bytes",
       "Memory for counts that Postgres has not taken: an hour without Postgres at 3,000 counted things a minute",
     ),
-    minutesMs: span(7 * DAY, "Time that usage can be read by the minute"),
-    hoursMs: span(396 * DAY, "Time that usage can be read by the hour"),
+    minutesMs: span(7 * DAY_MS, "Time that usage can be read by the minute"),
+    hoursMs: span(396 * DAY_MS, "Time that usage can be read by the hour"),
     points: count(10_000, "points", "Points in one answer of QueryUsage: a month of hours for a dozen groups"),
     limiterTimeoutMs: time(
       100,
       "Longest wait for a charge. An unreachable Redis adds this much to the verification of a key with limits",
     ),
-    renewPartitionsMs: time(HOUR, "Interval at which the server makes and drops partitions of the usage tables"),
+    renewPartitionsMs: time(HOUR_MS, "Interval at which the server makes and drops partitions of the usage tables"),
     maxReports: count(
       2,
       "reports",
@@ -239,10 +238,10 @@ export const POLICY = {
       "Concurrent connections. A further one takes the place of an idle one",
     ),
     defaultDeadlineMs: time(15 * SECOND, "Deadline of a call whose client sets none"),
-    maxDeadlineMs: time(2 * MINUTE, "Longest deadline that a client can set"),
+    maxDeadlineMs: time(2 * MINUTE_MS, "Longest deadline that a client can set"),
     requestTimeoutMs: time(30 * SECOND, "Longest time to send an HTTP/1.1 request"),
     idleTimeoutMs: time(
-      5 * MINUTE,
+      5 * MINUTE_MS,
       "Longest idle time of a connection: above the minute of common balancers, so that they close first",
     ),
     drainMs: time(20 * SECOND, "Time for calls to finish after SIGTERM. Orchestrators kill a process after 30 seconds"),
@@ -284,7 +283,7 @@ function count(standard: number, unit: string, text: string): PolicyEntry<number
 
 /** A time that a timer is set to. */
 function time(standard: number, text: string): PolicyEntry<number> {
-  return upTo(LONGEST_TIMER_MS, { default: standard, text });
+  return upTo(LONGEST_TIMER_SETTING_MS, { default: standard, text });
 }
 
 /** A time that no timer is set to. */
@@ -307,10 +306,6 @@ function other<Value>(standard: Value, entry: Omit<PolicyEntry, "default">): Pol
 
 function isPositive(value: unknown): boolean {
   return Number.isSafeInteger(value) && Number(value) > 0;
-}
-
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isGrantableScope(scope: unknown): boolean {

@@ -1,10 +1,11 @@
 import { availableParallelism } from "node:os";
 import { MIN_ROOT_BYTES } from "../../keys/root-secret.ts";
 import type { Secret } from "../../keys/secret.ts";
+import { DEFAULT_ADDRESS, parseListenAddress } from "../../system/addresses.ts";
 import { ConfigError } from "./config-error.ts";
 import { parseIssuers } from "./parse-issuers.ts";
 import { parsePolicy } from "./parse-policy.ts";
-import { LONGEST_TIMER_MS } from "./policy.ts";
+import { LONGEST_TIMER_SETTING_MS } from "./policy.ts";
 
 /** A setting of the server: an environment variable, and the flag of `claviger serve` that overrides it. */
 export interface Setting<Value = unknown> {
@@ -35,8 +36,8 @@ export const SETTING = {
     variable: "CLAVIGER_LISTEN",
     flag: "--listen <host:port>",
     text: "address of the one port",
-    default: "127.0.0.1:4640",
-    parse: (text = "127.0.0.1:4640") => parseListen(text),
+    default: DEFAULT_ADDRESS,
+    parse: (text = DEFAULT_ADDRESS) => parseListen(text),
   }),
   dataDir: plain({
     variable: "CLAVIGER_DATA_DIR",
@@ -159,7 +160,7 @@ export const SETTING = {
     flag: "--canary-ms <milliseconds>",
     text: "interval at which the server revokes a key of its own and tries it on every node",
     default: "never",
-    parse: (text) => milliseconds("CLAVIGER_CANARY_MS", [SHORTEST_CANARY_MS, LONGEST_TIMER_MS, 60_000], text),
+    parse: (text) => milliseconds("CLAVIGER_CANARY_MS", [SHORTEST_CANARY_MS, LONGEST_TIMER_SETTING_MS, 60_000], text),
   }),
   workers: plain({
     variable: "CLAVIGER_WORKERS",
@@ -245,13 +246,9 @@ function milliseconds(
 }
 
 function parseListen(text: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host === undefined || port > 65535) {
-    throw new ConfigError("CLAVIGER_LISTEN", `is ${JSON.stringify(text)}. Give host:port, such as 127.0.0.1:4640`);
-  }
-  return { host, port };
+  const address = parseListenAddress(text);
+  if (address !== undefined) return address;
+  throw new ConfigError("CLAVIGER_LISTEN", `is ${JSON.stringify(text)}. Give host:port, such as 127.0.0.1:4640`);
 }
 
 function parseWorkers(text: string | undefined): number {

@@ -1,12 +1,12 @@
 import type { Logger } from "pino";
 import type { FoundSecret } from "../../keys/found-secret.ts";
 import { endOfSecret, isLive } from "../../keys/state.ts";
+import { DAY_MS, HOUR_MS } from "../../system/time.ts";
 
-const DAY_MS = 86_400_000;
 /** Days before its end at which a calling key is warned about. */
 const WARNING_DAYS = [1, 3, 14] as const;
 /** A secret that was not read for this long is not in use any more: secrets in use are read every few minutes. */
-const IN_USE_MS = 3_600_000;
+const IN_USE_MS = HOUR_MS;
 /** Secrets that are remembered. */
 const MOST = 10_000;
 

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
-import { DAY_MS } from "../../keys/limits.ts";
 import { UsageProofs } from "../../keys/usage-proof.ts";
 import { readClusterId } from "../../postgres/revisions.ts";
 import { appendUsage, dropPartitions, forgetSources, makePartitions } from "../../postgres/usage-ledger.ts";
 import { readCharged } from "../../postgres/usage-query.ts";
 import { systemClocks as clocks, systemRandom as random, systemTimers as timers } from "../../system/node.ts";
+import { DAY_MS } from "../../system/time.ts";
 import { AgentReports, REPORT_WAIT_MS } from "../../usage/agent-reports.ts";
 import { Charges } from "../../usage/charges.ts";
 import { UsageFlusher } from "../../usage/flusher.ts";

@@ -1,5 +1,6 @@
 import type { Http2Session, Http2Stream } from "node:http2";
 import type { Socket } from "node:net";
+import { withoutIpv4Prefix } from "../../system/addresses.ts";
 import { networkOf } from "../../verify/network-of.ts";
 import type { HttpRequest } from "./http-messages.ts";
 
@@ -31,5 +32,5 @@ export class ConnectionNetworks {
 }
 
 function addressOf(socket: { readonly remoteAddress?: string | undefined } | undefined): string {
-  return socket?.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, "") ?? "";
+  return withoutIpv4Prefix(socket?.remoteAddress ?? "");
 }
