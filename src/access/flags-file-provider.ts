@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import {
   type EvaluationContext,
   FlagNotFoundError,
@@ -9,6 +8,8 @@ import {
   TypeMismatchError,
 } from "@openfeature/server-sdk";
 import { messageOf } from "../keys/errors.ts";
+import { pause } from "../system/node.ts";
+import { PolledFile } from "../system/polled-file.ts";
 import { applyRule, type FlagRule } from "./flag-rule.ts";
 import { parseFlags } from "./parse-flags.ts";
 
@@ -32,18 +33,24 @@ export class FlagsFileProvider implements Provider {
   readonly runsOn = "server";
   readonly events = new OpenFeatureEventEmitter();
   readonly #options: FlagsFileOptions;
-  #flags: ReadonlyMap<string, FlagRule> = new Map();
-  /** The text of the last read, or why the read failed. An unchanged file is not parsed again. */
-  #lastRead: string | undefined;
+  readonly #file: PolledFile<ReadonlyMap<string, FlagRule>>;
   #watch: { stop(): void } | undefined;
 
   constructor(options: FlagsFileOptions) {
+    const { file } = options;
     this.#options = options;
+    this.#file = new PolledFile({
+      path: file,
+      pause,
+      parse: (text) => parseFile(file, text),
+      unreadable: (code) => new Error(`${file} cannot be read (${code}). Put it there, readable`),
+      onProblem: (error) => this.#reportInUse(error),
+    });
   }
 
   async initialize(): Promise<void> {
-    await this.#refresh();
-    this.#watch = this.#options.repeat(() => this.#refreshOrKeep());
+    await this.#file.reread();
+    this.#watch = this.#options.repeat(() => this.#refresh());
   }
 
   async onClose(): Promise<void> {
@@ -71,7 +78,7 @@ export class FlagsFileProvider implements Provider {
   }
 
   #ruleOf(flag: string): FlagRule {
-    const rule = this.#flags.get(flag);
+    const rule = this.#file.value?.get(flag);
     if (rule === undefined) throw new FlagNotFoundError(`${this.#options.file} has no flag ${flag}`);
     return rule;
   }
@@ -81,36 +88,23 @@ export class FlagsFileProvider implements Provider {
     return new TypeMismatchError(`${flag} is a boolean`);
   }
 
-  async #refreshOrKeep(): Promise<void> {
-    try {
-      if (await this.#refresh()) this.events.emit(ProviderEvents.ConfigurationChanged, { message: "the file changed" });
-    } catch (error) {
-      const problem = messageOf(error);
-      this.#options.onProblem(new Error(`${problem}; until then the flags stay as they were`, { cause: error }));
-    }
+  async #refresh(): Promise<void> {
+    const before = this.#file.value;
+    const flags = await this.#file.reread();
+    if (flags !== before) this.events.emit(ProviderEvents.ConfigurationChanged, { message: "the file changed" });
   }
 
-  /** Whether the file differs from the last read. Throws if the new content is invalid. */
-  async #refresh(): Promise<boolean> {
-    const { file } = this.#options;
-    const read = await readText(file);
-    const content = read.text ?? `unreadable: ${read.problem}`;
-    if (content === this.#lastRead) return false;
-    this.#lastRead = content;
-    if (read.text === undefined) throw new Error(`${file} cannot be read (${read.problem}). Put it there, readable`);
-    try {
-      this.#flags = parseFlags(read.text);
-    } catch (error) {
-      throw new Error(`${file} ${messageOf(error)}`);
-    }
-    return true;
+  /** A file that is bad at the start is refused by `initialize`. */
+  #reportInUse(error: Error): void {
+    if (this.#file.value === undefined) return;
+    this.#options.onProblem(new Error(`${error.message}; until then the flags stay as they were`, { cause: error }));
   }
 }
 
-async function readText(file: string): Promise<{ readonly text?: string; readonly problem?: string }> {
+function parseFile(file: string, text: string): ReadonlyMap<string, FlagRule> {
   try {
-    return { text: await readFile(file, "utf8") };
+    return parseFlags(text);
   } catch (error) {
-    return { problem: error instanceof Error && "code" in error ? String(error.code) : "an error" };
+    throw new Error(`${file} ${messageOf(error)}`);
   }
 }
