@@ -1,10 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, type ConnectRouter } from "@connectrpc/connect";
-import { type ServerReflectionRequest, ServerReflection as V1 } from "#gen/grpc/reflection/v1/reflection_pb.js";
-import {
-  ServerReflection as V1Alpha,
-  type ServerReflectionRequest as V1AlphaRequest,
-} from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
+import { ServerReflection, type ServerReflectionRequest } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { createDescriptorIndex, type DescriptorIndex } from "./descriptor-index.ts";
 
 export interface ReflectionOptions {
@@ -12,14 +8,13 @@ export interface ReflectionOptions {
   readonly services: readonly DescService[];
 }
 
-/** gRPC server reflection, v1 and v1alpha, answering as grpc-go does: a file comes with its imports, each once. */
+/** gRPC server reflection v1, answering as grpc-go does: a file comes with its imports, each once. */
 export function createReflection(options: ReflectionOptions): { routes(router: ConnectRouter): void } {
-  const services = [...options.services, V1, V1Alpha];
+  const services = [...options.services, ServerReflection];
   const names = services.map((service) => ({ name: service.typeName })).sort((a, b) => (a.name < b.name ? -1 : 1));
   const index = createDescriptorIndex(services);
 
-  // The two versions have the same fields, which is what lets one function serve both.
-  async function* serve<R extends ServerReflectionRequest | V1AlphaRequest>(requests: AsyncIterable<R>) {
+  async function* serve(requests: AsyncIterable<ServerReflectionRequest>) {
     const sent = new Set<string>();
     for await (const request of requests) {
       const messageResponse = answer(request.messageRequest, { index, names, sent });
@@ -29,8 +24,7 @@ export function createReflection(options: ReflectionOptions): { routes(router: C
 
   return {
     routes(router) {
-      router.rpc(V1.method.serverReflectionInfo, (requests) => serve(requests));
-      router.rpc(V1Alpha.method.serverReflectionInfo, (requests) => serve(requests));
+      router.rpc(ServerReflection.method.serverReflectionInfo, serve);
     },
   };
 }
@@ -42,7 +36,7 @@ interface ReflectionState {
   readonly sent: Set<string>;
 }
 
-type Question = ServerReflectionRequest["messageRequest"] | V1AlphaRequest["messageRequest"];
+type Question = ServerReflectionRequest["messageRequest"];
 
 function answer(question: Question, { index, names, sent }: ReflectionState) {
   switch (question.case) {
