@@ -1,6 +1,6 @@
 import type { Client } from "@openfeature/server-sdk";
 import { ClavigerError, messageOf } from "../keys/errors.ts";
-import { within } from "../system/within.ts";
+import { within } from "../system/timers.ts";
 
 /** The flag that enables the creation and change of keys, owner by owner. */
 export const KEY_MANAGEMENT_FLAG = "enable-api-key-management";

@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
 import type { RootKeys } from "../keys/root-secret.ts";
 import { keepWrappedRoots, listWrappedRoots, type WrappedRoot } from "../postgres/audit-roots.ts";
 import type { Storage } from "../postgres/storage.ts";
-import type { Random } from "../system/random.ts";
+import type { Random } from "../system/clocks.ts";
 
 /** The key that checks the events of one root secret. */
 export type AuditKey = Pick<RootKeys, "id" | "auditKey">;

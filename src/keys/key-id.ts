@@ -1,6 +1,6 @@
 import { TypeID } from "typeid-js";
 import { v7 } from "uuid";
-import type { Random } from "../system/random.ts";
+import type { Random } from "../system/clocks.ts";
 
 /** `key_` and a UUIDv7 in 26 lower-case Crockford base32 characters (TypeID 0.3). Ids sort by `time`. */
 export function newKeyId(time: Date, random: Random): string {

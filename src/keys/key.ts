@@ -80,3 +80,8 @@ export interface KeyView {
   readonly secrets: readonly SecretRecord[];
   readonly now: Date;
 }
+
+/** Identifies the state that management calls can change (AIP-154). Every change gives the key a new revision. */
+export function etagOf(key: KeyRecord): string {
+  return `r${key.revision.toString(36)}`;
+}

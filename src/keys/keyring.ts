@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import type { Random } from "../system/random.ts";
+import type { Random } from "../system/clocks.ts";
 import type { Environment } from "./key.ts";
 import type { RootKeys } from "./root-secret.ts";
 import { Secret } from "./secret.ts";

@@ -1,7 +1,7 @@
-import type { Environment } from "./key.ts";
+import type { Environment, KeyRecord, SecretRecord } from "./key.ts";
+import type { Verdict } from "./lifecycle.ts";
 import type { Limits } from "./limits.ts";
 import type { UsageDelta } from "./usage-delta.ts";
-import type { Verdict } from "./verdict.ts";
 
 /**
  * A secret that was read, prepared for verification. It is small, because a process keeps a hundred thousand of them.
@@ -31,4 +31,31 @@ export interface KnownSecret<About = string> {
 /** A secret that was read, and the milliseconds from before the read for which it stays valid. */
 export interface ReadySecret<About = string> extends Omit<KnownSecret<About>, "counted"> {
   readonly lastsMs: number;
+}
+
+/**
+ * The columns of a key that verifying and describing a secret needs. Each further column costs time on a cold
+ * verification.
+ */
+export type FoundKey = Pick<
+  KeyRecord,
+  | "id"
+  | "owner"
+  | "displayName"
+  | "environment"
+  | "scopes"
+  | "labels"
+  | "metadata"
+  | "allowedCidrs"
+  | "disabled"
+  | "limits"
+  | "revokeTime"
+>;
+
+/** The row that a presented secret's digest leads to, with the time and the revision of the reading statement. */
+export interface FoundSecret {
+  readonly key: FoundKey;
+  readonly secret: Pick<SecretRecord, "version" | "expireTime" | "retireTime">;
+  readonly now: Date;
+  readonly revision: number;
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { DAY_MS } from "../system/time.ts";
+import { DAY_MS } from "../system/clocks.ts";
 import { charge, isLowered, type Limits, limitsOrNone, type Spent } from "./limits.ts";
 
 const NOON = 20_000 * DAY_MS + DAY_MS / 2;

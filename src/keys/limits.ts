@@ -1,4 +1,4 @@
-import { DAY_MS } from "../system/time.ts";
+import { DAY_MS } from "../system/clocks.ts";
 
 /** How much a key may be used; 0 is no limit. */
 export interface Limits {

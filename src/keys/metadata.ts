@@ -1,5 +1,5 @@
 import { isObject } from "../system/json.ts";
-import { looksLikeSecret } from "./redact.ts";
+import { looksLikeSecret } from "./secret.ts";
 
 /** Maximum depth of objects and lists in new metadata, the metadata itself included. */
 export const MOST_LEVELS = 16;

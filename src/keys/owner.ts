@@ -1,4 +1,4 @@
-import { looksLikeSecret } from "./redact.ts";
+import { looksLikeSecret } from "./secret.ts";
 
 /** Prefix of the owners that belong to Claviger itself. */
 export const RESERVED_OWNERS = "claviger:";

@@ -1,4 +1,4 @@
-import type { Verdict } from "./verdict.ts";
+import type { Verdict } from "./lifecycle.ts";
 
 /** The attributes by which verifications are counted. */
 export interface UsageKey {

@@ -4,7 +4,7 @@ import { type Caller, callerId } from "../access/caller.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import { findDoneRequest, insertDoneRequest, removeExpiredRequest } from "../postgres/done-requests.ts";
 import type { Database } from "../postgres/storage.ts";
-import { DAY_MS } from "../system/time.ts";
+import { DAY_MS } from "../system/clocks.ts";
 import { after } from "./terms.ts";
 
 /** How long a request id is remembered (AIP-155). */

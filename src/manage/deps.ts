@@ -4,7 +4,7 @@ import type { Keyring } from "../keys/keyring.ts";
 import type { PageTokens } from "../keys/page-token.ts";
 import type { Storage } from "../postgres/storage.ts";
 import type { Revoker } from "../revocation/revoker.ts";
-import type { Random } from "../system/random.ts";
+import type { Random } from "../system/clocks.ts";
 import type { KeyLimits } from "./key-limit.ts";
 
 /** The limits of management; `server/config/policy.ts` has their values and reasons. */

@@ -1,6 +1,5 @@
 import { ClavigerError } from "../keys/errors.ts";
-import { etagOf } from "../keys/etag.ts";
-import type { KeyRecord } from "../keys/key.ts";
+import { etagOf, type KeyRecord } from "../keys/key.ts";
 import type { ManageDeps } from "./deps.ts";
 
 /** `KEY_REVOKED` for a revoked key. */

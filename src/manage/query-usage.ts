@@ -10,7 +10,7 @@ import {
   type UsageDimension,
   type UsageStep,
 } from "../postgres/usage-query.ts";
-import { DAY_MS, HOUR_MS, LAST_TIME_MS, MINUTE_MS } from "../system/time.ts";
+import { DAY_MS, HOUR_MS, LAST_TIME_MS, MINUTE_MS } from "../system/clocks.ts";
 import type { ManageDeps } from "./deps.ts";
 import { keyNotFound, mayKnow } from "./lock.ts";
 

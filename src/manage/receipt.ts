@@ -1,6 +1,5 @@
 import type { Settlement } from "../revocation/revoker.ts";
-import { waitingTime } from "../revocation/waiting-time.ts";
-import { CLOCK_RATE_ERROR } from "../system/clocks.ts";
+import { CLOCK_RATE_ERROR, waitingTime } from "../system/clocks.ts";
 import type { ManagePolicy } from "./deps.ts";
 
 /** How a change that takes validity away became effective on all verifiers. */

@@ -1,6 +1,6 @@
 import type { Caller } from "../access/caller.ts";
 import type { Reason } from "../keys/errors.ts";
-import { redactSecrets } from "../keys/redact.ts";
+import { redactSecrets } from "../keys/secret.ts";
 import { findKey } from "../postgres/keys.ts";
 import { readDatabaseTime } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";

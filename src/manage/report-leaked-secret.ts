@@ -1,6 +1,6 @@
 import { type AnonymousCaller, actorOf } from "../access/caller.ts";
-import { redactSecrets } from "../keys/redact.ts";
-import { isLive } from "../keys/state.ts";
+import { isLive } from "../keys/lifecycle.ts";
+import { redactSecrets } from "../keys/secret.ts";
 import { lockKey } from "../postgres/keys.ts";
 import { findByDigests, findSecret, noteLeakReport } from "../postgres/secrets.ts";
 import { readDatabaseMoment } from "../postgres/time.ts";

@@ -2,7 +2,7 @@ import { actorOf, type Caller } from "../access/caller.ts";
 import { requireChangeable } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { KeyView } from "../keys/key.ts";
-import { isLive } from "../keys/state.ts";
+import { isLive } from "../keys/lifecycle.ts";
 import { retireSecret as endSecret, findSecret } from "../postgres/secrets.ts";
 import type { ManageDeps } from "./deps.ts";
 import { lockKeyAndCaller } from "./lock.ts";

@@ -2,7 +2,7 @@ import { actorOf, type Caller } from "../access/caller.ts";
 import { requireChangeable } from "../access/permissions.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { Actor, JsonObject, KeyRecord, KeyView, RevocationReason } from "../keys/key.ts";
-import { redactSecrets } from "../keys/redact.ts";
+import { redactSecrets } from "../keys/secret.ts";
 import { findByDigests } from "../postgres/secrets.ts";
 import type { Database } from "../postgres/storage.ts";
 import type { ManageDeps } from "./deps.ts";

@@ -3,7 +3,7 @@ import { confineOwner, mayChange } from "../access/permissions.ts";
 import { MAX_NAMED_KEYS } from "../keys/change.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { KeyRecord } from "../keys/key.ts";
-import { redactSecrets } from "../keys/redact.ts";
+import { redactSecrets } from "../keys/secret.ts";
 import {
   changeKeys,
   countUnrevoked,

@@ -1,5 +1,5 @@
 import { invalidField } from "../keys/errors.ts";
-import { DAY_MS, HOUR_MS, MINUTE_MS } from "../system/time.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../system/clocks.ts";
 
 /** The requested duration, or the default; `INVALID_FIELD` if the policy does not allow it. In milliseconds. */
 export function chooseSpan(

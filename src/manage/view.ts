@@ -1,5 +1,5 @@
 import type { KeyRecord, KeyView, SecretRecord } from "../keys/key.ts";
-import { isLive } from "../keys/state.ts";
+import { isLive } from "../keys/lifecycle.ts";
 import { listSecrets } from "../postgres/secrets.ts";
 import type { Database } from "../postgres/storage.ts";
 import { readDatabaseTime } from "../postgres/time.ts";

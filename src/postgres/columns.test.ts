@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isExpired } from "../keys/state.ts";
+import { isExpired } from "../keys/lifecycle.ts";
 import { readEpochMs, readInstant, readInteger } from "./columns.ts";
 import { apiKey, auditEvent, secretVersion } from "./schema.ts";
 

@@ -1,5 +1,5 @@
 import { customType } from "drizzle-orm/pg-core";
-import { FIRST_TIME_MS, LAST_TIME_MS } from "../system/time.ts";
+import { FIRST_TIME_MS, LAST_TIME_MS } from "../system/clocks.ts";
 
 /**
  * Column types that read strictly: a value that cannot be read is an error. Drizzle's own turn it into `Invalid Date` or

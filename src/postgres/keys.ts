@@ -17,7 +17,7 @@ import {
 } from "drizzle-orm";
 import type { Change } from "../keys/change.ts";
 import type { KeyRecord } from "../keys/key.ts";
-import type { KeyState } from "../keys/state.ts";
+import type { KeyState } from "../keys/lifecycle.ts";
 import { databaseIdentity, nextRevision } from "./revisions.ts";
 import { apiKey, invalidation, keyLastUsed, secretVersion } from "./schema.ts";
 import type { Database } from "./storage.ts";

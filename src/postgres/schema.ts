@@ -14,8 +14,8 @@ import {
 import type { AuditAction } from "../keys/audit-event.ts";
 import type { HeldField } from "../keys/held-fields.ts";
 import type { Actor, Environment, JsonObject, RevocationReason } from "../keys/key.ts";
+import type { Verdict } from "../keys/lifecycle.ts";
 import type { Limits } from "../keys/limits.ts";
-import type { Verdict } from "../keys/verdict.ts";
 import { bigint, bytea, instant, jsonb } from "./columns.ts";
 
 /** An owner that has, or ever had, a key. Creations for one owner queue at its row. */

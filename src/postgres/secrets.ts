@@ -12,8 +12,8 @@ import {
   type SQL,
   sql,
 } from "drizzle-orm";
-import type { FoundSecret } from "../keys/found-secret.ts";
 import type { KeyRecord, SecretRecord } from "../keys/key.ts";
+import type { FoundSecret } from "../keys/known-secret.ts";
 import { lastRevision } from "./revisions.ts";
 import { apiKey, keyLastUsed, secretVersion } from "./schema.ts";
 import type { Database } from "./storage.ts";

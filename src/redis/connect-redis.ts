@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from "node:tls";
 import { type Cluster, Redis, Cluster as RedisCluster, type RedisOptions } from "ioredis";
-import type { Random } from "../system/random.ts";
+import type { Random } from "../system/clocks.ts";
 import { leavesConnection } from "./errors.ts";
 import type { RedisAddress, RedisCertificates } from "./parse-redis-url.ts";
 

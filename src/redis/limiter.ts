@@ -1,6 +1,5 @@
 import type { Charged, ChargeOrder } from "../keys/limits.ts";
-import type { Random } from "../system/random.ts";
-import { DAY_MS } from "../system/time.ts";
+import { DAY_MS, type Random } from "../system/clocks.ts";
 import type { Limiter } from "../usage/limiter.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";

@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
 import { type Ack, type Change, MAX_NAMED_KEYS } from "../keys/change.ts";
 import type { ChangeBus } from "../revocation/change-bus.ts";
+import type { Random } from "../system/clocks.ts";
 import { isObject } from "../system/json.ts";
-import type { Random } from "../system/random.ts";
 import { connectRedis, connectSubscriber, type RedisConnection, reconnect } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";

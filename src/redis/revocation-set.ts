@@ -1,5 +1,5 @@
 import type { RevocationSetStore } from "../revocation/revocation-set-store.ts";
-import type { Random } from "../system/random.ts";
+import type { Random } from "../system/clocks.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";

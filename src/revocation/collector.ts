@@ -1,6 +1,5 @@
-import type { Clocks, Timers } from "../system/clocks.ts";
+import { type Clocks, type Timers, waitingTime } from "../system/clocks.ts";
 import type { Holder, LeaseRegistry } from "./lease-registry.ts";
-import { waitingTime } from "./waiting-time.ts";
 
 export interface CollectorOptions {
   readonly registry: Pick<LeaseRegistry, "list" | "collect">;

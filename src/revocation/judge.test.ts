@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { waitingTime } from "../system/clocks.ts";
 import { type BusAck, type Judgement, judge, type WaitFacts } from "./judge.ts";
 import type { Holder } from "./lease-registry.ts";
-import { waitingTime } from "./waiting-time.ts";
 
 const COMMITTED_MS = 1000;
 /** Large, so that W is a whole number: 4500. */

@@ -1,6 +1,6 @@
 import type { Change } from "../keys/change.ts";
+import { waitingTime } from "../system/clocks.ts";
 import type { Holder } from "./lease-registry.ts";
-import { waitingTime } from "./waiting-time.ts";
 
 /** An acknowledgement that arrived over the bus. */
 export interface BusAck {

@@ -1,7 +1,6 @@
 import { ClavigerError } from "../keys/errors.ts";
 import type { KnownSecret } from "../keys/known-secret.ts";
-import type { Clocks, Moment } from "../system/clocks.ts";
-import type { Random } from "../system/random.ts";
+import type { Clocks, Moment, Random } from "../system/clocks.ts";
 import type { LossFallback } from "../verify/verifier.ts";
 import type { Registered } from "./lease-registry.ts";
 import type { RevocationSetStore } from "./revocation-set-store.ts";

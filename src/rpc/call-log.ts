@@ -3,8 +3,8 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { Verdict, type VerifyResponse, VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Caller } from "../access/caller.ts";
-import { redactSecrets } from "../keys/redact.ts";
-import type { Verdict as VerdictName } from "../keys/verdict.ts";
+import type { Verdict as VerdictName } from "../keys/lifecycle.ts";
+import { redactSecrets } from "../keys/secret.ts";
 import type { Clocks } from "../system/clocks.ts";
 import type { Call } from "./call.ts";
 

@@ -4,9 +4,9 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { VerifyResponseSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { fakeFound } from "../../testkit/fakes/fake-found.ts";
-import type { FoundSecret } from "../keys/found-secret.ts";
 import type { JsonObject } from "../keys/key.ts";
-import { endOfSecret, isLive } from "../keys/state.ts";
+import type { FoundSecret } from "../keys/known-secret.ts";
+import { endOfSecret, isLive } from "../keys/lifecycle.ts";
 import { identityToProto } from "./codec/to-proto.ts";
 import { describeFound } from "./describe-found.ts";
 

@@ -2,9 +2,8 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { BadRequestSchema, QuotaFailureSchema } from "#gen/google/rpc/error_details_pb.js";
 import { ClavigerError, type Reason } from "../keys/errors.ts";
-import { redactSecrets } from "../keys/redact.ts";
-import { explainedError, RETRY_DELAY_MS } from "../wire/errors.ts";
-import { shortenDescription, shortenField, shortenText } from "../wire/shorten.ts";
+import { redactSecrets } from "../keys/secret.ts";
+import { explainedError, RETRY_DELAY_MS, shortenDescription, shortenField, shortenText } from "../wire/errors.ts";
 
 const CODES: Readonly<Record<Reason, Code>> = {
   CREDENTIAL_MISSING: Code.Unauthenticated,

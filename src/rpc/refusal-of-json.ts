@@ -2,7 +2,7 @@ import { type DescField, type DescMessage, fromJson, type JsonValue } from "@buf
 import type { ConnectError } from "@connectrpc/connect";
 import { type FieldViolation, invalidFields } from "../keys/errors.ts";
 import { MOST_LEVELS } from "../keys/metadata.ts";
-import { redactSecrets } from "../keys/redact.ts";
+import { redactSecrets } from "../keys/secret.ts";
 import { isObject } from "../system/json.ts";
 import { toConnectError } from "./errors.ts";
 

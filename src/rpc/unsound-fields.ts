@@ -1,7 +1,7 @@
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { FieldViolation } from "../keys/errors.ts";
-import { looksLikeSecret } from "../keys/redact.ts";
+import { looksLikeSecret } from "../keys/secret.ts";
 
 /**
  * Fields that may hold a secret: it is what they are for, or it is redacted before anything is kept, or nothing is kept.

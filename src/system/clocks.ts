@@ -1,3 +1,17 @@
+export const MINUTE_MS = 60_000;
+export const HOUR_MS = 60 * MINUTE_MS;
+export const DAY_MS = 24 * HOUR_MS;
+
+/** The longest delay of a timer of Node: a longer one fires at once. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * First and last millisecond that `google.protobuf.Timestamp` and ISO 8601 with four digits can hold: the years 1 to 9999.
+ * Postgres has earlier and later times, and does not read how JavaScript writes the later ones.
+ */
+export const FIRST_TIME_MS = -62_135_596_800_000;
+export const LAST_TIME_MS = 253_402_300_799_999;
+
 /** A point in time by both clocks of a process, in milliseconds. */
 export interface Moment {
   readonly monotonicMs: number;
@@ -42,4 +56,15 @@ export const CLOCK_RATE_ERROR = 0.02;
  */
 export function countedHere(spanMs: number, clockRateError: number): number {
   return Math.floor((spanMs * (1 - clockRateError)) / (1 + clockRateError));
+}
+
+/** The only source of randomness: returns that many bytes, fit for secrets. */
+export type Random = (byteCount: number) => Uint8Array;
+
+/**
+ * Returns W in milliseconds: the wait by the revoker's clock after which a lease of `termMs` is over by the verifier's
+ * clock. The rate of each clock may differ from true time by ε (docs/protocol/revocation.md#r10).
+ */
+export function waitingTime(termMs: number, clockRateError: number): number {
+  return (termMs * (1 + clockRateError)) / (1 - clockRateError);
 }

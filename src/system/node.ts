@@ -1,7 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { Clock, Clocks, Timers } from "./clocks.ts";
-import type { Random } from "./random.ts";
-import { LONGEST_TIMER_MS } from "./time.ts";
+import { type Clock, type Clocks, LONGEST_TIMER_MS, type Random, type Timers } from "./clocks.ts";
 
 /** The wall clock, for tokens that carry times. The database's clock judges keys, never this one. */
 export const systemClock: Clock = { now: () => Date.now() };

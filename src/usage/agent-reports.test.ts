@@ -3,7 +3,7 @@ import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { deriveRootKeys } from "../keys/root-secret.ts";
 import type { UsageBatch, UsageDelta } from "../keys/usage-delta.ts";
 import { UsageProofs } from "../keys/usage-proof.ts";
-import { DAY_MS } from "../system/time.ts";
+import { DAY_MS } from "../system/clocks.ts";
 import { AgentReports, type RefusedRows } from "./agent-reports.ts";
 import type { Appended } from "./ledger.ts";
 

@@ -1,8 +1,7 @@
+import type { Verdict } from "../keys/lifecycle.ts";
 import type { UsageBatch, UsageDelta } from "../keys/usage-delta.ts";
 import type { UsageProofs } from "../keys/usage-proof.ts";
-import type { Verdict } from "../keys/verdict.ts";
-import type { Clocks, Timers } from "../system/clocks.ts";
-import { DAY_MS } from "../system/time.ts";
+import { type Clocks, DAY_MS, type Timers } from "../system/clocks.ts";
 import { Slots } from "../verify/slots.ts";
 import type { UsageLedger } from "./ledger.ts";
 

@@ -1,6 +1,5 @@
 import type { UsageBatch } from "../keys/usage-delta.ts";
-import type { Clocks } from "../system/clocks.ts";
-import type { Random } from "../system/random.ts";
+import type { Clocks, Random } from "../system/clocks.ts";
 import type { UsageLedger } from "./ledger.ts";
 import type { UsageRecorder } from "./recorder.ts";
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
-import { DAY_MS } from "../system/time.ts";
+import { DAY_MS } from "../system/clocks.ts";
 import { InProcessLimiter } from "./in-process-limiter.ts";
 
 const limits = { requestsPerSecond: 0, burst: 0, requestsPerDay: 3 };

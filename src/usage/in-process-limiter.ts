@@ -1,7 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { type Charged, type ChargeOrder, charge, type Spent } from "../keys/limits.ts";
-import type { Clocks } from "../system/clocks.ts";
-import { DAY_MS } from "../system/time.ts";
+import { type Clocks, DAY_MS } from "../system/clocks.ts";
 import type { Limiter, ReadCharged } from "./limiter.ts";
 
 export interface InProcessLimiterOptions {

@@ -1,7 +1,7 @@
 import { ClavigerError } from "../keys/errors.ts";
 import type { KnownSecret } from "../keys/known-secret.ts";
+import type { Verdict } from "../keys/lifecycle.ts";
 import type { Charged } from "../keys/limits.ts";
-import type { Verdict } from "../keys/verdict.ts";
 import type { Verification, VerifyCommand } from "../verify/verifier.ts";
 import type { Charges } from "./charges.ts";
 import type { UsageRecorder } from "./recorder.ts";

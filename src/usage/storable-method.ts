@@ -1,4 +1,4 @@
-import { redactSecrets } from "../keys/redact.ts";
+import { redactSecrets } from "../keys/secret.ts";
 
 /**
  * A method name that a table can store. Postgres text holds neither U+0000 nor a lone surrogate, and a batch with one

@@ -1,10 +1,8 @@
 import { isAddressAllowed } from "../keys/cidrs.ts";
-import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Environment } from "../keys/key.ts";
-import type { KnownSecret } from "../keys/known-secret.ts";
+import type { FoundSecret, KnownSecret } from "../keys/known-secret.ts";
+import { isExpired, isRetired, type Verdict } from "../keys/lifecycle.ts";
 import { missingScopes } from "../keys/scopes.ts";
-import { isExpired, isRetired } from "../keys/state.ts";
-import type { Verdict } from "../keys/verdict.ts";
 
 export type { Verdict };
 

@@ -1,6 +1,5 @@
-import type { FoundSecret } from "../keys/found-secret.ts";
-import type { ReadySecret } from "../keys/known-secret.ts";
-import { endOfSecret, isLive } from "../keys/state.ts";
+import type { FoundSecret, ReadySecret } from "../keys/known-secret.ts";
+import { endOfSecret, isLive } from "../keys/lifecycle.ts";
 import { countedHere } from "../system/clocks.ts";
 import { standingOf } from "./decide.ts";
 

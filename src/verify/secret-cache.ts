@@ -1,8 +1,7 @@
 import { hash } from "node:crypto";
 import type { Change } from "../keys/change.ts";
 import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
-import { type Clocks, type Moment, readMoment } from "../system/clocks.ts";
-import type { Random } from "../system/random.ts";
+import { type Clocks, type Moment, type Random, readMoment } from "../system/clocks.ts";
 import { Fills, type FillToken } from "./fills.ts";
 import { Interner } from "./interner.ts";
 import type { Lease } from "./lease.ts";

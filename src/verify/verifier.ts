@@ -1,7 +1,6 @@
 import { ClavigerError } from "../keys/errors.ts";
-import type { FoundSecret } from "../keys/found-secret.ts";
 import type { Keyring } from "../keys/keyring.ts";
-import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
+import type { FoundSecret, KnownSecret, ReadySecret } from "../keys/known-secret.ts";
 import { BatchedFind, type BatchedFindOptions } from "./batched-find.ts";
 import { type Decision, decide, type Question } from "./decide.ts";
 import { ReadBound, type ReadBoundOptions } from "./read-bound.ts";

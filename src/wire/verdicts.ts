@@ -1,5 +1,5 @@
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import type { Verdict as VerdictName } from "../keys/verdict.ts";
+import type { Verdict as VerdictName } from "../keys/lifecycle.ts";
 
 /** The verdicts of the domain as enum values of `claviger.v1.Verdict`. */
 export const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {

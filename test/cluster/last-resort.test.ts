@@ -17,7 +17,7 @@ const REJECTED = `void Promise.reject(${ERROR})`;
 
 /** Has the server run `code` soon after it has started. */
 const defect = (code: string): Mutation => ({
-  file: "src/system/every.ts",
+  file: "src/system/timers.ts",
   find: "  const timer = setInterval(() => {",
   replace: `  setTimeout(() => {\n${code};\n}, 300);\n  const timer = setInterval(() => {`,
 });

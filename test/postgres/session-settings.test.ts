@@ -254,7 +254,7 @@ describeWithPostgres("Whatever the database, the role or the server is set to,",
       replace: "if (parts === null) return new Date(value as string);",
     };
     const CLOSED = {
-      file: "src/keys/state.ts",
+      file: "src/keys/lifecycle.ts",
       find: "return !(secret.expireTime > now);",
       replace: "return secret.expireTime <= now;",
     };

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { charge, type Limits } from "../../src/keys/limits.ts";
 import { RedisLimiter } from "../../src/redis/limiter.ts";
 import { redisNames } from "../../src/redis/names.ts";
-import { DAY_MS } from "../../src/system/time.ts";
+import { DAY_MS } from "../../src/system/clocks.ts";
 import { describeWithRedis } from "../../testkit/describe-with.ts";
 import { eventually } from "../../testkit/eventually.ts";
 import { QUIET_REDIS } from "../../testkit/redis-health.ts";

@@ -153,7 +153,7 @@ export const RULES: readonly Rule[] = [
     rule: "the wait allows for both clocks",
     without: [
       {
-        file: "src/revocation/waiting-time.ts",
+        file: "src/system/clocks.ts",
         find: "return (termMs * (1 + clockRateError)) / (1 - clockRateError);",
         replace: "return termMs;",
       },

@@ -1,7 +1,6 @@
 import type { KeyRecord } from "../../src/keys/key.ts";
 import { endsSoon } from "../../src/manage/receipt.ts";
-import { waitingTime } from "../../src/revocation/waiting-time.ts";
-import { CLOCK_RATE_ERROR } from "../../src/system/clocks.ts";
+import { CLOCK_RATE_ERROR, waitingTime } from "../../src/system/clocks.ts";
 import { Chance } from "../../testkit/chance.ts";
 import { Agents, type StreamFlaws } from "./agents.ts";
 import { noCounts } from "./counts.ts";

@@ -1,6 +1,5 @@
-import type { FoundSecret } from "../../src/keys/found-secret.ts";
 import type { KeyRecord, SecretRecord } from "../../src/keys/key.ts";
-import type { KnownSecret } from "../../src/keys/known-secret.ts";
+import type { FoundSecret, KnownSecret } from "../../src/keys/known-secret.ts";
 import { standingOf } from "../../src/verify/decide.ts";
 
 /** The time of the read. */

@@ -9,7 +9,7 @@ import { messageOf } from "../../keys/errors.ts";
 import { CANARY_OWNER } from "../../keys/owner.ts";
 import type { Canary, CanaryRound } from "../../server/canary/canary.ts";
 import { parseListenAddress } from "../../system/addresses.ts";
-import { HOUR_MS } from "../../system/time.ts";
+import { HOUR_MS } from "../../system/clocks.ts";
 import { exitCodeOfCall } from "../call-error.ts";
 import { CliError, EXIT } from "../cli-error.ts";
 import { type Connection, withConnection } from "../connection.ts";

@@ -10,7 +10,7 @@ import {
   HealthListResponseSchema,
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from "#gen/grpc/health/v1/health_pb.js";
-import { REASON_HEADER } from "../../wire/health.ts";
+import { REASON_HEADER } from "../../wire/errors.ts";
 import { EXIT } from "../cli-error.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { enumName } from "../input/enum-names.ts";

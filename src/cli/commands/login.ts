@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Command } from "commander";
-import { shownPath } from "../../keys/redact.ts";
+import { shownPath } from "../../keys/secret.ts";
 import { serverUrl, withConnection } from "../connection.ts";
 import { profileName, writeProfile } from "../input/profiles.ts";
 import { readSecret } from "../input/read-secret.ts";

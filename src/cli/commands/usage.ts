@@ -8,7 +8,7 @@ import {
   UsageDimension,
   UsageStep,
 } from "#gen/claviger/v1/usage_pb.js";
-import { DAY_MS } from "../../system/time.ts";
+import { DAY_MS } from "../../system/clocks.ts";
 import { usageError } from "../cli-error.ts";
 import { withConnection } from "../connection.ts";
 import { integerParser, keyIdArgument, ownerOption } from "../input/key-options.ts";

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from "commander";
-import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../system/time.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../system/clocks.ts";
 
 /** A hundred years: a longer span is a typing error, and added to an instant might leave what a date can hold. */
 const LONGEST_MS = 36_500 * DAY_MS;

@@ -1,6 +1,6 @@
 import { mkdir, open, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { shownPath } from "../../keys/redact.ts";
+import { shownPath } from "../../keys/secret.ts";
 import { usageError } from "../cli-error.ts";
 import type { Shell } from "../shell.ts";
 

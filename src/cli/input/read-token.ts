@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { shownPath } from "../../keys/redact.ts";
+import { shownPath } from "../../keys/secret.ts";
 import { usageError } from "../cli-error.ts";
 
 /**

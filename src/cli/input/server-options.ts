@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { DAY_MS } from "../../system/time.ts";
+import { DAY_MS } from "../../system/clocks.ts";
 import { usageError } from "../cli-error.ts";
 import { parseDuration } from "./duration.ts";
 

@@ -1,5 +1,5 @@
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
-import { DAY_MS, HOUR_MS } from "../../system/time.ts";
+import { DAY_MS, HOUR_MS } from "../../system/clocks.ts";
 import type { Shell } from "../shell.ts";
 
 const STEPS = [

@@ -1,6 +1,6 @@
 import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Key, KeyState } from "#gen/claviger/v1/key_pb.js";
-import { DAY_MS } from "../../system/time.ts";
+import { DAY_MS } from "../../system/clocks.ts";
 import type { Shell } from "../shell.ts";
 import { createTimes } from "./describe-time.ts";
 

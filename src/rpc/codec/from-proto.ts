@@ -7,7 +7,7 @@ import type { JsonObject } from "../../keys/key.ts";
 import { type Limits, limitsOrNone } from "../../keys/limits.ts";
 import { metadataProblem } from "../../keys/metadata.ts";
 import { displayNameProblem } from "../../keys/owner.ts";
-import { LAST_TIME_MS } from "../../system/time.ts";
+import { LAST_TIME_MS } from "../../system/clocks.ts";
 
 const METADATA_BYTES = 4096;
 

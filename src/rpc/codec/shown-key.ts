@@ -1,7 +1,7 @@
-import type { FoundKey } from "../../keys/found-secret.ts";
 import type { JsonObject } from "../../keys/key.ts";
+import type { FoundKey } from "../../keys/known-secret.ts";
 import { isShowable } from "../../keys/metadata.ts";
-import { FIRST_TIME_MS, LAST_TIME_MS } from "../../system/time.ts";
+import { FIRST_TIME_MS, LAST_TIME_MS } from "../../system/clocks.ts";
 
 /** Called with each key whose metadata is left out of the answer. */
 export type OnLeftOut = (keyId: string) => void;

@@ -15,11 +15,10 @@ import {
   type SecretVersion as SecretVersionMessage,
   SecretVersionSchema,
 } from "#gen/claviger/v1/key_pb.js";
-import { etagOf } from "../../keys/etag.ts";
-import type { FoundKey } from "../../keys/found-secret.ts";
-import type { Actor, KeyRecord, KeyView, SecretRecord } from "../../keys/key.ts";
+import { type Actor, etagOf, type KeyRecord, type KeyView, type SecretRecord } from "../../keys/key.ts";
+import type { FoundKey } from "../../keys/known-secret.ts";
+import { keyState, secretState } from "../../keys/lifecycle.ts";
 import type { Limits } from "../../keys/limits.ts";
-import { keyState, secretState } from "../../keys/state.ts";
 import type { Receipt } from "../../manage/receipt.ts";
 import { type OnLeftOut, shownKey, shownMs } from "./shown-key.ts";
 

@@ -3,7 +3,7 @@ import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { KeyVerifier, type SyncRequest, type SyncResponse } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ClavigerError } from "../../keys/errors.ts";
-import { redactSecrets } from "../../keys/redact.ts";
+import { redactSecrets } from "../../keys/secret.ts";
 import type { Agent } from "../../revocation/child-lease.ts";
 import type { Clocks, Timers } from "../../system/clocks.ts";
 import { type Call, callOf } from "../call.ts";

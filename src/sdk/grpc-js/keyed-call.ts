@@ -6,8 +6,8 @@ import {
   type StatusObject,
   status,
 } from "@grpc/grpc-js";
+import { LONGEST_TIMER_MS } from "../../system/clocks.ts";
 import { systemClocks, systemTimers } from "../../system/node.ts";
-import { LONGEST_TIMER_MS } from "../../system/time.ts";
 import type { AttachedKey, CallKey } from "../attach/attached-key.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 

@@ -1,4 +1,4 @@
-import { LONGEST_TIMER_MS } from "../../system/time.ts";
+import { LONGEST_TIMER_MS } from "../../system/clocks.ts";
 import { isRequiredScope, QUESTION_LIMITS } from "../../wire/question.ts";
 
 /** The rule for the value of one option. */

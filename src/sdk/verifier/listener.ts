@@ -1,4 +1,4 @@
-import { redactSecrets } from "../../keys/redact.ts";
+import { redactSecrets } from "../../keys/secret.ts";
 import { isThenable } from "./check-options.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { redactSecrets } from "../../keys/redact.ts";
+import { redactSecrets } from "../../keys/secret.ts";
 import { NoSecretError } from "../attach/watched-file.ts";
 import type { WarningCode } from "./verifier-warning.ts";
 

@@ -1,5 +1,4 @@
-import type { Clocks } from "../../system/clocks.ts";
-import { DAY_MS } from "../../system/time.ts";
+import { type Clocks, DAY_MS } from "../../system/clocks.ts";
 import { createListener } from "./listener.ts";
 import { type Trouble, troubleOf } from "./trouble.ts";
 import { VerifierWarning, type WarningCode } from "./verifier-warning.ts";

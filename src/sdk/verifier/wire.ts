@@ -11,7 +11,7 @@ import {
   type VerifyResponse,
   VerifyResponseSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
-import { LONGEST_TIMER_MS } from "../../system/time.ts";
+import { LONGEST_TIMER_MS } from "../../system/clocks.ts";
 import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
 import { QUESTION_LIMITS } from "../../wire/question.ts";
 import type { Question, Verification } from "../verification.ts";

@@ -1,8 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { IssuerConfig } from "../../access/issuer-config.ts";
 import { messageOf } from "../../keys/errors.ts";
-import { shownPath } from "../../keys/redact.ts";
-import { Secret } from "../../keys/secret.ts";
+import { Secret, shownPath } from "../../keys/secret.ts";
 import { parseAddress } from "../../postgres/connect/address.ts";
 import { parseTls, TLS_VARIABLES } from "../../postgres/connect/tls.ts";
 import type { RedisAddress } from "../../redis/parse-redis-url.ts";

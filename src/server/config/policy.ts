@@ -1,6 +1,6 @@
 import { isOwnScope } from "../../keys/scopes.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../system/clocks.ts";
 import { isObject } from "../../system/json.ts";
-import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../system/time.ts";
 
 const SECOND = 1000;
 

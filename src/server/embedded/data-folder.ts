@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { MIN_ROOT_BYTES } from "../../keys/root-secret.ts";
 import { Secret } from "../../keys/secret.ts";
-import type { Random } from "../../system/random.ts";
+import type { Random } from "../../system/clocks.ts";
 import { StartupError } from "../startup-error.ts";
 import { accessOfOthers, foreignOwner } from "./private-folder.ts";
 

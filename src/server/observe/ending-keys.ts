@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
-import type { FoundSecret } from "../../keys/found-secret.ts";
-import { endOfSecret, isLive } from "../../keys/state.ts";
-import { DAY_MS, HOUR_MS } from "../../system/time.ts";
+import type { FoundSecret } from "../../keys/known-secret.ts";
+import { endOfSecret, isLive } from "../../keys/lifecycle.ts";
+import { DAY_MS, HOUR_MS } from "../../system/clocks.ts";
 
 /** Days before its end at which a calling key is warned about. */
 const WARNING_DAYS = [1, 3, 14] as const;

@@ -1,7 +1,7 @@
 import { fstatSync, writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import { type Logger, levels, pino, stdTimeFunctions } from "pino";
-import { redactSecrets } from "../../keys/redact.ts";
+import { redactSecrets } from "../../keys/secret.ts";
 import { systemTimers as timers } from "../../system/node.ts";
 import { LineBatch, LineLimit } from "./line-batch.ts";
 import { LogOutput } from "./log-output.ts";

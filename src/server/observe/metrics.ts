@@ -8,7 +8,7 @@ import {
   Registry,
 } from "prom-client";
 import { messageOf } from "../../keys/errors.ts";
-import { VERDICTS, type Verdict } from "../../keys/verdict.ts";
+import { VERDICTS, type Verdict } from "../../keys/lifecycle.ts";
 import type { Storage, StorageOutcome } from "../../postgres/storage.ts";
 import type { LeaseState } from "../../revocation/lease-keeper.ts";
 import { monotonicMs } from "../../system/node.ts";

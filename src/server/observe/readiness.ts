@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Storage } from "../../postgres/storage.ts";
-import { every } from "../../system/every.ts";
+import { every } from "../../system/timers.ts";
 
 export interface ReadinessOptions {
   readonly storage: Pick<Storage, "probe" | "reconnect">;

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Provider } from "@openfeature/server-sdk";
 import { messageOf } from "../../keys/errors.ts";
-import { within } from "../../system/within.ts";
+import { within } from "../../system/timers.ts";
 
 /**
  * The OpenFeature provider of a module: its default export, or the result of that function, which may be async. The

@@ -1,8 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { messageOf } from "../../keys/errors.ts";
-import { shownPath } from "../../keys/redact.ts";
-import type { Secret } from "../../keys/secret.ts";
+import { type Secret, shownPath } from "../../keys/secret.ts";
 import { parseRedisUrl, type RedisAddress, type RedisCertificates } from "../../redis/parse-redis-url.ts";
 import { ConfigError } from "../config/config-error.ts";
 

@@ -1,7 +1,7 @@
 import { Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
 import { expect, test, vi } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/health/v1/health_pb.js";
-import { REASON_HEADER } from "../../wire/health.ts";
+import { REASON_HEADER } from "../../wire/errors.ts";
 import { createHealth } from "./health.ts";
 
 const verifier = "claviger.v1.KeyVerifier";

@@ -7,8 +7,7 @@ import {
 import { callOf } from "../../rpc/call.ts";
 import { FairShares } from "../../rpc/fair-shares.ts";
 import { networkOf } from "../../verify/network-of.ts";
-import { explainedError, RETRY_DELAY_MS } from "../../wire/errors.ts";
-import { REASON_HEADER } from "../../wire/health.ts";
+import { explainedError, REASON_HEADER, RETRY_DELAY_MS } from "../../wire/errors.ts";
 
 export interface HealthOptions {
   /** Full names of the services to answer for, besides `""`, the process. They start as NOT_SERVING. */

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { isExpired, isLive, isRetired } from "./state.ts";
+import { isExpired, isLive, isRetired } from "./lifecycle.ts";
 
 const now = new Date("2026-11-30T12:00:00Z");
 const later = new Date("2026-11-30T12:00:01Z");
