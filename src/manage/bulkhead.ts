@@ -1,6 +1,6 @@
 import { type Caller, callerId } from "../access/caller.ts";
 import { ClavigerError } from "../keys/errors.ts";
-import type { ManageStorage } from "./deps.ts";
+import type { ManageDeps, ManageStorage } from "./deps.ts";
 
 /**
  * The priority of database work. `urgent` work ends keys: it goes first, with connections of its own. A `report` of a
@@ -250,4 +250,11 @@ function overloaded(which: string, calls: number): ClavigerError {
     `too many management calls are waiting ${which} (${calls}). Retry shortly with lower concurrency`,
     { metadata: { waiting: String(calls) } },
   );
+}
+
+/** The dependencies of management, with storage that serves one request in its turn. */
+export type InTurn = (errand: Errand) => ManageDeps;
+
+export function createInTurn(deps: ManageDeps, bulkhead: Bulkhead): InTurn {
+  return (errand) => ({ ...deps, storage: bulkhead.storageFor(deps.storage, errand) });
 }

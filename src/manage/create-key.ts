@@ -10,13 +10,11 @@ import { insertKey } from "../postgres/keys.ts";
 import { lockOwner } from "../postgres/owners.ts";
 import { insertSecret } from "../postgres/secrets.ts";
 import { listKnownRoots } from "../postgres/verifiers.ts";
-import { claimRequest } from "./claim-request.ts";
 import type { ManageDeps } from "./deps.ts";
-import { requirePlace } from "./key-limit.ts";
-import { lockCaller } from "./lock.ts";
-import { requireLimiter } from "./preconditions.ts";
-import { record } from "./record.ts";
-import { after, chooseSpan } from "./terms.ts";
+import { claimRequest } from "./steps/claim-request.ts";
+import { lockCaller } from "./steps/lock.ts";
+import { after, chooseSpan, requireLimiter, requirePlace } from "./steps/preconditions.ts";
+import { record } from "./steps/record.ts";
 
 /** `owner` is empty for the caller's own. */
 export interface CreateKey

@@ -5,7 +5,13 @@ import type { PageTokens } from "../keys/page-token.ts";
 import type { Storage } from "../postgres/storage.ts";
 import type { Revoker } from "../revocation/revoker.ts";
 import type { Random } from "../system/clocks.ts";
-import type { KeyLimits } from "./key-limit.ts";
+
+/** Maximum of keys per owner that are neither revoked nor expired. */
+export interface KeyLimits {
+  readonly keysPerOwner: number;
+  /** The limits of owners with a prefix, by prefix. The longest matching prefix applies. */
+  readonly keysPerOwnerPrefix: Readonly<Record<string, number>>;
+}
 
 /** The limits of management; `server/config/policy.ts` has their values and reasons. */
 export interface ManagePolicy extends KeyLimits {

@@ -4,7 +4,7 @@ import { removeExpiredRequests } from "../postgres/done-requests.ts";
 import { deleteCanaryKeys, deleteDeadSince } from "../postgres/keys.ts";
 import { readDatabaseTime } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
-import { after } from "./terms.ts";
+import { after } from "./steps/preconditions.ts";
 
 const BATCH = 1000;
 /**

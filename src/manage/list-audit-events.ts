@@ -2,7 +2,7 @@ import type { Caller } from "../access/caller.ts";
 import { confineOwner } from "../access/permissions.ts";
 import { type EventFilter, listEvents, type SealedEvent } from "../postgres/audit.ts";
 import type { ManageDeps } from "./deps.ts";
-import { pageSizeOf, readPageToken } from "./pages.ts";
+import { pageSizeOf, readPageToken } from "./steps/pages.ts";
 
 export type { EventFilter, SealedEvent };
 

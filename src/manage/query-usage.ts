@@ -12,7 +12,7 @@ import {
 } from "../postgres/usage-query.ts";
 import { DAY_MS, HOUR_MS, LAST_TIME_MS, MINUTE_MS } from "../system/clocks.ts";
 import type { ManageDeps } from "./deps.ts";
-import { keyNotFound, mayKnow } from "./lock.ts";
+import { keyNotFound, mayKnow } from "./steps/lock.ts";
 
 export type { UsageDimension, UsageStep };
 

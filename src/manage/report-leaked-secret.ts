@@ -5,10 +5,10 @@ import { lockKey } from "../postgres/keys.ts";
 import { findByDigests, findSecret, noteLeakReport } from "../postgres/secrets.ts";
 import { readDatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
-import { record } from "./record.ts";
 import { logRevocation } from "./revoke-key.ts";
-import { settle } from "./settle.ts";
-import { writeChange } from "./write-change.ts";
+import { record } from "./steps/record.ts";
+import { settle } from "./steps/settle.ts";
+import { writeChange } from "./steps/write-change.ts";
 
 export interface ReportLeakedSecret {
   readonly secret: string;

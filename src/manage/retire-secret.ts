@@ -5,12 +5,11 @@ import type { KeyView } from "../keys/key.ts";
 import { isLive } from "../keys/lifecycle.ts";
 import { retireSecret as endSecret, findSecret } from "../postgres/secrets.ts";
 import type { ManageDeps } from "./deps.ts";
-import { lockKeyAndCaller } from "./lock.ts";
-import type { Receipt } from "./receipt.ts";
-import { record } from "./record.ts";
-import { settle } from "./settle.ts";
-import { viewSecrets } from "./view.ts";
-import { writeChange } from "./write-change.ts";
+import { lockKeyAndCaller } from "./steps/lock.ts";
+import { record } from "./steps/record.ts";
+import { type Receipt, settle } from "./steps/settle.ts";
+import { viewSecrets } from "./steps/view.ts";
+import { writeChange } from "./steps/write-change.ts";
 
 export interface RetireSecret {
   readonly keyId: string;

@@ -6,12 +6,11 @@ import { redactSecrets } from "../keys/secret.ts";
 import { findByDigests } from "../postgres/secrets.ts";
 import type { Database } from "../postgres/storage.ts";
 import type { ManageDeps } from "./deps.ts";
-import { type Locked, lockKeyAndCaller } from "./lock.ts";
-import type { Receipt } from "./receipt.ts";
-import { type Happening, record } from "./record.ts";
-import { settle } from "./settle.ts";
-import { viewSecrets } from "./view.ts";
-import { writeChange } from "./write-change.ts";
+import { type Locked, lockKeyAndCaller } from "./steps/lock.ts";
+import { type Happening, record } from "./steps/record.ts";
+import { type Receipt, settle } from "./steps/settle.ts";
+import { viewSecrets } from "./steps/view.ts";
+import { writeChange } from "./steps/write-change.ts";
 
 export interface Revocation {
   readonly reason: RevocationReason | null;

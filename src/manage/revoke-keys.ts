@@ -17,11 +17,10 @@ import { readRevision } from "../postgres/revisions.ts";
 import type { Database } from "../postgres/storage.ts";
 import { readDatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
-import { lockCaller } from "./lock.ts";
-import { type Receipt, receiptOf, settledReceipt } from "./receipt.ts";
-import { record } from "./record.ts";
 import { type Revocation, revocationDetails } from "./revoke-key.ts";
-import { remember } from "./settle.ts";
+import { lockCaller } from "./steps/lock.ts";
+import { record } from "./steps/record.ts";
+import { type Receipt, receiptOf, remember, settledReceipt } from "./steps/settle.ts";
 
 export interface RevokeKeys extends Revocation {
   /** At least one of owner and labels is set. */

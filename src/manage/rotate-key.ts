@@ -9,16 +9,13 @@ import { lockOwner } from "../postgres/owners.ts";
 import { countLiveSecrets, findSecret, insertSecret, retireSecret } from "../postgres/secrets.ts";
 import type { Database } from "../postgres/storage.ts";
 import { listKnownRoots } from "../postgres/verifiers.ts";
-import { claimRequest } from "./claim-request.ts";
 import type { ManageDeps } from "./deps.ts";
-import { requirePlace } from "./key-limit.ts";
-import { keyNotFound, type Locked, lockKeyAndCaller, mayKnow } from "./lock.ts";
-import { requireEtag, requireUnrevoked } from "./preconditions.ts";
-import { endsSoon, type Receipt } from "./receipt.ts";
-import { record } from "./record.ts";
-import { settle } from "./settle.ts";
-import { after, chooseSpan } from "./terms.ts";
-import { writeChange } from "./write-change.ts";
+import { claimRequest } from "./steps/claim-request.ts";
+import { keyNotFound, type Locked, lockKeyAndCaller, mayKnow } from "./steps/lock.ts";
+import { after, chooseSpan, requireEtag, requirePlace, requireUnrevoked } from "./steps/preconditions.ts";
+import { record } from "./steps/record.ts";
+import { endsSoon, type Receipt, settle } from "./steps/settle.ts";
+import { writeChange } from "./steps/write-change.ts";
 
 export interface RotateKey {
   readonly keyId: string;

@@ -7,13 +7,12 @@ import type { JsonObject, KeyRecord, KeyView } from "../keys/key.ts";
 import { isLowered } from "../keys/limits.ts";
 import { missingScopes } from "../keys/scopes.ts";
 import type { ManageDeps } from "./deps.ts";
-import { lockKeyAndCaller } from "./lock.ts";
-import { requireEtag, requireLimiter, requireUnrevoked } from "./preconditions.ts";
-import type { Receipt } from "./receipt.ts";
-import { record } from "./record.ts";
-import { settle } from "./settle.ts";
-import { viewSecrets } from "./view.ts";
-import { writeChange } from "./write-change.ts";
+import { lockKeyAndCaller } from "./steps/lock.ts";
+import { requireEtag, requireLimiter, requireUnrevoked } from "./steps/preconditions.ts";
+import { record } from "./steps/record.ts";
+import { type Receipt, settle } from "./steps/settle.ts";
+import { viewSecrets } from "./steps/view.ts";
+import { writeChange } from "./steps/write-change.ts";
 
 /** The fields that an update may name. A set field is replaced as a whole. */
 export type KeyUpdate = Partial<

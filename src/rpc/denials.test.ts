@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { expect, it } from "vitest";
 import type { Caller } from "../access/caller.ts";
 import { ClavigerError } from "../keys/errors.ts";
-import type { Denial } from "../manage/record-denial.ts";
+import type { Denial } from "../manage/steps/record.ts";
 import { Denials } from "./denials.ts";
 
 const MINUTE = 60_000;

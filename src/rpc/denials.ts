@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { actorOf, type Caller, callerId } from "../access/caller.ts";
 import { ClavigerError, type Reason } from "../keys/errors.ts";
-import type { Denial } from "../manage/record-denial.ts";
+import type { Denial } from "../manage/steps/record.ts";
 
 const MANAGEMENT = "claviger.v1.KeyManagement/";
 

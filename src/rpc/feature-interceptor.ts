@@ -9,8 +9,8 @@ import type { Caller } from "../access/caller.ts";
 import type { FeatureFlag } from "../access/feature-flag.ts";
 import { confinedTo } from "../access/permissions.ts";
 import { isKeyId } from "../keys/key.ts";
-import { findOwner } from "../manage/find-owner.ts";
-import type { InTurn } from "../manage/in-turn.ts";
+import type { InTurn } from "../manage/bulkhead.ts";
+import { findOwner } from "../manage/read-keys.ts";
 import { callOf } from "./call.ts";
 
 /**

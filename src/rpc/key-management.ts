@@ -5,15 +5,13 @@ import type { KeyManagement, ListKeysRequest } from "#gen/claviger/v1/key_manage
 import { KeySchema } from "#gen/claviger/v1/key_pb.js";
 import { type Caller, callerId } from "../access/caller.ts";
 import type { KeyView } from "../keys/key.ts";
-import type { Lane } from "../manage/bulkhead.ts";
+import type { InTurn, Lane } from "../manage/bulkhead.ts";
 import type { CallerRates } from "../manage/caller-rates.ts";
 import { createKey } from "../manage/create-key.ts";
-import { getKey } from "../manage/get-key.ts";
-import type { InTurn } from "../manage/in-turn.ts";
 import { type EventFilter, listAuditEvents, type SealedEvent } from "../manage/list-audit-events.ts";
-import { type KeyFilter, listKeys } from "../manage/list-keys.ts";
 import { listNodes } from "../manage/list-nodes.ts";
 import { queryUsage } from "../manage/query-usage.ts";
+import { getKey, type KeyFilter, listKeys } from "../manage/read-keys.ts";
 import { reportLeakedSecret } from "../manage/report-leaked-secret.ts";
 import { retireSecret } from "../manage/retire-secret.ts";
 import { revokeKey } from "../manage/revoke-key.ts";

@@ -13,7 +13,7 @@ const POOL_SIZE = 2;
 const POLICY = { postgres: { poolSize: POOL_SIZE, probeEveryMs: 100, probeTimeoutMs: 1000 } };
 /** Management leaves connections to others, which is another mitigation: here it may take all. */
 const TAKES_ALL: Mutation = {
-  file: "src/manage/in-turn.ts",
+  file: "src/manage/bulkhead.ts",
   find: "bulkhead.storageFor(deps.storage, errand)",
   replace: "deps.storage",
 };

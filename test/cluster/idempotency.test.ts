@@ -13,7 +13,7 @@ import { holdLock } from "./held-lock.ts";
 
 const CALLS = 50;
 const WITHOUT_CLAIM: readonly Mutation[] = [
-  { file: "src/manage/claim-request.ts", find: 'if (requestId === "") return;', replace: "if (now) return;" },
+  { file: "src/manage/steps/claim-request.ts", find: 'if (requestId === "") return;', replace: "if (now) return;" },
 ];
 
 describeWithPostgres("a request id through several servers", () => {

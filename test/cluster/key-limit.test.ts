@@ -58,7 +58,7 @@ describeWithPostgres("the maximum of keys per owner", () => {
     const withoutLock = { file: "src/postgres/owners.ts", find: '.for("update")', replace: "" };
     // Management lets few creations for one owner to the database at a time, which hides the race, and does not end it.
     const withoutTurns = {
-      file: "src/manage/in-turn.ts",
+      file: "src/manage/bulkhead.ts",
       find: "bulkhead.storageFor(deps.storage, errand)",
       replace: "deps.storage",
     };

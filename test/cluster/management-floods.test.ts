@@ -56,7 +56,7 @@ const FLOODS: Readonly<Record<string, Flood>> = {
 };
 
 const WITHOUT_TURNS: readonly Mutation[] = [
-  { file: "src/manage/in-turn.ts", find: "bulkhead.storageFor(deps.storage, errand)", replace: "deps.storage" },
+  { file: "src/manage/bulkhead.ts", find: "bulkhead.storageFor(deps.storage, errand)", replace: "deps.storage" },
   {
     file: "src/audit/seal-pending.ts",
     find: "if (next !== undefined) return next;",

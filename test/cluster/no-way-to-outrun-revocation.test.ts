@@ -22,8 +22,8 @@ const REFUSALS_AFTER_REVOCATION = 5;
 
 /** The control: what the gate saw is believed until the commit. */
 const BELIEVING_THE_GATE: readonly Mutation[] = [
-  { file: "src/manage/lock.ts", find: 'if (verdict !== "valid") throw credentialInvalid(verdict);', replace: "" },
-  { file: "src/manage/lock.ts", find: "{ ...caller, scopes: held?.scopes ?? [] }", replace: "caller" },
+  { file: "src/manage/steps/lock.ts", find: 'if (verdict !== "valid") throw credentialInvalid(verdict);', replace: "" },
+  { file: "src/manage/steps/lock.ts", find: "{ ...caller, scopes: held?.scopes ?? [] }", replace: "caller" },
 ];
 const WITHOUT_LOCKS: readonly Mutation[] = [
   { file: "src/postgres/keys.ts", find: "eq(apiKey.id, id)).for(strength)", replace: "eq(apiKey.id, id))" },

@@ -23,7 +23,7 @@ const STEPS: readonly [step: string, mutation: Mutation][] = [
   [
     "holding the key, before it is written",
     {
-      file: "src/manage/write-change.ts",
+      file: "src/manage/steps/write-change.ts",
       find: "  const [secrets, [changed]] = await Promise.all([",
       replace: '  process.kill(process.pid, "SIGSTOP");\n  const [secrets, [changed]] = await Promise.all([',
     },
@@ -31,7 +31,7 @@ const STEPS: readonly [step: string, mutation: Mutation][] = [
   [
     "holding the revision, before the commit",
     {
-      file: "src/manage/write-change.ts",
+      file: "src/manage/steps/write-change.ts",
       find: "  if (changed === undefined) throw",
       replace: '  process.kill(process.pid, "SIGSTOP");\n  if (changed === undefined) throw',
     },

@@ -257,7 +257,7 @@ export const RULES: readonly Rule[] = [
     rule: "a repetition waits like the first call",
     without: [
       {
-        file: "src/manage/settle.ts",
+        file: "src/manage/steps/settle.ts",
         find: "const isUnsettled = narrowedRevision > settledRevision;",
         replace: "const isUnsettled = changed && narrowedRevision > settledRevision;",
       },
@@ -268,7 +268,7 @@ export const RULES: readonly Rule[] = [
     rule: "what ends within a lease waits like what ends at once",
     without: [
       {
-        file: "src/manage/receipt.ts",
+        file: "src/manage/steps/settle.ts",
         find: "now.getTime() + 2 * waitingTime(leaseMs, CLOCK_RATE_ERROR)",
         replace: "now.getTime()",
       },

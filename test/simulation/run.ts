@@ -1,5 +1,5 @@
 import type { KeyRecord } from "../../src/keys/key.ts";
-import { endsSoon } from "../../src/manage/receipt.ts";
+import { endsSoon } from "../../src/manage/steps/settle.ts";
 import { CLOCK_RATE_ERROR, waitingTime } from "../../src/system/clocks.ts";
 import { Chance } from "../../testkit/chance.ts";
 import { Agents, type StreamFlaws } from "./agents.ts";

@@ -4,7 +4,7 @@ import type { KeyRecord } from "../../src/keys/key.ts";
 import type { Keyring } from "../../src/keys/keyring.ts";
 import type { FoundSecret } from "../../src/keys/known-secret.ts";
 import type { ManageDeps } from "../../src/manage/deps.ts";
-import { settle } from "../../src/manage/settle.ts";
+import { settle } from "../../src/manage/steps/settle.ts";
 import { Barrier } from "../../src/revocation/barrier.ts";
 import type { ChangeBus } from "../../src/revocation/change-bus.ts";
 import { Collector } from "../../src/revocation/collector.ts";

@@ -19,7 +19,7 @@ import { type Actor, etagOf, type KeyRecord, type KeyView, type SecretRecord } f
 import type { FoundKey } from "../../keys/known-secret.ts";
 import { keyState, secretState } from "../../keys/lifecycle.ts";
 import type { Limits } from "../../keys/limits.ts";
-import type { Receipt } from "../../manage/receipt.ts";
+import type { Receipt } from "../../manage/steps/settle.ts";
 import { type OnLeftOut, shownKey, shownMs } from "./shown-key.ts";
 
 export const ENVIRONMENTS = { live: Environment.LIVE, test: Environment.TEST } as const;

@@ -1,8 +1,8 @@
-import type { KeyRecord, KeyView, SecretRecord } from "../keys/key.ts";
-import { isLive } from "../keys/lifecycle.ts";
-import { listSecrets } from "../postgres/secrets.ts";
-import type { Database } from "../postgres/storage.ts";
-import { readDatabaseTime } from "../postgres/time.ts";
+import type { KeyRecord, KeyView, SecretRecord } from "../../keys/key.ts";
+import { isLive } from "../../keys/lifecycle.ts";
+import { listSecrets } from "../../postgres/secrets.ts";
+import type { Database } from "../../postgres/storage.ts";
+import { readDatabaseTime } from "../../postgres/time.ts";
 
 /** Maximum of dead secrets shown with a key, besides all live ones. */
 const DEAD_SHOWN = 10;

@@ -1,8 +1,8 @@
-import type { KeyRecord, KeyView } from "../keys/key.ts";
-import { changeKeys, type KeyChange } from "../postgres/keys.ts";
-import type { Database } from "../postgres/storage.ts";
-import type { DatabaseMoment } from "../postgres/time.ts";
-import type { CommitFacts } from "../revocation/revocation-fallback.ts";
+import type { KeyRecord, KeyView } from "../../keys/key.ts";
+import { changeKeys, type KeyChange } from "../../postgres/keys.ts";
+import type { Database } from "../../postgres/storage.ts";
+import type { DatabaseMoment } from "../../postgres/time.ts";
+import type { CommitFacts } from "../../revocation/revocation-fallback.ts";
 import { viewSecrets } from "./view.ts";
 
 /** A change, and the part of it that all verifiers must obey before the answer. */

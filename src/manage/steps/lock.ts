@@ -1,13 +1,13 @@
-import { credentialInvalid } from "../access/authenticate.ts";
-import type { Caller } from "../access/caller.ts";
-import { confinedTo, type Permission, requirePermission } from "../access/permissions.ts";
-import { ClavigerError } from "../keys/errors.ts";
-import type { KeyRecord, SecretRecord } from "../keys/key.ts";
-import { lockKey } from "../postgres/keys.ts";
-import { findSecret } from "../postgres/secrets.ts";
-import type { Database } from "../postgres/storage.ts";
-import { type DatabaseMoment, readDatabaseMoment } from "../postgres/time.ts";
-import { decide, standingOf } from "../verify/decide.ts";
+import { credentialInvalid } from "../../access/authenticate.ts";
+import type { Caller } from "../../access/caller.ts";
+import { confinedTo, type Permission, requirePermission } from "../../access/permissions.ts";
+import { ClavigerError } from "../../keys/errors.ts";
+import type { KeyRecord, SecretRecord } from "../../keys/key.ts";
+import { lockKey } from "../../postgres/keys.ts";
+import { findSecret } from "../../postgres/secrets.ts";
+import type { Database } from "../../postgres/storage.ts";
+import { type DatabaseMoment, readDatabaseMoment } from "../../postgres/time.ts";
+import { decide, standingOf } from "../../verify/decide.ts";
 
 /** The state that a change has locked. */
 export interface Locked extends DatabaseMoment {

@@ -1,10 +1,26 @@
 import type { Caller } from "../access/caller.ts";
 import { confineOwner } from "../access/permissions.ts";
 import type { KeyView } from "../keys/key.ts";
-import { type KeyFilter, listKeys as queryKeys } from "../postgres/keys.ts";
+import { findKey, type KeyFilter, listKeys as queryKeys } from "../postgres/keys.ts";
 import type { ManageDeps } from "./deps.ts";
-import { pageSizeOf, readPageToken } from "./pages.ts";
-import { viewKeys } from "./view.ts";
+import { keyNotFound, mayKnow } from "./steps/lock.ts";
+import { pageSizeOf, readPageToken } from "./steps/pages.ts";
+import { viewKeys } from "./steps/view.ts";
+
+/** The owner of the key, which never changes; undefined if the key does not exist. */
+export async function findOwner({ storage }: Pick<ManageDeps, "storage">, keyId: string): Promise<string | undefined> {
+  return (await storage.read((database) => findKey(database, keyId)))?.owner;
+}
+
+/** Reads one key; `KEY_NOT_FOUND` if there is none. */
+export function getKey(deps: ManageDeps, caller: Caller, keyId: string): Promise<KeyView> {
+  return deps.storage.read(async (database) => {
+    const key = await findKey(database, keyId);
+    const [view] = key === undefined || !mayKnow(caller, key) ? [] : await viewKeys(database, [key]);
+    if (view === undefined) throw keyNotFound(keyId);
+    return view;
+  });
+}
 
 export type { KeyFilter };
 

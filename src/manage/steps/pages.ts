@@ -1,5 +1,5 @@
-import { ClavigerError } from "../keys/errors.ts";
-import type { PageTokens } from "../keys/page-token.ts";
+import { ClavigerError } from "../../keys/errors.ts";
+import type { PageTokens } from "../../keys/page-token.ts";
 
 const DEFAULT_PAGE_SIZE = 50;
 const MAX_PAGE_SIZE = 1000;

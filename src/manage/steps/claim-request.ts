@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import canonicalize from "canonicalize";
-import { type Caller, callerId } from "../access/caller.ts";
-import { ClavigerError } from "../keys/errors.ts";
-import { findDoneRequest, insertDoneRequest, removeExpiredRequest } from "../postgres/done-requests.ts";
-import type { Database } from "../postgres/storage.ts";
-import { DAY_MS } from "../system/clocks.ts";
-import { after } from "./terms.ts";
+import { type Caller, callerId } from "../../access/caller.ts";
+import { ClavigerError } from "../../keys/errors.ts";
+import { findDoneRequest, insertDoneRequest, removeExpiredRequest } from "../../postgres/done-requests.ts";
+import type { Database } from "../../postgres/storage.ts";
+import { DAY_MS } from "../../system/clocks.ts";
+import { after } from "./preconditions.ts";
 
 /** How long a request id is remembered (AIP-155). */
 const REMEMBERED_MS = DAY_MS;

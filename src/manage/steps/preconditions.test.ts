@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { keyLimitOf } from "./key-limit.ts";
+import { keyLimitOf } from "./preconditions.ts";
 
 it("the longest prefix that an owner begins with gives its limit", () => {
   const policy = { keysPerOwner: 10, keysPerOwnerPrefix: { "svc:": 100, "svc:batch:": 500, "": 20 } };
