@@ -10,8 +10,7 @@ import {
 import { messageOf } from "../keys/errors.ts";
 import { pause } from "../system/node.ts";
 import { PolledFile } from "../system/polled-file.ts";
-import { applyRule, type FlagRule } from "./flag-rule.ts";
-import { parseFlags } from "./parse-flags.ts";
+import { applyRule, type FlagRule, parseFlags } from "./flag-rule.ts";
 
 export interface FlagsFileOptions {
   /** Path of the JSON file that `parseFlags` reads. */

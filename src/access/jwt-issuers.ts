@@ -4,11 +4,9 @@ import { LRUCache } from "lru-cache";
 import { ClavigerError } from "../keys/errors.ts";
 import type { Clock } from "../system/clocks.ts";
 import type { CallOrigin, UserCaller } from "./caller.ts";
-import type { Fetch } from "./fetch-text.ts";
-import type { IssuerConfig } from "./issuer-config.ts";
+import { hasAdminClaim, type IssuerConfig, ownerOf } from "./issuer-config.ts";
 import { issuerUnavailable, KeySet } from "./key-set.ts";
-import { loadKeys } from "./load-keys.ts";
-import { hasAdminClaim, ownerOf } from "./token-claims.ts";
+import { type Fetch, loadKeys } from "./load-keys.ts";
 import { refusalOf, tokenRefused } from "./token-refused.ts";
 
 /**

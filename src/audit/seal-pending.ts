@@ -1,8 +1,7 @@
 import type { Logger } from "pino";
 import { findHead, insertSeals, listPending, lockSealer, removePending, type SealedEvent } from "../postgres/audit.ts";
 import type { Database, Storage } from "../postgres/storage.ts";
-import { CHAIN_START, sealHash } from "./chain.ts";
-import type { AuditSigner } from "./signer.ts";
+import { type AuditSigner, CHAIN_START, sealHash } from "./signer.ts";
 
 /** Events per transaction. */
 const BATCH = 1000;
@@ -72,4 +71,24 @@ async function appendSeals(transaction: Database, genuine: readonly Pick<SealedE
     return { event, sequence: first + index, hash };
   });
   await insertSeals(transaction, sealed);
+}
+
+/** Events that one pass reads and remembers. */
+const WINDOW = 1000;
+
+/** Logs once each event that waits for a server with its root secret. Call it repeatedly. */
+export function createUnsealableReport({ storage, signer, log }: SealerDeps): () => Promise<void> {
+  let reported: ReadonlySet<string> = new Set();
+  return async () => {
+    const roots = { are: "notIn", ids: signer.rootIds } as const;
+    const waiting = await storage.read((database) => listPending(database, { limit: WINDOW, roots }));
+    const ids = waiting.map(({ event }) => event.id);
+    const fresh = ids.filter((id) => !reported.has(id));
+    reported = new Set(ids);
+    if (fresh.length === 0) return;
+    log.error(
+      { event: "audit.unsealable", count: fresh.length, ids: fresh.slice(0, MOST_NAMED) },
+      "audit events name a root secret that is neither configured nor vouched for, and are not sealed. Start a server that knows it; if there is none, Claviger did not write them: run `claviger audit verify`",
+    );
+  };
 }

@@ -1,6 +1,6 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import canonicalize from "canonicalize";
 import type { AuditEvent, ChainHead, Signature } from "../keys/audit-event.ts";
-import { canonicalBytes } from "./canonical-bytes.ts";
 import type { AuditKey } from "./kept-roots.ts";
 
 /**
@@ -76,4 +76,21 @@ function macOf(root: AuditKey, kind: string, bytes: Buffer): Buffer {
 
 function headBytes({ sequence, hash }: ChainHead): Buffer {
   return Buffer.from(`${sequence}:${hash.toString("hex")}`);
+}
+
+/** Encodes the event for signing and hashing: RFC 8785 canonical JSON, which survives storage as jsonb. */
+export function canonicalBytes(event: AuditEvent): Buffer {
+  const { id, time, actor, action, outcome, keyId, owner, requestId, details } = event;
+  const fields = { id, time: time.toISOString(), actor, action, outcome, keyId, owner, requestId, details };
+  return Buffer.from(canonicalize(fields) ?? "");
+}
+
+/** 32 zero bytes in place of a previous hash, for the first seal. */
+export const CHAIN_START: Buffer = Buffer.alloc(32);
+
+/** SHA-256 over the previous hash, the position (8 bytes, big-endian) and the event. Every earlier event changes it. */
+export function sealHash(previous: Buffer, sequence: number, event: AuditEvent): Buffer {
+  const place = Buffer.alloc(8);
+  place.writeBigUInt64BE(BigInt(sequence));
+  return createHash("sha256").update(previous).update(place).update(canonicalBytes(event)).digest();
 }

@@ -1,3 +1,4 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
 import type { Redis } from "ioredis";
 import { type Ack, type Change, MAX_NAMED_KEYS } from "../keys/change.ts";
 import type { ChangeBus } from "../revocation/change-bus.ts";
@@ -6,7 +7,6 @@ import { isObject } from "../system/json.ts";
 import { connectRedis, connectSubscriber, type RedisConnection, reconnect } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
-import { openMessage, sealMessage } from "./sealed-message.ts";
 import { type RedisHealth, type Timers, watchRedis } from "./watch-redis.ts";
 
 export interface RedisBusOptions {
@@ -179,4 +179,27 @@ function isName(value: unknown): value is string {
 
 function isRevision(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+const MAC_CHARACTERS = 43;
+
+/** Seals a message so that only holders of the key can create it: HMAC-SHA-256 in base64url, then the JSON. */
+export function sealMessage(key: Buffer, message: unknown): string {
+  const json = JSON.stringify(message);
+  return macOf(key, json).toString("base64url") + json;
+}
+
+/** Opens a message that was sealed under one of the keys; undefined for any other text. */
+export function openMessage(keys: readonly Buffer[], text: string): unknown {
+  const mac = Buffer.from(text.slice(0, MAC_CHARACTERS), "base64url");
+  const json = text.slice(MAC_CHARACTERS);
+  const isGenuine = keys.some((key) => {
+    const own = macOf(key, json);
+    return own.length === mac.length && timingSafeEqual(own, mac);
+  });
+  return isGenuine ? JSON.parse(json) : undefined;
+}
+
+function macOf(key: Buffer, json: string): Buffer {
+  return createHmac("sha256", key).update(json).digest();
 }

@@ -1,4 +1,4 @@
-import type { RevocationSetStore } from "../revocation/revocation-set-store.ts";
+import type { RevocationSetStore } from "../revocation/revocation-set.ts";
 import type { Random } from "../system/clocks.ts";
 import { connectRedis, type RedisConnection } from "./connect-redis.ts";
 import { redisNames } from "./names.ts";

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { FakeRegistry } from "../../testkit/fakes/fake-registry.ts";
 import { Barrier } from "./barrier.ts";
-import { InProcessBus } from "./in-process-bus.ts";
+import { InProcessBus } from "./change-bus.ts";
 import type { BarrierPassed, NodeDelay } from "./judge.ts";
 
 const identity = "db";

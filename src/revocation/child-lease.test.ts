@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { Lease } from "../verify/lease.ts";
+import { InProcessBus } from "./change-bus.ts";
 import { type AgentDelay, ChildLease } from "./child-lease.ts";
 import { Feed } from "./feed.ts";
-import { InProcessBus } from "./in-process-bus.ts";
 
 const TERM_MS = 3000;
 const AGENT = { keyId: "key_1", owner: "alice", address: "192.0.2.1" };

@@ -2,8 +2,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { FakeRegistry } from "../../testkit/fakes/fake-registry.ts";
 import { Lease } from "../verify/lease.ts";
+import { InProcessBus } from "./change-bus.ts";
 import { Feed } from "./feed.ts";
-import { InProcessBus } from "./in-process-bus.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 
 const TERM_MS = 3000;

@@ -1,7 +1,7 @@
 import { beforeEach, expect, it } from "vitest";
 import type { BarrierPassed } from "./judge.ts";
 import { RevocationSetWriter } from "./revocation-fallback.ts";
-import type { RevocationSetStore } from "./revocation-set-store.ts";
+import type { RevocationSetStore } from "./revocation-set.ts";
 
 const change = { revision: 7, identity: "db", keyIds: ["key_a"] };
 const all = { ...change, keyIds: "all" as const };

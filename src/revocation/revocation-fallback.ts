@@ -1,7 +1,7 @@
 import type { Change } from "../keys/change.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { BarrierPassed } from "./judge.ts";
-import type { RevocationSetStore } from "./revocation-set-store.ts";
+import type { RevocationSetStore } from "./revocation-set.ts";
 
 /** Facts that a change's own statement has read for the fallback. Other code passes them on and does not look inside. */
 export interface CommitFacts {

@@ -2,8 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { fakeKnown } from "../../testkit/fakes/fake-found.ts";
 import { type Moment, readMoment } from "../system/clocks.ts";
-import { RevocationSet } from "./revocation-set.ts";
-import type { RevocationSetStore } from "./revocation-set-store.ts";
+import { RevocationSet, type RevocationSetStore } from "./revocation-set.ts";
 
 const LASTS_MS = 900_000;
 const MARKER = "run:1";

@@ -59,7 +59,7 @@ async function withAudit<T>(
   }
 }
 
-export { headFromJson, headToJson } from "../audit/kept-head.ts";
+export { headFromJson, headToJson } from "../audit/verify-chain.ts";
 export type { KeptHead };
 
 /**

@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ADMIN_OWNER } from "../access/permissions.ts";
-import { createUnsealableReport } from "../audit/report-unsealable.ts";
+import { createUnsealableReport } from "../audit/seal-pending.ts";
 import { messageOf } from "../keys/errors.ts";
 import { Keyring } from "../keys/keyring.ts";
 import type { ManageDeps } from "../manage/deps.ts";

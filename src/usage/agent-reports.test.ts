@@ -5,7 +5,7 @@ import type { UsageBatch, UsageDelta } from "../keys/usage-delta.ts";
 import { UsageProofs } from "../keys/usage-proof.ts";
 import { DAY_MS } from "../system/clocks.ts";
 import { AgentReports, type RefusedRows } from "./agent-reports.ts";
-import type { Appended } from "./ledger.ts";
+import type { Appended } from "./flusher.ts";
 
 const CALLER = "key_caller";
 const ENTRY_MS = 300_000;

@@ -3,7 +3,7 @@ import type { UsageBatch, UsageDelta } from "../keys/usage-delta.ts";
 import type { UsageProofs } from "../keys/usage-proof.ts";
 import { type Clocks, DAY_MS, type Timers } from "../system/clocks.ts";
 import { Slots } from "../verify/slots.ts";
-import type { UsageLedger } from "./ledger.ts";
+import type { UsageLedger } from "./flusher.ts";
 
 /** Why rows of a report were refused, or the whole report was put off. */
 export type RefusalReason =

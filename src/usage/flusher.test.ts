@@ -2,8 +2,7 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import type { UsageBatch } from "../keys/usage-delta.ts";
-import { UsageFlusher } from "./flusher.ts";
-import type { Appended } from "./ledger.ts";
+import { type Appended, UsageFlusher } from "./flusher.ts";
 import { UsageRecorder } from "./recorder.ts";
 
 /** A ledger that can lose requests, lose replies, and be set back. */

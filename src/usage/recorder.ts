@@ -1,6 +1,6 @@
+import { redactSecrets } from "../keys/secret.ts";
 import type { UsageDelta, UsageKey } from "../keys/usage-delta.ts";
 import type { Clocks } from "../system/clocks.ts";
-import { storableMethod } from "./storable-method.ts";
 
 export interface UsageRecorderOptions {
   readonly clocks: Pick<Clocks, "wallMs">;
@@ -147,4 +147,12 @@ function nameOf({ keyId, callerId, version, verdict, minute, method }: UsageKey)
 
 function bytesOf(method: string): number {
   return ENTRY_BYTES + method.length;
+}
+
+/**
+ * A method name that a table can store. Postgres text holds neither U+0000 nor a lone surrogate, and a batch with one
+ * would never be stored. Secrets that were passed as a method by mistake are redacted.
+ */
+export function storableMethod(method: string): string {
+  return redactSecrets(method.replaceAll("\0", "\u{fffd}").toWellFormed());
 }

@@ -2,7 +2,7 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Change } from "../../src/keys/change.ts";
 import { RedisBus } from "../../src/redis/redis-bus.ts";
-import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
+import { InProcessBus } from "../../src/revocation/change-bus.ts";
 import { describeWithRedis } from "../../testkit/describe-with.ts";
 import { eventually } from "../../testkit/eventually.ts";
 import { type RedisCluster, startRedisCluster } from "../../testkit/redis-cluster.ts";

@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { afterEach, describe, expect, it } from "vitest";
 import { connectRedis, reconnectPauseMs } from "../../src/redis/connect-redis.ts";
 import { RedisBus } from "../../src/redis/redis-bus.ts";
-import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
+import { InProcessBus } from "../../src/revocation/change-bus.ts";
 import { describeWithRedis } from "../../testkit/describe-with.ts";
 import { eventually } from "../../testkit/eventually.ts";
 import { freePort } from "../../testkit/free-port.ts";

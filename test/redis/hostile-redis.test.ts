@@ -6,7 +6,7 @@ import { RedisLimiter } from "../../src/redis/limiter.ts";
 import type { RedisAddress } from "../../src/redis/parse-redis-url.ts";
 import { RedisBus } from "../../src/redis/redis-bus.ts";
 import { RedisRevocationSet } from "../../src/redis/revocation-set.ts";
-import { InProcessBus } from "../../src/revocation/in-process-bus.ts";
+import { InProcessBus } from "../../src/revocation/change-bus.ts";
 import { Chance } from "../../testkit/chance.ts";
 import { QUIET_REDIS } from "../../testkit/redis-health.ts";
 

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
-import type { Fetch } from "../../src/access/fetch-text.ts";
 import type { IssuerConfig } from "../../src/access/issuer-config.ts";
+import type { Fetch } from "../../src/access/load-keys.ts";
 import { forgeToken } from "../forge-token.ts";
 
 const ISSUER = "https://login.test";

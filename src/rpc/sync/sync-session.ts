@@ -18,7 +18,7 @@ import type { UsageDelta } from "../../keys/usage-delta.ts";
 import type { Agent, ChildLease, ChildStream } from "../../revocation/child-lease.ts";
 import type { AgentReports } from "../../usage/agent-reports.ts";
 import type { Asker, Metered, MeteredVerifier } from "../../usage/metered-verifier.ts";
-import { storableMethod } from "../../usage/storable-method.ts";
+import { storableMethod } from "../../usage/recorder.ts";
 import { isPlainQuestion } from "../../wire/question.ts";
 import { VERDICTS, verdictName } from "../../wire/verdicts.ts";
 import type { AgentStatus } from "../codec/nodes-to-proto.ts";

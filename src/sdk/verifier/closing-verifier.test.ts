@@ -1,8 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
 import type { UsageBatch } from "../../keys/usage-delta.ts";
-import { UsageFlusher } from "../../usage/flusher.ts";
-import type { Appended } from "../../usage/ledger.ts";
+import { type Appended, UsageFlusher } from "../../usage/flusher.ts";
 import { UsageRecorder } from "../../usage/recorder.ts";
 import { Lease } from "../../verify/lease.ts";
 import { SecretCache } from "../../verify/secret-cache.ts";

@@ -1,7 +1,7 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { UsageOutcome } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { UsageDelta } from "../../keys/usage-delta.ts";
-import type { UsageLedger } from "../../usage/ledger.ts";
+import type { UsageLedger } from "../../usage/flusher.ts";
 import { QUESTION_LIMITS } from "../../wire/question.ts";
 import { VERDICTS } from "../../wire/verdicts.ts";
 import type { SyncLink } from "./sync-link.ts";

@@ -1,5 +1,5 @@
 import { type IssuerConfig, type KeyLocation, SIGNATURE_ALGORITHMS } from "../../access/issuer-config.ts";
-import { ISSUER_URL_RULE, issuerUrl } from "../../access/issuer-url.ts";
+import { ISSUER_URL_RULE, issuerUrl } from "../../access/load-keys.ts";
 import { isReservedOwner, ownerProblem, RESERVED_OWNERS } from "../../keys/owner.ts";
 import { isObject } from "../../system/json.ts";
 import { ConfigError } from "./config-error.ts";

@@ -1,9 +1,8 @@
 import type { Logger } from "pino";
 import type { Keyring } from "../../keys/keyring.ts";
 import { readClusterId } from "../../postgres/revisions.ts";
-import type { ChangeBus } from "../../revocation/change-bus.ts";
-import { InProcessBus } from "../../revocation/in-process-bus.ts";
-import type { RevocationSetStore } from "../../revocation/revocation-set-store.ts";
+import { type ChangeBus, InProcessBus } from "../../revocation/change-bus.ts";
+import type { RevocationSetStore } from "../../revocation/revocation-set.ts";
 import { systemRandom, systemTimers } from "../../system/node.ts";
 import type { ServerConfig } from "../config/config.ts";
 import type { OpenStorage } from "./open-storage.ts";

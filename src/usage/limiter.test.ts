@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { DAY_MS } from "../system/clocks.ts";
-import { InProcessLimiter } from "./in-process-limiter.ts";
+import { InProcessLimiter } from "./limiter.ts";
 
 const limits = { requestsPerSecond: 0, burst: 0, requestsPerDay: 3 };
 
