@@ -1,8 +1,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { CliError, EXIT, type ExitCode } from "./cli-error.ts";
+import { CliError, EXIT, type ExitCode, type Violation } from "./cli-error.ts";
 import { describeSpan } from "./input/duration.ts";
-import { inOwnWords, violationInOwnWords } from "./own-words.ts";
 
 /** Codes that say that nothing was decided. */
 const UNDECIDED: ReadonlySet<Code> = new Set([
@@ -94,4 +93,59 @@ function reasonOf(error: ConnectError): string {
 /** `DeadlineExceeded` → `DEADLINE_EXCEEDED`. */
 function codeName(code: Code): string {
   return (Code[code] ?? "Unknown").replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase();
+}
+
+/** The flags of the command line for fields of the API. */
+const NAMES: Readonly<Record<string, string>> = {
+  display_name: "--name",
+  owner: "--owner",
+  environment: "--environment",
+  scopes: "--scope",
+  required_scopes: "--scope",
+  labels: "--label",
+  label_selector: "--label",
+  metadata: "--metadata",
+  allowed_cidrs: "--cidr",
+  ttl: "--ttl",
+  grace_period: "--grace",
+  limits: "the limits",
+  requests_per_second: "--requests-per-second",
+  burst: "--burst",
+  requests_per_day: "--requests-per-day",
+  expires_before: "--expires-before",
+  unused_since: "--unused-since",
+  page_size: "--page-size",
+  page_token: "--page-token",
+  start_time: "the first day or instant",
+  end_time: "--until",
+  group_by: "--by",
+  step: "the number of days",
+  actor: "--actor",
+  key_id: "the key id",
+  id: "the key id",
+  version: "--version",
+  secret: "the secret",
+  client_ip: "--ip",
+  method: "--method",
+  cost: "--cost",
+  reason: "--reason",
+  note: "--note",
+  source: "--source",
+  etag: "--etag",
+  state: "--state",
+  update_mask: "what to change",
+  request_id: "the request id",
+  held_fields: "the held fields",
+};
+
+/** A violation as people at the command line read it: `key.allowed_cidrs[1]` is `--cidr`. */
+export function violationInOwnWords({ field, description }: Violation): string {
+  const path = field.replace(/\[.*?\](?=\.|\[|$)/gs, "");
+  const leaf = path.slice(path.lastIndexOf(".") + 1);
+  return `${NAMES[leaf] ?? leaf.replaceAll("_", " ")} ${inOwnWords(description)}`;
+}
+
+/** A message of the server with the names of the command line in the place of those of the API. */
+export function inOwnWords(text: string): string {
+  return text.replace(/(?<![\w:.-])[a-z]+(?:_[a-z]+)+(?![\w:-])/g, (name) => NAMES[name] ?? name);
 }

@@ -32,7 +32,7 @@ const KEYS: Group = {
     },
     get: {
       description: "show one key and the record of its secrets",
-      load: async () => (await import("./commands/keys/get.ts")).addGet,
+      load: async () => (await import("./commands/keys/list.ts")).addGet,
     },
     update: {
       description: "change a key; a given list, map or object replaces the whole field, and a limit only that limit",
@@ -44,7 +44,7 @@ const KEYS: Group = {
     },
     retire: {
       description: "end one secret of a key now; the key and its other secrets stay",
-      load: async () => (await import("./commands/keys/retire.ts")).addRetire,
+      load: async () => (await import("./commands/keys/rotate.ts")).addRetire,
     },
     revoke: {
       description: "revoke a key for good, or many: once this has returned, no verification answers VALID",
@@ -52,11 +52,11 @@ const KEYS: Group = {
     },
     disable: {
       description: "switch a key off until `enable`",
-      load: async () => (await import("./commands/keys/disable-enable.ts")).addDisable,
+      load: async () => (await import("./commands/keys/update.ts")).addDisable,
     },
     enable: {
       description: "switch a disabled key on again",
-      load: async () => (await import("./commands/keys/disable-enable.ts")).addEnable,
+      load: async () => (await import("./commands/keys/update.ts")).addEnable,
     },
   },
   examples: ["claviger keys create --name demo", "claviger keys list --expires-before 14d"],
@@ -81,7 +81,7 @@ const AUDIT: Group = {
     head: {
       description:
         "print the signed end of the audit log, straight from the database; keep it elsewhere: without a kept head, a cut-off end cannot be seen",
-      load: async () => (await import("./commands/audit/head.ts")).addAuditHead,
+      load: async () => (await import("./commands/audit/verify.ts")).addAuditHead,
     },
   },
   examples: ["claviger audit list --owner u42", "claviger audit verify --head kept-head.json"],
@@ -138,7 +138,7 @@ export const COMMANDS: Readonly<Record<string, Leaf | Group>> = {
   },
   logout: {
     description: "remove a profile",
-    load: async () => (await import("./commands/logout.ts")).addLogout,
+    load: async () => (await import("./commands/login.ts")).addLogout,
   },
   completion: {
     description: "print the completion script of a shell: bash, zsh or fish",

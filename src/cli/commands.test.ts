@@ -18,7 +18,7 @@ import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/health/v1/health_pb.js";
 import { type FakeServer, startFakeServer } from "../../testkit/fakes/fake-server.ts";
 import { type FakeShellOptions, NOW, type Outcome, runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
-import { widthOf } from "./output/width.ts";
+import { widthOf } from "./output/printable.ts";
 
 const ID = "key_01hzy3v7mkf5c9q2w8xanb4tde";
 const SECRET = "clv_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM";

@@ -8,7 +8,7 @@ import { DEFAULT_URL } from "../system/addresses.ts";
 import { callError } from "./call-error.ts";
 import { usageError } from "./cli-error.ts";
 import { readProfile } from "./input/profiles.ts";
-import { readToken } from "./input/read-token.ts";
+import { readToken } from "./input/read-secret.ts";
 import type { Endpoint, ServerOptions } from "./input/server-options.ts";
 import type { Shell } from "./shell.ts";
 

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { describe, expect, it } from "vitest";
 import { createFakeShell, runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
-import { widthOf } from "./output/width.ts";
+import { widthOf } from "./output/printable.ts";
 import { createWholeProgram } from "./program.ts";
 
 const ID = "key_01hzy3v7mkf5c9q2w8xanb4tde";

@@ -19,7 +19,6 @@ import { revokeKeys } from "../manage/revoke-keys.ts";
 import { rotateKey } from "../manage/rotate-key.ts";
 import { updateKey } from "../manage/update-key.ts";
 import { callOf } from "./call.ts";
-import { auditEventToProto } from "./codec/audit-to-proto.ts";
 import {
   cidrsFromProto,
   displayNameFromProto,
@@ -28,19 +27,20 @@ import {
   metadataFromProto,
   nameOf,
   spanFromProto,
+  updateFromProto,
 } from "./codec/from-proto.ts";
 import { type Answering, nodesToProto } from "./codec/nodes-to-proto.ts";
-import { pageToProto } from "./codec/page-to-proto.ts";
 import { createLeftOutWarning } from "./codec/shown-key.ts";
 import {
+  auditEventToProto,
   ENVIRONMENTS,
   KEY_STATES,
+  pageToProto,
   REVOCATION_REASONS,
   receiptToProto,
   secretToProto,
   keyToProto as viewToProto,
 } from "./codec/to-proto.ts";
-import { updateFromProto } from "./codec/update-from-proto.ts";
 import { usageFromProto, usageToProto } from "./codec/usage-to-proto.ts";
 
 export interface KeyManagementOptions {

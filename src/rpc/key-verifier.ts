@@ -3,9 +3,9 @@ import type { KeyVerifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import type { Asker, Lane, MeteredCommand, MeteredVerifier } from "../usage/metered-verifier.ts";
 import type { PlainRequest } from "../wire/question.ts";
 import { type Call, callOf } from "./call.ts";
+import { toResponse } from "./codec/encode-verification.ts";
 import { nameOf } from "./codec/from-proto.ts";
 import { ENVIRONMENTS } from "./codec/to-proto.ts";
-import { toResponse } from "./codec/verification-to-proto.ts";
 
 /** `claviger.v1.KeyVerifier`. */
 export function createKeyVerifier(

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { COMMANDS } from "../../src/cli/command-tree.ts";
-import { SHELLS, type ShellName } from "../../src/cli/completion-script.ts";
+import { SHELLS, type ShellName } from "../../src/cli/commands/completion.ts";
 import { runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
 
 /** Milliseconds for a shell to start, on a machine that may be busy. */

@@ -1,5 +1,5 @@
 import type { VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
-import { toResponse } from "../../src/rpc/codec/verification-to-proto.ts";
+import { toResponse } from "../../src/rpc/codec/encode-verification.ts";
 import { toCommand } from "../../src/rpc/key-verifier.ts";
 import type { Verification } from "../../src/sdk/verification.ts";
 import { couldNotDecide, fromResponse } from "../../src/sdk/verifier/wire.ts";

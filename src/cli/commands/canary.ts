@@ -14,13 +14,12 @@ import { exitCodeOfCall } from "../call-error.ts";
 import { CliError, EXIT } from "../cli-error.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { parseDuration } from "../input/duration.ts";
-import { readToken } from "../input/read-token.ts";
+import { readToken } from "../input/read-secret.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
 import { DATABASE_SETTINGS, readConfig } from "../input/settings-options.ts";
 import { noteLine, printLine, printText } from "../output/print.ts";
 import { printable } from "../output/printable.ts";
-import type { Shell } from "../shell.ts";
-import { stopSignal } from "../stop-signal.ts";
+import { type Shell, stopSignal } from "../shell.ts";
 
 /** A key that no round could revoke, and no later one either, ends by itself. Longer than any round takes. */
 const KEY_TTL_MS = HOUR_MS;

@@ -2,12 +2,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Command } from "commander";
 import { shownPath } from "../../keys/secret.ts";
 import { serverUrl, withConnection } from "../connection.ts";
-import { profileName, writeProfile } from "../input/profiles.ts";
-import { readSecret } from "../input/read-secret.ts";
-import { headerValue } from "../input/read-token.ts";
-import { refuseArguments } from "../input/secret-arguments.ts";
+import { profileName, removeProfile, writeProfile } from "../input/profiles.ts";
+import { headerValue, readSecret, refuseArguments } from "../input/read-secret.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
-import { printLine, printText } from "../output/print.ts";
+import { noteLine, printLine, printText } from "../output/print.ts";
 import type { Shell } from "../shell.ts";
 
 interface LoginOptions extends ServerOptions {
@@ -49,4 +47,19 @@ async function login(shell: Shell, options: LoginOptions): Promise<void> {
   const text = `logged in to ${url} as profile '${name}', kept in ${shownPath(file)}`;
   if (options.json) printLine(shell, JSON.stringify({ profile: name, url, file }, null, 2));
   else printText(shell, text);
+}
+
+/** `claviger logout` */
+export function addLogout(command: Command, shell: Shell): void {
+  command
+    .option("--profile <name>", "which profile (default: CLAVIGER_PROFILE, or default)")
+    .action(async ({ profile }: { readonly profile?: string }) => {
+      const name = profileName(shell, profile);
+      if (await removeProfile(shell, name)) {
+        printText(shell, `profile '${name}' is removed; its key goes on working until it is revoked`);
+      } else {
+        noteLine(shell, `there is no profile '${name}'`);
+      }
+    });
+  addExamples(command, "claviger logout", "claviger logout --profile staging");
 }

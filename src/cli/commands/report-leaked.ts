@@ -1,8 +1,7 @@
 import type { Command } from "commander";
 import { ReportLeakedSecretResponseSchema } from "#gen/claviger/v1/key_management_pb.js";
 import { withConnection } from "../connection.ts";
-import { readSecret } from "../input/read-secret.ts";
-import { refuseArguments } from "../input/secret-arguments.ts";
+import { readSecret, refuseArguments } from "../input/read-secret.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
 import { printMessage, printText } from "../output/print.ts";
 import type { Shell } from "../shell.ts";

@@ -4,8 +4,7 @@ import type { WorkerLink } from "../../server/workers/worker.ts";
 import { addExamples } from "../input/server-options.ts";
 import { ALL_SETTINGS, addSettingsOptions, readConfig, type SettingsOptions } from "../input/settings-options.ts";
 import { printLine } from "../output/print.ts";
-import type { Shell } from "../shell.ts";
-import { stopSignal } from "../stop-signal.ts";
+import { type Shell, stopSignal } from "../shell.ts";
 
 /** `claviger serve` */
 export function addServe(command: Command, shell: Shell): void {

@@ -14,9 +14,9 @@ import { withConnection } from "../connection.ts";
 import { integerParser, keyIdArgument, ownerOption } from "../input/key-options.ts";
 import { type WideOption, wideOption, widthFor } from "../input/list-options.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../input/server-options.ts";
-import { formatBars } from "../output/bars.ts";
 import { createTimes } from "../output/describe-time.ts";
 import { printLine, printMessage } from "../output/print.ts";
+import { formatBars } from "../output/table.ts";
 import type { Shell } from "../shell.ts";
 
 const DEFAULT_DAYS = 7;

@@ -3,7 +3,7 @@ import { Option } from "commander";
 import type { Key, RevocationReceipt } from "#gen/claviger/v1/key_pb.js";
 import type { Shell } from "../shell.ts";
 import { describeKey, describeReceipt } from "./describe-key.ts";
-import { expiryWarning } from "./expiry-warning.ts";
+import { expiryWarning } from "./describe-time.ts";
 import { noteLine, printLine, printMessage, warnLine } from "./print.ts";
 
 /** A response that is about one key. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Column, formatList, formatTable } from "./table.ts";
-import { cutTo, widthOf, wrapTo } from "./width.ts";
+import { cutTo, widthOf, wrapTo } from "./printable.ts";
+import { type Column, drawBars, formatList, formatTable } from "./table.ts";
 
 describe("a table", () => {
   it("lines its columns up, without trailing spaces", () => {
@@ -106,4 +106,10 @@ describe("the width of a text", () => {
     expect(cutTo("日本語", 4)).toBe("日…");
     expect(cutTo("abcdefg", 6)).toBe("abcde…");
   });
+});
+
+it("the largest count has a full bar, others their share of it, and only 0 none", () => {
+  expect(drawBars([4000, 2000, 50, 1, 0])).toEqual(["█".repeat(40), "█".repeat(20), "▌", "▏", ""]);
+  expect(drawBars([0, 0])).toEqual(["", ""]);
+  expect(drawBars([])).toEqual([]);
 });

@@ -1,5 +1,6 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs, type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type AuditEvent as AuditEventMessage, AuditEventSchema, AuditOutcome } from "#gen/claviger/v1/audit_pb.js";
 import {
   ActorKind,
   type Actor as ActorMessage,
@@ -19,6 +20,7 @@ import { type Actor, etagOf, type KeyRecord, type KeyView, type SecretRecord } f
 import type { FoundKey } from "../../keys/known-secret.ts";
 import { keyState, secretState } from "../../keys/lifecycle.ts";
 import type { Limits } from "../../keys/limits.ts";
+import type { SealedEvent } from "../../manage/list-audit-events.ts";
 import type { Receipt } from "../../manage/steps/settle.ts";
 import { type OnLeftOut, shownKey, shownMs } from "./shown-key.ts";
 
@@ -140,4 +142,62 @@ function isInt32(value: unknown): value is number {
 
 function timestampOf(time: Date): Timestamp {
   return timestampFromMs(shownMs(time));
+}
+
+/** A page ends here even if it is short: clients refuse messages above 4 MiB. */
+const PAGE_BYTES = 1024 * 1024;
+
+export interface Page<Row> {
+  readonly rows: readonly Row[];
+  /** Whether rows remain after the last one. */
+  readonly more: boolean;
+  /** The token that goes on after a row. */
+  readonly tokenAfter: (row: Row) => string;
+  /**
+   * Called with each row that cannot be shown, and the reason. The page leaves the row out, so that it can show the
+   * others.
+   */
+  readonly onLeftOut: (row: Row, error: unknown) => void;
+}
+
+/** The messages of as many rows as fit into one page, at least one if it can be shown, and the token for the next page. */
+export function pageToProto<Row, Schema extends DescMessage>(
+  page: Page<Row>,
+  schema: Schema,
+  toProto: (row: Row) => MessageShape<Schema>,
+): { readonly messages: MessageShape<Schema>[]; readonly nextPageToken: string } {
+  const messages: MessageShape<Schema>[] = [];
+  let bytes = 0;
+  let last: Row | undefined;
+  for (const row of page.rows) {
+    try {
+      const message = toProto(row);
+      bytes += toBinary(schema, message).length;
+      if (bytes > PAGE_BYTES && last !== undefined) return { messages, nextPageToken: page.tokenAfter(last) };
+      messages.push(message);
+    } catch (error) {
+      page.onLeftOut(row, error);
+    }
+    last = row;
+  }
+  return { messages, nextPageToken: page.more && last !== undefined ? page.tokenAfter(last) : "" };
+}
+
+const OUTCOMES = { done: AuditOutcome.DONE, denied: AuditOutcome.DENIED } as const;
+
+/** An event in its place in the chain. */
+export function auditEventToProto({ sequence, hash, event }: SealedEvent): AuditEventMessage {
+  const { time, actor, action, outcome, keyId, owner, requestId, details } = event;
+  return create(AuditEventSchema, {
+    sequence: BigInt(sequence),
+    time: timestampFromMs(shownMs(time)),
+    actor: actorToProto(actor),
+    action,
+    outcome: OUTCOMES[outcome],
+    keyId,
+    owner,
+    requestId,
+    details,
+    hash: Uint8Array.from(hash),
+  });
 }

@@ -21,8 +21,8 @@ import type { Asker, Metered, MeteredVerifier } from "../../usage/metered-verifi
 import { storableMethod } from "../../usage/recorder.ts";
 import { isPlainQuestion } from "../../wire/question.ts";
 import { VERDICTS, verdictName } from "../../wire/verdicts.ts";
+import { toResponse } from "../codec/encode-verification.ts";
 import type { AgentStatus } from "../codec/nodes-to-proto.ts";
-import { toResponse } from "../codec/verification-to-proto.ts";
 import { toCommand } from "../key-verifier.ts";
 import { unsoundFields } from "../unsound-fields.ts";
 import type { Validate } from "../validate.ts";

@@ -9,7 +9,7 @@ import {
   readConfig,
   type SettingsOptions,
 } from "../../input/settings-options.ts";
-import { printLine, printText } from "../../output/print.ts";
+import { noteLine, printLine, printText } from "../../output/print.ts";
 import type { Shell } from "../../shell.ts";
 
 /** `claviger audit verify` */
@@ -60,4 +60,16 @@ async function readHead(file: string): Promise<KeptHead> {
   const head = headFromJson(text);
   if (head === undefined) throw usageError(`${file} is no head: keep what \`claviger audit head\` prints, as it is`);
   return head;
+}
+
+/** `claviger audit head` */
+export function addAuditHead(command: Command, shell: Shell): void {
+  addSettingsOptions(command, DATABASE_SETTINGS).action(async (options: SettingsOptions) => {
+    const config = await readConfig(shell, options, DATABASE_SETTINGS);
+    const { auditHead, headToJson } = await import("../../../server/operator.ts");
+    const head = await auditHead(config);
+    if (head === undefined) noteLine(shell, "the audit log is empty");
+    else printLine(shell, headToJson(head));
+  });
+  addExamples(command, "claviger audit head > kept-head.json", "claviger audit verify --head kept-head.json");
 }

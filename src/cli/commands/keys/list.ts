@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { type Command, Option } from "commander";
 import {
+  GetKeyResponseSchema,
   ListKeysRequestSchema,
   type ListKeysResponse,
   ListKeysResponseSchema,
@@ -9,14 +10,27 @@ import {
 import { type Key, KeyState, KeyStateSchema, SecretState } from "#gen/claviger/v1/key_pb.js";
 import { type Connection, withConnection } from "../../connection.ts";
 import { enumName, enumNames, enumValue } from "../../input/enum-names.ts";
-import { instantParser, labelOption, ownerOption } from "../../input/key-options.ts";
+import { instantParser, keyIdArgument, labelOption, ownerOption } from "../../input/key-options.ts";
 import { addListOptions, type ListOptions, moreNote, readPages, widthFor } from "../../input/list-options.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../../input/server-options.ts";
-import { createTimes, type Times } from "../../output/describe-time.ts";
-import { expiryWarning } from "../../output/expiry-warning.ts";
+import { createTimes, expiryWarning, type Times } from "../../output/describe-time.ts";
 import { noteLine, printLine, printMessage, warnLine } from "../../output/print.ts";
+import { printKey } from "../../output/print-key.ts";
 import { type Column, formatList } from "../../output/table.ts";
 import type { Shell } from "../../shell.ts";
+
+/** `claviger keys get` */
+export function addGet(command: Command, shell: Shell): void {
+  addServerOptions(command)
+    .addArgument(keyIdArgument())
+    .action((keyId: string, options: ServerOptions) =>
+      withConnection(shell, options, async ({ management }) => {
+        const response = await management.getKey({ keyId });
+        printKey(shell, { schema: GetKeyResponseSchema, response, json: options.json === true });
+      }),
+    );
+  addExamples(command, "claviger keys get key_01hzy3v7mkf5c9q2w8xanb4tde");
+}
 
 interface ListKeysOptions extends ServerOptions, ListOptions {
   readonly owner?: string;

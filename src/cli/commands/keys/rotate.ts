@@ -2,18 +2,19 @@ import { create } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { type Command, Option } from "commander";
 import {
+  RetireSecretResponseSchema,
   RotateKeyRequestSchema,
   type RotateKeyResponse,
   RotateKeyResponseSchema,
 } from "#gen/claviger/v1/key_management_pb.js";
 import type { Key } from "#gen/claviger/v1/key_pb.js";
 import { withConnection } from "../../connection.ts";
-import { keyIdArgument, parseSpan, ttlOption } from "../../input/key-options.ts";
+import { integerParser, keyIdArgument, parseSpan, ttlOption } from "../../input/key-options.ts";
 import { addExamples, addServerOptions, type ServerOptions } from "../../input/server-options.ts";
 import { describeKey, describeReceipt } from "../../output/describe-key.ts";
 import { createTimes } from "../../output/describe-time.ts";
 import { printMessage } from "../../output/print.ts";
-import { printMintedSecret, quietOption } from "../../output/print-key.ts";
+import { printKey, printMintedSecret, quietOption } from "../../output/print-key.ts";
 import type { Shell } from "../../shell.ts";
 
 interface RotateOptions extends ServerOptions {
@@ -58,4 +59,22 @@ function describeRotation(key: Key, { retiring, receipt }: RotateKeyResponse, sh
       ? "the old secret was dead already"
       : `the old secret, version ${retiring.version}, ends ${createTimes(shell).describe(retiring.retireTime ?? retiring.expireTime)}`;
   return [describeKey(key, shell), "", old, describeReceipt(receipt)].join("\n").trimEnd();
+}
+
+interface RetireOptions extends ServerOptions {
+  readonly version: number;
+}
+
+/** `claviger keys retire` */
+export function addRetire(command: Command, shell: Shell): void {
+  addServerOptions(command)
+    .addArgument(keyIdArgument())
+    .requiredOption("--version <number>", "which secret; `claviger keys get` lists them", integerParser(1))
+    .action((keyId: string, options: RetireOptions) =>
+      withConnection(shell, options, async ({ management }) => {
+        const response = await management.retireSecret({ keyId, version: options.version });
+        printKey(shell, { schema: RetireSecretResponseSchema, response, json: options.json === true });
+      }),
+    );
+  addExamples(command, "claviger keys retire key_01hzy3v7mkf5c9q2w8xanb4tde --version 1");
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { stopSignal } from "./stop-signal.ts";
+import { stopSignal } from "./shell.ts";
 
 function start() {
   const exits: number[] = [];

@@ -6,7 +6,7 @@ import { file_claviger_v1_key_management } from "#gen/claviger/v1/key_management
 import { file_claviger_v1_key } from "#gen/claviger/v1/key_pb.js";
 import { file_claviger_v1_key_verifier } from "#gen/claviger/v1/key_verifier_pb.js";
 import { file_claviger_v1_usage } from "#gen/claviger/v1/usage_pb.js";
-import { describeViolation } from "./describe-violation.ts";
+import { describeViolation } from "./validate.ts";
 
 const FILES = [
   ...[file_claviger_v1_audit, file_claviger_v1_key, file_claviger_v1_key_management],
