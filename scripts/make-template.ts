@@ -5,8 +5,7 @@ import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { disown } from "../src/postgres/migrate/migrate-embedded.ts";
-import { createDatabase } from "../src/server/embedded/create-database.ts";
-import { templateFolder } from "../src/server/embedded/database-template.ts";
+import { createDatabase, templateFolder } from "../src/server/embedded/create-database.ts";
 
 const folder = templateFolder();
 if (!existsSync(folder)) {

@@ -1,7 +1,6 @@
 import { CommanderError } from "commander";
 import { ClavigerError } from "../keys/errors.ts";
-import { ConfigError } from "../server/config/config-error.ts";
-import { StartupError } from "../server/startup-error.ts";
+import { ConfigError, StartupError } from "../server/startup-error.ts";
 import { CliError, EXIT, type ExitCode, usageError } from "./cli-error.ts";
 import { refuseSecretArguments } from "./input/read-secret.ts";
 import { printFailure, printFailureJson } from "./output/print.ts";

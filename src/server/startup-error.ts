@@ -2,3 +2,14 @@
 export class StartupError extends Error {
   override readonly name = "StartupError";
 }
+
+/** A setting is wrong; the message names it, says what is wrong and what is right, and never shows a secret. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly setting: string;
+
+  constructor(setting: string, problem: string) {
+    super(`${setting} ${problem}`);
+    this.setting = setting;
+  }
+}

@@ -59,7 +59,7 @@ export async function readConfig(
   // Loaded here, so that commands that talk to a server start without it.
   const [{ loadConfig }, { ConfigError }] = await Promise.all([
     import("../../server/config/config.ts"),
-    import("../../server/config/config-error.ts"),
+    import("../../server/startup-error.ts"),
   ]);
   const isNeeded = (name: string) => settings.some(({ variable }) => name === variable || name === `${variable}_FILE`);
   const own = Object.entries(shell.environment).filter(([name]) => settings === SETTINGS || isNeeded(name));

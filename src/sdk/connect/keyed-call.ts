@@ -1,7 +1,6 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { CallKey } from "../attach/attached-key.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
-import { unlessAborted } from "./unless-aborted.ts";
 
 /** Sends a request: the function that Connect passes to an interceptor. */
 export type Next = ReturnType<Interceptor>;
@@ -31,4 +30,19 @@ export async function renewOrThrow(call: CallKey, signal: AbortSignal, error: un
     throw error;
   }
   if (!(await unlessAborted(signal, () => call.renew()))) throw error;
+}
+
+/** The result of `work`, or the reason of the signal if it aborts first. */
+export function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    // Promise.race would keep every item, because the promise that it races with lives as long as the stream.
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) {
+      abort();
+      return;
+    }
+    signal.addEventListener("abort", abort, { once: true });
+    const done = () => signal.removeEventListener("abort", abort);
+    work().then(resolve, reject).finally(done);
+  });
 }

@@ -4,7 +4,7 @@ import { SECRET_RETIRES } from "../attach/retirement.ts";
 import type { Recheck } from "../protect/guard.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
 import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
-import { unlessAborted } from "./unless-aborted.ts";
+import { unlessAborted } from "./keyed-call.ts";
 
 interface WatchedStream {
   readonly next: ReturnType<Interceptor>;

@@ -1,6 +1,5 @@
 import type { RefusalResponse } from "../http/refusal-response.ts";
-import type { HttpRequest } from "../http/request.ts";
-import { createRequestGuard, type HttpKeyOptions } from "../http/request-guard.ts";
+import { createRequestGuard, type HttpKeyOptions, type HttpRequest } from "../http/request-guard.ts";
 import type { Verifier } from "../verification.ts";
 
 /** The used part of Fastify's request. */

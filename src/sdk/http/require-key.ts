@@ -1,8 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Verifier } from "../verification.ts";
 import type { RefusalResponse } from "./refusal-response.ts";
-import type { HttpRequest } from "./request.ts";
-import { createRequestGuard, type HttpKeyOptions } from "./request-guard.ts";
+import { createRequestGuard, type HttpKeyOptions, type HttpRequest } from "./request-guard.ts";
 
 /** `Request` is the type of the server: `IncomingMessage`, or `Request` of Express. */
 export type RequireKeyOptions<Request extends HttpRequest = HttpRequest> = HttpKeyOptions<Request>;

@@ -8,7 +8,7 @@ import type { RedisAddress } from "../../redis/parse-redis-url.ts";
 import { isLoopback } from "../../system/addresses.ts";
 import type { LogFormat } from "../observe/logger.ts";
 import { readRedis } from "../open/read-redis.ts";
-import { ConfigError } from "./config-error.ts";
+import { ConfigError } from "../startup-error.ts";
 import type { Policy } from "./policy.ts";
 import { parseRootSecrets, SETTING, SETTINGS, type Setting } from "./settings.ts";
 import { warnOfUnknownSettings } from "./unknown-settings.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ConfigError } from "./config-error.ts";
+import { ConfigError } from "../startup-error.ts";
 import { parseIssuers } from "./parse-issuers.ts";
 
 const ISSUER = "https://login.example.com";

@@ -2,7 +2,7 @@ import { type IssuerConfig, type KeyLocation, SIGNATURE_ALGORITHMS } from "../..
 import { ISSUER_URL_RULE, issuerUrl } from "../../access/load-keys.ts";
 import { isReservedOwner, ownerProblem, RESERVED_OWNERS } from "../../keys/owner.ts";
 import { isObject } from "../../system/json.ts";
-import { ConfigError } from "./config-error.ts";
+import { ConfigError } from "../startup-error.ts";
 
 export type { IssuerConfig };
 

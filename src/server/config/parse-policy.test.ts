@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { ConfigError } from "./config-error.ts";
+import { ConfigError } from "../startup-error.ts";
 import { parsePolicy } from "./parse-policy.ts";
 import { DEFAULT_POLICY, POLICY, type PolicyEntry } from "./policy.ts";
 

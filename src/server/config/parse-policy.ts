@@ -1,5 +1,5 @@
 import { isObject, parseObject } from "../../system/json.ts";
-import { ConfigError } from "./config-error.ts";
+import { ConfigError } from "../startup-error.ts";
 import { DEFAULT_POLICY, POLICY, type Policy, type PolicyEntry } from "./policy.ts";
 
 const VARIABLE = "CLAVIGER_POLICY";

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { MIN_ROOT_BYTES } from "../../keys/root-secret.ts";
 import type { Secret } from "../../keys/secret.ts";
 import { DEFAULT_ADDRESS, parseListenAddress } from "../../system/addresses.ts";
-import { ConfigError } from "./config-error.ts";
+import { ConfigError } from "../startup-error.ts";
 import { parseIssuers } from "./parse-issuers.ts";
 import { parsePolicy } from "./parse-policy.ts";
 import { LONGEST_TIMER_SETTING_MS } from "./policy.ts";

@@ -1,12 +1,15 @@
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { rename } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { messageOf } from "../../keys/errors.ts";
 import type { Database } from "../../postgres/storage.ts";
 import { StartupError } from "../startup-error.ts";
-import { findTemplate } from "./database-template.ts";
 
 /** Run by the child: the module and the folder are its arguments; it ends with its parent, whose end closes stdin. */
 const CHILD = `
@@ -69,4 +72,26 @@ export async function createDatabase(
   await migrateEmbedded(connection.database);
   await finish(connection.database);
   await connection.close();
+}
+
+/**
+ * The folder of a database as `createDatabase` makes it, to be copied: Postgres' initdb takes seconds in WASM, a copy a
+ * fraction of one. Its name says for which PGlite and which migrations; it need not exist.
+ */
+export function templateFolder(): string {
+  const root = fileURLToPath(new URL("../../..", import.meta.url));
+  const migrations = join(root, "migrations");
+  const name = createHash("sha256").update(
+    readFileSync(createRequire(import.meta.url).resolve("@electric-sql/pglite")),
+  );
+  for (const file of readdirSync(migrations).sort()) {
+    if (file.endsWith(".sql")) name.update(readFileSync(join(migrations, file)));
+  }
+  return join(root, "node_modules", ".cache", "claviger", `database-${name.digest("hex").slice(0, 16)}`);
+}
+
+/** The template, if it exists. */
+export function findTemplate(): string | undefined {
+  const folder = templateFolder();
+  return existsSync(folder) ? folder : undefined;
 }

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { messageOf } from "../../keys/errors.ts";
 import { type Secret, shownPath } from "../../keys/secret.ts";
 import { parseRedisUrl, type RedisAddress, type RedisCertificates } from "../../redis/parse-redis-url.ts";
-import { ConfigError } from "../config/config-error.ts";
+import { ConfigError } from "../startup-error.ts";
 
 /** The settings about Redis, as they are given. */
 export interface RedisSettings {
