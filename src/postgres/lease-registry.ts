@@ -1,3 +1,4 @@
+import type { LeaseRegistry } from "../revocation/lease-registry.ts";
 import type { Storage } from "./storage.ts";
 import {
   collectVerifier,
@@ -18,15 +19,13 @@ export interface LeaseRegistryOptions {
 }
 
 /** The registry of leases in Postgres. */
-export function createLeaseRegistry({ leases, others, self }: LeaseRegistryOptions) {
+export function createLeaseRegistry({ leases, others, self }: LeaseRegistryOptions): LeaseRegistry {
   return {
-    register: (registrant: Pick<NewVerifier, "epoch" | "termMs">) =>
-      leases.write((database) => registerVerifier(database, { ...registrant, ...self() })),
-    renew: (lease: Parameters<typeof renewVerifier>[1]) => leases.write((database) => renewVerifier(database, lease)),
-    leave: (epoch: string) => leases.write((database) => removeVerifier(database, epoch)),
+    register: (registrant) => leases.write((database) => registerVerifier(database, { ...registrant, ...self() })),
+    renew: (lease) => leases.write((database) => renewVerifier(database, lease)),
+    leave: (epoch) => leases.write((database) => removeVerifier(database, epoch)),
     list: () => others.read(listHolders),
-    collect: ({ epoch, renewSeq }: { readonly epoch: string; readonly renewSeq: number }) =>
-      others.write((database) => collectVerifier(database, epoch, renewSeq)),
+    collect: ({ epoch, renewSeq }) => others.write((database) => collectVerifier(database, epoch, renewSeq)),
     reconnect: () => leases.reconnect(),
   };
 }
