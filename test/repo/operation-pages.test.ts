@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, it } from "vitest";
 import { TEST_ROOT_SECRET } from "../../testkit/claviger.ts";
@@ -131,6 +132,37 @@ describeWithPostgres("management and operation, as their pages have it", () => {
     await serve({ REDIS_URL: inject("redis")?.url ?? "" });
     const printed = await followBlocks(terminal, clone.folder, pageBlocks("docs/manage/usage-and-limits.md"));
     expect(printed).toMatch(/(0 in all.*){3}50 a second, 50 at once.*200000 a day/s);
+  });
+
+  it("a key without a scope of claviger: is verified, and opens nothing in Claviger", async () => {
+    await serve();
+    const printed = await followBlocks(terminal, clone.folder, pageBlocks("docs/security.md"));
+    expect(printed).toMatch(/^VALID:.*refused with 3$/ms);
+  });
+
+  it("a server uses Redis as a user with the few rights of the page", async () => {
+    const url = new URL(inject("redis")?.url ?? "");
+    const username = `claviger-${randomBytes(6).toString("hex")}`;
+    const operator = new Redis(url.href);
+    try {
+      const [use, user] = pageBlocks("docs/operate/redis.md", [
+        {
+          find: "redis://127.0.0.1:6379",
+          replace: Object.assign(new URL(url), { username, password: "password" }).href,
+        },
+        { find: "SETUSER claviger on", replace: `SETUSER ${username} on` },
+      ]);
+      const [command = "", ...words] = (user?.text ?? "").trim().split(/\s+/);
+      await operator.call(command, ...words);
+      await serveWith("REDIS_URL", use);
+      await eventually(async () => {
+        const metrics = await terminal.paste('curl -sS "$CLAVIGER_URL/metrics"');
+        expect(metrics.match(/^claviger_redis_up\{.*\} 1$/gm)).toHaveLength(3);
+      });
+    } finally {
+      await operator.call("ACL", "DELUSER", username);
+      operator.disconnect();
+    }
   });
 
   it("the nodes are listed, the canary finds that they obey, and the metrics say that a lease is held", async () => {

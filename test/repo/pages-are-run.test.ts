@@ -44,7 +44,9 @@ const RUNS: Runs = {
   },
   "docs/operate/monitoring.md": { "Look at a running cluster": { blocks: 1, by: OPERATION_TEST } },
   "docs/operate/postgres.md": { "Run on Postgres": { blocks: 1, by: PAGES_TEST } },
+  "docs/operate/redis.md": { "Run with Redis": { blocks: 1, by: OPERATION_TEST } },
   "docs/operate/roles.md": { "Set up the roles": { blocks: 1, by: OPERATION_TEST } },
+  "docs/security.md": { "What each caller can do": { blocks: 1, by: OPERATION_TEST } },
 };
 
 /** Shell blocks that no test runs, by page and section, with the reason. */
