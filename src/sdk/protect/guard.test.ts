@@ -5,9 +5,8 @@ import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { explainedError } from "../../wire/errors.ts";
 import { FakeVerifier } from "../testing/fake-verifier.ts";
 import { ANY_KEY, type MethodAccess } from "./access.ts";
-import type { Arrival } from "./arrival.ts";
 import { readCredential } from "./credential.ts";
-import { type Admission, createGuard } from "./guard.ts";
+import { type Admission, type Arrival, clientIpOf, createGuard } from "./guard.ts";
 import type { KeyOptions } from "./key-options.ts";
 
 let verifier: FakeVerifier;
@@ -221,4 +220,30 @@ describe("a defect of the service's own functions", () => {
     await settled();
     expect(heard).toEqual([]);
   });
+});
+
+test.each([
+  ["192.0.2.1", "192.0.2.1"],
+  ["::ffff:192.0.2.1", "192.0.2.1"],
+  ["2001:db8::1", "2001:db8::1"],
+  ["fe80::1%eth0", "fe80::1"],
+  ["192.0.2.1:443", "192.0.2.1"],
+  ["[2001:db8::1]:443", "2001:db8::1"],
+  ["[2001:db8::1]", "2001:db8::1"],
+  ["[::ffff:192.0.2.1]:1", "192.0.2.1"],
+])("%s is the address %s", (text, address) => {
+  expect(clientIpOf(text)).toBe(address);
+});
+
+test.each([
+  [undefined],
+  [""],
+  ["unknown"],
+  ["192.0.2.1:"],
+  ["192.0.2.1:x"],
+  ["[192.0.2.1"],
+  ["192.0.2.1, 192.0.2.2"],
+  ["010.0.0.1"],
+])("%s is not an address, and none is used", (text) => {
+  expect(clientIpOf(text)).toBeUndefined();
 });
