@@ -14,7 +14,7 @@ export const bench: Bench = {
   id: "verify-in-agent",
   question: "`verifySync` of the SDK, in an agent's own process, 100,000 keys kept; CPU for each",
   reference: "`crypto.hash` and `Map.get` in a loop",
-  goal: 4,
+  goal: 2,
   async run() {
     const place = await openPlace(KEYS);
     const server = await place.serve({ CLAVIGER_POLICY: POLICY });

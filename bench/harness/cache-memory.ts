@@ -31,7 +31,10 @@ function bytes(): number {
 async function keep(digests: readonly Buffer[]): Promise<void> {
   const found = await storage.read((database) => findByDigests(database, digests));
   // A place is as long for any secret.
-  for (const [digest, each] of found) cache.keep(cache.beginFill(cache.placeOf(digest)), ready(each));
+  for (const [digest, each] of found) {
+    const fill = cache.beginFill(cache.placeOf(digest));
+    cache.keep(fill, ready(each, fill.start));
+  }
 }
 
 const rows = await storage.read((database) =>

@@ -1,12 +1,12 @@
+import type { CachedSecret } from "../keys/cached-secret.ts";
 import { ClavigerError } from "../keys/errors.ts";
-import type { KnownSecret } from "../keys/known-secret.ts";
 import type { Decision } from "../verify/decide.ts";
 import type { CallOrigin, ServiceCaller, UserCaller } from "./caller.ts";
 
 /** A verification of the caller's own secret. */
 export interface CredentialCheck {
   readonly decision: Decision;
-  readonly found: Pick<KnownSecret, "keyId" | "version" | "owner" | "scopes" | "about"> | undefined;
+  readonly found: Pick<CachedSecret, "keyId" | "version" | "owner" | "scopes" | "about"> | undefined;
 }
 
 export interface AuthenticateOptions {

@@ -16,7 +16,7 @@ export interface ServiceCaller extends CallOrigin {
   readonly version: number;
   readonly owner: string;
   readonly scopes: readonly string[];
-  /** `about` of the presented secret (`KnownSecret`); absent if this call did not read the secret. */
+  /** `about` of the presented secret (`CachedSecret`); absent if this call did not read the secret. */
   readonly about?: string;
 }
 

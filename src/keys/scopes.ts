@@ -1,5 +1,6 @@
 /** Prefix of the scopes that are permissions in Claviger itself. The bare wildcard does not cover them. */
 const OWN_SEGMENT = "claviger";
+const NONE: readonly string[] = Object.freeze([]);
 
 /** Whether `scope` is a permission in Claviger itself. */
 export function isOwnScope(scope: string): boolean {
@@ -19,6 +20,18 @@ export function covers(grant: string, scope: string): boolean {
 }
 
 /** The scopes of `wanted` that no grant covers, in order. */
-export function missingScopes(grants: readonly string[], wanted: readonly string[]): string[] {
-  return wanted.filter((scope) => !grants.some((grant) => covers(grant, scope)));
+export function missingScopes(grants: readonly string[], wanted: readonly string[]): readonly string[] {
+  // Loops and a shared list, because nearly every verification comes here and misses nothing.
+  let missing: string[] | undefined;
+  for (const scope of wanted) {
+    if (isCovered(grants, scope)) continue;
+    missing ??= [];
+    missing.push(scope);
+  }
+  return missing ?? NONE;
+}
+
+function isCovered(grants: readonly string[], scope: string): boolean {
+  for (const grant of grants) if (covers(grant, scope)) return true;
+  return false;
 }

@@ -1,6 +1,6 @@
 import { fromJson, toBinary } from "@bufbuild/protobuf";
 import { StructSchema, TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { FoundSecret } from "../keys/known-secret.ts";
+import type { FoundSecret } from "../keys/cached-secret.ts";
 import { endOfSecret, isLive } from "../keys/lifecycle.ts";
 import { type OnLeftOut, shownKey, shownMs } from "./codec/shown-key.ts";
 import { ENVIRONMENTS } from "./codec/to-proto.ts";

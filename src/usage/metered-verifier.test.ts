@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fakeKnown } from "../../testkit/fakes/fake-found.ts";
+import { fakeCached } from "../../testkit/fakes/fake-found.ts";
 import type { Charged } from "../keys/limits.ts";
 import type { Verification } from "../verify/verifier.ts";
 import { Charges } from "./charges.ts";
@@ -12,7 +12,7 @@ const nobody = { callerId: "", lane: "router" } as const;
 const ask = { secret: "s", requiredScopes: [], clientIp: "", method: "/a.B/C", cost: 2 };
 
 function valid(isLimited: boolean): Verification {
-  const found = fakeKnown("key_a", { key: { limits: isLimited ? limits : null } });
+  const found = fakeCached("key_a", { key: { limits: isLimited ? limits : null } });
   return { decision: { verdict: "valid", missingScopes: [] }, found, freshness: "leased", revision: 1 };
 }
 const unknown: Verification = {
@@ -122,7 +122,7 @@ describe("a metered verifier", () => {
   });
 
   it("takes a stranger's word for the method of a good secret, and for none of a dead one", async () => {
-    const dead = fakeKnown("key_a", { key: { disabled: true } });
+    const dead = fakeCached("key_a", { key: { disabled: true } });
     const answer = { ...valid(false), found: dead, decision: { verdict: "disabled", missingScopes: [] } } as const;
     for (const [given, named] of [
       [answer, ""],

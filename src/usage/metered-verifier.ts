@@ -1,5 +1,5 @@
+import type { CachedSecret } from "../keys/cached-secret.ts";
 import { ClavigerError } from "../keys/errors.ts";
-import type { KnownSecret } from "../keys/known-secret.ts";
 import type { Verdict } from "../keys/lifecycle.ts";
 import type { Charged } from "../keys/limits.ts";
 import type { Verification, VerifyCommand } from "../verify/verifier.ts";
@@ -94,7 +94,7 @@ export class MeteredVerifier {
   }
 
   /** The caller's key if memory shows that it is valid; then also counted. */
-  verifyCallerCached(command: VerifyCommand, method: string): KnownSecret | undefined {
+  verifyCallerCached(command: VerifyCommand, method: string): CachedSecret | undefined {
     const verification = this.#options.verifier.verifyCached(command);
     if (verification?.decision.verdict !== "valid") return undefined;
     this.#record({ method: `/${method}`, cost: 0 }, verification, "");

@@ -148,6 +148,19 @@ describe("a usage recorder", () => {
     expect(counted + recorder.counters.countsDropped).toBe(40);
   });
 
+  it("counts the further uses of a secret without their method while there is no room for it, and says how many", () => {
+    const recorder = new UsageRecorder({ clocks, budgetBytes: 700 });
+    const like = { counted: undefined };
+    recorder.record({ ...use, keyId: "key_b", method: "" });
+    for (let i = 0; i < 5; i++) recorder.record(use, like);
+    expect(recorder.counters).toEqual({ methodsDropped: 5, countsDropped: 0 });
+    const taken = recorder.take(100);
+    expect(taken).toMatchObject([{ count: 1 }, { keyId: use.keyId, method: "", count: 5 }]);
+    recorder.release(taken);
+    recorder.record(use, like);
+    expect(recorder.take(100)).toMatchObject([{ method: use.method, count: 1 }]);
+  });
+
   it("counts what was taken against its budget until the ledger has it", () => {
     const recorder = new UsageRecorder({ clocks, budgetBytes: 700 });
     const like = { counted: undefined };

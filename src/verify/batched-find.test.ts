@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
-import type { FoundSecret } from "../keys/known-secret.ts";
+import type { FoundSecret } from "../keys/cached-secret.ts";
 import { BatchedFind } from "./batched-find.ts";
 
 const DIGESTS = ["a", "b", "c", "d", "e"].map((name) => Buffer.from(name));

@@ -1,4 +1,4 @@
-import type { FoundSecret } from "../keys/known-secret.ts";
+import type { FoundSecret } from "../keys/cached-secret.ts";
 import type { Timers } from "../system/clocks.ts";
 
 /** Looks up digests on the primary in one statement. Results are keyed by the digest in hex. */

@@ -1,6 +1,6 @@
+import type { CachedSecret, FoundSecret } from "../keys/cached-secret.ts";
 import { isAddressAllowed } from "../keys/cidrs.ts";
 import type { Environment } from "../keys/key.ts";
-import type { FoundSecret, KnownSecret } from "../keys/known-secret.ts";
 import { isExpired, isRetired, type Verdict } from "../keys/lifecycle.ts";
 import { missingScopes } from "../keys/scopes.ts";
 
@@ -23,7 +23,7 @@ export interface Decision {
 }
 
 /** The part of a secret that a decision uses. */
-type Decidable = Pick<KnownSecret, "standing" | "environment" | "allowedCidrs" | "scopes">;
+type Decidable = Pick<CachedSecret, "standing" | "environment" | "allowedCidrs" | "scopes">;
 
 const NOTHING_MISSING: readonly string[] = Object.freeze([]);
 const VALID: Decision = Object.freeze({ verdict: "valid", missingScopes: NOTHING_MISSING });

@@ -5,6 +5,7 @@ it("equal lists become one, and no other list does", () => {
   const lists = new Interner();
   const first = lists.share(["a", "b"]);
   expect(lists.share(["a", "b"])).toBe(first);
+  expect(Object.isFrozen(first)).toBe(true);
   for (const other of [[], [""], ["a"], ["b", "a"], ["ab"], ["a\0b"]]) expect(lists.share(other)).toEqual(other);
   expect(lists.share(["a", "b"])).toEqual(["a", "b"]);
 });

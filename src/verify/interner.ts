@@ -1,7 +1,7 @@
 /** Distinct lists that are remembered. Beyond it all are forgotten, which costs only memory. */
 const MOST_LISTS = 10_000;
 
-/** Shares equal lists: most keys of an owner have the same scopes. */
+/** Shares equal lists, as copies that cannot be changed: most keys of an owner have the same scopes. */
 export class Interner {
   readonly #known = new Map<string, readonly string[]>();
 
@@ -10,7 +10,8 @@ export class Interner {
     const known = this.#known.get(name);
     if (known !== undefined && known.length === list.length) return known;
     if (this.#known.size >= MOST_LISTS) this.#known.clear();
-    this.#known.set(name, list);
-    return list;
+    const shared = Object.freeze([...list]);
+    this.#known.set(name, shared);
+    return shared;
   }
 }

@@ -1,4 +1,4 @@
-import type { Clocks, Moment } from "../system/clocks.ts";
+import { type Clocks, type Moment, readMoment } from "../system/clocks.ts";
 
 /**
  * The permission to answer from a cache until a deadline (Gray and Cheriton, 1989). Each use reads the clocks; no timer
@@ -24,14 +24,15 @@ export class Lease {
     this.#termMs = 0;
   }
 
-  isLive(): boolean {
-    return this.remainingMs() > 0;
+  /** @param now read in this turn, after the request arrived (docs/protocol/revocation.md#r2) */
+  isLive(now: Moment = readMoment(this.#clocks)): boolean {
+    return this.remainingMs(now) > 0;
   }
 
   /** Milliseconds until the lease ends, by the clock that shows less (docs/protocol/revocation.md#r11); 0 after its end. */
-  remainingMs(): number {
-    const monotonic = this.#clocks.monotonicMs() - this.#since.monotonicMs;
-    const wall = this.#clocks.wallMs() - this.#since.wallMs;
+  remainingMs(now: Moment = readMoment(this.#clocks)): number {
+    const monotonic = now.monotonicMs - this.#since.monotonicMs;
+    const wall = now.wallMs - this.#since.wallMs;
     return Math.max(0, this.#termMs - Math.max(monotonic, wall));
   }
 }

@@ -1,7 +1,9 @@
-import type { FoundSecret, ReadySecret } from "../keys/known-secret.ts";
+import type { FoundSecret } from "../keys/cached-secret.ts";
+import { type CachedSecret, LONGEST_MS, type ReadStart } from "../keys/cached-secret.ts";
 import { endOfSecret, isLive } from "../keys/lifecycle.ts";
 import { countedHere } from "../system/clocks.ts";
 import { standingOf } from "./decide.ts";
+import { Interner } from "./interner.ts";
 
 export interface ReadyOptions {
   /** ε: the maximum difference between the rates of two clocks. */
@@ -10,23 +12,31 @@ export interface ReadyOptions {
   readonly describe: (found: FoundSecret) => string;
 }
 
-/** Prepares a row that was read for verification. */
-export function createReady({ clockRateError, describe }: ReadyOptions): (found: FoundSecret) => ReadySecret {
-  return (found) => {
+/** Turns a row into what verifications judge. */
+export type Ready = (found: FoundSecret, start: ReadStart) => CachedSecret;
+
+export function createReady({ clockRateError, describe }: ReadyOptions): Ready {
+  const lists = new Interner();
+  return (found, { sinceMonotonicMs, sinceWallMs }) => {
     const { key, secret, revision } = found;
     if (!hasReadableEnd(secret)) throw new Error(`secret ${secret.version} of key ${key.id} has an invalid end date`);
     return {
+      sinceMonotonicMs,
+      sinceWallMs,
+      lastsMs: isLive(secret, found.now)
+        ? Math.min(LONGEST_MS, countedHere(msUntilEnd(found), clockRateError))
+        : LONGEST_MS,
+      standing: standingOf(found),
+      environment: key.environment,
+      scopes: lists.share(key.scopes),
+      allowedCidrs: lists.share(key.allowedCidrs),
+      counted: undefined,
+      about: describe(found),
+      revision,
       keyId: key.id,
       owner: key.owner,
       version: secret.version,
-      standing: standingOf(found),
-      environment: key.environment,
-      scopes: key.scopes,
-      allowedCidrs: key.allowedCidrs,
       limits: key.limits,
-      about: describe(found),
-      revision,
-      lastsMs: isLive(secret, found.now) ? countedHere(msUntilEnd(found), clockRateError) : Number.POSITIVE_INFINITY,
     };
   };
 }

@@ -20,7 +20,8 @@ function grant(): void {
 
 function keep(secret: string, found = fakeFound(KEY)): string {
   const place = cache.placeOf(secret);
-  cache.keep(cache.beginFill(place), ready(found));
+  const fill = cache.beginFill(place);
+  cache.keep(fill, ready(found, fill.start));
   return place;
 }
 
@@ -101,11 +102,11 @@ describe("a read that was under way", () => {
   it("is not kept if its key changed meanwhile, and is if another did", () => {
     const hit = fill();
     cache.apply(["key_b"]);
-    cache.keep(hit, ready(fakeFound(KEY)));
+    cache.keep(hit, ready(fakeFound(KEY), hit.start));
     expect(cache.size).toBe(1);
     const old = fill();
     cache.apply([KEY]);
-    cache.keep(old, ready(fakeFound(KEY)));
+    cache.keep(old, ready(fakeFound(KEY), old.start));
     expect(cache.size).toBe(0);
     expect(cache.counters.discardedFills).toBe(1);
   });
@@ -116,7 +117,7 @@ describe("a read that was under way", () => {
   ])("is not kept if %s", (_what, happen) => {
     const old = fill();
     happen();
-    cache.keep(old, ready(fakeFound(KEY)));
+    cache.keep(old, ready(fakeFound(KEY), old.start));
     expect(cache.size).toBe(0);
   });
 
@@ -124,7 +125,7 @@ describe("a read that was under way", () => {
     lease.end();
     const old = fill();
     grant();
-    cache.keep(old, ready(fakeFound(KEY)));
+    cache.keep(old, ready(fakeFound(KEY), old.start));
     expect(cache.size).toBe(0);
   });
 

@@ -1,9 +1,9 @@
 import { hash } from "node:crypto";
+import type { CachedSecret, ReadStart } from "../keys/cached-secret.ts";
 import type { Change } from "../keys/change.ts";
-import type { KnownSecret, ReadySecret } from "../keys/known-secret.ts";
-import { type Clocks, type Moment, type Random, readMoment } from "../system/clocks.ts";
+import type { Random } from "../system/clocks.ts";
+import { type Clocks, type Moment, readMoment } from "../system/clocks.ts";
 import { Fills, type FillToken } from "./fills.ts";
-import { Interner } from "./interner.ts";
 import type { Lease } from "./lease.ts";
 import { Sieve } from "./sieve.ts";
 
@@ -13,32 +13,15 @@ export interface SecretCacheOptions {
   readonly random: Random;
   /** Maximum number of secrets. */
   readonly capacity: number;
-  /** Milliseconds after which an entry is read again in any case. */
+  /** Milliseconds after which a secret is read again in any case. */
   readonly maxAgeMs: number;
 }
 
 /** A read that may be cached: its cache key, and its start by the clocks and in the order of changes. */
 export interface Fill {
   readonly place: string;
-  readonly since: Moment;
+  readonly start: ReadStart;
   readonly token: FillToken;
-}
-
-/** Longest validity of an entry, 12 days in milliseconds. V8 stores integers below 2^31 without an object. */
-const LONGEST_MS = 2 ** 30;
-
-/**
- * A cached secret. Its answer does not change before it expires. Times are whole milliseconds since the creation of the
- * cache, rounded so that the entry ends early.
- */
-interface Entry<About> extends KnownSecret<About> {
-  readonly place: string;
-  readonly sinceMonotonicMs: number;
-  readonly sinceWallMs: number;
-  /** Milliseconds from `since` until the entry must be read again, and until the secret itself ends. */
-  readonly freshMs: number;
-  readonly lastsMs: number;
-  isUsed: boolean;
 }
 
 /**
@@ -51,47 +34,55 @@ export class SecretCache<About = string> {
   readonly #salt: string;
   readonly #born: Moment;
   readonly #fills = new Fills();
-  readonly #lists = new Interner();
-  readonly #entries: Sieve<Entry<About>>;
-  /** Nearly every key has one secret. A list per key would add a third to the size of an entry. */
-  readonly #ofKey = new Map<string, Entry<About> | readonly Entry<About>[]>();
+  readonly #secrets: Sieve<CachedSecret<About>>;
+  /** The slots of a key. Nearly every key has one secret; a list per key would take as much memory as its secret. */
+  readonly #ofKey = new Map<string, number | readonly number[]>();
 
   constructor(options: SecretCacheOptions) {
     this.#options = options;
     this.#salt = Buffer.from(options.random(16)).toString("hex");
     this.#born = readMoment(options.clocks);
-    this.#entries = new Sieve(options.capacity, (entry) => this.#unlist(entry));
+    this.#secrets = new Sieve(options.capacity, ({ keyId }, slot) => this.#unlist(keyId, slot));
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#secrets.size;
   }
 
   placeOf(secret: string): string {
     return hash("sha256", this.#salt + secret, "latin1");
   }
 
-  /** The entry of the secret, if the cache may answer from it now. */
-  find(place: string): KnownSecret<About> | undefined {
-    const entry = this.#options.lease.isLive() ? this.#entries.get(place) : undefined;
-    if (entry === undefined || this.#ageOf(entry) >= entry.freshMs) {
+  /**
+   * The secret, if the cache may answer from it now.
+   *
+   * @param now read in this turn, after the request arrived (docs/protocol/revocation.md#r2)
+   */
+  find(place: string, now: Moment = readMoment(this.#options.clocks)): CachedSecret<About> | undefined {
+    const { lease, maxAgeMs } = this.#options;
+    const known = lease.isLive(now) ? this.#secrets.get(place) : undefined;
+    if (known === undefined || this.#leftMs(known, maxAgeMs, now) <= 0) {
       this.counters.misses += 1;
       return undefined;
     }
     this.counters.hits += 1;
-    return entry;
+    return known;
   }
 
-  /** The entry of the secret from before the lease ended. The revocation set must confirm it. */
-  findUnleased(place: string): KnownSecret<About> | undefined {
-    const entry = this.#entries.get(place);
-    return entry === undefined || this.#ageOf(entry) >= entry.lastsMs ? undefined : entry;
+  /** The secret as of before the lease ended. The revocation set must confirm it. */
+  findUnleased(place: string): CachedSecret<About> | undefined {
+    const known = this.#secrets.get(place);
+    return known === undefined || this.hasEnded(known) ? undefined : known;
   }
 
   /** Call it before the read begins. */
   beginFill(place: string): Fill {
-    const leased = this.#options.lease.isLive();
-    return { place, since: readMoment(this.#options.clocks), token: this.#fills.begin(leased) };
+    const since = readMoment(this.#options.clocks);
+    const start = {
+      sinceMonotonicMs: Math.floor(since.monotonicMs - this.#born.monotonicMs),
+      sinceWallMs: Math.floor(since.wallMs - this.#born.wallMs),
+    };
+    return { place, start, token: this.#fills.begin(this.#options.lease.isLive(since)) };
   }
 
   /** Whether the read may answer a request that begins now (docs/protocol/revocation.md#r20). */
@@ -100,31 +91,32 @@ export class SecretCache<About = string> {
   }
 
   /**
-   * Whether the secret may have ended since the read: callers that joined the read must not get an answer from before
+   * Whether the secret may have ended since it was read: callers that joined the read must not get an answer from before
    * its end.
    */
-  hasEnded({ since }: Fill, known: KnownSecret<About>): boolean {
-    return this.#ageSince(since) >= (known as Entry<About>).lastsMs;
+  hasEnded(known: CachedSecret<About>): boolean {
+    return this.#leftMs(known, known.lastsMs, readMoment(this.#options.clocks)) <= 0;
   }
 
-  /** Milliseconds for which the entry may still answer; 0 if it is not cached or may not answer now. */
-  leftMs(known: KnownSecret<About>): number {
-    const entry = known as Entry<About>;
-    const isKept = this.#options.lease.isLive() && this.#entries.get(entry.place) === entry;
-    return isKept ? Math.max(0, entry.freshMs - this.#ageOf(entry)) : 0;
+  /** Milliseconds for which the secret may still be answered from; 0 if it is not cached or may not be used now. */
+  leftMs(known: CachedSecret<About>): number {
+    const { lease, clocks, maxAgeMs } = this.#options;
+    const now = readMoment(clocks);
+    const isKept = lease.isLive(now) && this.#slotsOf(known.keyId).some((slot) => this.#secrets.at(slot) === known);
+    return isKept ? Math.max(0, this.#leftMs(known, maxAgeMs, now)) : 0;
   }
 
   /** Caches the result of a read, unless a change may have made it stale. */
-  keep(fill: Fill, ready: ReadySecret<About>): KnownSecret<About> {
-    const entry = this.#entryOf(fill, ready);
-    if (!this.#fills.mayKeep(fill.token, entry.keyId)) {
+  keep({ place, token }: Fill, read: CachedSecret<About>): CachedSecret<About> {
+    const { keyId } = read;
+    if (!this.#fills.mayKeep(token, keyId)) {
       this.counters.discardedFills += 1;
-      return entry;
+      return read;
     }
-    this.#entries.set(entry);
-    const others = this.#ofKey.get(entry.keyId);
-    this.#ofKey.set(entry.keyId, others === undefined ? entry : [entry].concat(others));
-    return entry;
+    const slot = this.#secrets.set(place, read);
+    const others = this.#slotsOf(keyId);
+    this.#ofKey.set(keyId, others.length === 0 ? slot : [slot, ...others]);
+    return read;
   }
 
   /** Drops the keys of a change, and the reads that may precede it. */
@@ -134,61 +126,32 @@ export class SecretCache<About = string> {
       return;
     }
     this.#fills.note(keyIds);
-    for (const keyId of keyIds) {
-      const entries = this.#ofKey.get(keyId);
-      if (entries !== undefined) for (const entry of listed(entries)) this.#entries.delete(entry);
-    }
+    for (const keyId of keyIds) for (const slot of this.#slotsOf(keyId)) this.#secrets.delete(slot);
   }
 
-  /** Drops all entries, and forbids caching the reads that are under way. */
+  /** Drops all secrets, and forbids caching the reads that are under way. */
   clear(): void {
     this.#fills.cancel();
-    this.#entries.clear();
+    this.#secrets.clear();
     this.#ofKey.clear();
   }
 
-  #entryOf({ place, since }: Fill, ready: ReadySecret<About>): Entry<About> {
-    const lastsMs = Math.min(LONGEST_MS, ready.lastsMs);
-    return {
-      place,
-      keyId: ready.keyId,
-      owner: ready.owner,
-      version: ready.version,
-      standing: ready.standing,
-      environment: ready.environment,
-      scopes: this.#lists.share(ready.scopes),
-      allowedCidrs: this.#lists.share(ready.allowedCidrs),
-      limits: ready.limits,
-      about: ready.about,
-      revision: ready.revision,
-      counted: undefined,
-      isUsed: false,
-      sinceMonotonicMs: Math.floor(since.monotonicMs - this.#born.monotonicMs),
-      sinceWallMs: Math.floor(since.wallMs - this.#born.wallMs),
-      freshMs: Math.floor(Math.min(this.#options.maxAgeMs, lastsMs)),
-      lastsMs,
-    };
+  /** Milliseconds until the secret ends or is `maxAgeMs` old, by the clock that shows less (docs/protocol/revocation.md#r11). */
+  #leftMs({ sinceMonotonicMs, sinceWallMs, lastsMs }: CachedSecret<About>, maxAgeMs: number, now: Moment): number {
+    const monotonicMs = now.monotonicMs - this.#born.monotonicMs - sinceMonotonicMs;
+    const wallMs = now.wallMs - this.#born.wallMs - sinceWallMs;
+    return Math.min(maxAgeMs, lastsMs) - Math.max(monotonicMs, wallMs);
   }
 
-  #ageOf({ sinceMonotonicMs, sinceWallMs }: Entry<About>): number {
-    const { clocks } = this.#options;
-    const monotonic = clocks.monotonicMs() - this.#born.monotonicMs - sinceMonotonicMs;
-    return Math.max(monotonic, clocks.wallMs() - this.#born.wallMs - sinceWallMs);
+  #slotsOf(keyId: string): readonly number[] {
+    const slots = this.#ofKey.get(keyId) ?? [];
+    return typeof slots === "number" ? [slots] : slots;
   }
 
-  #ageSince(since: Moment): number {
-    const { clocks } = this.#options;
-    return Math.max(clocks.monotonicMs() - since.monotonicMs, clocks.wallMs() - since.wallMs);
-  }
-
-  #unlist(entry: Entry<About>): void {
-    const rest = listed(this.#ofKey.get(entry.keyId) ?? []).filter((other) => other !== entry);
+  #unlist(keyId: string, slot: number): void {
+    const rest = this.#slotsOf(keyId).filter((other) => other !== slot);
     const [only] = rest;
-    if (only === undefined) this.#ofKey.delete(entry.keyId);
-    else this.#ofKey.set(entry.keyId, rest.length === 1 ? only : rest);
+    if (only === undefined) this.#ofKey.delete(keyId);
+    else this.#ofKey.set(keyId, rest.length === 1 ? only : rest);
   }
-}
-
-function listed<About>(entries: Entry<About> | readonly Entry<About>[]): readonly Entry<About>[] {
-  return "place" in entries ? [entries] : entries;
 }

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
 import { fakeFound } from "../../testkit/fakes/fake-found.ts";
+import type { FoundSecret } from "../keys/cached-secret.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { Keyring } from "../keys/keyring.ts";
-import type { FoundSecret } from "../keys/known-secret.ts";
 import { Lease } from "./lease.ts";
 import { createReady } from "./ready-secret.ts";
 import { SecretCache } from "./secret-cache.ts";

@@ -1,9 +1,10 @@
+import type { CachedSecret } from "../keys/cached-secret.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { Keyring } from "../keys/keyring.ts";
-import type { FoundSecret, KnownSecret, ReadySecret } from "../keys/known-secret.ts";
 import { BatchedFind, type BatchedFindOptions } from "./batched-find.ts";
 import { type Decision, decide, type Question } from "./decide.ts";
 import { ReadBound, type ReadBoundOptions } from "./read-bound.ts";
+import type { Ready } from "./ready-secret.ts";
 import type { Fill, SecretCache } from "./secret-cache.ts";
 
 /** A presented secret and the question about it. */
@@ -17,7 +18,7 @@ export type Freshness = "authoritative" | "leased" | "revocation_set";
 /** The decision, and the key if the secret was genuine. */
 export interface Verification {
   readonly decision: Decision;
-  readonly found: KnownSecret | undefined;
+  readonly found: CachedSecret | undefined;
   readonly freshness: Freshness;
   /** Every change up to this revision is accounted for; 0 if the decision needed no storage. */
   readonly revision: number;
@@ -28,14 +29,14 @@ export interface LossFallback {
   /** Whether the database is known to be away now, so that a question to it would fail. */
   isAway(): boolean;
   /** Confirms that the entry still holds; rejects if that cannot be decided. */
-  confirm(known: KnownSecret): Promise<void>;
+  confirm(known: CachedSecret): Promise<void>;
 }
 
 export interface VerifierOptions extends ReadBoundOptions, BatchedFindOptions {
   readonly keyring: Keyring;
   readonly cache: SecretCache;
   /** Prepares a row for the cache; called once per row. */
-  readonly ready: (found: FoundSecret) => ReadySecret;
+  readonly ready: Ready;
   /** The last revision that the cache has applied. */
   readonly appliedRevision: () => number;
   /** Undefined: without a lease and a database, verifications fail. */
@@ -55,7 +56,7 @@ interface Wanted extends Admission {
 
 interface Read {
   readonly fill: Fill;
-  readonly result: Promise<KnownSecret | undefined>;
+  readonly result: Promise<CachedSecret | undefined>;
 }
 
 /** Answers from memory while the lease is live, and from the primary otherwise. */
@@ -130,12 +131,12 @@ export class Verifier {
     return found === undefined ? without("unknown") : this.#answer(command, found, "authoritative");
   }
 
-  async #read({ place, digest, bound, mayRead }: Wanted): Promise<KnownSecret | undefined> {
+  async #read({ place, digest, bound, mayRead }: Wanted): Promise<CachedSecret | undefined> {
     const { cache } = this.#options;
     const running = this.#joinable(place);
     if (running !== undefined) {
       const found = await running.result;
-      if (found === undefined || !cache.hasEnded(running.fill, found)) return found;
+      if (found === undefined || !cache.hasEnded(found)) return found;
     }
     if (!mayRead) throw this.#refusal(bound);
     const fill = cache.beginFill(place);
@@ -160,18 +161,18 @@ export class Verifier {
     return refusal;
   }
 
-  async #load(fill: Fill, digest: Buffer, bound: ReadBound): Promise<KnownSecret | undefined> {
+  async #load(fill: Fill, digest: Buffer, bound: ReadBound): Promise<CachedSecret | undefined> {
     const { cache, ready } = this.#options;
     bound.begin();
     try {
       const found = await this.#find.find(digest);
-      return found && cache.keep(fill, ready(found));
+      return found && cache.keep(fill, ready(found, fill.start));
     } finally {
       bound.end();
     }
   }
 
-  #answer(command: VerifyCommand, found: KnownSecret, freshness: Freshness): Verification {
+  #answer(command: VerifyCommand, found: CachedSecret, freshness: Freshness): Verification {
     const decision = decide(found, command);
     const revision =
       freshness === "leased" ? Math.max(found.revision, this.#options.appliedRevision()) : found.revision;

@@ -180,8 +180,8 @@ export const AGENT_RULES: readonly Rule[] = [
     without: [
       {
         file: "src/verify/secret-cache.ts",
-        find: "Math.max(0, entry.freshMs - this.#ageOf(entry))",
-        replace: "entry.freshMs",
+        find: "Math.max(0, this.#leftMs(known, maxAgeMs, now))",
+        replace: "Math.min(maxAgeMs, known.lastsMs)",
       },
     ],
   },
@@ -215,7 +215,7 @@ export const AGENT_RULES: readonly Rule[] = [
     without: [
       {
         file: "src/verify/secret-cache.ts",
-        find: "const isKept = this.#options.lease.isLive() && this.#entries.get(entry.place) === entry;",
+        find: "const isKept = lease.isLive(now) && this.#slotsOf(known.keyId).some((slot) => this.#secrets.at(slot) === known);",
         replace: "const isKept = true;",
       },
     ],

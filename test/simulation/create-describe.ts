@@ -1,4 +1,4 @@
-import type { FoundSecret } from "../../src/keys/known-secret.ts";
+import type { FoundSecret } from "../../src/keys/cached-secret.ts";
 import { describeFound } from "../../src/rpc/describe-found.ts";
 
 /** As the server does it, but once for each secret: what is told beside the verdict is not judged here, and costs time. */

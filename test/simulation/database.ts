@@ -1,5 +1,5 @@
+import type { FoundSecret } from "../../src/keys/cached-secret.ts";
 import type { KeyRecord } from "../../src/keys/key.ts";
-import type { FoundSecret } from "../../src/keys/known-secret.ts";
 import type { Holder, LeaseRegistry, Registered, Registrant, Renewed } from "../../src/revocation/lease-registry.ts";
 import { fakeFound } from "../../testkit/fakes/fake-found.ts";
 

@@ -43,7 +43,7 @@ export const RULES: readonly Rule[] = [
     without: [
       {
         file: "src/verify/lease.ts",
-        find: "return this.remainingMs() > 0;",
+        find: "return this.remainingMs(now) > 0;",
         replace: "return this.timed === true;",
       },
       {
@@ -386,7 +386,7 @@ export const RULES: readonly Rule[] = [
     without: [
       {
         file: "src/verify/verifier.ts",
-        find: "if (found === undefined || !cache.hasEnded(running.fill, found)) return found;",
+        find: "if (found === undefined || !cache.hasEnded(found)) return found;",
         replace: "return found;",
       },
     ],

@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
+import type { FoundSecret } from "../../src/keys/cached-secret.ts";
 import type { Ack, Change } from "../../src/keys/change.ts";
 import type { KeyRecord } from "../../src/keys/key.ts";
 import type { Keyring } from "../../src/keys/keyring.ts";
-import type { FoundSecret } from "../../src/keys/known-secret.ts";
 import type { ManageDeps } from "../../src/manage/deps.ts";
 import { settle } from "../../src/manage/steps/settle.ts";
 import { Barrier } from "../../src/revocation/barrier.ts";
@@ -159,13 +159,8 @@ export class SimNode {
     const remember = (revision: number) =>
       this.#links.ask(this.machine, "change", (database) => database.settle(keyId, { revision, identity }));
     // What `settleKeys` asks of Drizzle.
-    const database = {
-      update: () => ({
-        set: ({ settledRevision }: { readonly settledRevision: number }) => ({
-          where: () => remember(settledRevision),
-        }),
-      }),
-    };
+    const settling = { execute: ({ revision }: { readonly revision: number }) => remember(revision) };
+    const database = { update: () => ({ set: () => ({ where: () => ({ prepare: () => settling }) }) }) };
     const deps = {
       revoker: {
         announce: (change: Change) => this.#revoker.announce(change),

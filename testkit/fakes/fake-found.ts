@@ -1,5 +1,6 @@
+import type { FoundSecret } from "../../src/keys/cached-secret.ts";
+import { type CachedSecret, LONGEST_MS } from "../../src/keys/cached-secret.ts";
 import type { KeyRecord, SecretRecord } from "../../src/keys/key.ts";
-import type { FoundSecret, KnownSecret } from "../../src/keys/known-secret.ts";
 import { standingOf } from "../../src/verify/decide.ts";
 
 /** The time of the read. */
@@ -27,13 +28,14 @@ export function fakeFound(
   return { key, secret, now: NOW, revision: changes.revision ?? 0 };
 }
 
-/** The same secret, prepared for verification. */
-export function fakeKnown(keyId: string, changes: Parameters<typeof fakeFound>[1] = {}): KnownSecret {
+/** The same secret, ready to be judged, as read when the cache was created. */
+export function fakeCached(keyId: string, changes: Parameters<typeof fakeFound>[1] = {}): CachedSecret {
   const found = fakeFound(keyId, changes);
   const { owner, environment, scopes, allowedCidrs, limits } = found.key;
   const { version } = found.secret;
   const { revision } = found;
   const standing = standingOf(found);
   const named = { keyId, owner, version, standing, environment };
-  return { ...named, scopes, allowedCidrs, limits, about: "", revision, counted: undefined };
+  const times = { sinceMonotonicMs: 0, sinceWallMs: 0, lastsMs: LONGEST_MS };
+  return { ...times, ...named, scopes, allowedCidrs, limits, about: "", revision, counted: undefined };
 }

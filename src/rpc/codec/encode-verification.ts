@@ -11,7 +11,7 @@ export const FRESHNESS: Readonly<Record<FreshnessName, Freshness>> = {
   revocation_set: Freshness.REVOCATION_SET,
 };
 
-/** The part of an answer about a key and a secret, decoded from `KnownSecret.about`. */
+/** The part of an answer about a key and a secret, decoded from `CachedSecret.about`. */
 export function readAbout(about: string): VerifyResponse {
   return fromBinary(VerifyResponseSchema, Buffer.from(about, "latin1"));
 }

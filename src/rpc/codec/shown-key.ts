@@ -1,5 +1,5 @@
+import type { FoundKey } from "../../keys/cached-secret.ts";
 import type { JsonObject } from "../../keys/key.ts";
-import type { FoundKey } from "../../keys/known-secret.ts";
 import { isShowable } from "../../keys/metadata.ts";
 import { FIRST_TIME_MS, LAST_TIME_MS } from "../../system/clocks.ts";
 

@@ -16,8 +16,8 @@ import {
   type SecretVersion as SecretVersionMessage,
   SecretVersionSchema,
 } from "#gen/claviger/v1/key_pb.js";
+import type { FoundKey } from "../../keys/cached-secret.ts";
 import { type Actor, etagOf, type KeyRecord, type KeyView, type SecretRecord } from "../../keys/key.ts";
-import type { FoundKey } from "../../keys/known-secret.ts";
 import { keyState, secretState } from "../../keys/lifecycle.ts";
 import type { Limits } from "../../keys/limits.ts";
 import type { SealedEvent } from "../../manage/list-audit-events.ts";

@@ -12,8 +12,8 @@ import {
   type UsageReport,
   VerifyRequestSchema,
 } from "#gen/claviger/v1/key_verifier_pb.js";
+import type { CachedSecret } from "../../keys/cached-secret.ts";
 import { ClavigerError, invalidField, invalidFields } from "../../keys/errors.ts";
-import type { KnownSecret } from "../../keys/known-secret.ts";
 import type { UsageDelta } from "../../keys/usage-delta.ts";
 import type { Agent, ChildLease, ChildStream } from "../../revocation/child-lease.ts";
 import type { AgentReports } from "../../usage/agent-reports.ts";
@@ -31,7 +31,7 @@ import type { Validate } from "../validate.ts";
 export interface SyncParts {
   readonly verifier: Pick<MeteredVerifier, "verifyCached" | "verify">;
   /** Milliseconds for which an agent may keep the entry that it gets now; 0 if it may not keep it. */
-  readonly leftMs: (known: KnownSecret) => number;
+  readonly leftMs: (known: CachedSecret) => number;
   readonly reports: Pick<AgentReports, "proofFor" | "take">;
   /** Throws `INVALID_FIELD` for a message that breaks a rule of its proto. */
   readonly validate: Validate;

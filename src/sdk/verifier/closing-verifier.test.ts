@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
+import { fakeCached } from "../../../testkit/fakes/fake-found.ts";
 import type { UsageBatch } from "../../keys/usage-delta.ts";
 import { type Appended, UsageFlusher } from "../../usage/flusher.ts";
 import { UsageRecorder } from "../../usage/recorder.ts";
@@ -56,18 +57,8 @@ beforeEach(() => {
   });
   lease.grant({ monotonicMs: clocks.monotonicMs(), wallMs: clocks.wallMs() }, 60_000);
   cache.keep(cache.beginFill(cache.placeOf("s")), {
-    ...{
-      keyId: "key_a",
-      owner: "o",
-      version: 1,
-      standing: "valid",
-      environment: "live",
-      scopes: [],
-      allowedCidrs: [],
-      limits: null,
-    },
+    ...fakeCached("key_a", { revision: 1 }),
     about: { key: undefined, secretExpireTime: undefined, retireTime: undefined, usageProof: "" },
-    ...{ revision: 1, lastsMs: 60_000 },
   });
   verifier.start();
 });

@@ -37,7 +37,7 @@ export interface VerifierOptions {
    * or the file that `CLAVIGER_TOKEN_FILE` names.
    */
   readonly token?: KeySource;
-  /** Limit on secrets in memory, about 500 bytes each. Default 10,000; a node tracks 50,000 keys for one verifier. */
+  /** Limit on secrets in memory, about 1 KB each with its counts. Default 10,000; a node tracks 50,000 keys for one verifier. */
   readonly capacity?: number;
   /** Milliseconds between two reports of usage. A kill loses the counts of this time. Default 15,000. */
   readonly reportEveryMs?: number;
@@ -84,8 +84,11 @@ const ENTRY_MS = 5 * 60_000;
 /** Milliseconds for which the verifier waits for a lease: half of the default term of 3 seconds. */
 const PATIENCE_MS = 1500;
 const RETRY_MS = { first: 100, max: 5000 };
-/** Memory for usage counts that have not been reported. */
-const USAGE_BYTES = 16 * 1024 * 1024;
+/**
+ * Memory for usage counts that have not been reported: at least two rows with a method for each secret in memory, since
+ * a report may take longer than a minute lasts. With less, an agent that uses all of its secrets would drop methods.
+ */
+const USAGE_BYTES = { least: 16 * 1024 * 1024, perSecret: 1000 };
 
 /**
  * Verifies secrets in this process: in microseconds while it holds a lease, and by a call otherwise. It attaches in the
@@ -137,7 +140,8 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
       warnings.tokenEnds(credentialExpireTime && timestampDate(credentialExpireTime));
     },
   });
-  const recorder = new UsageRecorder({ clocks, budgetBytes: USAGE_BYTES });
+  const budgetBytes = Math.max(USAGE_BYTES.least, USAGE_BYTES.perSecret * capacity);
+  const recorder = new UsageRecorder({ clocks, budgetBytes });
   const ledger = createLedgerOverSync(link);
   const flusher = new UsageFlusher({ recorder, ledger, random, clocks, batchRows: REPORT_ROWS });
   const verifier = new InProcessVerifier({

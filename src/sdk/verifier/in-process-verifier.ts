@@ -1,14 +1,15 @@
 import { ConnectError } from "@connectrpc/connect";
 import type { VerifyRequest } from "#gen/claviger/v1/key_verifier_pb.js";
-import type { Clocks, Timers } from "../../system/clocks.ts";
+import { type Clocks, readMoment, type Timers } from "../../system/clocks.ts";
 import type { UsageRecorder } from "../../usage/recorder.ts";
+import { Interner } from "../../verify/interner.ts";
 import type { Lease } from "../../verify/lease.ts";
 import { networkOf } from "../../verify/network-of.ts";
 import type { SecretCache } from "../../verify/secret-cache.ts";
 import { Slots } from "../../verify/slots.ts";
 import type { Question, ReadyOptions, Verification, Verifier } from "../verification.ts";
 import { isUndecided } from "./any-server.ts";
-import { answerFrom, type Forms, isPlain, type PreparedAnswer, readEntry } from "./cached-answer.ts";
+import { answerFrom, type Forms, PlainQuestions, type PreparedAnswer, readEntry } from "./cached-answer.ts";
 import { checkOptions, MILLISECONDS } from "./check-options.ts";
 import { LinkBrokenError } from "./pending-requests.ts";
 import { isRefusal, type SyncLink } from "./sync-link.ts";
@@ -26,7 +27,7 @@ export interface InProcessVerifierOptions {
   readonly reporter: Pick<UsageReporter, "start" | "end">;
   /** ε: by how much the rates of two clocks may differ. */
   readonly clockRateError: number;
-  readonly clocks: Pick<Clocks, "monotonicMs">;
+  readonly clocks: Clocks;
   readonly timers: Timers;
   /** Resolves after so many milliseconds and keeps the process alive meanwhile. */
   readonly pause: (ms: number) => Promise<void>;
@@ -59,6 +60,8 @@ const MAX_WAITING = 1000;
 export class InProcessVerifier implements Verifier {
   readonly #options: InProcessVerifierOptions;
   readonly #slots: Slots;
+  readonly #lists = new Interner();
+  readonly #plain = new PlainQuestions();
   #isClosed = false;
 
   constructor(options: InProcessVerifierOptions) {
@@ -87,10 +90,12 @@ export class InProcessVerifier implements Verifier {
   verifySync(secret: string, question: Question = NOTHING): Verification | "ask" {
     // Also while the last report is being sent: a later answer would not be counted.
     if (this.#isClosed) return "ask";
-    const { cache, recorder, link } = this.#options;
-    const known = cache.find(cache.placeOf(secret));
-    if (known === undefined || !isPlain(question, known)) return "ask";
-    return answerFrom(known, question, { recorder, appliedRevision: link.appliedRevision });
+    const { cache, clocks, recorder, link } = this.#options;
+    const place = cache.placeOf(secret);
+    const now = readMoment(clocks);
+    const known = cache.find(place, now);
+    if (known === undefined || !this.#plain.isPlain(question, known)) return "ask";
+    return answerFrom(known, question, { recorder, wallMs: now.wallMs, appliedRevision: link.appliedRevision });
   }
 
   async verify(secret: string, question: Question = NOTHING): Promise<Verification> {
@@ -168,13 +173,15 @@ export class InProcessVerifier implements Verifier {
   }
 
   async #ask(request: VerifyRequest, withinMs: number): Promise<Verification> {
-    const { link, cache } = this.#options;
+    const { link, cache, forms, clockRateError } = this.#options;
     const fill = cache.beginFill(cache.placeOf(request.secret));
     const { result, entry } = await link.ask(request, withinMs);
     if (result.case === "refusal") throw fromRefusal(result.value);
     if (result.case === undefined) throw unreadable("it is neither a response nor a refusal");
     const verification = fromResponse(result.value);
-    const ready = entry && readEntry(entry, { request, verification }, this.#options);
+    const { start } = fill;
+    const rules = { forms, clockRateError, lists: this.#lists };
+    const ready = entry && readEntry(entry, { request, verification, start }, rules);
     if (ready !== undefined) cache.keep(fill, ready);
     return verification;
   }

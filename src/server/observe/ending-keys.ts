@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { FoundSecret } from "../../keys/known-secret.ts";
+import type { FoundSecret } from "../../keys/cached-secret.ts";
 import { endOfSecret, isLive } from "../../keys/lifecycle.ts";
 import { DAY_MS, HOUR_MS } from "../../system/clocks.ts";
 

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
+import type { FoundSecret } from "../../keys/cached-secret.ts";
 import type { Keyring } from "../../keys/keyring.ts";
-import type { FoundSecret } from "../../keys/known-secret.ts";
 import { describeOutage } from "../../postgres/errors.ts";
 import { readSetMarker, replaceSetMarker, trimFeed } from "../../postgres/feed.ts";
 import { createLeaseRegistry } from "../../postgres/lease-registry.ts";
-import { createFindByDigests } from "../../postgres/secrets.ts";
+import { findByDigests } from "../../postgres/secrets.ts";
 import { forgetCollected } from "../../postgres/verifiers.ts";
 import { Barrier } from "../../revocation/barrier.ts";
 import { type Agent, ChildLease, type ChildStream } from "../../revocation/child-lease.ts";
@@ -137,7 +137,6 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
     slowMs: policy.revocation.slowChangeMs,
     onDelay: (delay) => log.warn({ event: "slow node", ...delay }, "a change waited for a node"),
   });
-  const find = createFindByDigests({ keepsPlans: opened.missesKeepPlans });
   const onLeftOut = createLeftOutWarning((about, message) => log.warn(about, message));
   // Called once for each secret that is read.
   const describe = (found: FoundSecret) => {
@@ -167,7 +166,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
       ...{ mostReads: policy.verify.maxReads, crowdedReads: policy.verify.crowdedReads, crowdedMs: CROWDED_MS },
       ...{ keyring, cache, onLoss, timers, monotonicMs: clocks.monotonicMs },
       ready: createReady({ clockRateError, describe }),
-      find: (digests) => opened.misses.read((database) => find(database, digests)),
+      find: (digests) => opened.misses.read((database) => findByDigests(database, digests)),
       appliedRevision: () => feed.appliedRevision,
     }),
     revoker: new Revoker({ bus, barrier, fallback, clocks, onBarrier }),
