@@ -9,6 +9,7 @@ import type { Secret } from "../keys/secret.ts";
 import { insertKey } from "../postgres/keys.ts";
 import { lockOwner } from "../postgres/owners.ts";
 import { insertSecret } from "../postgres/secrets.ts";
+import { Ending } from "../postgres/statements.ts";
 import { listKnownRoots } from "../postgres/verifiers.ts";
 import type { ManageDeps } from "./deps.ts";
 import { claimRequest } from "./steps/claim-request.ts";
@@ -67,16 +68,19 @@ export async function createKey(
       expireTime: after(now, ttlMs),
       retireTime: null,
     };
-    await insertKey(transaction, key);
-    await insertSecret(transaction, { ...first, digest, rootId });
     const details = {
       display_name: displayName,
       environment,
       scopes: [...scopes],
       expire_time: first.expireTime.toISOString(),
     };
-    await record(transaction, { deps, caller }, [{ action: "key.created", keyId: id, owner, time: now, details }]);
-    return { view: { key, secrets: [first], now }, secret };
+    const happening = { action: "key.created", keyId: id, owner, time: now, details } as const;
+    const last = [
+      insertKey(transaction, key),
+      insertSecret(transaction, { ...first, digest, rootId }),
+      ...record(transaction, { deps, caller }, [happening]),
+    ];
+    return Ending.of(last, [], () => ({ view: { key, secrets: [first], now }, secret }));
   });
   deps.log.info({ event: "key.created", keyId: made.view.key.id, owner, actor: actorOf(caller) }, "key created");
   return made;

@@ -1,19 +1,30 @@
 import { type AnonymousCaller, actorOf } from "../access/caller.ts";
+import type { Actor, KeyRecord } from "../keys/key.ts";
 import { isLive } from "../keys/lifecycle.ts";
 import { redactSecrets } from "../keys/secret.ts";
 import { lockKey } from "../postgres/keys.ts";
 import { findByDigests, findSecret, noteLeakReport } from "../postgres/secrets.ts";
-import { readDatabaseMoment } from "../postgres/time.ts";
+import { Ending } from "../postgres/statements.ts";
+import { type DatabaseMoment, readDatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
 import { logRevocation } from "./revoke-key.ts";
 import { record } from "./steps/record.ts";
 import { settle } from "./steps/settle.ts";
-import { writeChange } from "./steps/write-change.ts";
+import { type Changed, writeChange } from "./steps/write-change.ts";
 
 export interface ReportLeakedSecret {
   readonly secret: string;
   /** The place where the secret was found. */
   readonly source: string;
+}
+
+/** The outcome of a report, with the key after it if the report revoked it. */
+interface Report {
+  readonly key: KeyRecord;
+  readonly moment: DatabaseMoment;
+  readonly actor: Actor;
+  readonly isNews: boolean;
+  readonly view?: Changed;
 }
 
 /**
@@ -42,19 +53,21 @@ export async function reportLeakedSecret(
     const source = redactSecrets(command.source);
     const about = { keyId: key.id, owner: key.owner, time: now, actor };
     const alive = key.revokeTime === null && isLive(secret, now);
-    const report = { version: secret.version, source, revoked: alive };
+    const details = { version: secret.version, source, revoked: alive };
     // Once per secret: otherwise each finder of a dead one could fill the log.
     const isNews = await noteLeakReport(transaction, secret, now);
-    await record(transaction, { deps, caller }, [
-      ...(isNews ? [{ action: "secret.leak_reported", ...about, details: report } as const] : []),
+    const recorded = record(transaction, { deps, caller }, [
+      ...(isNews ? [{ action: "secret.leak_reported", ...about, details } as const] : []),
       ...(alive
         ? [{ action: "key.revoked", ...about, details: { reason: "compromised", note: source } } as const]
         : []),
     ]);
-    if (!alive) return { key, moment, actor, isNews, view: undefined };
+    const report = { key, moment, actor, isNews };
+    if (!alive) return Ending.of(recorded, [], (): Report => report);
     const change = { revokeTime: now, revokedBy: actor, revokeReason: "compromised", revokeNote: source } as const;
-    const view = await writeChange(transaction, { key, ...moment }, { change, narrows: true });
-    return { key: view.key, moment, actor, isNews, view };
+    return writeChange(transaction, { key, ...moment }, { change, narrows: true, before: recorded }).map(
+      (view): Report => ({ ...report, view }),
+    );
   });
   if (report === undefined) return;
   const { key, moment, actor, isNews, view } = report;
@@ -63,5 +76,5 @@ export async function reportLeakedSecret(
     const found = { event: "secret.leaked", keyId: key.id, owner: key.owner, revoked: view !== undefined, actor };
     deps.log.warn(found, "leaked secret reported");
   }
-  await settle(deps, { ...moment, ...view, key, changed: view !== undefined });
+  await settle(deps, { ...moment, key, ...view, changed: view !== undefined });
 }

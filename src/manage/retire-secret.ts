@@ -30,16 +30,15 @@ export async function retireSecret(
     const secret = await findSecret(transaction, keyId, version);
     if (secret === undefined) throw versionNotFound(command);
     if (key.revokeTime !== null || !isLive(secret, now)) {
-      const view = { key, secrets: await viewSecrets(transaction, key, now), now, identity };
+      const view = { key, secrets: await viewSecrets(transaction, key, now).send(), now, identity };
       return { view, changed: false };
     }
     const happening = { action: "secret.retired", keyId, owner: key.owner, time: now, details: { version } } as const;
-    const [, , view] = await Promise.all([
-      endSecret(transaction, secret, now),
-      record(transaction, { deps, caller }, [happening]),
-      writeChange(transaction, held, { change: {}, narrows: true }),
-    ]);
-    return { view, changed: true };
+    const before = [endSecret(transaction, secret, now), ...record(transaction, { deps, caller }, [happening])];
+    return writeChange(transaction, held, { change: {}, narrows: true, before }).map((view) => ({
+      view,
+      changed: true,
+    }));
   });
   if (retirement.changed) {
     deps.log.info({ event: "secret.retired", keyId, version, actor: actorOf(caller) }, "secret retired");

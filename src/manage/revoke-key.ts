@@ -40,16 +40,14 @@ export async function revokeKey(
     const keyId = key.id;
     requireChangeable(held.caller, key, "ends");
     if (key.revokeTime !== null) {
-      return { view: { key, secrets: await viewSecrets(transaction, key, now), now, identity }, changed: false };
+      const secrets = await viewSecrets(transaction, key, now).send();
+      return { view: { key, secrets, now, identity }, changed: false };
     }
     const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: redactSecrets(note) };
     const details = revocationDetails(command);
     const happening: Happening = { action: "key.revoked", keyId, owner: key.owner, time: now, details };
-    const [, view] = await Promise.all([
-      record(transaction, { deps, caller }, [happening]),
-      writeChange(transaction, held, { change, narrows: true }),
-    ]);
-    return { view, changed: true };
+    const before = record(transaction, { deps, caller }, [happening]);
+    return writeChange(transaction, held, { change, narrows: true, before }).map((view) => ({ view, changed: true }));
   });
   const { view, changed } = revocation;
   if (changed) logRevocation(deps, view, actor);

@@ -14,6 +14,7 @@ import {
 } from "../postgres/keys.ts";
 import { lockOwner } from "../postgres/owners.ts";
 import { readRevision } from "../postgres/revisions.ts";
+import { Ending } from "../postgres/statements.ts";
 import type { Database } from "../postgres/storage.ts";
 import { readDatabaseMoment } from "../postgres/time.ts";
 import type { ManageDeps } from "./deps.ts";
@@ -94,10 +95,11 @@ async function revokeBatch(deps: ManageDeps, caller: Caller, command: RevokeKeys
     const happenings = held.map(({ id, owner }) => {
       return { action: "key.revoked" as const, keyId: id, owner, time: now, details };
     });
-    await record(transaction, { deps, caller }, happenings);
+    const recorded = record(transaction, { deps, caller }, happenings);
     const change = { revokeTime: now, revokedBy: actor, revokeReason: reason, revokeNote: redactSecrets(note) };
     const ids = held.map(({ id }) => id);
-    return { rows: await changeKeys(transaction, { ids, change, updateTime: now, narrows: true }), identity };
+    const written = changeKeys(transaction, { ids, change, updateTime: now, narrows: true });
+    return Ending.of(recorded, [written], ([rows]) => ({ rows, identity }));
   });
   const [first] = rows;
   if (first === undefined) return 0;

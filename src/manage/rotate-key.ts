@@ -64,20 +64,16 @@ export async function rotateKey(deps: ManageDeps, caller: Caller, command: Rotat
 
     const { secret, ...minted } = deps.keyring.mint(key.environment, deps.random, await listKnownRoots(transaction));
     const expireTime = after(now, ttlMs ?? key.ttlMs);
-    await insertSecret(transaction, {
-      keyId: key.id,
-      version,
-      createTime: now,
-      expireTime,
-      retireTime: null,
-      ...minted,
-    });
+    const secretRow = { keyId: key.id, version, createTime: now, expireTime, retireTime: null, ...minted };
     const details = { version, expire_time: expireTime.toISOString(), grace_ms: graceMs };
     const { owner } = key;
-    await record(transaction, { deps, caller }, [{ action: "key.rotated", keyId: key.id, owner, time: now, details }]);
+    const happening = { action: "key.rotated", keyId: key.id, owner, time: now, details } as const;
+    const before = [insertSecret(transaction, secretRow), ...record(transaction, { deps, caller }, [happening])];
     const narrows = retiring !== undefined && endsSoon(endOfSecret(retiring), now, policy);
-    const view = await writeChange(transaction, held, { change: { currentVersion: version }, narrows });
-    return { view, secret, retiring, narrows };
+    const change = { currentVersion: version };
+    return writeChange(transaction, held, { change, narrows, before }).map((view) => {
+      return { view, secret, retiring, narrows };
+    });
   });
   const { id: keyId, owner, currentVersion: version } = rotation.view.key;
   deps.log.info({ event: "key.rotated", keyId, owner, version, actor: actorOf(caller) }, "key rotated");
@@ -102,7 +98,7 @@ async function retireCurrent(
   if (!isLive(current, grace.now)) return undefined;
   const ownEnd = endOfSecret(current);
   const retireTime = new Date(Math.min(ownEnd.getTime(), grace.end.getTime()));
-  await retireSecret(transaction, current, retireTime);
+  await retireSecret(transaction, current, retireTime).send();
   return { ...current, retireTime };
 }
 

@@ -50,16 +50,17 @@ export async function updateKey(
     const change = isOwnerAsUser(caller, key.owner) ? update : { ...update, held: heldAfter(key.held, next, update) };
     if (changesNothing(key, change)) {
       const { now, identity } = held;
-      const view = { key, secrets: await viewSecrets(transaction, key, now), now, identity };
+      const view = { key, secrets: await viewSecrets(transaction, key, now).send(), now, identity };
       return { view, narrows, changed: false };
     }
     const details = detailsOf(key, update);
     const happening = { action: "key.updated", keyId: key.id, owner: key.owner, time: held.now, details } as const;
-    const [, view] = await Promise.all([
-      record(transaction, { deps, caller }, [happening]),
-      writeChange(transaction, held, { change, narrows }),
-    ]);
-    return { view, narrows, changed: true };
+    const before = record(transaction, { deps, caller }, [happening]);
+    return writeChange(transaction, held, { change, narrows, before }).map((view) => ({
+      view,
+      narrows,
+      changed: true,
+    }));
   });
   const receipt = await settle(deps, { ...view, changed });
   return { view, receipt: narrows ? receipt : undefined };

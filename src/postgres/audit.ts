@@ -1,7 +1,9 @@
 import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, lt, notInArray, or, type SQL, sql } from "drizzle-orm";
+import type { PgInsertValue } from "drizzle-orm/pg-core";
 import type { AuditEvent, ChainHead, Signature } from "../keys/audit-event.ts";
 import { readInstant } from "./columns.ts";
 import { auditEvent, auditPending, auditSeal } from "./schema.ts";
+import { places, prepared, type Statement } from "./statements.ts";
 import type { Database } from "./storage.ts";
 
 /** An event as it is stored. */
@@ -38,13 +40,24 @@ const storedSeal = {
 /** Any number that no other advisory lock of this database uses. */
 const SEALER_LOCK = 0x7365616c;
 
-/** Writes events, to be sealed later, in the transaction of their change. */
-export async function insertEvents(transaction: Database, events: readonly SignedEvent[]): Promise<void> {
+/** Writes at least one event, to be sealed later, in the transaction of its change. */
+export function insertEvents(transaction: Database, events: readonly SignedEvent[]): Statement<unknown> {
   const rows = events.map(({ event, signature }) => ({ ...event, root: signature.rootId, mac: signature.mac }));
-  await Promise.all([
-    transaction.insert(auditEvent).values(rows),
-    transaction.insert(auditPending).values(events.map(({ event }) => ({ eventId: event.id }))),
-  ]);
+  if (rows.length > 1) {
+    const insert = insertRows(transaction, rows).prepare("");
+    return { send: () => insert.execute() };
+  }
+  const insert = prepared(transaction, "insert_event", () =>
+    insertRows(transaction, [places(getTableColumns(auditEvent))]),
+  );
+  return { send: () => insert.execute({ ...rows[0] }) };
+}
+
+function insertRows(transaction: Database, rows: PgInsertValue<typeof auditEvent>[]) {
+  const written = transaction
+    .$with("written")
+    .as(transaction.insert(auditEvent).values(rows).returning({ eventId: auditEvent.id }));
+  return transaction.with(written).insert(auditPending).select(transaction.select().from(written));
 }
 
 /** Waits to be the only sealer until the end of the transaction. */

@@ -3,7 +3,15 @@ import { dirname, join } from "node:path";
 import { DrizzleQueryError } from "drizzle-orm";
 import { describe, expect, it } from "vitest";
 import { findEmbeddedPostgres, findSystemPostgres } from "../../testkit/postgres-binaries.ts";
-import { describeOutage, explainNoWrites, isAway, mayPass, translateError, UnfitSession } from "./errors.ts";
+import {
+  describeOutage,
+  explainAborted,
+  explainNoWrites,
+  isAway,
+  mayPass,
+  translateError,
+  UnfitSession,
+} from "./errors.ts";
 
 /**
  * Every SQLSTATE of Postgres' appendix that is an error, by class, and whether it says nothing about the statement, so
@@ -172,6 +180,16 @@ describe("a start", () => {
       expect(mayPass(error)).toBe(false);
     }
   });
+});
+
+it("the error that broke a transaction stands for those of the statements after it, and for no other", () => {
+  const withCode = (code: string) => Object.assign(new Error("later"), { code });
+  const first = new Error("first");
+  for (const code of ["25P02", "26000"]) expect(explainAborted(withCode(code), first)).toBe(first);
+  const other = withCode("23505");
+  expect(explainAborted(other, first)).toBe(other);
+  const alone = withCode("26000");
+  expect(explainAborted(alone, undefined)).toBe(alone);
 });
 
 it("a defect of our own stays one", () => {

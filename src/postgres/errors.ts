@@ -128,12 +128,15 @@ export function hasCode(error: unknown, code: string): boolean {
   return codeOf(error) === code;
 }
 
-/** SQLSTATE: an earlier statement has broken the transaction. */
-const ABORTED = "25P02";
+/**
+ * SQLSTATE of statements after the one that broke the transaction: it is broken, or the preparation of the statement was
+ * refused because it is.
+ */
+const ABORTED = new Set(["25P02", "26000"]);
 
 /** The error of the statement that broke the transaction, in place of one that says only that it is broken. */
 export function explainAborted(error: unknown, first: unknown): unknown {
-  return codeOf(error) === ABORTED && first !== undefined ? first : error;
+  return ABORTED.has(codeOf(error) ?? "") && first !== undefined ? first : error;
 }
 
 /** The error of a transaction that was rolled back because its work swallowed the error of a statement. */

@@ -20,6 +20,7 @@ import type { KeyRecord } from "../keys/key.ts";
 import type { KeyState } from "../keys/lifecycle.ts";
 import { databaseIdentity, nextRevision } from "./revisions.ts";
 import { apiKey, invalidation, keyLastUsed, secretVersion } from "./schema.ts";
+import { place, places, prepared, type Statement } from "./statements.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime } from "./time.ts";
 
@@ -30,27 +31,29 @@ export const isCurrentSecret = and(
 );
 
 /** The fields of a key that a management call may change. */
-export type KeyChange = Partial<
-  Pick<
-    KeyRecord,
-    | "displayName"
-    | "scopes"
-    | "labels"
-    | "metadata"
-    | "allowedCidrs"
-    | "disabled"
-    | "limits"
-    | "held"
-    | "currentVersion"
-    | "revokeTime"
-    | "revokedBy"
-    | "revokeReason"
-    | "revokeNote"
-  >
->;
+const CHANGEABLE = [
+  "displayName",
+  "scopes",
+  "labels",
+  "metadata",
+  "allowedCidrs",
+  "disabled",
+  "limits",
+  "held",
+  "currentVersion",
+  "revokeTime",
+  "revokedBy",
+  "revokeReason",
+  "revokeNote",
+] as const satisfies readonly (keyof KeyRecord)[];
 
-export async function insertKey(transaction: Database, key: KeyRecord): Promise<void> {
-  await transaction.insert(apiKey).values(key);
+export type KeyChange = Partial<Pick<KeyRecord, (typeof CHANGEABLE)[number]>>;
+
+export function insertKey(transaction: Database, key: KeyRecord): Statement<unknown> {
+  const insert = prepared(transaction, "insert_key", () =>
+    transaction.insert(apiKey).values(places(getTableColumns(apiKey))),
+  );
+  return { send: () => insert.execute({ ...key }) };
 }
 
 /**
@@ -61,7 +64,14 @@ export async function lockKey(
   id: string,
   strength: "update" | "share",
 ): Promise<KeyRecord | undefined> {
-  const [row] = await transaction.select().from(apiKey).where(eq(apiKey.id, id)).for(strength);
+  const lock = prepared(transaction, `lock_key_for_${strength}`, () =>
+    transaction
+      .select()
+      .from(apiKey)
+      .where(eq(apiKey.id, sql.placeholder("id")))
+      .for(strength),
+  );
+  const [row] = await lock.execute({ id });
   return row;
 }
 
@@ -90,30 +100,43 @@ export interface ChangedKey {
  * Writes the same change to keys that the transaction holds, with the revision that it takes and its place in the feed;
  * all in one statement, since every other change waits from there until the commit.
  */
-export async function changeKeys(
+export function changeKeys(
   transaction: Database,
   { ids, change, updateTime, narrows }: KeysChange,
-): Promise<ChangedKey[]> {
+): Statement<ChangedKey[]> {
+  const fields = CHANGEABLE.filter((field) => change[field] !== undefined);
+  const name = `change_${narrows ? "and_narrow" : "keys"}_${fields.map((field) => CHANGEABLE.indexOf(field)).join("_")}`;
+  const update = prepared(transaction, name, () => prepareChange(transaction, { fields, narrows }));
+  return {
+    async send() {
+      const rows = await update.execute({ ...change, updateTime, ids: [...ids] });
+      if (rows.length !== ids.length) throw new Error(`a change of ${ids.length} keys met ${rows.length}`);
+      return rows;
+    },
+  };
+}
+
+function prepareChange(
+  transaction: Database,
+  { fields, narrows }: { readonly fields: readonly (keyof KeyChange)[]; readonly narrows: boolean },
+) {
+  const ids = sql`${sql.placeholder("ids")}::text[]`;
   const next = nextRevision(transaction);
   const noted = transaction
     .$with("noted", {})
-    .as(
-      sql`insert into ${invalidation} (rev, key_id) select next.rev, unnest(${sql.param([...ids])}::text[]) from next`,
-    );
-  const rows = await transaction
+    .as(sql`insert into ${invalidation} (rev, key_id) select next.rev, unnest(${ids}) from next`);
+  return transaction
     .with(next, noted)
     .update(apiKey)
     .set({
-      ...change,
-      updateTime,
+      ...Object.fromEntries(fields.map((field) => [field, place(field, apiKey[field])])),
+      updateTime: place("updateTime", apiKey.updateTime),
       revision: sql`${next.rev}`,
       ...(narrows ? { narrowedRevision: sql`${next.rev}` } : {}),
     })
     .from(next)
-    .where(inArray(apiKey.id, [...ids]))
+    .where(sql`${apiKey.id} = any(${ids})`)
     .returning({ key: getTableColumns(apiKey), setMarker: sql<string>`${next.setMarker}` });
-  if (rows.length !== ids.length) throw new Error(`a change of ${ids.length} keys met ${rows.length}`);
-  return rows;
 }
 
 /**
@@ -124,16 +147,20 @@ export async function settleKeys(
   database: Database,
   { keyIds, revision, identity }: Change & { readonly keyIds: readonly string[] },
 ): Promise<void> {
-  await database
-    .update(apiKey)
-    .set({ settledRevision: revision })
-    .where(
-      and(
-        inArray(apiKey.id, [...keyIds]),
-        lt(apiKey.settledRevision, revision),
-        sql`${databaseIdentity} = ${identity}`,
+  const settled = place("revision", apiKey.settledRevision);
+  const update = prepared(database, "settle_keys", () =>
+    database
+      .update(apiKey)
+      .set({ settledRevision: settled })
+      .where(
+        and(
+          sql`${apiKey.id} = any(${sql.placeholder("keyIds")}::text[])`,
+          lt(apiKey.settledRevision, settled),
+          sql`${databaseIdentity} = ${sql.placeholder("identity")}`,
+        ),
       ),
-    );
+  );
+  await update.execute({ keyIds: [...keyIds], revision, identity });
 }
 
 /** Ids and revisions of the revoked keys of the filter that are not known to be obeyed everywhere. */

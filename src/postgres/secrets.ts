@@ -3,6 +3,7 @@ import {
   count,
   desc,
   eq,
+  getTableColumns,
   gt,
   inArray,
   isNull,
@@ -12,10 +13,11 @@ import {
   type SQL,
   sql,
 } from "drizzle-orm";
+import type { FoundSecret } from "../keys/cached-secret.ts";
 import type { KeyRecord, SecretRecord } from "../keys/key.ts";
-import type { FoundSecret } from "../keys/known-secret.ts";
 import { lastRevision } from "./revisions.ts";
 import { apiKey, keyLastUsed, secretVersion } from "./schema.ts";
+import { place, places, prepared, type Statement } from "./statements.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime, inEpochMs } from "./time.ts";
 
@@ -62,19 +64,39 @@ const isLive = and(
   or(isNull(secretVersion.retireTime), gt(secretVersion.retireTime, databaseTime)),
 );
 
-export async function insertSecret(transaction: Database, secret: NewSecret): Promise<void> {
-  const { rootId, ...columns } = secret;
-  await transaction.insert(secretVersion).values({ ...columns, root: rootId });
+/** One secret, by the places `keyId` and `version`. */
+const isSecret = and(
+  eq(secretVersion.keyId, sql.placeholder("keyId")),
+  eq(secretVersion.version, sql.placeholder("version")),
+);
+
+export function insertSecret(transaction: Database, { rootId, ...columns }: NewSecret): Statement<unknown> {
+  const { leakReportTime: _, ...inserted } = getTableColumns(secretVersion);
+  const insert = prepared(transaction, "insert_secret", () =>
+    transaction.insert(secretVersion).values(places(inserted)),
+  );
+  return { send: () => insert.execute({ ...columns, root: rootId }) };
 }
 
 /** Ends a secret of a key that the transaction holds, at `time`. */
-export async function retireSecret(transaction: Database, secret: SecretRecord, time: Date): Promise<void> {
-  const rows = await transaction
-    .update(secretVersion)
-    .set({ retireTime: time })
-    .where(and(eq(secretVersion.keyId, secret.keyId), eq(secretVersion.version, secret.version)))
-    .returning({ version: secretVersion.version });
-  if (rows.length !== 1) throw new Error(`end of ${secret.keyId} version ${secret.version} met ${rows.length} rows`);
+export function retireSecret(
+  transaction: Database,
+  { keyId, version }: Pick<SecretRecord, "keyId" | "version">,
+  time: Date,
+): Statement<void> {
+  const retire = prepared(transaction, "retire_secret", () =>
+    transaction
+      .update(secretVersion)
+      .set({ retireTime: place("time", secretVersion.retireTime) })
+      .where(isSecret)
+      .returning({ version: secretVersion.version }),
+  );
+  return {
+    async send() {
+      const rows = await retire.execute({ keyId, version, time });
+      if (rows.length !== 1) throw new Error(`end of ${keyId} version ${version} met ${rows.length} rows`);
+    },
+  };
 }
 
 /** Remembers that a leak of the secret was reported at `time`; returns whether that is the first report. */
@@ -98,73 +120,59 @@ export async function findSecret(
   keyId: string,
   version: number,
 ): Promise<SecretRecord | undefined> {
-  const [row] = await database
-    .select(shown)
-    .from(secretVersion)
-    .where(and(eq(secretVersion.keyId, keyId), eq(secretVersion.version, version)));
+  const find = prepared(database, "find_secret", () => database.select(shown).from(secretVersion).where(isSecret));
+  const [row] = await find.execute({ keyId, version });
   return row;
 }
 
 /** Secrets of each key, newest first: the `newest` ones, and older ones that are live. */
-export async function listSecrets(
+export function listSecrets(
   database: Database,
-  keys: readonly KeyRecord[],
+  keys: readonly Pick<KeyRecord, "id">[],
   newest: number,
-): Promise<Map<string, SecretRecord[]>> {
-  const found = new Map<string, SecretRecord[]>(keys.map((key) => [key.id, []]));
-  if (keys.length === 0) return found;
-  const rows = await database
-    .select({ ...shown, lastUsedTime: keyLastUsed.time })
-    .from(secretVersion)
-    .innerJoin(apiKey, eq(apiKey.id, secretVersion.keyId))
-    .leftJoin(
-      keyLastUsed,
-      and(eq(keyLastUsed.keyId, secretVersion.keyId), eq(keyLastUsed.version, secretVersion.version)),
-    )
-    .where(
-      and(
-        inArray(secretVersion.keyId, [...found.keys()]),
-        or(gt(secretVersion.version, sql`${apiKey.currentVersion} - ${newest}::int`), isLive),
-      ),
-    )
-    .orderBy(secretVersion.keyId, desc(secretVersion.version));
-  for (const row of rows) found.get(row.keyId)?.push(row);
-  return found;
-}
-
-/** Looks up digests in one statement; those that are not known are missing from the map, keyed by the digest in hex. */
-export async function findByDigests(database: Database, digests: readonly Buffer[]): Promise<Map<string, FoundSecret>> {
-  return byDigest(await selectFound(database, digests));
+): Statement<Map<string, SecretRecord[]>> {
+  const list = prepared(database, "list_secrets", () =>
+    database
+      .select({ ...shown, lastUsedTime: keyLastUsed.time })
+      .from(secretVersion)
+      .innerJoin(apiKey, eq(apiKey.id, secretVersion.keyId))
+      .leftJoin(
+        keyLastUsed,
+        and(eq(keyLastUsed.keyId, secretVersion.keyId), eq(keyLastUsed.version, secretVersion.version)),
+      )
+      .where(
+        and(
+          sql`${secretVersion.keyId} = any(${sql.placeholder("keyIds")}::text[])`,
+          or(gt(secretVersion.version, sql`${apiKey.currentVersion} - ${sql.placeholder("newest")}::int`), isLive),
+        ),
+      )
+      .orderBy(secretVersion.keyId, desc(secretVersion.version)),
+  );
+  return {
+    async send() {
+      const found = new Map<string, SecretRecord[]>(keys.map((key) => [key.id, []]));
+      if (keys.length === 0) return found;
+      const rows = await list.execute({ keyIds: [...found.keys()], newest });
+      for (const row of rows) found.get(row.keyId)?.push(row);
+      return found;
+    },
+  };
 }
 
 /** Digests in one statement up to which it is put together once; larger ones are few. */
 const MOST_PREPARED = 16;
 
-export interface FindByDigestsOptions {
-  /**
-   * Whether Postgres keeps the statement under a name, and soon its plan, which is half of the cost of a look-up. Off
-   * behind a transaction pooler, which may send the next statement on another connection.
-   */
-  readonly keepsPlans: boolean;
-}
-
-/** Like `findByDigests`, with one prepared statement per number of digests. */
-export function createFindByDigests({ keepsPlans }: FindByDigestsOptions): typeof findByDigests {
-  const prepared = new WeakMap<Database, Map<number, ReturnType<typeof prepareFind>>>();
-  return async (database, digests) => {
-    const { length } = digests;
-    if (length > MOST_PREPARED) return findByDigests(database, digests);
-    const known = prepared.get(database) ?? new Map<number, ReturnType<typeof prepareFind>>();
-    prepared.set(database, known);
-    const find = known.get(length) ?? prepareFind(database, length, keepsPlans ? `find_${length}_by_digest` : "");
-    known.set(length, find);
-    return byDigest(await find.execute(Object.fromEntries(digests.map((digest, at) => [String(at), digest]))));
-  };
-}
-
-function prepareFind(database: Database, count: number, name: string) {
-  const places = Array.from({ length: count }, (_, at) => sql.placeholder(String(at)));
-  return selectFound(database, places).prepare(name);
+/** Looks up digests in one statement; those that are not known are missing from the map, keyed by the digest in hex. */
+export async function findByDigests(database: Database, digests: readonly Buffer[]): Promise<Map<string, FoundSecret>> {
+  const { length } = digests;
+  if (length > MOST_PREPARED) return byDigest(await selectFound(database, digests));
+  const find = prepared(database, `find_${length}_by_digest`, () =>
+    selectFound(
+      database,
+      digests.map((_, at) => sql.placeholder(String(at))),
+    ),
+  );
+  return byDigest(await find.execute(Object.fromEntries(digests.map((digest, at) => [String(at), digest]))));
 }
 
 function selectFound(database: Database, digests: readonly (Buffer | Placeholder)[]) {

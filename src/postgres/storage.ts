@@ -1,15 +1,19 @@
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
 import { ClavigerError } from "../keys/errors.ts";
 import { describeOutage, explainNoWrites, isRetryable, storageUnavailable, translateError } from "./errors.ts";
+import type { Ending, KeptStatements } from "./statements.ts";
 
-/** Drizzle over Postgres or PGlite, or a transaction in it. */
-export type Database = PgDatabase<PgQueryResultHKT>;
+/** Drizzle over Postgres or PGlite, or a transaction in it; with the statements that are kept for it, if any are. */
+export type Database = PgDatabase<PgQueryResultHKT> & { readonly kept?: KeptStatements };
+
+/** The statements of a transaction. Their last ones may be returned unsent, to go with the COMMIT. */
+export type TransactionWork<T> = (transaction: Database) => Promise<T | Ending<T>>;
 
 /** An open connection pool, or the one embedded connection. */
 export interface Connection {
   /** Statements on their own, or together in one transaction, as the connection needs it. */
   read<T>(work: (database: Database) => Promise<T>): Promise<T>;
-  transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T>;
+  transaction<T>(work: TransactionWork<T>): Promise<T>;
   /**
    * One statement that writes. Like a transaction it fails when its commit came with a warning, since its outcome is
    * unknown then.
@@ -83,7 +87,7 @@ export class Storage {
    * Statements that it sends together run in that order. It must not swallow the error of a statement: Postgres answers
    * the COMMIT after one with a ROLLBACK, and calls that success.
    */
-  transaction<T>(work: (transaction: Database) => Promise<T>): Promise<T> {
+  transaction<T>(work: TransactionWork<T>): Promise<T> {
     return this.#bounded(this.#attempt(work, ATTEMPTS));
   }
 
@@ -123,7 +127,7 @@ export class Storage {
     return this.#connection.close();
   }
 
-  async #attempt<T>(work: (transaction: Database) => Promise<T>, attempts: number): Promise<T> {
+  async #attempt<T>(work: TransactionWork<T>, attempts: number): Promise<T> {
     try {
       return await this.#connection.transaction(work);
     } catch (error) {
@@ -145,7 +149,7 @@ export class Storage {
   async #bounded<T>(work: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
     const giveUp = (cause: Error) => late.reject(storageUnavailable(cause));
-    const timer = setTimeout(giveUp, this.#options.timeoutMs, new Error("timed out"));
+    const timer = setTimeout(() => giveUp(new Error("timed out")), this.#options.timeoutMs);
     this.#giveUps.add(giveUp);
     const meter = this.#meter;
     const beganMs = meter?.monotonicMs() ?? 0;

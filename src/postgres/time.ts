@@ -2,6 +2,7 @@ import { type AnyColumn, type SQL, sql } from "drizzle-orm";
 import { readEpochMs } from "./columns.ts";
 import { databaseIdentity } from "./revisions.ts";
 import { apiKey, revision } from "./schema.ts";
+import { prepared } from "./statements.ts";
 import type { Database } from "./storage.ts";
 
 /**
@@ -18,7 +19,9 @@ export function inEpochMs(moment: AnyColumn | SQL): SQL<Date> {
 
 /** Reads the database's clock. Call it after taking locks, since waiting for them takes time. */
 export async function readDatabaseTime(database: Database): Promise<Date> {
-  const [row] = await database.select({ now: databaseTime }).from(revision);
+  const [row] = await prepared(database, "read_time", () =>
+    database.select({ now: databaseTime }).from(revision),
+  ).execute();
   if (row === undefined) throw new Error("table revision has lost its row");
   return row.now;
 }
@@ -34,7 +37,10 @@ export interface DatabaseMoment {
  * database.
  */
 export async function readDatabaseMoment(database: Database): Promise<DatabaseMoment> {
-  const [row] = await database.select({ now: databaseTime, identity: databaseIdentity }).from(revision);
+  const read = prepared(database, "read_moment", () =>
+    database.select({ now: databaseTime, identity: databaseIdentity }).from(revision),
+  );
+  const [row] = await read.execute();
   if (row === undefined) throw new Error("table revision has lost its row");
   return row;
 }

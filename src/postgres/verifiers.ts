@@ -2,6 +2,7 @@ import { and, eq, gt, isNull, lt, sql } from "drizzle-orm";
 import { MAX_NAMED_KEYS } from "../keys/change.ts";
 import { databaseIdentity } from "./revisions.ts";
 import { invalidation, revision, verifier } from "./schema.ts";
+import { prepared } from "./statements.ts";
 import type { Database } from "./storage.ts";
 import { databaseTime } from "./time.ts";
 
@@ -78,17 +79,20 @@ export async function removeVerifier(database: Database, epoch: string): Promise
 
 /** Every process on the list, those that were given up too. */
 export function listHolders(database: Database) {
-  return database
-    .select({
-      epoch: verifier.epoch,
-      address: verifier.address,
-      termMs: verifier.termMs,
-      ackedRevision: verifier.ackedRevision,
-      renewSeq: verifier.renewSeq,
-      usesRevocationSet: verifier.usesRevocationSet,
-      isCollected: sql<boolean>`${verifier.collectTime} is not null`,
-    })
-    .from(verifier);
+  const list = prepared(database, "list_holders", () =>
+    database
+      .select({
+        epoch: verifier.epoch,
+        address: verifier.address,
+        termMs: verifier.termMs,
+        ackedRevision: verifier.ackedRevision,
+        renewSeq: verifier.renewSeq,
+        usesRevocationSet: verifier.usesRevocationSet,
+        isCollected: sql<boolean>`${verifier.collectTime} is not null`,
+      })
+      .from(verifier),
+  );
+  return list.execute();
 }
 
 /** Gives a process up, unless it has renewed since; returns whether it did. */

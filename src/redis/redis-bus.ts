@@ -40,6 +40,8 @@ export class RedisBus implements ChangeBus {
   readonly #names: ReturnType<typeof redisNames>;
   readonly #commands: RedisConnection;
   readonly #subscriber: Redis;
+  /** Names this process in its messages. */
+  readonly #self: string;
   readonly #echo: string;
   readonly #stopWatching: () => void;
   #isSubscribed = false;
@@ -51,7 +53,8 @@ export class RedisBus implements ChangeBus {
     this.#names = redisNames(options.clusterId);
     this.#commands = connectRedis(options);
     this.#subscriber = connectSubscriber(options);
-    this.#echo = this.#names.echo(Buffer.from(options.random(16)).toString("hex"));
+    this.#self = Buffer.from(options.random(16)).toString("hex");
+    this.#echo = this.#names.echo(this.#self);
     this.#subscriber.on("message", (channel: string, text: string) => this.#hear(channel, text));
     this.#subscriber.on("ready", () => void this.#subscribe());
     this.#subscriber.on("close", () => {
@@ -63,8 +66,10 @@ export class RedisBus implements ChangeBus {
   }
 
   async push(change: Change): Promise<void> {
+    // The others first: they are further away.
+    const published = this.#publish(this.#names.changes, change);
     await this.#deliverChange(change);
-    await this.#publish(this.#names.changes, change);
+    await published;
   }
 
   acknowledge(ack: Ack): void {
@@ -116,7 +121,8 @@ export class RedisBus implements ChangeBus {
 
   async #publish(channel: string, message: Change | Ack): Promise<void> {
     try {
-      const text = sealMessage(this.#options.keys[0], { cluster: this.#options.clusterId, ...message });
+      const about = { cluster: this.#options.clusterId, from: this.#self };
+      const text = sealMessage(this.#options.keys[0], { ...about, ...message });
       await this.#commands.publish(channel, text);
     } catch {
       // Redis makes revocations fast. Their correctness does not depend on it.
@@ -128,6 +134,8 @@ export class RedisBus implements ChangeBus {
       this.#heard = Number(text);
       return;
     }
+    // Delivered already, when it was sent.
+    if (text.includes(this.#self)) return;
     const { keys, clusterId, onWarning } = this.#options;
     const message = openMessage(keys, text);
     const isOurs = isObject(message) && message.cluster === clusterId;

@@ -18,7 +18,7 @@ export interface RecordedChange {
 
 /** The part of a revocation for verifiers that may answer while the database is away. */
 export interface RevocationFallback {
-  /** Records a committed change; call it before the change is pushed. Never rejects. */
+  /** Records a committed change. Never rejects. */
   record(change: Change, facts?: CommitFacts): Promise<RecordedChange>;
   /**
    * The last step of a revocation: returns whether the revocation set holds the change, as far as a verifier uses it.

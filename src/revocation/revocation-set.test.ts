@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClocks } from "../../testkit/fakes/fake-clocks.ts";
-import { fakeKnown } from "../../testkit/fakes/fake-found.ts";
+import { fakeCached } from "../../testkit/fakes/fake-found.ts";
 import { type Moment, readMoment } from "../system/clocks.ts";
 import { RevocationSet, type RevocationSetStore } from "./revocation-set.ts";
 
@@ -35,7 +35,7 @@ beforeEach(() => {
 });
 
 const granted = () => set.onGranted({ setMarker: MARKER, revision: 5, identity: "db" }, now());
-const confirm = () => set.confirm(fakeKnown("key_a", { revision: 5 }));
+const confirm = () => set.confirm(fakeCached("key_a", { revision: 5 }));
 
 describe("the revocation set, while the database is away", () => {
   it("confirms an entry from the second renewal of a connection on", async () => {

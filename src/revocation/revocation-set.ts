@@ -1,5 +1,5 @@
+import type { CachedSecret } from "../keys/cached-secret.ts";
 import { ClavigerError } from "../keys/errors.ts";
-import type { KnownSecret } from "../keys/known-secret.ts";
 import type { Clocks, Moment, Random } from "../system/clocks.ts";
 import type { LossFallback } from "../verify/verifier.ts";
 import type { Registered } from "./lease-registry.ts";
@@ -80,7 +80,7 @@ export class RevocationSet implements LossFallback {
   }
 
   /** @throws ClavigerError `LEASE_UNAVAILABLE` unless the set shows that the entry is still current. */
-  async confirm({ keyId, revision }: KnownSecret): Promise<void> {
+  async confirm({ keyId, revision }: CachedSecret): Promise<void> {
     const { store, clocks, appliedRevision, lastsMs } = this.#options;
     const trusted = this.#trusted;
     const { monotonicMs, wallMs } = this.#since;

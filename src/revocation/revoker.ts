@@ -43,9 +43,10 @@ export class Revoker {
   async settle(change: Change, facts?: CommitFacts): Promise<Settlement> {
     const { barrier, clocks, fallback, onBarrier } = this.#options;
     const committedMs = clocks.monotonicMs();
-    const recorded = await fallback.record(change, facts);
     try {
-      const passed = await barrier.wait({ change, committedMs });
+      // Together: only `confirm` needs the record, and it comes after the wait.
+      const waiting = barrier.wait({ change, committedMs });
+      const [passed, recorded] = await Promise.all([waiting, fallback.record(change, facts)]);
       const isInRevocationSet = await fallback.confirm(recorded, passed);
       onBarrier?.(passed.expired > 0 ? "waited" : "acknowledged", clocks.monotonicMs() - committedMs);
       const { confirmed, expired, durationMs } = passed;

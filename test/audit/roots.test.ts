@@ -65,7 +65,7 @@ describeWithPostgres("The audit log when root secrets come and go", () => {
           event: each,
           signature: signer.sign(each),
         })),
-      ),
+      ).send(),
     );
   const seal = (signer: AuditSigner) => sealPending({ storage, signer, log });
   const names = async () =>

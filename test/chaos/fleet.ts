@@ -7,7 +7,7 @@ import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
 import { noteUnheard } from "../../testkit/unheard.ts";
 import type { AgentSettings, Order, Report } from "./agent-messages.ts";
 import type { Cluster } from "./cluster.ts";
-import type { History, KnownSecret } from "./history.ts";
+import type { CachedSecret, History } from "./history.ts";
 import { hostMs } from "./host-clock.ts";
 import type { Audience, NarrowingCall } from "./traffic.ts";
 
@@ -50,8 +50,8 @@ export class Fleet implements Audience {
   readonly #options: FleetOptions;
   readonly #members: Member[] = [];
   /** All that there ever were: what an agent said before it was stopped may come late. */
-  readonly #keys = new Map<string, KnownSecret>();
-  readonly #watched = new Set<KnownSecret>();
+  readonly #keys = new Map<string, CachedSecret>();
+  readonly #watched = new Set<CachedSecret>();
   readonly #fading = new Set<string>();
   #isEnding = false;
 
@@ -83,23 +83,23 @@ export class Fleet implements Audience {
     await Promise.all(this.#members.flatMap(({ links }) => links.map((link) => link.close())));
   }
 
-  learn(key: KnownSecret): void {
+  learn(key: CachedSecret): void {
     this.#keys.set(key.keyId, key);
     this.#watched.add(key);
     this.#order({ learn: { keyId: key.keyId, secret: key.secret } });
   }
 
-  fade({ keyId }: KnownSecret): void {
+  fade({ keyId }: CachedSecret): void {
     this.#fading.add(keyId);
     this.#order({ fade: keyId });
   }
 
-  narrowed(key: KnownSecret, call: NarrowingCall): void {
+  narrowed(key: CachedSecret, call: NarrowingCall): void {
     this.#classify(key, call);
     setTimeout(() => this.#forget(key), WATCH_TERMS * this.#options.cluster.leaseMs).unref();
   }
 
-  #forget(key: KnownSecret): void {
+  #forget(key: CachedSecret): void {
     this.#watched.delete(key);
     this.#fading.delete(key.keyId);
     key.holders.clear();
@@ -107,7 +107,7 @@ export class Fleet implements Audience {
   }
 
   /** Who cannot acknowledge holds the answer up until its lease is over. */
-  #classify({ holders }: KnownSecret, { began, returned, receipt }: NarrowingCall): void {
+  #classify({ holders }: CachedSecret, { began, returned, receipt }: NarrowingCall): void {
     const { history, cluster } = this.#options;
     const holdsSince = began - cluster.leaseMs;
     const holding = this.#members.filter(({ index }) => (holders.get(index) ?? 0) > holdsSince);

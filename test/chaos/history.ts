@@ -3,7 +3,7 @@ import type { Answered } from "./agent-messages.ts";
 import { hostMs } from "./host-clock.ts";
 
 /** A secret that clients know, and since when what of it must be refused, by the host's clock. */
-export interface KnownSecret {
+export interface CachedSecret {
   readonly keyId: string;
   readonly secret: string;
   /** No `VALID` for a call that begins after it. */
@@ -79,7 +79,7 @@ export class History {
     this.#note(-1);
   }
 
-  verified(secret: KnownSecret, call: Call, answer: Pick<VerifyResponse, "verdict" | "freshness">): void {
+  verified(secret: CachedSecret, call: Call, answer: Pick<VerifyResponse, "verdict" | "freshness">): void {
     this.counts.verifies += 1;
     if (answer.verdict !== Verdict.VALID) return;
     this.counts.valid += 1;
@@ -88,7 +88,7 @@ export class History {
   }
 
   /** The same of a verification inside an agent, as it says. */
-  answered(secret: KnownSecret, agent: number, { invoked, verdict, fromMemory, narrow }: Answered): void {
+  answered(secret: CachedSecret, agent: number, { invoked, verdict, fromMemory, narrow }: Answered): void {
     const { agents } = this;
     agents.verifies += 1;
     if (fromMemory) agents.fromMemory += 1;
@@ -102,7 +102,7 @@ export class History {
     this.#judge(secret, { by: `agent ${agent}`, began: invoked, narrow }, freshness);
   }
 
-  #judge({ keyId, deadFrom, narrowFrom }: KnownSecret, { by, began, narrow }: Call, freshness: Freshness): void {
+  #judge({ keyId, deadFrom, narrowFrom }: CachedSecret, { by, began, narrow }: Call, freshness: Freshness): void {
     const name = FreshnessSchema.value[freshness]?.name ?? "";
     const judge = (from: number | undefined, cause: string) => {
       if (from === undefined || began <= from) return;

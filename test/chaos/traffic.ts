@@ -4,7 +4,7 @@ import type { RevocationReceipt } from "#gen/claviger/v1/key_pb.js";
 import type { Chance } from "../../testkit/chance.ts";
 import type { Clients } from "../../testkit/connect.ts";
 import type { Cluster } from "./cluster.ts";
-import type { History, KnownSecret } from "./history.ts";
+import type { CachedSecret, History } from "./history.ts";
 import { hostMs } from "./host-clock.ts";
 import { Witnesses } from "./witnesses.ts";
 
@@ -21,11 +21,11 @@ const LINGER_MS = 400;
 
 /** Whoever else verifies: agents. */
 export interface Audience {
-  learn(key: KnownSecret): void;
+  learn(key: CachedSecret): void;
   /** It is being narrowed. */
-  fade(key: KnownSecret): void;
+  fade(key: CachedSecret): void;
   /** It has been: whatever must be refused must be from now on. */
-  narrowed(key: KnownSecret, call: NarrowingCall): void;
+  narrowed(key: CachedSecret, call: NarrowingCall): void;
 }
 
 /** A narrowing call that was answered with OK. */
@@ -42,7 +42,7 @@ export interface TrafficParts {
   readonly audience?: Audience | undefined;
 }
 
-type Narrowing = (clients: Clients, key: KnownSecret) => Promise<RevocationReceipt | undefined>;
+type Narrowing = (clients: Clients, key: CachedSecret) => Promise<RevocationReceipt | undefined>;
 
 /** Clients that verify all the time, and others that take validity away in every way there is. */
 export class Traffic {
@@ -50,8 +50,8 @@ export class Traffic {
   readonly #history: History;
   readonly #chance: Chance;
   readonly #audience: Audience | undefined;
-  readonly #live: KnownSecret[] = [];
-  readonly #fading: KnownSecret[] = [];
+  readonly #live: CachedSecret[] = [];
+  readonly #fading: CachedSecret[] = [];
   readonly #witnesses: Witnesses;
   #running = true;
   #owners = 0;
@@ -124,7 +124,7 @@ export class Traffic {
   }
 
   /** Repeats the call on whatever node until it is answered with OK, as a careful client would. */
-  async #insist(way: Narrowing, key: KnownSecret): Promise<boolean> {
+  async #insist(way: Narrowing, key: CachedSecret): Promise<boolean> {
     const { counts, barrierMs } = this.#history;
     this.#history.began();
     try {
@@ -156,7 +156,7 @@ export class Traffic {
     }
   }
 
-  async #create(): Promise<KnownSecret> {
+  async #create(): Promise<CachedSecret> {
     const node = this.#chance.pick(this.#cluster.nodes);
     if (node === undefined) throw new Error("there is no node");
     const request = { owner: `chaos-${this.#owners++}`, displayName: "k", scopes: SCOPES };

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "./cluster.ts";
-import type { History, KnownSecret } from "./history.ts";
+import type { CachedSecret, History } from "./history.ts";
 import { hostMs } from "./host-clock.ts";
 
 /** Leases for which a dead secret is asked about: longer than a node is frozen, or until it is collected and back. */
@@ -27,7 +27,7 @@ export class Witnesses {
   }
 
   /** Begins at once, and goes on by itself. */
-  watch(known: KnownSecret, requiredScopes: readonly string[]): void {
+  watch(known: CachedSecret, requiredScopes: readonly string[]): void {
     this.#track(this.#rounds(known, requiredScopes));
   }
 
@@ -37,7 +37,7 @@ export class Witnesses {
     while (this.#asked.size > 0) await Promise.all(this.#asked);
   }
 
-  async #rounds(known: KnownSecret, requiredScopes: readonly string[]): Promise<void> {
+  async #rounds(known: CachedSecret, requiredScopes: readonly string[]): Promise<void> {
     const { leaseMs, nodes } = this.#cluster;
     const from = known.deadFrom ?? known.narrowFrom ?? 0;
     if (from > hostMs()) await sleep(from - hostMs());
@@ -49,7 +49,7 @@ export class Witnesses {
 
   async #ask(
     node: number,
-    { known, requiredScopes }: { readonly known: KnownSecret; readonly requiredScopes: readonly string[] },
+    { known, requiredScopes }: { readonly known: CachedSecret; readonly requiredScopes: readonly string[] },
   ): Promise<void> {
     const { nodes, leaseMs } = this.#cluster;
     const { counts } = this.#history;

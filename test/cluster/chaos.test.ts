@@ -36,7 +36,7 @@ const CONTROLS: readonly [rule: string, nemeses: readonly string[], mutate: read
   [
     "R2: the lease has no end",
     ["node: cut off"],
-    [{ file: "src/verify/lease.ts", find: "return this.remainingMs() > 0;", replace: "return this.#termMs > 0;" }],
+    [{ file: "src/verify/lease.ts", find: "return this.remainingMs(now) > 0;", replace: "return this.#termMs > 0;" }],
   ],
   [
     "R5: a registration keeps the cache",

@@ -101,8 +101,7 @@ describeWithPostgres("a request id through several servers", () => {
       const owner = "killed-before";
       const requestId = randomUUID();
       const killed = await startServer({ env });
-      // The last row that CreateKey writes is one of the audit log.
-      const lock = await holdLock(database.url, (sql) => sql`lock table audit_event in share mode`);
+      const lock = await holdLock(database.url, (sql) => sql`lock table done_request in share mode`);
       try {
         const lost = create(owner, requestId)(clientsOf(killed)).catch(() => "lost");
         await lock.waiters(1);
@@ -113,6 +112,31 @@ describeWithPostgres("a request id through several servers", () => {
         expect(await lost).toBe("lost");
         const { key } = await retry;
         expect((await keysOf(owner)).map(({ id }) => id)).toEqual([key?.id]);
+      } finally {
+        await lock.release();
+        await killed.kill("SIGKILL");
+      }
+    });
+
+    it("while its last statements wait, may have made the key, and a retry through another makes it or names it", async () => {
+      const owner = "killed-beside";
+      const requestId = randomUUID();
+      const killed = await startServer({ env });
+      // CreateKey writes to the audit log last, in the round trip of its COMMIT.
+      const lock = await holdLock(database.url, (sql) => sql`lock table audit_event in share mode`);
+      try {
+        const lost = create(owner, requestId)(clientsOf(killed)).catch(() => "lost");
+        await lock.waiters(1);
+        const retry = create(owner, requestId)(clientsOf(servers[0]));
+        const named = retry.then(
+          ({ key }) => key?.id,
+          async () => (await refusalOf(retry)).metadata.key_id,
+        );
+        await lock.waiters(2);
+        await killed.kill("SIGKILL");
+        await lock.release();
+        expect(await lost).toBe("lost");
+        expect((await keysOf(owner)).map(({ id }) => id)).toEqual([await named]);
       } finally {
         await lock.release();
         await killed.kill("SIGKILL");

@@ -25,9 +25,7 @@ const BELIEVING_THE_GATE: readonly Mutation[] = [
   { file: "src/manage/steps/lock.ts", find: 'if (verdict !== "valid") throw credentialInvalid(verdict);', replace: "" },
   { file: "src/manage/steps/lock.ts", find: "{ ...caller, scopes: held?.scopes ?? [] }", replace: "caller" },
 ];
-const WITHOUT_LOCKS: readonly Mutation[] = [
-  { file: "src/postgres/keys.ts", find: "eq(apiKey.id, id)).for(strength)", replace: "eq(apiKey.id, id))" },
-];
+const WITHOUT_LOCKS: readonly Mutation[] = [{ file: "src/postgres/keys.ts", find: ".for(strength)", replace: "" }];
 
 describeWithPostgres("a key that races its own revocation", () => {
   let database: TestDatabase;

@@ -24,25 +24,24 @@ const STEPS: readonly [step: string, mutation: Mutation][] = [
     "holding the key, before it is written",
     {
       file: "src/manage/steps/write-change.ts",
-      find: "  const [secrets, [changed]] = await Promise.all([",
-      replace: '  process.kill(process.pid, "SIGSTOP");\n  const [secrets, [changed]] = await Promise.all([',
+      find: "  const shown = viewSecrets(",
+      replace: '  process.kill(process.pid, "SIGSTOP");\n  const shown = viewSecrets(',
     },
   ],
   [
     "holding the revision, before the commit",
     {
-      file: "src/manage/steps/write-change.ts",
-      find: "  if (changed === undefined) throw",
-      replace: '  process.kill(process.pid, "SIGSTOP");\n  if (changed === undefined) throw',
+      file: "src/postgres/connect/transaction-client.ts",
+      find: "    await setImmediate();\n",
+      replace: '    await setImmediate();\n    process.kill(process.pid, "SIGSTOP");\n',
     },
   ],
   [
     "after the commit, before anybody is told",
     {
       file: "src/revocation/revoker.ts",
-      find: "    const recorded = await fallback.record(change, facts);\n",
-      replace:
-        '    process.kill(process.pid, "SIGSTOP");\n    const recorded = await fallback.record(change, facts);\n',
+      find: "      const waiting = barrier.wait(",
+      replace: '      process.kill(process.pid, "SIGSTOP");\n      const waiting = barrier.wait(',
     },
   ],
   [

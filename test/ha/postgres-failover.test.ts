@@ -13,7 +13,7 @@ import type { Mutation } from "../../testkit/mutation.ts";
 import { type PostgresPair, type PostgresPairOptions, startPostgresPair } from "../../testkit/postgres-pair.ts";
 import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { createTcpProxy, type TcpProxy } from "../../testkit/tcp-proxy.ts";
-import { History, type KnownSecret } from "../chaos/history.ts";
+import { type CachedSecret, History } from "../chaos/history.ts";
 import { hostMs } from "../chaos/host-clock.ts";
 import { type MadeKey, makeKey } from "../rpc/make-key.ts";
 import { verdictOf } from "../rpc/verdict-of.ts";
@@ -83,7 +83,7 @@ describeWithStandby("a failover of Postgres", () => {
   /** Verifies all the time on both nodes, by calls and in agents, and revokes keys on both. */
   function traffic(nodes: readonly Node[]) {
     const history = new History();
-    const known: KnownSecret[] = [];
+    const known: CachedSecret[] = [];
     const revokedAt: number[][] = nodes.map(() => []);
     let isOver = false;
     const until = async (work: () => Promise<unknown>) => {
@@ -113,7 +113,7 @@ describeWithStandby("a failover of Postgres", () => {
       };
       const revoke = async () => {
         const { id, secret } = await makeKey(clients, { owner: `owner-${known.length}` });
-        const one: KnownSecret = { keyId: id, secret, deadFrom: undefined, narrowFrom: undefined, holders: new Map() };
+        const one: CachedSecret = { keyId: id, secret, deadFrom: undefined, narrowFrom: undefined, holders: new Map() };
         known.push(one);
         await sleep(50);
         for (;;) {

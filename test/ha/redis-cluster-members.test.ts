@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Change } from "../../src/keys/change.ts";
@@ -25,8 +26,8 @@ describeWithRedis("a subscription to a node of a Redis Cluster", () => {
     const [first, ...others] = nodes.map(({ url }) => url);
     const bus = new RedisBus({
       ...{ ...QUIET_REDIS, local: new InProcessBus(), clusterId: "c", commandTimeoutMs: 1000 },
-      // The first node is the first one that is subscribed to.
-      random: (size) => new Uint8Array(size),
+      // The first node is the first one that is subscribed to. Each process has an id of its own.
+      random: (size) => (size === 1 ? new Uint8Array(1) : randomBytes(size)),
       address: { kind: "cluster", urls: [first ?? "", ...others] },
       ...{ keys: [Buffer.alloc(32, 1)], onWarning: () => undefined },
     });

@@ -86,7 +86,7 @@ describeWithPostgres("a server", () => {
         const redis = await startRedisServer({ settings: { requirepass: "another" } });
         closing.push(() => redis.stop());
         const server = await start({ REDIS_URL: `redis://:${PASSWORD}@127.0.0.1:${redis.port}` });
-        await expectWarned(server, /^WRONGPASS .*\. Correct the user and the password in REDIS_URL, or/);
+        await expectWarned(server, /^(WRONGPASS|NOAUTH) .*\. Correct the user and the password in REDIS_URL, or/);
         const operator = new Redis(redis.url, { password: "another" });
         await operator.config("SET", "requirepass", PASSWORD);
         operator.disconnect();

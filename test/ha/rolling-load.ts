@@ -3,7 +3,7 @@ import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createVerifier } from "../../src/sdk/index.ts";
 import { eventually } from "../../testkit/eventually.ts";
 import type { Cluster } from "../chaos/cluster.ts";
-import { History, type KnownSecret } from "../chaos/history.ts";
+import { type CachedSecret, History } from "../chaos/history.ts";
 import { hostMs } from "../chaos/host-clock.ts";
 import { createGrpcJsClient } from "../clients/grpc-js.ts";
 
@@ -60,7 +60,7 @@ export function startRollingLoad({ nodes, token }: Cluster, { attempts = 5 } = {
     createVerifier({ url: nodes.map(({ url }) => url), token, reportEveryMs: 1000, timeoutMs: CALL_MS }),
   );
   const history = new History();
-  const known: KnownSecret[] = [];
+  const known: CachedSecret[] = [];
   const succeeded: Record<Method, number> = { Verify: 0, CreateKey: 0, RevokeKey: 0, agent: 0 };
   const failed: string[] = [];
   let retried = 0;
@@ -120,7 +120,7 @@ export function startRollingLoad({ nodes, token }: Cluster, { attempts = 5 } = {
     const created = await ask("CreateKey", { owner: `rolling-${owners++}`, display_name: "k" });
     const key = created?.key as { readonly id: string } | undefined;
     if (key === undefined) return;
-    const one: KnownSecret = {
+    const one: CachedSecret = {
       ...{ keyId: key.id, secret: String(created?.secret), deadFrom: undefined, narrowFrom: undefined },
       holders: new Map(),
     };

@@ -153,7 +153,7 @@ describeWithPostgres("Every hot query uses its index", () => {
     let asked = 0;
     const plans = await plansOf(async (db) => {
       const keys = await listKeys(db, { owner: "one-0" }, page);
-      asked = (await listSecrets(db, keys, 20)).size;
+      asked = (await listSecrets(db, keys, 20).send()).size;
     });
     expect(asked).toBe(51);
     expect(plans[1]?.indexes).toContain("secret_version_key_id_version_pk");

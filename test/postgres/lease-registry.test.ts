@@ -30,7 +30,7 @@ describeWithPostgres("the registry of leases in Postgres", () => {
   }
   const change = (id: string, narrows = true) =>
     storage.transaction((transaction) =>
-      changeKeys(transaction, { ids: [id], change: {}, updateTime: new Date(), narrows }),
+      changeKeys(transaction, { ids: [id], change: {}, updateTime: new Date(), narrows }).send(),
     );
   const renew = (revision: number, own = identity) =>
     registry.renew({ epoch, identity: own, appliedRevision: revision, ackedRevision: revision });
@@ -73,7 +73,7 @@ describeWithPostgres("the registry of leases in Postgres", () => {
     const held = Promise.withResolvers<void>();
     const order: string[] = [];
     const first = storage.transaction(async (transaction) => {
-      await changeKeys(transaction, { ids: [one.id], change: {}, updateTime: new Date(), narrows: true });
+      await changeKeys(transaction, { ids: [one.id], change: {}, updateTime: new Date(), narrows: true }).send();
       order.push("first has its revision");
       await held.promise;
     });

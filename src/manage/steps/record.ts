@@ -6,6 +6,7 @@ import { newTypeId } from "../../keys/key-id.ts";
 import { redactSecrets } from "../../keys/secret.ts";
 import { insertEvents } from "../../postgres/audit.ts";
 import { findKey } from "../../postgres/keys.ts";
+import { Ending, type Statement } from "../../postgres/statements.ts";
 import type { Database } from "../../postgres/storage.ts";
 import { readDatabaseTime } from "../../postgres/time.ts";
 import type { ManageDeps } from "../deps.ts";
@@ -24,12 +25,15 @@ export interface Happening {
   readonly outcome?: AuditEvent["outcome"];
 }
 
-/** Writes audit entries in the same transaction as the change, so that both commit or neither does. */
-export async function record(
+/**
+ * Writes audit entries in the same transaction as the change, so that both commit or neither does. Empty without a
+ * happening.
+ */
+export function record(
   transaction: Database,
   by: { readonly deps: Pick<ManageDeps, "random" | "signer">; readonly caller: Caller },
   happenings: readonly Happening[],
-): Promise<void> {
+): Statement<unknown>[] {
   const { deps, caller } = by;
   const signed = happenings.map((happening) => {
     const event: AuditEvent = {
@@ -41,7 +45,7 @@ export async function record(
     };
     return { event, signature: deps.signer.sign(event) };
   });
-  if (signed.length > 0) await insertEvents(transaction, signed);
+  return signed.length > 0 ? [insertEvents(transaction, signed)] : [];
 }
 
 /** One denied call, or further ones for the same reason. */
@@ -73,8 +77,7 @@ export async function recordDenial(deps: ManageDeps, caller: Caller, denial: Den
       ...(owner === "" ? {} : { asked_owner: redactSecrets(owner) }),
     };
     const about = { keyId: key?.id ?? "", owner: key?.owner ?? "" };
-    await record(transaction, { deps, caller }, [
-      { action: "call.denied", outcome: "denied", ...about, time, details },
-    ]);
+    const happening = { action: "call.denied", outcome: "denied", ...about, time, details } as const;
+    return Ending.of(record(transaction, { deps, caller }, [happening]), [], () => undefined);
   });
 }

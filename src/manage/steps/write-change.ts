@@ -1,5 +1,6 @@
 import type { KeyRecord, KeyView } from "../../keys/key.ts";
 import { changeKeys, type KeyChange } from "../../postgres/keys.ts";
+import { Ending, type Statement } from "../../postgres/statements.ts";
 import type { Database } from "../../postgres/storage.ts";
 import type { DatabaseMoment } from "../../postgres/time.ts";
 import type { CommitFacts } from "../../revocation/revocation-fallback.ts";
@@ -10,24 +11,27 @@ export interface Change {
   readonly change: KeyChange;
   /** Whether the change takes validity away now or soon. */
   readonly narrows: boolean;
+  /** Statements that go before it, in the same round trip. */
+  readonly before: readonly Statement<unknown>[];
 }
 
 /** A key after a change, and the database that the change was committed to. */
 export interface Changed extends KeyView, DatabaseMoment, CommitFacts {}
 
 /**
- * The last step of every change to a key. No other statement may follow: all other changes wait from here for the
- * commit.
+ * The last step of every change to a key, for `Storage.transaction` to send with the COMMIT: all other changes wait from
+ * here for it.
  */
-export async function writeChange(
+export function writeChange(
   transaction: Database,
   held: DatabaseMoment & { readonly key: KeyRecord },
-  { change, narrows }: Change,
-): Promise<Changed> {
-  const [secrets, [changed]] = await Promise.all([
-    viewSecrets(transaction, held.key, held.now),
-    changeKeys(transaction, { ids: [held.key.id], change, updateTime: held.now, narrows }),
-  ]);
-  if (changed === undefined) throw new Error(`key ${held.key.id} was held and is gone`);
-  return { ...changed, secrets, now: held.now, identity: held.identity };
+  { change, narrows, before }: Change,
+): Ending<Changed> {
+  const { key, now, identity } = held;
+  const shown = viewSecrets(transaction, key, now);
+  const written = changeKeys(transaction, { ids: [key.id], change, updateTime: now, narrows });
+  return Ending.of(before, [shown, written], ([secrets, [changed]]) => {
+    if (changed === undefined) throw new Error(`key ${key.id} was held and is gone`);
+    return { ...changed, secrets, now, identity };
+  });
 }

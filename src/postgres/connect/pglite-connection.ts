@@ -1,7 +1,8 @@
 import { PGlite, type Transaction } from "@electric-sql/pglite";
 import { drizzle } from "drizzle-orm/pglite";
 import { explainAborted, unheard } from "../errors.ts";
-import type { Connection, Database } from "../storage.ts";
+import { Ending } from "../statements.ts";
+import type { Connection, Database, TransactionWork } from "../storage.ts";
 import { observeErrors } from "./first-error.ts";
 import { sessionStatements } from "./session.ts";
 
@@ -28,11 +29,17 @@ export async function openPglite(folder: string): Promise<EmbeddedConnection> {
 }
 
 /** Rejects, as on Postgres, with the error that broke the transaction, even if no caller handled it. */
-async function inTransaction<T>(transaction: Transaction, work: (database: Database) => Promise<T>): Promise<T> {
+async function inTransaction<T>(transaction: Transaction, work: TransactionWork<T>): Promise<T> {
   const { observed, firstError } = observeErrors(transaction);
-  const result = await work(drizzle(observed as unknown as PGlite)).catch((error: unknown) => {
+  const result = await conclude(work(drizzle(observed as unknown as PGlite))).catch((error: unknown) => {
     throw explainAborted(error, firstError());
   });
   if (firstError() !== undefined) throw unheard(firstError());
   return result;
+}
+
+async function conclude<T>(work: Promise<T | Ending<T>>): Promise<T> {
+  const result = await work;
+  if (!(result instanceof Ending)) return result;
+  return result.conclude(await Promise.all(result.statements.map((statement) => statement.send())));
 }

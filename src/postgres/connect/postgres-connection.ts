@@ -2,13 +2,13 @@ import type { Socket } from "node:net";
 import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import type pg from "pg";
-import { explainAborted, isAway, unheard } from "../errors.ts";
+import { isAway } from "../errors.ts";
 import { databaseIdentity } from "../revisions.ts";
-import type { Connection } from "../storage.ts";
-import { observeErrors } from "./first-error.ts";
+import type { Connection, Database } from "../storage.ts";
 import { PrimaryPool } from "./primary-pool.ts";
 import { Route } from "./route.ts";
-import { beginWithSettings, checkSession, type SessionLimits, startupOptions } from "./session.ts";
+import { BEGIN_FOR_PLANS, beginWithSettings, checkSession, type SessionLimits, startupOptions } from "./session.ts";
+import { TransactionClient } from "./transaction-client.ts";
 
 export interface PostgresOptions extends SessionLimits {
   /** As `parseAddress` reads it; of several hosts, the primary is used. */
@@ -19,12 +19,13 @@ export interface PostgresOptions extends SessionLimits {
    * The scope of the settings in session.ts. `session`, the default, is for a direct connection: they are start-up
    * options. `transaction` is for a connection pooler, which may give the session to another client a moment later:
    * each transaction sets them again, and checks that the database is the expected one. `none` is for statements that
-   * need no settings (`createFindByDigests`), past a pooler in one round trip; their only time limit is this client's.
+   * need no settings (`findByDigests`), past a pooler in one round trip; their only time limit is this client's.
    */
   readonly settings?: "session" | "transaction" | "none";
   /**
-   * Whether it has Postgres keep statements and their plans. Then no plan reads a table from end to end if an index will
-   * do: one that was made while a table was small is kept while it grows, until Postgres' statistics say so.
+   * Whether it has Postgres keep the statements of `read` and their plans. Then no plan reads a table from end to end if
+   * an index will do: one that was made while a table was small is kept while it grows, until Postgres' statistics say
+   * so. Transactions keep theirs whenever the connection is direct.
    */
   readonly keepsPlans?: boolean;
   /** The role that every connection takes; undefined to stay what it connected as. */
@@ -93,11 +94,18 @@ export function connectPostgres(options: PostgresOptions): Connection {
       client.release(lost);
     }
   }
-  const transaction: Connection["transaction"] = (work) =>
-    confirmed((client) => inTransaction(client, options, (observed) => work(drizzle(observed))));
+  const transactionClients = new WeakMap<pg.ClientBase, TransactionClient>();
+  const transactionClientOf = (client: pg.ClientBase) => {
+    const known = transactionClients.get(client) ?? createTransactionClient(client, options);
+    transactionClients.set(client, known);
+    return known;
+  };
+  const transaction: Connection["transaction"] = (work) => confirmed((client) => transactionClientOf(client).run(work));
   const isDirect = options.settings !== "transaction";
+  const kept = { known: new Map(), areNamed: options.keepsPlans === true };
+  const reading: Database = Object.assign(drizzle(pool), { kept });
   return {
-    read: (work) => (isDirect ? work(drizzle(pool)) : transaction(work)),
+    read: (work) => (isDirect ? work(reading) : transaction(work)),
     // Not Drizzle's own: on a pool, that keeps the client for ever when `begin` fails.
     transaction,
     write: (work) => (isDirect ? confirmed((client) => work(drizzle(client))) : transaction(work)),
@@ -115,35 +123,12 @@ export function connectPostgres(options: PostgresOptions): Connection {
   };
 }
 
-/**
- * Rejects with the error that broke the transaction. The statements after the failed one only say that the transaction
- * is broken. If no caller handled that error, Postgres answers COMMIT with ROLLBACK.
- */
-async function inTransaction<T>(
-  client: pg.ClientBase,
-  options: PostgresOptions,
-  work: (client: pg.PoolClient) => Promise<T>,
-): Promise<T> {
-  const { observed, firstError } = observeErrors(client as pg.PoolClient);
-  try {
-    await begin(observed, options);
-    const result = await work(observed);
-    const { command } = await client.query("commit");
-    if (command === "COMMIT") return result;
-    throw unheard(firstError());
-  } catch (error) {
-    const cause = explainAborted(error, firstError());
-    await client.query("rollback").catch((failed: unknown) => {
-      // A connection that is lost cannot roll back, and the reason of the loss says more.
-      if (!isAway(cause)) throw failed;
-    });
-    throw cause;
+function createTransactionClient(client: pg.ClientBase, options: PostgresOptions): TransactionClient {
+  if (options.settings !== "transaction") {
+    return new TransactionClient(client, { begin: () => client.query(BEGIN_FOR_PLANS), keepsPlans: true });
   }
-}
-
-async function begin(client: pg.ClientBase, options: PostgresOptions): Promise<void> {
-  if (options.settings !== "transaction") await client.query("begin");
-  else await Promise.all([client.query(beginWithSettings(options)), checkIdentity(client, options.refusalOf)]);
+  const begin = () => Promise.all([client.query(beginWithSettings(options)), checkIdentity(client, options.refusalOf)]);
+  return new TransactionClient(client, { begin, keepsPlans: false });
 }
 
 function sessionConfig(options: PostgresOptions, { address }: Route): pg.PoolConfig {
@@ -153,7 +138,9 @@ function sessionConfig(options: PostgresOptions, { address }: Route): pg.PoolCon
 }
 
 async function checkConnection(client: pg.ClientBase, options: PostgresOptions): Promise<void> {
-  if (options.settings === "transaction") return inTransaction(client, options, (observed) => checkSession(observed));
+  if (options.settings === "transaction") {
+    return createTransactionClient(client, options).run(() => checkSession(client));
+  }
   // In one round trip.
   await Promise.all([
     checkSession(client, { hasSettings: options.settings !== "none" }),

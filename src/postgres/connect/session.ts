@@ -75,6 +75,12 @@ export function beginWithSettings(options: SessionOptions): string {
   return `${begin}\n${statements("set local", settingsOf(options))}`;
 }
 
+/**
+ * Begins a transaction on a direct connection. Plans of its statements are kept, and so none may read a table from end to
+ * end that an index will do for: the table may have been small when the plan was made.
+ */
+export const BEGIN_FOR_PLANS = "begin; set local enable_seqscan = off";
+
 /** The same as statements, for the embedded Postgres, whose only session is a superuser's. */
 export function sessionStatements(): string {
   return statements("set", [...ANSWERS, ["session_replication_role", "origin"]]);

@@ -24,8 +24,6 @@ export interface OpenStorage {
   readonly storage: Storage;
   /** Reads secrets that are not kept in memory; a pool of its own. */
   readonly misses: Storage;
-  /** Whether `misses` keeps statements and their plans: it does where no pooler is in between. */
-  readonly missesKeepPlans: boolean;
   /** One connection that nothing but the lease is on. */
   readonly leases: Storage;
   /** Whether storage took no changes lately, and why. */
@@ -110,9 +108,9 @@ async function openPostgres(
     });
   };
   const settings = migrated.isPooled ? "transaction" : "session";
-  const missesKeepPlans = leaseDatabaseUrl === undefined && !migrated.isPooled;
   const forMisses = {
-    keepsPlans: missesKeepPlans,
+    // Where no pooler is in between.
+    keepsPlans: leaseDatabaseUrl === undefined && !migrated.isPooled,
     settings: leaseDatabaseUrl === undefined ? settings : "none",
   } as const;
   let isOldPrimaryTold = false;
@@ -141,7 +139,7 @@ async function openPostgres(
     throw error;
   }
   return {
-    ...{ storage, misses, missesKeepPlans, leases, roots: deriveRoots(rootSecrets), adminKeyFile: undefined },
+    ...{ storage, misses, leases, roots: deriveRoots(rootSecrets), adminKeyFile: undefined },
     noWrites,
     expect(identity) {
       const isOther = expected !== undefined && identity !== expected;
@@ -206,7 +204,7 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
       folder.release();
     };
     return {
-      ...{ storage, misses: storage, missesKeepPlans: false, leases: storage },
+      ...{ storage, misses: storage, leases: storage },
       ...{ roots, adminKeyFile: folder.adminKeyFile, noWrites, close },
       expect: () => undefined,
     };
