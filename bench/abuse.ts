@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { DEFAULT_POLICY } from "../src/server/config/policy.ts";
 import { KINDS, type KindName, PATH } from "./abuse/kinds.ts";
 import { startAbuser } from "./abuse/start-abuser.ts";
 import { type Answer, type Bench, median, rounded } from "./harness/bench.ts";
@@ -136,9 +135,6 @@ async function underAbuse(
   const seconds = (performance.now() - began) / 1000;
   look?.();
   await abuser.stop();
-  // The next connection of the well-behaved client, from the same address, would wait too: for that, and for one that
-  // the abuser had waiting, which is cut off in its turn.
-  if (cutOff > 0) await sleep(2 * DEFAULT_POLICY.port.returnMs + CONNECT_MS);
   return { ...turn, framesPerSecond: frames / seconds, cutOff };
 }
 

@@ -65,7 +65,7 @@ export function openRaw(
 export async function endOf({ session, stream, trailers }: RawStream): Promise<RawEnd> {
   const chunks: Buffer[] = [];
   stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-  await new Promise((resolve) => stream.on("end", resolve).on("close", resolve));
+  if (!stream.destroyed) await new Promise((resolve) => stream.on("end", resolve).on("close", resolve));
   session.destroy();
   const messages = countOf(Buffer.concat(chunks));
   const { "grpc-status": status, "grpc-status-details-bin": details } = trailers;

@@ -28,7 +28,7 @@ export interface StartServerOptions {
 }
 
 export interface ServerProcess {
-  /** `http://127.0.0.1:port` */
+  /** `http://127.0.0.1:port`, or `https://…` with a certificate. */
   readonly url: string;
   readonly port: number;
   readonly pid: number;
@@ -74,7 +74,7 @@ export async function startServer(options: StartServerOptions = {}): Promise<Ser
   const failure = (what: string) =>
     new Error(`claviger serve ${what}; its output:\n${output.stdout}\n${output.stderr}\nread why above`);
   const listening = () => {
-    const [, url] = /listening on (http:\/\/\S+:\d+)/.exec(output.stdout) ?? [];
+    const [, url] = /listening on (https?:\/\/\S+:\d+)/.exec(output.stdout) ?? [];
     if (url === undefined) throw failure(`did not listen within ${startMs} ms`);
     return new URL(url);
   };

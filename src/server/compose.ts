@@ -24,18 +24,15 @@ import { SyncStreams } from "../rpc/sync/sync.ts";
 import { createValidate, createValidateInterceptor } from "../rpc/validate.ts";
 import { VerifyCall } from "../rpc/verify-call.ts";
 import { monotonicMs, systemClocks, systemRandom, systemTimers } from "../system/node.ts";
-import { createFastLane } from "../transport/direct/fast-lane.ts";
-import { isPlainGrpc } from "../transport/direct/plain-grpc.ts";
-import { createStreamRouter } from "../transport/direct/stream-router.ts";
-import { createSyncLane } from "../transport/direct/sync-lane.ts";
-import type { BodyBudget } from "../transport/overload/body-budget.ts";
+import { createDispatch } from "../transport/direct/dispatch.ts";
+import { factsOf } from "../transport/direct/plain-grpc.ts";
+import { Peers } from "../transport/http/peer-address.ts";
 import { Door } from "../transport/overload/door.ts";
 import { KnownNetworks } from "../transport/overload/known-networks.ts";
 import { TurnWatch } from "../transport/overload/turn-watch.ts";
 import { createPort, type Port } from "../transport/port/port.ts";
 import { createConnectHandler } from "../transport/router/connect-adapter.ts";
 import { deadlineInterceptor } from "../transport/router/deadline.ts";
-import { ConnectionNetworks } from "../transport/router/peer-address.ts";
 import { streamErrorInterceptor } from "../transport/router/router-errors.ts";
 import { createHealth, type Health } from "../transport/services/health.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/services/metrics-handler.ts";
@@ -167,26 +164,22 @@ export function compose(parts: Parts & Gates): {
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 
   const onError = (error: unknown) => log.warn({ err: error }, "connection failed");
-  const networks = new ConnectionNetworks();
+  const peers = new Peers();
   const { maxTurnMs, maxRoutedTurnMs, ...bursts } = policy.overload;
   const turns = {
     ...bursts,
     mostTurnMs: maxTurnMs,
     monotonicMs,
-    addressOf: (connection: object) => networks.of(connection),
+    addressOf: (connection: object) => peers.of(connection).network,
     isKnown: (network: string) => known.has(network),
   };
   const [calling, probing] = [new TurnWatch(turns), new TurnWatch(turns)];
-  const budget: BodyBudget = {
-    credit: (connection, bytes) => port.budget.credit(connection, bytes),
-    piece: (connection, bytes, messages) => port.budget.piece(connection, bytes, messages),
-  };
   const onDefect = (error: unknown) =>
-    log.error({ err: error }, "internal error in a lane; its call ended as INTERNAL");
+    log.error({ err: error }, "internal error on the direct path; its call ended as INTERNAL");
   const door = new Door({
     router,
     isOverloaded: (connection, isRouted) => calling.isOver(connection, isRouted ? maxRoutedTurnMs : maxTurnMs),
-    isDirect: (headers) => isPlainGrpc(headers, method.path),
+    isDirect: (head) => head.path === method.path && factsOf(head).isPlain,
     isOverloadedByHealth: (connection) => probing.isOver(connection),
     enter: (call, askedId) => gate.enter(call, askedId),
     onRefused: (method, call) => callLog.overloaded(method, call),
@@ -194,20 +187,19 @@ export function compose(parts: Parts & Gates): {
   const handler = createConnectHandler({
     ...{ router, ...policy.port, onError },
     onUnseen: (method, call, error) => callLog.refused(method, call, error),
-    budget,
   });
   const serve = createMetricsHandler(metrics, handler);
   const method = new VerifyCall({
     ...{ gate, verifier, callLog, log },
     validate: (request) => validate(VerifyRequestSchema, request),
   });
-  const routeStream = createSyncLane({
-    ...{ method: sync, maxMessageBytes: policy.port.maxMessageBytes, mostWaitingBytes: policy.sync.waitingBytes },
-    ...{ budget, onDefect, route: createStreamRouter({ serve, resume: handler }) },
+  const dispatch = createDispatch({
+    ...{ ...policy.port, unary: method, sync, serve, peers, onDefect },
+    mostWaitingBytes: policy.sync.waitingBytes,
   });
   const port: Port = createPort({
-    ...{ ...config.listen, onError, handler: door.requests(serve) },
-    streams: door.streams(createFastLane({ ...policy.port, method, budget, onDefect, route: routeStream })),
+    ...{ ...config.listen, tls: config.tls, onError, handler: door.requests(serve) },
+    streams: door.streams(dispatch),
     limits: portLimits(policy.port),
   });
   return { port, health, sync, denials };

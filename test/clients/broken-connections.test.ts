@@ -10,7 +10,7 @@ import { afterEach, describe, expect, inject, it, onTestFinished } from "vitest"
 import { eventually } from "../../testkit/eventually.ts";
 import type { Mutation } from "../../testkit/mutation.ts";
 import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
-import { BODIES, GOAWAY, PATHS, PLAN, type Plan, piecesOf } from "./connection-plan.ts";
+import { BODIES, PATHS, PLAN, type Plan, piecesOf } from "./connection-plan.ts";
 
 /** Connections at once. */
 const AT_ONCE = 4;
@@ -26,7 +26,7 @@ describe("connections that break every rule, at any byte,", () => {
     await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
     // What is left open would be for longer than a test waits, and hold up the server's end: but for a call whose
     // connection Node (26) has given up silently, as after GOAWAY and a PING that is too long, until its deadline.
-    const policy = { port: { returnMs: 20, drainMs: 600_000, idleTimeoutMs: 600_000, defaultDeadlineMs: 2000 } };
+    const policy = { port: { drainMs: 600_000, idleTimeoutMs: 600_000, defaultDeadlineMs: 2000 } };
     const settings = { CLAVIGER_DATA_DIR: folder, CLAVIGER_LOG_LEVEL: "error" };
     const env = { ...settings, CLAVIGER_POLICY: JSON.stringify(policy) };
     server = await startServer({ env, mutate, hasDefects: mutate.length > 0 });
@@ -98,64 +98,4 @@ describe("connections that break every rule, at any byte,", () => {
     expect(await server.stop()).toBe(0);
     expect(server.stderr()).toBe("");
   }, 300_000);
-
-  const PORT = "src/transport/port/port.ts";
-
-  /** Has connections wait where any was broken, and not only after a flood: more is read then before they are served. */
-  const WAITS: readonly Mutation[] = [
-    {
-      file: PORT,
-      find: "isFlood = error.code === TOO_MANY_INVALID_FRAMES || error.errno === NGHTTP2_ERR_FLOODED;",
-      replace: "isFlood = true;",
-    },
-    {
-      file: "src/transport/port/slow-return.ts",
-      find: "return hasBehaving(address) ? undefined : sleep(",
-      replace: "return sleep(",
-    },
-  ];
-
-  it.each<[where: string, readonly Mutation[]]>([
-    [
-      "what was read before goes on being handed to a session that has ended",
-      [{ file: PORT, find: "session.destroyed ? null : read(size)", replace: "read(size)" }, ...WAITS],
-    ],
-    [
-      "nobody listens for errors of a request whose answer is closed",
-      [{ file: PORT, find: '    req.on("error", () => {});\n', replace: "" }],
-    ],
-  ])("control: end the server where %s", async (_, mutations) => {
-    await start(mutations);
-    const ended = server.exited.then(({ code }) => code);
-    const lives = fc.asyncProperty(PLANS, async (plans) => {
-      await Promise.all(plans.map(play));
-      return (await Promise.race([ended, sleep(1, "running")])) === "running";
-    });
-    expect((await fc.check(lives, { numRuns: 5000, endOnFailure: true })).failed).toBe(true);
-    expect(await ended).toBe(70);
-  });
-
-  it("control: stay open where the socket is not read again", async () => {
-    await start([{ file: PORT, find: "    socket.read = read;\n", replace: "" }]);
-    const before = await sockets();
-    const goAway = { kind: "frame", type: GOAWAY, flags: 0, stream: 0, payload: Buffer.alloc(8) } as const;
-    const whole = {
-      version: "HTTP/2",
-      method: "POST",
-      headers: {},
-      flips: [],
-      cuts: [],
-      until: 1,
-      isDeaf: false,
-    } as const;
-    // On a machine that is busy the client may have hung up before the server looks.
-    await eventually(
-      async () => {
-        for (let count = 0; count < 10; count++) await play({ ...whole, steps: [goAway], ending: "RST" });
-        await sleep(500);
-        expect(await sockets()).toBeGreaterThan(before);
-      },
-      { withinMs: 45_000 },
-    );
-  });
 });

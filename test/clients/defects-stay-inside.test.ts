@@ -8,8 +8,8 @@ import { PATHS } from "./connection-plan.ts";
 import { type OwnServer, startOwnServer } from "./own-server.ts";
 
 const INTERNAL = "13";
-const FAST = "src/transport/direct/fast-lane.ts";
-const SYNC = "src/transport/direct/sync-lane.ts";
+const UNARY = "src/transport/direct/direct-unary.ts";
+const SYNC = "src/transport/direct/direct-sync.ts";
 const GATE = "src/rpc/gate.ts";
 
 /** Makes calls with that request id fail where the text is found, as a defect would. */
@@ -27,13 +27,16 @@ const ADMIT = defect("admit", {
   at: "arriving.call.requestId",
 });
 const OWN_ID = "this.#requestId";
-const DATA = defect("data", { file: FAST, find: "read(chunk: Buffer): void {", at: OWN_ID });
-const END = defect("end", { file: FAST, find: "readAll(): void {", at: OWN_ID });
-const CLOSE = defect("close", { file: FAST, find: "leave(): void {", at: OWN_ID });
-const HEAD_ID = 'this.#head["x-request-id"]';
-const SYNC_DATA = defect("sync-data", { file: SYNC, find: "#read(chunk: Buffer): void {", at: HEAD_ID });
-const SYNC_END = defect("sync-end", { file: SYNC, find: "#finish(): void {", at: HEAD_ID });
-const SYNC_CLOSE = defect("sync-close", { file: SYNC, find: "#close(): void {", at: HEAD_ID });
+const DATA = defect("data", { file: UNARY, find: "      this.#received ??= new ReceivedBytes();", at: OWN_ID });
+const END = defect("end", { file: UNARY, find: "    this.#isAnswering = true;", at: OWN_ID });
+const CLOSE = defect("close", { file: UNARY, find: "  #leave(): void {", at: OWN_ID });
+const SYNC_DATA = defect("sync-data", {
+  file: SYNC,
+  find: "  #take(bytes: Buffer, isLast: boolean): void {",
+  at: OWN_ID,
+});
+const SYNC_END = defect("sync-end", { file: SYNC, find: "  #finish(): void {", at: OWN_ID });
+const SYNC_CLOSE = defect("sync-close", { file: SYNC, find: "      this.#open?.close();", at: OWN_ID });
 const ALL: readonly Mutation[] = [ENTER, ADMIT, DATA, END, CLOSE, SYNC_DATA, SYNC_END, SYNC_CLOSE];
 
 function connect({ url }: OwnServer): ClientHttp2Session {
@@ -74,7 +77,7 @@ async function goAway(server: OwnServer, id: string, path: string): Promise<void
   session.destroy();
 }
 
-describe("an exception in the lanes", () => {
+describe("an exception on the direct path", () => {
   it("ends its call as INTERNAL, is logged, and ends nothing else", async () => {
     const server = await startOwnServer({ mutations: ALL, logLevel: "error" });
     const session = connect(server);
@@ -92,36 +95,20 @@ describe("an exception in the lanes", () => {
     await eventually(() => expect(logged().length).toBeGreaterThanOrEqual(5));
   });
 
-  const RETHROW = "throw error;";
-  it.each<[string, Mutation, Mutation, string]>([
-    [
-      "as the call comes",
-      ENTER,
-      {
-        file: "src/transport/port/port.ts",
-        find: "stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);",
-        replace: RETHROW,
-      },
-      "enter",
-    ],
-    [
-      "in a listener",
-      DATA,
-      {
-        file: FAST,
-        find: "work(exchange, event);\n    } catch (error) {",
-        replace: `work(exchange, event);\n } catch (error) { ${RETHROW}`,
-      },
-      "data",
-    ],
-  ])("control: %s ends the server where nothing catches it", async (where, defective, uncaught, id) => {
-    const begin: Mutation = {
-      ...{ file: FAST, find: "exchange.begin();\n    } catch (error) {" },
-      replace: `exchange.begin();\n    } catch (error) { ${RETHROW}`,
+  it("control: ends its whole connection where only the layer below catches it", async () => {
+    const uncaught: Mutation = {
+      ...{ file: UNARY, find: "  #crash(error: unknown): void {" },
+      replace: "  #crash(error: unknown): void { if (error) throw error;",
     };
-    const mutations = where === "in a listener" ? [defective, uncaught] : [defective, begin, uncaught];
-    const server = await startOwnServer({ mutations, hasDefects: true });
-    void statusOf(server, connect(server), id).catch(() => undefined);
-    expect(await server.exited).toMatchObject({ code: 70 });
+    const unheard: Mutation = {
+      ...{ file: "src/http2/connection.ts", find: "  #onDefect(stream: Http2Stream, error: unknown): void {" },
+      replace: "  #onDefect(stream: Http2Stream, error: unknown): void { if (stream) throw error;",
+    };
+    const server = await startOwnServer({ mutations: [ENTER, uncaught, unheard], hasDefects: true });
+    const session = connect(server);
+    const isClosed = new Promise((closed) => session.once("close", closed));
+    void statusOf(server, session, "enter").catch(() => undefined);
+    await isClosed;
+    expect(await statusOf(server, connect(server), "right")).toBe("0");
   });
 });

@@ -130,11 +130,10 @@ describeWithPostgres("a grpc-js client with a retryPolicy, when the database is 
 
   it("control: does not retry when the refusal is not Trailers-Only", async () => {
     const headersThenTrailers = {
-      file: "src/transport/direct/fast-lane.ts",
-      find: "this.#stream.respond({ ...this.#responseHeaders(), ...trailers }, { endStream: true });",
-      replace: `this.#stream.respond(this.#responseHeaders(), { waitForTrailers: true });
-      this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(trailers));
-      this.#stream.end();`,
+      file: "src/transport/direct/direct-unary.ts",
+      find: "this.#stream.respond(this.#options.blocks.trailersOnly(this.#requestId, error), true);",
+      replace: `this.#stream.respond(this.#options.blocks.head(this.#requestId), false);
+      this.#stream.end(this.#options.blocks.trailers(error));`,
     };
     const refusal = await withServer([headersThenTrailers], (server) => grpcRefusalOf(callThroughOutage(server)));
     expect(refusal).toEqual({ code: "UNAVAILABLE", reason: "STORAGE_UNAVAILABLE", hasRetryInfo: true });

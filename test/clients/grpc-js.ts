@@ -1,5 +1,12 @@
 import { join } from "node:path";
-import { type ChannelOptions, Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import {
+  type ChannelCredentials,
+  type ChannelOptions,
+  Client,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import { loadSync, type ServiceDefinition } from "@grpc/proto-loader";
 import { REPOSITORY } from "../../testkit/repository-copy.ts";
 
@@ -27,16 +34,18 @@ export interface GrpcJsOptions {
   /** `127.0.0.1:port` */
   readonly address: string;
   readonly token: string;
+  /** Default: cleartext. */
+  readonly security?: ChannelCredentials;
   /** For the channel, such as a service config. */
   readonly channel?: ChannelOptions;
 }
 
-export function createGrpcJsClient({ address, token, channel }: GrpcJsOptions): GrpcJsClient {
+export function createGrpcJsClient({ address, token, channel, security }: GrpcJsOptions): GrpcJsClient {
   const definition = loadSync(
     ["key_verifier", "key_management"].map((file) => `claviger/v1/${file}.proto`),
     { includeDirs: ["proto", "proto/vendor"].map((folder) => join(REPOSITORY, folder)), keepCase: true, enums: String },
   );
-  const client = new Client(address, credentials.createInsecure(), channel);
+  const client = new Client(address, security ?? credentials.createInsecure(), channel);
   const metadata = new Metadata();
   metadata.set("authorization", `Bearer ${token}`);
 

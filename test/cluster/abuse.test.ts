@@ -41,7 +41,7 @@ describe("HTTP/2 abuse", () => {
     folders.push(folder);
     await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
     const settings = { CLAVIGER_DATA_DIR: folder, CLAVIGER_LOG_LEVEL: "silent" };
-    const env = { ...settings, CLAVIGER_POLICY: JSON.stringify({ port: { returnMs: 1, ...policy } }) };
+    const env = { ...settings, CLAVIGER_POLICY: JSON.stringify({ port: policy }) };
     return startServer({ env, mutate: mutations });
   };
 
@@ -187,14 +187,16 @@ describe("HTTP/2 abuse", () => {
     });
 
     it("control: are taken for a flood where nothing allows for what comes after a refusal", async () => {
-      const find = "if (isFirst) budget.credit(";
-      const strict = await start({}, [
-        { file: "src/transport/port/drop-body.ts", find, replace: "if (false) budget.credit(" },
-      ]);
-      onTestFinished(async () => void (await strict.stop()));
-      const session = open(strict.url);
-      await askTooLong(session, PATH);
-      expect(await call(session, HEALTH_PATH, Buffer.alloc(5)).catch(() => undefined)).toBeUndefined();
+      const find = "this.#lateBytes = Math.min(this.#lateBytes + bytes, MOST_LATE_BYTES);";
+      const strict = { idleBytesPerSecond: 1024 };
+      for (const mutations of [[], [{ file: "src/http2/budgets.ts", find, replace: "" }]]) {
+        const { url, stop } = await start(strict, mutations);
+        onTestFinished(async () => void (await stop()));
+        const session = open(url);
+        await askTooLong(session, PATH);
+        const status = await call(session, HEALTH_PATH, Buffer.alloc(5)).catch(() => undefined);
+        expect(status).toBe(mutations.length === 0 ? 0 : undefined);
+      }
     });
   });
 });

@@ -56,7 +56,7 @@ describe("an error that no code of a server handles", () => {
     expect((await running.exited).code).toBe(70);
     const [line, ...others] = linesOf(running, "defect");
     expect(line).toMatchObject({ level: "fatal", kind });
-    expect(line.stack).toMatch(/boom[\s\S]+every\.ts[\s\S]+caused by Error: its cause/);
+    expect(line.stack).toMatch(/boom[\s\S]+timers\.ts[\s\S]+caused by Error: its cause/);
     expect([others, linesOf(running, "started").length]).toEqual([[], 1]);
     expect(running.stderr()).not.toMatch(/5555555555|hunter2/);
   });

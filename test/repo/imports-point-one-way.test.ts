@@ -18,7 +18,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   access: ["system", "keys", "verify"],
   manage: ["system", "keys", "verify", "revocation", "usage", "audit", "access", "postgres"],
   rpc: ["#gen", "system", "keys", "wire", "verify", "revocation", "usage", "audit", "access", "manage"],
-  transport: ["#gen", "system", "wire", "rpc", "verify"],
+  http2: ["system"],
+  transport: ["#gen", "system", "wire", "http2", "rpc", "verify"],
   sdk: ["#gen", "system", "keys", "wire", "verify", "usage"],
   server: [
     "#gen",

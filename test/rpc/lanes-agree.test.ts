@@ -229,9 +229,9 @@ describe("bytes that are not one plain message", () => {
     for (const folder of folders) await cp(inject("embedded").template, join(folder, "database"), { recursive: true });
     const mutate = [
       {
-        file: "src/transport/direct/fast-lane.ts",
-        find: "    if (timeoutMs === undefined) {",
-        replace: "    if (timeoutMs === undefined || true) {",
+        file: "src/transport/direct/direct-unary.ts",
+        find: "if (!facts.isPlain || facts.timeoutMs === undefined) {",
+        replace: "if (!facts.isPlain || facts.timeoutMs === undefined || true) {",
       },
     ];
     servers = await Promise.all(
@@ -317,6 +317,7 @@ describe("bytes that are not one plain message", () => {
     prefix.writeUInt32BE(length, 1);
     return Buffer.concat([prefix, message]);
   };
+  const TOO_LATE = { code: "DEADLINE_EXCEEDED", reason: "DEADLINE_EXCEEDED", hasRetryInfo: false, bytes: false };
   const MESSAGE = toBinary(VerifyRequestSchema, create(VerifyRequestSchema, { secret: "x" }));
 
   it.each<[string, Sent, object]>([
@@ -388,7 +389,8 @@ describe("bytes that are not one plain message", () => {
         // On a slow machine, the time of one of the two may end before its answer. Not with a hundred times as much.
         if (!isDeepStrictEqual(fast, routed)) {
           const [fastLater, routedLater] = await sendBoth("20S");
-          expect(fastLater).toEqual(routedLater);
+          // The router reads a message before the end of its request, which need not come.
+          if (how !== "nothing" || !isDeepStrictEqual(fastLater, TOO_LATE)) expect(fastLater).toEqual(routedLater);
         }
       }),
       { numRuns: 15, endOnFailure: true },

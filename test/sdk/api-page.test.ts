@@ -58,7 +58,7 @@ describe("the page of the SDK", () => {
     ["@claviger/sdk/testing", "testing/fake-verifier.ts"],
   ])("names every option and field of %s that %s exports", (entry, file) => {
     const shapes = sourceOf(file).matchAll(/^export interface (\w+)[^\n]*\{\n(.*?)^\}/gms);
-    const internal = ["Exchange", "ChangingKey", "RefusalResponse"];
+    const internal = ["Exchange", "HttpRequest", "ChangingKey", "RefusalResponse"];
     const fields = [...shapes]
       .filter(([, name = ""]) => !internal.includes(name))
       .flatMap(([, , body = ""]) =>

@@ -6,10 +6,12 @@ import { parseAddress } from "../../postgres/connect/address.ts";
 import { parseTls, TLS_VARIABLES } from "../../postgres/connect/tls.ts";
 import type { RedisAddress } from "../../redis/parse-redis-url.ts";
 import { isLoopback } from "../../system/addresses.ts";
+import type { PortTls } from "../../transport/port/tls.ts";
 import type { LogFormat } from "../observe/logger.ts";
 import { readRedis } from "../open/read-redis.ts";
 import { ConfigError } from "../startup-error.ts";
 import type { Policy } from "./policy.ts";
+import { readKeyPair } from "./read-pem.ts";
 import { parseRootSecrets, SETTING, SETTINGS, type Setting } from "./settings.ts";
 import { warnOfUnknownSettings } from "./unknown-settings.ts";
 
@@ -18,6 +20,8 @@ export { ConfigError };
 /** The checked settings of the server. */
 export interface ServerConfig {
   readonly listen: { readonly host: string; readonly port: number };
+  /** Undefined: cleartext. */
+  readonly tls: PortTls | undefined;
   readonly storage:
     | { readonly kind: "postgres"; readonly url: Secret }
     | { readonly kind: "embedded"; readonly folder: string };
@@ -76,10 +80,15 @@ export async function loadConfig(
   if (workers > 1 && embedded) throw oneProcess(environment);
   const number = Number(environment[WORKER_NUMBER] ?? 1);
   const listen = read(SETTING.listen);
+  const tls = await readKeyPair(
+    { variable: SETTING.tlsCert.variable, path: read(SETTING.tlsCert) },
+    { variable: SETTING.tlsKey.variable, path: read(SETTING.tlsKey) },
+  );
   const folder = read(SETTING.dataDir);
   const canaryMs = read(SETTING.canaryMs);
   return {
     listen,
+    tls,
     storage: databaseUrl === undefined ? { kind: "embedded", folder } : { kind: "postgres", url: databaseUrl },
     rootSecrets,
     leaseDatabaseUrl: await readDatabaseUrl(environment, SETTING.leaseDatabaseUrl.variable),
@@ -97,7 +106,8 @@ export async function loadConfig(
     issuers: read(SETTING.jwtIssuers),
     flagsFile: read(SETTING.flagsFile),
     described: describeSettings(environment),
-    warnings: number > 1 ? [] : [...exposure(listen.host), ...warnOfUnknownSettings(environment)],
+    warnings:
+      number > 1 ? [] : [...(tls === undefined ? exposure(listen.host) : []), ...warnOfUnknownSettings(environment)],
   };
 }
 
@@ -195,7 +205,11 @@ function describeSettings(environment: Environment): Record<string, string> {
   return Object.fromEntries(set);
 }
 
-/** TLS is not built yet: whatever is listened on beyond this machine is cleartext. */
+/** Whatever is listened on beyond this machine without TLS is cleartext. */
 function exposure(host: string): string[] {
-  return isLoopback(host) ? [] : [`CLAVIGER_LISTEN is ${host}: secrets cross the network in clear. Put TLS in front`];
+  return isLoopback(host)
+    ? []
+    : [
+        `CLAVIGER_LISTEN is ${host}: secrets cross the network in clear. Set CLAVIGER_TLS_CERT and CLAVIGER_TLS_KEY, or put TLS in front`,
+      ];
 }

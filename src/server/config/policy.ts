@@ -228,10 +228,6 @@ export const POLICY = {
       "pieces",
       "DATA frames and chunks below 64 bytes on one connection, beyond eight for each call and message. Clients send small messages whole",
     ),
-    returnMs: time(
-      750,
-      "Delay of new connections from an address that flooded, unless it has others that behave: half of the time that the SDK gives a connection",
-    ),
     maxConnections: count(
       10_000,
       "connections",

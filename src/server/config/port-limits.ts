@@ -1,4 +1,4 @@
-import { FIXED_LIMITS, type PortLimits } from "../../transport/port/port.ts";
+import { FIXED_LIMITS, type PortLimits } from "../../transport/port/limits.ts";
 import type { Policy } from "./policy.ts";
 
 /** The limits of a port, with those that are constants. */

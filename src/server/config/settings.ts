@@ -39,6 +39,20 @@ export const SETTING = {
     default: DEFAULT_ADDRESS,
     parse: (text = DEFAULT_ADDRESS) => parseListen(text),
   }),
+  tlsCert: plain({
+    variable: "CLAVIGER_TLS_CERT",
+    flag: "--tls-cert <file>",
+    text: "PEM of the server's certificate with its chain; with it the port speaks TLS",
+    default: "cleartext",
+    parse: asGiven,
+  }),
+  tlsKey: plain({
+    variable: "CLAVIGER_TLS_KEY",
+    flag: "--tls-key <file>",
+    text: "PEM of the private key of the server's certificate",
+    default: "none",
+    parse: asGiven,
+  }),
   dataDir: plain({
     variable: "CLAVIGER_DATA_DIR",
     flag: "--data-dir <folder>",

@@ -224,12 +224,7 @@ export async function serveCanaryMetrics(
   const registry = new Registry();
   addCanary(registry, canary);
   const metrics: MetricsText = { contentType: registry.contentType, text: () => registry.metrics() };
-  const handler = createMetricsHandler(metrics, (_req, res) => {
-    res.statusCode = 404;
-    // The two versions of HTTP type `end` apart.
-    if ("stream" in res) res.end();
-    else res.end();
-  });
+  const handler = createMetricsHandler(metrics, (exchange) => exchange.respond(404, [], true));
   // Nothing that is under way here is worth waiting for.
   const limits = { ...portLimits(DEFAULT_POLICY.port), drainMs: 0 };
   const port = createPort({ ...listen, handler, limits });

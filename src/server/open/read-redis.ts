@@ -1,8 +1,7 @@
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { messageOf } from "../../keys/errors.ts";
-import { type Secret, shownPath } from "../../keys/secret.ts";
+import type { Secret } from "../../keys/secret.ts";
 import { parseRedisUrl, type RedisAddress, type RedisCertificates } from "../../redis/parse-redis-url.ts";
+import { readCertificate, readKeyPair } from "../config/read-pem.ts";
 import { ConfigError } from "../startup-error.ts";
 
 /** The settings about Redis, as they are given. */
@@ -68,38 +67,8 @@ function speaksTls(address: RedisAddress | undefined): boolean {
 }
 
 async function readCertificates({ ca, cert, key }: RedisSettings["files"]): Promise<RedisCertificates | undefined> {
-  if (cert === undefined && key !== undefined) {
-    throw new ConfigError("REDIS_TLS_KEY", "is set without REDIS_TLS_CERT. Set both, or none");
-  }
-  if (cert !== undefined && key === undefined) {
-    throw new ConfigError("REDIS_TLS_CERT", "is set without REDIS_TLS_KEY. Set both, or none");
-  }
-  const certificates = {
-    ...(ca === undefined ? {} : { ca: await readPem("REDIS_TLS_CA", ca, readCertificate) }),
-    ...(cert === undefined ? {} : { cert: await readPem("REDIS_TLS_CERT", cert, readCertificate) }),
-    ...(key === undefined ? {} : { key: await readPem("REDIS_TLS_KEY", key, createPrivateKey) }),
-  };
-  const { cert: ofClient, key: itsKey } = certificates;
-  if (ofClient !== undefined && itsKey !== undefined) {
-    const isPair = readCertificate(ofClient).checkPrivateKey(createPrivateKey(itsKey));
-    if (!isPair)
-      throw new ConfigError("REDIS_TLS_KEY", "is not the key of the certificate in REDIS_TLS_CERT. Correct one");
-  }
-  return Object.keys(certificates).length === 0 ? undefined : certificates;
-}
-
-const readCertificate = (pem: string) => new X509Certificate(pem);
-
-async function readPem(variable: string, path: string, check: (pem: string) => unknown): Promise<string> {
-  const pem = await readFile(path, "utf8").catch((error: unknown) => {
-    const reason = error instanceof Error && "code" in error ? String(error.code) : "an error";
-    throw new ConfigError(variable, `names ${shownPath(path)}, which cannot be read (${reason}). Correct the path`);
-  });
-  try {
-    check(pem);
-  } catch {
-    const kind = variable === "REDIS_TLS_KEY" ? "private key without a passphrase" : "certificate";
-    throw new ConfigError(variable, `names ${shownPath(path)}, which is not a ${kind} in PEM. Give such a file`);
-  }
-  return pem;
+  const trusted = ca && (await readCertificate({ variable: "REDIS_TLS_CA", path: ca }));
+  const pair = await readKeyPair({ variable: "REDIS_TLS_CERT", path: cert }, { variable: "REDIS_TLS_KEY", path: key });
+  if (trusted === undefined && pair === undefined) return undefined;
+  return { ...(trusted === undefined ? {} : { ca: trusted }), ...pair };
 }

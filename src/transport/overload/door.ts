@@ -1,11 +1,13 @@
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
+import { encodeHeaders, encodeStatus } from "../../http2/hpack-encoder.ts";
+import type { RequestHead } from "../../http2/request-head.ts";
+import type { Http2Stream } from "../../http2/stream.ts";
 import { Call } from "../../rpc/call.ts";
-import { stopSending } from "../port/drop-body.ts";
-import type { HttpHandler } from "../router/http-messages.ts";
+import { REQUEST_ID_HEADER } from "../../rpc/gate.ts";
+import { type HttpHandler, pathOf } from "../http/exchange.ts";
 import { tooManyAtOnce } from "../router/router-errors.ts";
 import { METRICS_PATH } from "../services/metrics-handler.ts";
 
@@ -15,7 +17,7 @@ export interface DoorOptions {
   /** Whether a call that comes on a connection now is refused, as `OVERLOADED`; it may be one that the router serves. */
   readonly isOverloaded: (connection: object, isRouted: boolean) => boolean;
   /** Whether the router has nothing to do with it. */
-  readonly isDirect: (headers: IncomingHttpHeaders) => boolean;
+  readonly isDirect: (head: RequestHead) => boolean;
   /**
    * Like `isOverloaded`, for calls of health, which count apart: a health check must not take a busy process for a dead
    * one, and a flood of health checks must not get past.
@@ -36,7 +38,7 @@ interface Method {
   readonly isOver: (connection: object, isRouted: boolean) => boolean;
 }
 
-export type StreamHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+export type StreamHandler = (stream: Http2Stream) => void;
 
 /**
  * Refuses calls before anything is made of them: what is let in has to wait while others are refused. An answer of the
@@ -47,8 +49,9 @@ export class Door {
   /** By path. */
   readonly #methods: ReadonlyMap<string, Method>;
   /** Made once: an overloaded process must not spend time on errors. */
-  readonly #trailers: OutgoingHttpHeaders;
-  readonly #json: Uint8Array;
+  readonly #status: readonly (readonly [string, string])[] = [...setTrailerStatus(new Headers(), tooManyAtOnce())];
+  readonly #statusBlock = encodeHeaders(this.#status);
+  readonly #json = errorToJsonBytes(tooManyAtOnce(), undefined);
 
   constructor(options: DoorOptions) {
     this.#options = options;
@@ -58,67 +61,79 @@ export class Door {
         return [requestPath, { name: `${typeName}/${method.name}`, isOver }];
       }),
     );
-    this.#trailers = Object.fromEntries(setTrailerStatus(new Headers(), tooManyAtOnce()));
-    this.#json = errorToJsonBytes(tooManyAtOnce(), undefined);
   }
 
   /** For HTTP/2. */
   streams(next: StreamHandler): StreamHandler {
-    return (stream, headers) => {
-      const isRouted = !this.#options.isDirect(headers);
-      const method = this.#refused(headers[":path"], stream.session ?? stream, isRouted);
+    return (stream) => {
+      const { head } = stream;
+      const method = this.#refused(head.path, stream.connection, !this.#options.isDirect(head));
       if (method === undefined) {
-        next(stream, headers);
+        next(stream);
         return;
       }
-      const { status, head, body } = this.#refuse(method, headers);
-      stream.on("error", ignore);
-      if (stream.destroyed || stream.closed) return;
-      stream.respond({ [constants.HTTP2_HEADER_STATUS]: status, ...head }, { endStream: body === undefined });
-      if (body !== undefined) stream.end(body);
-      // Node (26) reads a short body that nothing read; flow control holds the client of a longer one.
-      stopSending(stream);
+      const requestId = this.#note(method, head.headers.get(REQUEST_ID_HEADER));
+      const contentType = head.headers.get("content-type") ?? "";
+      if (isGrpc(contentType)) {
+        const fields = encodeHeaders(headOf(contentType, requestId));
+        stream.respond(Buffer.concat([encodeStatus(200), fields, this.#statusBlock]), true);
+        return;
+      }
+      stream.respond(Buffer.concat([encodeStatus(503), encodeHeaders(this.#jsonHead(requestId))]), false);
+      stream.write(this.#json);
+      stream.end();
     };
   }
 
-  /** For HTTP/1.1; an HTTP/2 request has come through `streams`. */
+  /** For HTTP/1.1. */
   requests(next: HttpHandler): HttpHandler {
-    return (req, res) => {
-      const method = "stream" in req || "stream" in res ? undefined : this.#refused(req.url, req.socket, true);
-      if (method === undefined || "stream" in res) {
-        next(req, res);
+    return (exchange) => {
+      const method = this.#refused(exchange.target, exchange.connection, true);
+      if (method === undefined) {
+        next(exchange);
         return;
       }
-      const { status, head, body } = this.#refuse(method, req.headers);
-      res.writeHead(status, head).end(body);
+      const requestId = this.#note(method, exchange.header(REQUEST_ID_HEADER));
+      const contentType = exchange.header("content-type") ?? "";
+      if (isGrpc(contentType)) {
+        exchange.respond(200, [...headOf(contentType, requestId), ...this.#status], true);
+        return;
+      }
+      exchange.respond(503, this.#jsonHead(requestId), false);
+      exchange.write(this.#json);
+      exchange.end();
     };
   }
 
   /** The method, if a call of it is refused now. */
-  #refused(url: string | undefined, connection: object, isRouted: boolean): string | undefined {
-    const path = url?.split("?", 1)[0] ?? "";
+  #refused(target: string, connection: object, isRouted: boolean): string | undefined {
+    const path = pathOf(target);
     if (path === METRICS_PATH) return undefined;
     const method = this.#methods.get(path) ?? { name: UNKNOWN_METHOD, isOver: this.#options.isOverloaded };
     return method.isOver(connection, isRouted) ? method.name : undefined;
   }
 
-  /** gRPC and gRPC-Web get it as Trailers-Only (by gRFC A6 a client retries only those), others as Connect's JSON. */
-  #refuse(method: string, headers: IncomingHttpHeaders) {
+  /** Returns the id of the call. */
+  #note(method: string, askedId: string | undefined): string {
     const call = new Call("");
-    const asked = headers["x-request-id"];
-    const id = this.#options.enter(call, typeof asked === "string" ? asked : null);
+    const id = this.#options.enter(call, askedId ?? null);
     this.#options.onRefused(method, call);
-    const contentType = headers["content-type"] ?? "";
-    if (contentType.startsWith("application/grpc")) {
-      const head = { "content-type": contentType, "x-request-id": id, ...this.#trailers };
-      return { status: 200, head, body: undefined };
-    }
-    const length = this.#json.byteLength;
-    const head = { "content-type": "application/json", "content-length": length, "x-request-id": id };
-    return { status: 503, head, body: this.#json };
+    return id;
+  }
+
+  #jsonHead(requestId: string): [string, string][] {
+    return [...headOf("application/json", requestId), ["content-length", String(this.#json.byteLength)]];
   }
 }
 
-function ignore(): void {
-  // `close` comes after it.
+/** gRPC and gRPC-Web get it as Trailers-Only (by gRFC A6 a client retries only those), others as Connect's JSON. */
+function isGrpc(contentType: string): boolean {
+  return contentType.startsWith("application/grpc");
+}
+
+function headOf(contentType: string, requestId: string): [string, string][] {
+  return [
+    ["content-type", contentType],
+    [REQUEST_ID_HEADER, requestId],
+  ];
 }

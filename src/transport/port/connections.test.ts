@@ -46,15 +46,3 @@ describe("a full server", () => {
     expect(open(connections, "b").connection).toBeDefined();
   });
 });
-
-it("an address has connections that behave once one was called on, and stayed, until it is gone", () => {
-  const connections = new Connections(10);
-  const { connection, activity } = open(connections, "a");
-  activity.calls = 1;
-  for (let look = 0; look < 9; look++) connections.look();
-  expect(connections.hasBehaving("a")).toBe(false);
-  connections.look();
-  expect(connections.hasBehaving("a")).toBe(true);
-  connections.delete(connection);
-  expect(connections.hasBehaving("a")).toBe(false);
-});

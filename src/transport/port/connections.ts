@@ -22,13 +22,9 @@ export interface Connection {
 }
 
 interface Tracked extends Connection {
-  looks: number;
   seenCalls: number;
-  isBehaving: boolean;
 }
 
-/** Looks after which a connection that was called on, and not cut off, counts as one that behaves: floods end sooner. */
-const BEHAVING_LOOKS = 10;
 const NO_CALLS: Activity = { isBusy: false, calls: 0 };
 
 /**
@@ -41,7 +37,6 @@ export class Connections {
   readonly #all = new FairShares<Tracked>();
   /** Those that were idle at the last look, or are new; longest first. */
   readonly #idle = new FairShares<Tracked>();
-  readonly #behaving = new Map<string, number>();
 
   constructor(most: number) {
     this.#most = most;
@@ -58,7 +53,7 @@ export class Connections {
     }
     const connection: Tracked = {
       ...{ socket, address, activity: NO_CALLS, displace: () => socket.destroy() },
-      ...{ looks: 0, seenCalls: 0, isBehaving: false },
+      seenCalls: 0,
     };
     this.#all.add(address, connection);
     this.#idle.add(address, connection);
@@ -70,12 +65,6 @@ export class Connections {
     if (!this.#all.has(tracked)) return;
     this.#all.delete(tracked);
     this.#idle.delete(tracked);
-    if (tracked.isBehaving) this.#countBehaving(tracked.address, -1);
-  }
-
-  /** Whether the address has a connection that has been called on for a while without being cut off. */
-  hasBehaving(address: string): boolean {
-    return this.#behaving.has(address);
   }
 
   /** Notes what each connection does: to be called ten times a second, so that calls need not note it themselves. */
@@ -85,11 +74,6 @@ export class Connections {
       if (isBusy || calls !== connection.seenCalls) this.#idle.delete(connection);
       if (!isBusy) this.#idle.add(connection.address, connection);
       connection.seenCalls = calls;
-      connection.looks += 1;
-      if (!connection.isBehaving && calls > 0 && connection.looks >= BEHAVING_LOOKS) {
-        connection.isBehaving = true;
-        this.#countBehaving(connection.address, 1);
-      }
     }
   }
 
@@ -101,11 +85,5 @@ export class Connections {
       this.#idle.delete(idle);
     }
     return this.#all.displacedFor(address);
-  }
-
-  #countBehaving(address: string, change: number): void {
-    const count = (this.#behaving.get(address) ?? 0) + change;
-    if (count > 0) this.#behaving.set(address, count);
-    else this.#behaving.delete(address);
   }
 }

@@ -1,4 +1,5 @@
-import { constants, type ServerHttp2Stream } from "node:http2";
+import { ErrorCode } from "../../http2/frames.ts";
+import type { Http2Stream } from "../../http2/stream.ts";
 import { FairShares } from "../../rpc/fair-shares.ts";
 
 /** Where a call comes from. */
@@ -14,8 +15,8 @@ export interface CallSource {
  */
 export class LastingCalls {
   readonly #most: number;
-  readonly #byAddress = new FairShares<ServerHttp2Stream>();
-  readonly #byConnection = new FairShares<ServerHttp2Stream>();
+  readonly #byAddress = new FairShares<Http2Stream>();
+  readonly #byConnection = new FairShares<Http2Stream>();
   readonly #names = new WeakMap<object, string>();
   #lastName = 0;
 
@@ -24,20 +25,18 @@ export class LastingCalls {
   }
 
   /** Notes a call that is open. If there are too many, ends it, or one that takes more than a fair share. */
-  note(call: ServerHttp2Stream, { address, connection }: CallSource): void {
-    if (this.#byAddress.has(call) || call.destroyed || call.closed) return;
+  note(call: Http2Stream, { address, connection }: CallSource): void {
+    if (this.#byAddress.has(call) || call.isClosed) return;
     const name = this.#nameOf(connection);
     this.#byAddress.add(address, call);
     this.#byConnection.add(name, call);
     if (this.#byAddress.size <= this.#most) return;
     const displaced = this.#byAddress.displacedFor(address) ?? this.#byConnection.displacedFor(name) ?? call;
     this.delete(displaced);
-    displaced.close(constants.NGHTTP2_CANCEL);
-    // Node (26) would wait for the rest of a request that was read in part, for good.
-    setImmediate(() => displaced.destroy());
+    displaced.reset(ErrorCode.cancel);
   }
 
-  delete(call: ServerHttp2Stream): void {
+  delete(call: Http2Stream): void {
     this.#byAddress.delete(call);
     this.#byConnection.delete(call);
   }

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import * as http2 from "node:http2";
+import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
@@ -28,11 +29,12 @@ import { KeyVerifier, VerifyRequestSchema, VerifyResponseSchema } from "#gen/cla
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
+import { TEST_PORT_LIMITS } from "../../../testkit/port-limits.ts";
 import { callOf } from "../../rpc/call.ts";
+import type { HttpHandler } from "../http/exchange.ts";
 import { createPort } from "../port/port.ts";
 import { createConnectHandler } from "./connect-adapter.ts";
 import { deadlineInterceptor } from "./deadline.ts";
-import type { HttpHandler } from "./http-messages.ts";
 
 const verifyPath = "/claviger.v1.KeyVerifier/Verify";
 const readMaxBytes = 64 * 1024;
@@ -45,7 +47,6 @@ interface ServeOptions {
   routes?: (router: ConnectRouter) => void;
   defaultDeadlineMs?: number;
   maxDeadlineMs?: number;
-  handler?: HttpHandler;
 }
 
 async function serve(options: ServeOptions = {}) {
@@ -67,18 +68,8 @@ async function serve(options: ServeOptions = {}) {
   const port = createPort({
     host: "127.0.0.1",
     port: 0,
-    handler: (options.wrap ?? ((inner) => inner))(options.handler ?? adapter),
-    limits: {
-      maxConnections: 100,
-      maxConcurrentStreams: 128,
-      headerListBytes: 16 * 1024,
-      maxHeaders: 100,
-      firstByteTimeoutMs: 10_000,
-      headersTimeoutMs: 10_000,
-      requestTimeoutMs: 10_000,
-      idleTimeoutMs: 10_000,
-      drainMs: 0,
-    },
+    handler: (options.wrap ?? ((inner) => inner))(adapter),
+    limits: { ...TEST_PORT_LIMITS, drainMs: 0 },
   });
   const { url } = await port.listen();
   onTestFinished(() => port.drain());
@@ -246,6 +237,16 @@ test("grpc-js sees the status of calls that are refused before their request is 
   expect(await callGrpcJs(url, { secret: "x".repeat(1024 * 1024) })).toBe(grpc.status.RESOURCE_EXHAUSTED);
 });
 
+/** Connect's own adapter, on Node's own server. */
+async function serveStock(verify: Verify) {
+  const server = http2.createServer(
+    connectNodeAdapter({ routes: (router) => router.service(KeyVerifier, { verify }) }),
+  );
+  onTestFinished(() => void server.close());
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
 /** One call of grpc-js with a retry policy for UNAVAILABLE; how often the handler ran, and the outcome. */
 async function callWithRetries(adapter: "own" | "stock") {
   let attempts = 0;
@@ -254,8 +255,7 @@ async function callWithRetries(adapter: "own" | "stock") {
     if (attempts < 3) throw new ConnectError("not now", Code.Unavailable);
     return { revision: 7n };
   };
-  const stock = connectNodeAdapter({ routes: (router) => router.service(KeyVerifier, { verify }) });
-  const { url } = await serve(adapter === "own" ? { verify } : { handler: stock });
+  const { url } = await (adapter === "own" ? serve({ verify }) : serveStock(verify));
   const retryPolicy = {
     maxAttempts: 4,
     initialBackoff: "0.01s",
@@ -378,9 +378,9 @@ test.each(["grpc", "grpcWeb", "connect"] as const)(
 test("an HTTP/2 stream closes on the server too after a refused body larger than the flow-control window", async () => {
   const closed = Promise.withResolvers<undefined>();
   const { url } = await serve({
-    wrap: (handler) => (req, res) => {
-      if ("stream" in res) res.stream.once("close", () => closed.resolve(undefined));
-      handler(req, res);
+    wrap: (handler) => (exchange) => {
+      exchange.signal.addEventListener("abort", () => closed.resolve(undefined));
+      handler(exchange);
     },
   });
   const { stream } = openStream(url, { "content-type": protocols.grpc.contentType });

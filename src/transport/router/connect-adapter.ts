@@ -1,4 +1,3 @@
-import { constants } from "node:http2";
 import type { DescMessage } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter, createContextValues } from "@connectrpc/connect";
 import {
@@ -7,17 +6,13 @@ import {
   type UniversalServerRequest,
   type UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
-import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
 import { Call, callKey, callOf } from "../../rpc/call.ts";
 import { refusalOfJson } from "../../rpc/refusal-of-json.ts";
 import { MessageEnds } from "../direct/message-ends.ts";
-import { type BodyBudget, UNBOUND } from "../overload/body-budget.ts";
-import { dropBody } from "../port/drop-body.ts";
+import { type HttpExchange, type HttpHandler, pathOf } from "../http/exchange.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
-import type { HttpRequest, HttpResponse } from "./http-messages.ts";
-import { peerAddressOf } from "./peer-address.ts";
 import { unknownMethod } from "./refusal.ts";
-import { type ReadBody, RequestBody } from "./request-body.ts";
+import { RequestBody } from "./request-body.ts";
 import { explainErrors } from "./router-errors.ts";
 import { writeResponse } from "./write-response.ts";
 
@@ -28,73 +23,42 @@ export interface ConnectHandlerOptions extends DeadlineLimits {
   readonly onError?: (error: unknown, path: string) => void;
   /** Called with each call that was refused before an interceptor could see it, such as one that cannot be decoded. */
   readonly onUnseen?: (method: string, call: Call, error: ConnectError) => void;
-  /** Counts pieces of bodies, all bytes of a stream, and those that come after a refusal. */
-  readonly budget?: BodyBudget;
 }
-
-interface Exchange {
-  readonly req: HttpRequest;
-  readonly res: HttpResponse;
-  readonly body: RequestBody;
-}
-
-/** Like any handler, with the part of the request's body that was read already. */
-export type ConnectHandler = (req: HttpRequest, res: HttpResponse, read?: ReadBody) => void;
 
 /**
- * Serves a Connect router on Node's HTTP servers. Differs from `connectNodeAdapter` in this: errors of gRPC calls leave
- * as Trailers-Only, every error carries ErrorInfo, unary calls have a deadline, a client that goes away is no failure.
+ * Serves a Connect router on exchanges of both HTTP versions. Differs from `connectNodeAdapter` in this: errors of gRPC
+ * calls leave as Trailers-Only, every error carries ErrorInfo, unary calls have a deadline, a client that goes away is
+ * no failure.
  */
-export function createConnectHandler(options: ConnectHandlerOptions): ConnectHandler {
-  const { router, onError = () => {}, onUnseen = () => {}, budget = UNBOUND } = options;
+export function createConnectHandler(options: ConnectHandlerOptions): HttpHandler {
+  const { router, onError = () => {}, onUnseen = () => {} } = options;
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
-  async function serve(req: HttpRequest, res: HttpResponse, read?: ReadBody): Promise<void> {
-    const path = req.url?.split("?", 1)[0] ?? "";
-    const handler = handlers.get(path);
-    const body = bodyOf(req, read);
+  async function serve(exchange: HttpExchange): Promise<void> {
+    const path = pathOf(exchange.target);
+    const body = bodyOf(exchange);
     try {
-      await writeResponse(await respond(handler, { req, res, body }), res);
+      await writeResponse(await respond(handlers.get(path), exchange, body), exchange);
     } catch (error) {
-      if ("stream" in res) res.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-      else res.destroy();
+      exchange.destroy();
       onError(error, path);
     } finally {
       body.stop();
-      if (!req.complete) drop(req);
     }
   }
 
-  /** From the stream itself: a request of Node (26) does not set a stream going that was paused. */
-  function bodyOf(req: HttpRequest, read: ReadBody | undefined): RequestBody {
-    const connection = connectionOf(req);
-    const messageEnds = hasPrefixes(req) ? new MessageEnds() : undefined;
-    const endsOf = (piece: Buffer) => {
-      const ends = messageEnds?.of(piece) ?? [];
-      budget.piece(connection, piece.length, ends.length);
-      return ends;
-    };
-    return new RequestBody({ source: "stream" in req ? req.stream : req, read, endsOf });
-  }
-
-  /** Reads and drops the rest of a body that is no longer used. */
-  function drop(req: HttpRequest): void {
-    if ("stream" in req) dropBody(req.stream, budget);
-    else if (!req.destroyed) req.on("data", (piece: Buffer) => budget.piece(req.socket, piece.length, 0)).resume();
-  }
-
-  async function respond(handler: UniversalHandler | undefined, exchange: Exchange): Promise<UniversalServerResponse> {
-    if (handler === undefined) return unknownMethod(exchange.req.headers["content-type"] ?? "");
-    const request = universalRequest(exchange);
+  async function respond(
+    handler: UniversalHandler | undefined,
+    exchange: HttpExchange,
+    body: RequestBody,
+  ): Promise<UniversalServerResponse> {
+    if (handler === undefined) return unknownMethod(exchange.header("content-type") ?? "");
+    const request = universalRequest(exchange, body);
     if (request === undefined) return { status: 400 };
     assertByteStreamRequest(request);
-    request.body = exchange.body;
     if (handler.method.methodKind === "unary") {
       const timeoutMs = boundTimeout(request.header, options);
       if (timeoutMs !== undefined) request.body = arrivingWithin(request.body, timeoutMs);
-    } else {
-      const connection = connectionOf(exchange.req);
-      request.body = told(request.body, (bytes) => budget.credit(connection, bytes));
     }
     const json = request.header.get("content-type")?.startsWith("application/json") ? new KeptBody() : undefined;
     if (json !== undefined) request.body = json.keep(request.body);
@@ -110,16 +74,25 @@ export function createConnectHandler(options: ConnectHandlerOptions): ConnectHan
     return explainErrors(response, { refusalOf: () => json?.refusal(handler.method.input), onUnseen: unseen });
   }
 
-  return (req, res, read) => {
-    serve(req, res, read).catch((error: unknown) => onError(error, req.url ?? ""));
+  return (exchange) => {
+    serve(exchange).catch((error: unknown) => onError(error, exchange.target));
   };
+}
+
+function bodyOf(exchange: HttpExchange): RequestBody {
+  const messageEnds = hasPrefixes(exchange.header("content-type") ?? "") ? new MessageEnds() : undefined;
+  return new RequestBody(exchange, (piece) => {
+    const ends = messageEnds?.of(piece) ?? [];
+    if (ends.length > 0) exchange.progress(ends.length);
+    return ends;
+  });
 }
 
 const REFUSED_BY_HTTP: ReadonlySet<number> = new Set([405, 415, 505]);
 
 /** Whether each message of the body has a prefix with its length; others are one message. */
-function hasPrefixes({ headers: { "content-type": type = "" } }: HttpRequest): boolean {
-  return type.startsWith("application/grpc") || type.startsWith("application/connect+");
+function hasPrefixes(contentType: string): boolean {
+  return contentType.startsWith("application/grpc") || contentType.startsWith("application/connect+");
 }
 
 /** A JSON request, kept as it is read, so that it can be said which field could not be decoded. */
@@ -138,23 +111,12 @@ class KeptBody {
   }
 }
 
-async function* told(body: AsyncIterable<Uint8Array>, tell: (bytes: number) => void): AsyncGenerator<Uint8Array> {
-  for await (const chunk of body) {
-    tell(chunk.length);
-    yield chunk;
-  }
-}
-
-function connectionOf(req: HttpRequest): object {
-  return "stream" in req ? (req.stream.session ?? req.stream) : req.socket;
-}
-
 /** The request as Connect wants it; undefined if its authority is missing or malformed. */
-function universalRequest({ req, res }: Exchange): UniversalServerRequest | undefined {
-  const values = createContextValues().set(callKey, new Call(peerAddressOf(req)));
-  try {
-    return universalRequestFromNodeRequest(req, res, undefined, values);
-  } catch {
-    return undefined;
-  }
+function universalRequest(exchange: HttpExchange, body: RequestBody): UniversalServerRequest | undefined {
+  const { httpVersion, method, target, authority, isEncrypted, signal } = exchange;
+  const origin = `${isEncrypted ? "https" : "http"}://${authority ?? ""}`;
+  if (authority === undefined || !URL.canParse(target, origin)) return undefined;
+  const contextValues = createContextValues().set(callKey, new Call(exchange.address));
+  const url = new URL(target, origin).toString();
+  return { httpVersion, method, url, header: exchange.headers(), body, signal, contextValues };
 }

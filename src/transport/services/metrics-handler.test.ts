@@ -1,28 +1,28 @@
 import { once } from "node:events";
-import { createServer } from "node:http";
 import * as http2 from "node:http2";
-import { type AddressInfo, createServer as createNetServer } from "node:net";
 import { text } from "node:stream/consumers";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
+import { TEST_PORT_LIMITS } from "../../../testkit/port-limits.ts";
+import { createPort } from "../port/port.ts";
 import { createMetricsHandler, type MetricsText } from "./metrics-handler.ts";
 
 const METRICS: MetricsText = { contentType: "text/plain; version=0.0.4", text: async () => "a_total 1\n" };
 
-/** Serves on HTTP/1.1 and hands out what a client got. */
-async function fetchFrom(metrics: MetricsText, path: string, method = "GET") {
-  const handler = createMetricsHandler(metrics, (_req, res) => {
-    res.statusCode = 418;
-    if (!("stream" in res)) res.end("next");
+async function serve(metrics: MetricsText): Promise<string> {
+  const handler = createMetricsHandler(metrics, (exchange) => {
+    exchange.respond(418, [], false);
+    exchange.write(Buffer.from("next"));
+    exchange.end();
   });
-  const server = createServer(handler).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  try {
-    const { port } = server.address() as AddressInfo;
-    const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method });
-    return { status: answer.status, type: answer.headers.get("content-type"), body: await answer.text() };
-  } finally {
-    server.close();
-  }
+  const port = createPort({ host: "127.0.0.1", port: 0, handler, limits: { ...TEST_PORT_LIMITS, drainMs: 0 } });
+  onTestFinished(() => port.drain());
+  return (await port.listen()).url;
+}
+
+/** Asks on HTTP/1.1; what a client got. */
+async function fetchFrom(metrics: MetricsText, path: string, method = "GET") {
+  const answer = await fetch((await serve(metrics)) + path, { method });
+  return { status: answer.status, type: answer.headers.get("content-type"), body: await answer.text() };
 }
 
 it.each(["/metrics", "/metrics?name=x"])("GET %s is answered with the metrics", async (path) => {
@@ -43,17 +43,13 @@ it("metrics that cannot be read are an error of the server", async () => {
   expect(await fetchFrom(broken, "/metrics")).toMatchObject({ status: 500 });
 });
 
-it("HTTP/2 is answered too", async () => {
-  const h2 = http2.createServer(createMetricsHandler(METRICS, () => undefined));
-  const server = createNetServer((socket) => h2.emit("connection", socket)).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const session = http2.connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  try {
-    const stream = session.request({ ":path": "/metrics" });
-    const [headers] = await once(stream, "response");
-    expect([headers[":status"], await text(stream)]).toEqual([200, "a_total 1\n"]);
-  } finally {
-    session.destroy();
-    server.close();
-  }
+it.each([
+  ["GET", "a_total 1\n"],
+  ["HEAD", ""],
+])("%s on HTTP/2 is answered too", async (method, body) => {
+  const session = http2.connect(await serve(METRICS));
+  onTestFinished(() => session.destroy());
+  const stream = session.request({ ":path": "/metrics", ":method": method });
+  const [headers] = await once(stream, "response");
+  expect([headers[":status"], headers["content-length"], await text(stream)]).toEqual([200, "10", body]);
 });

@@ -1,4 +1,4 @@
-import type { HttpHandler, HttpRequest, HttpResponse } from "../router/http-messages.ts";
+import { type HttpExchange, type HttpHandler, pathOf } from "../http/exchange.ts";
 import { shareCollections } from "./shared-text.ts";
 
 /** Where metrics are. */
@@ -12,27 +12,30 @@ export interface MetricsText {
 /** Serves `GET /metrics` on both HTTP versions; everything else is for `next`. Collects at most ten times a second. */
 export function createMetricsHandler({ contentType, text }: MetricsText, next: HttpHandler): HttpHandler {
   const metrics = { contentType, text: shareCollections(text) };
-  return (req, res) => {
-    if (req.url?.split("?", 1)[0] === METRICS_PATH) void answer(metrics, req, res);
-    else next(req, res);
+  return (exchange) => {
+    if (pathOf(exchange.target) === METRICS_PATH) void answer(metrics, exchange);
+    else next(exchange);
   };
 }
 
-async function answer({ contentType, text }: MetricsText, req: HttpRequest, res: HttpResponse): Promise<void> {
+async function answer({ contentType, text }: MetricsText, exchange: HttpExchange): Promise<void> {
   const end = (status: number, headers: Readonly<Record<string, string>>, body: string) => {
-    res.statusCode = status;
-    for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
-    // The two versions of HTTP type `end` apart.
-    if ("stream" in res) res.end(body);
-    else res.end(body);
+    const bytes = Buffer.from(body);
+    const header = { ...headers, "content-length": String(bytes.length) };
+    exchange.respond(status, Object.entries(header), exchange.method === "HEAD");
+    if (exchange.method === "HEAD") return;
+    exchange.write(bytes);
+    exchange.end();
   };
-  if (req.method !== "GET" && req.method !== "HEAD") {
-    end(405, { allow: "GET, HEAD", "content-type": "text/plain" }, "Use GET\n");
-    return;
-  }
   try {
-    end(200, { "content-type": contentType, "cache-control": "no-store" }, req.method === "HEAD" ? "" : await text());
+    if (exchange.method !== "GET" && exchange.method !== "HEAD") {
+      end(405, { allow: "GET, HEAD", "content-type": "text/plain" }, "Use GET\n");
+    } else {
+      end(200, { "content-type": contentType, "cache-control": "no-store" }, await text());
+    }
   } catch {
     end(500, { "content-type": "text/plain" }, "the metrics could not be read\n");
+  } finally {
+    exchange.drop();
   }
 }

@@ -1,0 +1,151 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { encodeHeaders, encodeStatus } from "../../http2/hpack-encoder.ts";
+import type { Http2Stream, StreamReceiver } from "../../http2/stream.ts";
+import type { BodySink, HttpExchange } from "./exchange.ts";
+import { addressOf } from "./peer-address.ts";
+
+/** The part of a body that has been read. */
+export interface ReadBody {
+  readonly bytes: Buffer;
+  readonly isAll: boolean;
+}
+
+/** A stream as a request that is not served directly. Takes the stream over when it is made. */
+export class Http2Exchange implements HttpExchange, StreamReceiver {
+  readonly httpVersion = "2.0";
+  readonly #stream: Http2Stream;
+  #waiting: Buffer[] = [];
+  #hasEnded = false;
+  #sink: BodySink | undefined;
+  readonly #abort = new AbortController();
+  #wake: (() => void) | undefined;
+
+  constructor(stream: Http2Stream, read?: ReadBody) {
+    this.#stream = stream;
+    if (read !== undefined && read.bytes.length > 0) this.#waiting.push(read.bytes);
+    this.#hasEnded = read?.isAll ?? false;
+    stream.receiver = this;
+    stream.pause();
+  }
+
+  get method(): string {
+    return this.#stream.head.method;
+  }
+
+  get target(): string {
+    return this.#stream.head.path;
+  }
+
+  get authority(): string | undefined {
+    return this.#stream.head.authority || undefined;
+  }
+
+  get isEncrypted(): boolean {
+    return "encrypted" in this.#stream.connection.socket;
+  }
+
+  get connection(): object {
+    return this.#stream.connection;
+  }
+
+  get address(): string {
+    return addressOf(this.#stream.connection.socket);
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get isGone(): boolean {
+    return this.#stream.isClosed;
+  }
+
+  header(name: string): string | undefined {
+    return this.#stream.head.headers.get(name);
+  }
+
+  headers(): Headers {
+    return new Headers([...this.#stream.head.headers]);
+  }
+
+  listen(sink: BodySink): void {
+    this.#sink = sink;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const piece of waiting) sink.piece(piece);
+    if (this.#hasEnded) sink.ended();
+    else if (this.#stream.isClosed) sink.failed(brokenOff());
+    else this.#stream.resume();
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  progress(messages: number): void {
+    this.#stream.connection.progress(messages);
+  }
+
+  drop(): void {
+    this.#sink = undefined;
+    this.#waiting = [];
+  }
+
+  respond(status: number, header: Iterable<readonly [string, string]>, isLast: boolean): void {
+    this.#stream.respond(Buffer.concat([encodeStatus(status), encodeHeaders(header)]), isLast);
+  }
+
+  write(bytes: Uint8Array): boolean {
+    return this.#stream.write(bytes);
+  }
+
+  untilDrained(): Promise<void> {
+    if (this.isGone) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  end(trailer?: Iterable<readonly [string, string]>): void {
+    this.#stream.end(trailer === undefined ? undefined : encodeHeaders(trailer));
+  }
+
+  destroy(): void {
+    this.#stream.reset();
+  }
+
+  /* Events of the stream. */
+
+  data(bytes: Buffer, from: number, to: number, isLast: boolean): void {
+    // A copy: the bytes are good for this call only, and a view would keep the whole chunk.
+    if (to > from) {
+      const piece = Buffer.from(bytes.subarray(from, to));
+      if (this.#sink === undefined) this.#waiting.push(piece);
+      else this.#sink.piece(piece);
+    }
+    if (!isLast) return;
+    this.#hasEnded = true;
+    this.#sink?.ended();
+  }
+
+  closed(): void {
+    const isBrokenOff = !this.#stream.isLocalEnded;
+    if (!this.#hasEnded) this.#sink?.failed(brokenOff());
+    this.#abort.abort(isBrokenOff ? new ConnectError("the client went away", Code.Canceled) : undefined);
+    this.drained();
+  }
+
+  drained(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+}
+
+export function brokenOff(): Error {
+  return new Error("the client went away before its request had all come");
+}
