@@ -2,7 +2,7 @@ import { globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /**
- * Tests that take minutes: chaos on whole clusters, and controls. CI runs them, and so does `npm test` with
+ * Tests that take minutes: chaos on whole clusters, controls, and searches by chance. CI runs them, and so does `npm test` with
  * `CLAVIGER_TEST_LONG=1` or with a part of their names. Without them `npm test` takes half of the time.
  */
 export const LONG_TESTS: readonly string[] = [
@@ -18,6 +18,9 @@ export const LONG_TESTS: readonly string[] = [
   "test/cluster/revocation-bounds.test.ts",
   "test/cluster/usage-accounting.test.ts",
   "test/ha/*.test.ts",
+  "test/http2/byte-fuzz.test.ts",
+  "test/http2/conformance.test.ts",
+  "test/http2/differential.test.ts",
   "test/repo/leak-canary.test.ts",
   "test/repo/pack.test.ts",
   "test/repo/supported-nodes.test.ts",

@@ -44,7 +44,22 @@ export function describeWithNodes(name: string, body: () => void): void {
   describeWith("nodes", name, body);
 }
 
+/** A suite that reads the HPACK stories of other encoders; where they are absent, `npm test` names it as not run. */
+export function describeWithHpackStories(name: string, body: () => void): void {
+  describeWith("hpack", name, body);
+}
+
 /** A suite that builds Go programs with gRPC; where that cannot be, `npm test` names it as not run. */
 export function describeWithGo(name: string, body: () => void): void {
   describeWith("go", name, body);
+}
+
+/** A suite that runs h2spec; where there is none, `npm test` names it as not run. */
+export function describeWithH2spec(name: string, body: () => void): void {
+  describeWith("h2spec", name, body);
+}
+
+/** A suite that runs Connect's conformance suite; where there is none, `npm test` names it as not run. */
+export function describeWithConformance(name: string, body: () => void): void {
+  describeWith("connectconformance", name, body);
 }

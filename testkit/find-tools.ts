@@ -59,6 +59,11 @@ export function findNodes(): readonly NodeTool[] | undefined {
   return nodes.length > 0 && nodes.every(({ folder }) => runs(join(folder, "node"), ["--version"])) ? nodes : undefined;
 }
 
+/** A test suite of others for HTTP/2, by its program's name: the one that was brought, then PATH. */
+export function findHttp2Suite(name: "h2spec" | "connectconformance"): string | undefined {
+  return [join(BROUGHT, "http2"), ...pathFolders()].map((folder) => join(folder, name)).find(existsSync);
+}
+
 /** PgBouncer: PATH first, then where packages put it. */
 export function findPgBouncer(): string | undefined {
   return [...pathFolders(), "/usr/sbin"].map((folder) => join(folder, "pgbouncer")).find(existsSync);
@@ -69,6 +74,17 @@ export function findOpenssl(): string | undefined {
   return pathFolders()
     .map((folder) => join(folder, "openssl"))
     .find(existsSync);
+}
+
+/** The HPACK stories: in `shared/data/hpack` of the closest folder above the repository that has it. */
+export function findHpackStories(): string | undefined {
+  let folder = ROOT;
+  while (dirname(folder) !== folder) {
+    folder = dirname(folder);
+    const stories = join(folder, "shared/data/hpack");
+    if (existsSync(stories)) return stories;
+  }
+  return undefined;
 }
 
 function pathFolders(): string[] {

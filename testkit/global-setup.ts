@@ -6,7 +6,15 @@ import { migrate } from "../src/postgres/migrate/migrate.ts";
 import { ensureDatabase } from "../src/server/embedded/create-database.ts";
 import { createDatabase } from "./database.ts";
 import { findPostgres, findRedis } from "./find-services.ts";
-import { findGo, findNodes, findOpenssl, findPgBouncer, findPython } from "./find-tools.ts";
+import {
+  findGo,
+  findHpackStories,
+  findHttp2Suite,
+  findNodes,
+  findOpenssl,
+  findPgBouncer,
+  findPython,
+} from "./find-tools.ts";
 import { findBaseBackup } from "./postgres-binaries.ts";
 
 /** Vitest's global set-up: finds the shared services and the tools, migrates the template database, and hands both to the tests. */
@@ -23,6 +31,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("openssl", findOpenssl());
     project.provide("python", findPython());
     project.provide("go", findGo());
+    project.provide("hpack", findHpackStories());
+    project.provide("h2spec", findHttp2Suite("h2spec"));
+    project.provide("connectconformance", findHttp2Suite("connectconformance"));
     project.provide("nodes", findNodes());
     return async () => {
       await template?.drop();

@@ -9,6 +9,9 @@ export const INSTALL_HINT = {
   openssl: "install OpenSSL (apt-get install openssl, brew install openssl)",
   python: "bring a Python with gRPC (bash .ci/bring-tools, or pip install grpcio grpcio-tools)",
   go: "install Go, then bring its generators and packages (bash .ci/bring-tools)",
+  hpack: "put the folders of github.com/http2jp/hpack-test-case into shared/data/hpack beside the repository",
+  h2spec: "bring h2spec with Go (bash .ci/bring-tools)",
+  connectconformance: "bring the conformance suite of Connect with Go (bash .ci/bring-tools)",
   nodes: "bring the Nodes that are supported (bash .ci/bring-tools)",
 } as const;
 
@@ -41,6 +44,12 @@ declare module "vitest" {
     python: PythonTool | undefined;
     /** A Go with gRPC and the generators, or `undefined`. */
     go: GoTool | undefined;
+    /** The folder of the HPACK stories, or `undefined`. */
+    hpack: string | undefined;
+    /** The program `h2spec`, or `undefined`. */
+    h2spec: string | undefined;
+    /** The program `connectconformance`, or `undefined`. */
+    connectconformance: string | undefined;
     /** The oldest and the newest Node that are supported, and those between, or `undefined`. */
     nodes: readonly NodeTool[] | undefined;
   }
