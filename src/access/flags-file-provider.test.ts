@@ -64,11 +64,11 @@ it("a flag is a boolean and nothing else", async () => {
   await writeFile(file, `{"${FLAG}": "on"}`);
   const { provider } = await open();
   for (const asked of [
-    provider.resolveStringEvaluation(FLAG),
-    provider.resolveNumberEvaluation(FLAG),
-    provider.resolveObjectEvaluation(FLAG),
+    () => provider.resolveStringEvaluation(FLAG),
+    () => provider.resolveNumberEvaluation(FLAG),
+    () => provider.resolveObjectEvaluation(FLAG),
   ]) {
-    await expect(asked).rejects.toMatchObject({ code: ErrorCode.TYPE_MISMATCH });
+    await expect(asked()).rejects.toMatchObject({ code: ErrorCode.TYPE_MISMATCH });
   }
 });
 
