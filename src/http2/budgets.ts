@@ -32,7 +32,7 @@ export class TokenBucket {
 }
 
 /** A piece of a body below this size costs more to take in than its bytes can pay for. */
-export const TINY_BYTES = 64;
+const TINY_BYTES = 64;
 /**
  * Tiny pieces that each call and each message pays for: clients may send the prefix of a message apart, or stream
  * messages of a few bytes, as leases and acknowledgements of `Sync` are.

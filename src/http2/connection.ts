@@ -1,5 +1,7 @@
 import type { Socket } from "node:net";
 import { type BudgetLimits, ConnectionBudget } from "./budgets.ts";
+import { readSettings } from "./client-settings.ts";
+import { ControlFrames } from "./control-frames.ts";
 import { FrameReader, type FrameSink } from "./frame-reader.ts";
 import {
   ConnectionError,
@@ -11,12 +13,12 @@ import {
   LARGEST_STREAM_ID,
   LARGEST_WINDOW,
   protocolError,
-  Setting,
   Type,
 } from "./frames.ts";
 import { type HeaderBlock, HeaderBlocks } from "./header-blocks.ts";
 import { HpackDecoder } from "./hpack-decoder.ts";
 import { HpackError } from "./hpack-error.ts";
+import { LeftStreams } from "./left-streams.ts";
 import { Output, type Slabs } from "./output.ts";
 import { isValidTrailers, RequestHead, requestHeadOf } from "./request-head.ts";
 import { Sender } from "./sender.ts";
@@ -58,12 +60,12 @@ export class Http2Connection implements FrameSink, StreamConnection {
   readonly socket: Socket;
   readonly #options: Http2ConnectionOptions;
   readonly #output: Output;
+  readonly #control: ControlFrames;
   readonly #sender: Sender;
   readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
   readonly #streams = new Map<number, Http2Stream>();
-  /** Streams that were ended before their client knew; as many as it can take to be open. Oldest first. */
-  readonly #left = new Set<number>();
+  readonly #left: LeftStreams;
   /** Streams that are answered though their request is not complete. */
   #early: Http2Stream[] = [];
   readonly #budget: ConnectionBudget;
@@ -84,10 +86,13 @@ export class Http2Connection implements FrameSink, StreamConnection {
     this.socket = socket;
     this.#options = options;
     this.#output = new Output(socket, slabs);
+    this.#control = new ControlFrames(this.#output);
+    this.#left = new LeftStreams(limits.maxConcurrentStreams);
     this.#sender = new Sender({
       output: this.#output,
       onAnswered: (stream) => this.#answered(stream),
       onData: (bytes, isEnd) => this.#budget.sent(bytes, isEnd),
+      onDrained: (stream) => this.#drained(stream),
     });
     this.#reader = new FrameReader(this);
     this.#decoder = new HpackDecoder({
@@ -173,7 +178,7 @@ export class Http2Connection implements FrameSink, StreamConnection {
 
   reset(stream: Http2Stream, code: ErrorCode): void {
     if (stream.isClosed) return;
-    this.#sender.reset(stream.id, code);
+    this.#control.reset(stream.id, code);
     this.#leave(stream);
     this.#close(stream);
     this.#flushSoon();
@@ -190,9 +195,8 @@ export class Http2Connection implements FrameSink, StreamConnection {
   drain(): void {
     if (this.#drain !== "none" || this.#isEnded) return;
     this.#drain = "announced";
-    this.#goAway(LARGEST_STREAM_ID, ErrorCode.noError, NOTHING);
-    this.#output.frame(DRAIN_PING.length, Type.ping, 0, 0);
-    this.#output.bytes(DRAIN_PING);
+    this.#control.goAway(LARGEST_STREAM_ID, ErrorCode.noError, "");
+    this.#control.ping(DRAIN_PING);
     this.#flushSoon();
   }
 
@@ -200,7 +204,7 @@ export class Http2Connection implements FrameSink, StreamConnection {
   finishDrain(): void {
     if (this.#drain !== "announced" || this.#isEnded) return;
     this.#drain = "final";
-    this.#goAway(this.#lastId, ErrorCode.noError, NOTHING);
+    this.#control.goAway(this.#lastId, ErrorCode.noError, "");
     this.#endIfDrained();
     this.#flushSoon();
   }
@@ -209,7 +213,7 @@ export class Http2Connection implements FrameSink, StreamConnection {
   terminate(code: ErrorCode, message = ""): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    this.#goAway(this.#lastId, code, Buffer.from(message));
+    this.#control.goAway(this.#lastId, code, message);
     this.#output.flush();
     this.#closeAll();
     this.socket.end();
@@ -365,7 +369,7 @@ export class Http2Connection implements FrameSink, StreamConnection {
     this.#receiveWindow -= bytes;
     if (this.#receiveWindow < 0) throw flowControlError("more DATA than the window of the connection");
     if (this.#receiveWindow >= CONNECTION_WINDOW / 2) return;
-    this.#windowUpdate(0, CONNECTION_WINDOW - this.#receiveWindow);
+    this.#control.windowUpdate(0, CONNECTION_WINDOW - this.#receiveWindow);
     this.#receiveWindow = CONNECTION_WINDOW;
   }
 
@@ -411,13 +415,21 @@ export class Http2Connection implements FrameSink, StreamConnection {
     }
   }
 
+  #drained(stream: Http2Stream): void {
+    try {
+      stream.receiver?.drained();
+    } catch (error) {
+      this.#onDefect(stream, error);
+    }
+  }
+
   #onWindowUpdate(id: number, bytes: Buffer, from: number, to: number): void {
     if (to - from !== 4) throw frameSizeError("WINDOW_UPDATE");
     this.#budget.charge(4);
     const more = bytes.readUInt32BE(from) & LARGEST_WINDOW;
     if (id === 0) {
       if (more === 0) throw protocolError("WINDOW_UPDATE of nothing");
-      if (this.#sender.widen(undefined, more) === "tooLarge") throw flowControlError("a window is larger than 2^31-1");
+      if (this.#sender.widen(undefined, more) === "tooLarge") throw windowTooLarge();
       return;
     }
     if (id > this.#lastId) throw protocolError("WINDOW_UPDATE on a stream that was not opened");
@@ -443,31 +455,12 @@ export class Http2Connection implements FrameSink, StreamConnection {
     const isAck = (flags & Flag.ack) !== 0;
     if (size % 6 !== 0 || (isAck && size > 0)) throw frameSizeError("SETTINGS");
     if (isAck) return;
-    let window: number | undefined;
-    for (let at = from; at < to; at += 6) {
-      const value = bytes.readUInt32BE(at + 2);
-      switch (bytes.readUInt16BE(at)) {
-        case Setting.headerTableSize:
-          this.#sender.tableSizeChanged();
-          break;
-        case Setting.enablePush:
-          if (value > 1) throw protocolError("SETTINGS_ENABLE_PUSH is neither 0 nor 1");
-          break;
-        case Setting.initialWindowSize:
-          if (value > LARGEST_WINDOW) throw flowControlError("a window is larger than 2^31-1");
-          // Only the last one of a frame shows; each would cost a walk over all streams.
-          window = value;
-          break;
-        case Setting.maxFrameSize:
-          if (value < 16_384 || value > 16_777_215) throw protocolError("SETTINGS_MAX_FRAME_SIZE is out of range");
-          break;
-      }
-    }
+    const { streamWindow, hasTableSize } = readSettings(bytes, from, to);
+    if (hasTableSize) this.#sender.tableSizeChanged();
     // Before any DATA that the new window lets through.
-    this.#output.frame(0, Type.settings, Flag.ack, 0);
-    if (window !== undefined && this.#sender.setStreamWindow(window, this.#streams.values()) === "tooLarge") {
-      throw flowControlError("a window is larger than 2^31-1");
-    }
+    this.#control.settingsAck();
+    if (streamWindow === undefined) return;
+    if (this.#sender.setStreamWindow(streamWindow, this.#streams.values()) === "tooLarge") throw windowTooLarge();
   }
 
   #onPing(flags: number, id: number, bytes: Buffer, from: number, to: number): void {
@@ -477,8 +470,7 @@ export class Http2Connection implements FrameSink, StreamConnection {
       if (DRAIN_PING.compare(bytes, from, to) === 0) this.finishDrain();
       return;
     }
-    this.#output.frame(8, Type.ping, Flag.ack, 0);
-    this.#output.bytes(bytes, from, to);
+    this.#control.pingAck(bytes, from, to);
   }
 
   /** Priorities are read and dropped (RFC 9113, section 5.3). */
@@ -505,7 +497,7 @@ export class Http2Connection implements FrameSink, StreamConnection {
   /** Resets a stream for a fault of the client's. */
   #refuse(id: number, code: ErrorCode): void {
     this.#budget.reset();
-    this.#sender.reset(id, code);
+    this.#control.reset(id, code);
     const stream = this.#streams.get(id);
     if (stream === undefined) {
       if (id > this.#lastId) return;
@@ -537,11 +529,6 @@ export class Http2Connection implements FrameSink, StreamConnection {
   #remember(id: number, bytes: number): void {
     this.#left.add(id);
     this.#budget.expectLate(bytes);
-    if (this.#left.size <= this.#options.limits.maxConcurrentStreams) return;
-    for (const oldest of this.#left) {
-      this.#left.delete(oldest);
-      break;
-    }
   }
 
   #close(stream: Http2Stream): void {
@@ -581,37 +568,19 @@ export class Http2Connection implements FrameSink, StreamConnection {
     if (!this.#output.isBlocked) this.socket.resume();
   }
 
-  /* Control frames of ours. */
-
   #greet(): void {
     const { maxConcurrentStreams, headerListBytes } = this.#options.limits;
-    this.#output.frame(12, Type.settings, 0, 0);
-    this.#output.uint16(Setting.maxConcurrentStreams);
-    this.#output.uint32(maxConcurrentStreams);
-    this.#output.uint16(Setting.maxHeaderListSize);
-    this.#output.uint32(headerListBytes);
-    this.#windowUpdate(0, CONNECTION_WINDOW - FIRST_WINDOW);
+    this.#control.settings({ maxConcurrentStreams, maxHeaderListSize: headerListBytes });
+    this.#control.windowUpdate(0, CONNECTION_WINDOW - FIRST_WINDOW);
     this.#receiveWindow = CONNECTION_WINDOW;
     this.#output.flush();
   }
 
   #acknowledge(stream: Http2Stream): void {
     if (stream.unacknowledged === 0 || stream.isRemoteEnded || stream.isClosed) return;
-    this.#windowUpdate(stream.id, stream.unacknowledged);
+    this.#control.windowUpdate(stream.id, stream.unacknowledged);
     stream.receiveWindow += stream.unacknowledged;
     stream.unacknowledged = 0;
-  }
-
-  #windowUpdate(id: number, bytes: number): void {
-    this.#output.frame(4, Type.windowUpdate, 0, id);
-    this.#output.uint32(bytes);
-  }
-
-  #goAway(lastId: number, code: ErrorCode, message: Buffer): void {
-    this.#output.frame(8 + message.length, Type.goaway, 0, 0);
-    this.#output.uint32(lastId);
-    this.#output.uint32(code);
-    this.#output.bytes(message);
   }
 
   #flushSoon(): void {
@@ -619,4 +588,8 @@ export class Http2Connection implements FrameSink, StreamConnection {
     this.#isFlushAsked = true;
     this.#options.flushSoon(this);
   }
+}
+
+function windowTooLarge(): ConnectionError {
+  return flowControlError("a window is larger than 2^31-1");
 }

@@ -29,11 +29,6 @@ export class FrameReader {
     return this.#isGreeted;
   }
 
-  /** Whether a frame has begun that is not whole yet. */
-  get isMidFrame(): boolean {
-    return this.#restBytes > 0;
-  }
-
   /** Throws a ConnectionError. */
   read(chunk: Buffer): void {
     let at = this.#restBytes > 0 ? this.#completeRest(chunk) : 0;

@@ -35,11 +35,6 @@ export class Output {
     this.#slabs = slabs;
   }
 
-  /** Whether something waits for `flush`. */
-  get isPending(): boolean {
-    return this.#at > 0;
-  }
-
   /** Begins a frame with so many bytes of payload, for which it makes room. */
   frame(length: number, type: number, flags: number, streamId: number): void {
     this.#makeRoom(HEAD_BYTES + length);

@@ -1,4 +1,4 @@
-import { type ErrorCode, FIRST_WINDOW, Flag, LARGEST_WINDOW, MAX_PAYLOAD_BYTES, Type } from "./frames.ts";
+import { FIRST_WINDOW, Flag, LARGEST_WINDOW, MAX_PAYLOAD_BYTES, Type } from "./frames.ts";
 import { encodeTableSize } from "./hpack-encoder.ts";
 import type { Output } from "./output.ts";
 import type { Http2Stream } from "./stream.ts";
@@ -7,6 +7,8 @@ export interface SenderOptions {
   readonly output: Output;
   /** The end of the stream's answer was sent. */
   readonly onAnswered: (stream: Http2Stream) => void;
+  /** All that waited on the stream was sent. Not called out of `write`: its caller knows. */
+  readonly onDrained: (stream: Http2Stream) => void;
   /** A DATA frame of so many bytes was sent, which the client may answer with control frames. `isEnd`: the last of one write. */
   readonly onData: (bytes: number, isEnd: boolean) => void;
 }
@@ -66,8 +68,7 @@ export class Sender {
     stream.waitingBytes += bytes.length;
     this.#waiting.add(stream);
     this.#sendSome(stream, Number.POSITIVE_INFINITY);
-    stream.needsDrain = stream.waitingBytes > ROOMY_BYTES;
-    return !stream.needsDrain;
+    return stream.waitingBytes <= ROOMY_BYTES;
   }
 
   end(stream: Http2Stream, trailers: Uint8Array | undefined): void {
@@ -85,7 +86,7 @@ export class Sender {
     } else {
       stream.sendWindow += bytes;
       if (stream.sendWindow > LARGEST_WINDOW) return "tooLarge";
-      if (stream.waiting !== undefined) this.#sendSome(stream, Number.POSITIVE_INFINITY);
+      if (stream.waiting !== undefined) this.#goOn(stream, Number.POSITIVE_INFINITY);
     }
     return undefined;
   }
@@ -109,7 +110,7 @@ export class Sender {
       isMoving = false;
       for (const stream of this.#waiting) {
         if (this.#output.isBlocked || this.#window <= 0) return;
-        if (this.#sendSome(stream, 1)) isMoving = true;
+        if (this.#goOn(stream, 1)) isMoving = true;
       }
     }
   }
@@ -123,6 +124,13 @@ export class Sender {
   #fits(stream: Http2Stream, bytes: number): boolean {
     if (this.#output.isBlocked || bytes > MAX_PAYLOAD_BYTES) return false;
     return bytes <= stream.sendWindow && bytes <= this.#window;
+  }
+
+  /** Like `#sendSome`, with room for more afterwards. */
+  #goOn(stream: Http2Stream, mostFrames: number): boolean {
+    const hasMoved = this.#sendSome(stream, mostFrames);
+    if (stream.waiting === undefined && !stream.isAnswered) this.#options.onDrained(stream);
+    return hasMoved;
   }
 
   /** At most so many frames; true if there was one. */
@@ -148,10 +156,6 @@ export class Sender {
   #allSent(stream: Http2Stream): void {
     this.forget(stream);
     if (stream.isAnswered) this.#finish(stream);
-    else if (stream.needsDrain) {
-      stream.needsDrain = false;
-      stream.receiver?.drained();
-    }
   }
 
   #finish(stream: Http2Stream): void {
@@ -190,10 +194,5 @@ export class Sender {
       this.#output.frame(to - at, at === 0 ? Type.headers : Type.continuation, flags, id);
       this.#output.bytes(block, at, to);
     }
-  }
-
-  reset(id: number, code: ErrorCode): void {
-    this.#output.frame(4, Type.rstStream, 0, id);
-    this.#output.uint32(code);
   }
 }

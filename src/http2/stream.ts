@@ -6,7 +6,7 @@ import type { RequestHead } from "./request-head.ts";
 export interface StreamReceiver {
   /** A part of the body; `isLast` with the end of the request, where the part may be empty. */
   data(bytes: Buffer, from: number, to: number, isLast: boolean): void;
-  /** There is room again after `write` returned false. */
+  /** The bytes that waited have been sent. Never called out of `write`. */
   drained(): void;
   /** The stream is over: answered, reset by either side, or gone with its connection. Called once. */
   closed(): void;
@@ -38,7 +38,7 @@ export class Http2Stream {
   readonly head: RequestHead;
   /** Set by `onStream`. Without one the body is dropped. */
   receiver: StreamReceiver | undefined;
-  /** @internal */
+  /** @internal The whole request has come. */
   isRemoteEnded = false;
   /** @internal The answer is complete, though a part of it may wait. */
   isAnswered = false;
@@ -61,8 +61,6 @@ export class Http2Stream {
   waitingBytes = 0;
   /** @internal */
   trailers: Uint8Array | undefined;
-  /** @internal */
-  needsDrain = false;
   /** @internal Looks at which the answer was waiting. */
   unreadLooks = 0;
 
@@ -71,11 +69,6 @@ export class Http2Stream {
     this.id = id;
     this.head = head;
     this.sendWindow = sendWindow;
-  }
-
-  /** The whole request has come. */
-  get isComplete(): boolean {
-    return this.isRemoteEnded;
   }
 
   /** Begins the answer with a header block, or makes it whole. */

@@ -53,7 +53,7 @@ it("a stream that is ended while nothing is read from it is gone once its client
   const { raw, stream, peer } = await openOne({ initialWindowSize: 1000 });
   await expect.poll(() => stream.isPaused).toBe(true);
   raw.stream.end(LEASE);
-  await expect.poll(() => stream.isComplete).toBe(true);
+  await expect.poll(() => stream.isRemoteEnded).toBe(true);
   peer.end(tooManyAtOnce());
   expect(stream.isClosed).toBe(false);
   expect(await endOf(raw)).toMatchObject({ code: "UNAVAILABLE", messages: 1 });

@@ -48,6 +48,11 @@ export interface HttpExchange {
   destroy(): void;
 }
 
+/** The body of a request did not come to its end. */
+export function brokenOff(): Error {
+  return new Error("the client went away before its request had all come");
+}
+
 /** Serves one request. Must not throw: no caller catches. */
 export type HttpHandler = (exchange: HttpExchange) => void;
 

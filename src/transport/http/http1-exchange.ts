@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Code, ConnectError } from "@connectrpc/connect";
-import type { BodySink, HttpExchange } from "./exchange.ts";
-import { brokenOff } from "./http2-exchange.ts";
+import { clientGone } from "../router/router-errors.ts";
+import { type BodySink, brokenOff, type HttpExchange } from "./exchange.ts";
 import { addressOf } from "./peer-address.ts";
 
 /** The tiny pieces of bodies on one connection: see `PieceCount`. */
@@ -27,7 +26,7 @@ export class Http1Exchange implements HttpExchange {
     // Node closes a request when it has been read; the answer is closed when the exchange is over.
     res.once("close", () => {
       const isBrokenOff = !res.writableFinished;
-      this.#abort.abort(isBrokenOff ? new ConnectError("the client went away", Code.Canceled) : undefined);
+      this.#abort.abort(isBrokenOff ? clientGone() : undefined);
     });
   }
 

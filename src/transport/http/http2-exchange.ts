@@ -1,7 +1,7 @@
-import { Code, ConnectError } from "@connectrpc/connect";
 import { encodeHeaders, encodeStatus } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream, StreamReceiver } from "../../http2/stream.ts";
-import type { BodySink, HttpExchange } from "./exchange.ts";
+import { clientGone } from "../router/router-errors.ts";
+import { type BodySink, brokenOff, type HttpExchange } from "./exchange.ts";
 import { addressOf } from "./peer-address.ts";
 
 /** The part of a body that has been read. */
@@ -135,7 +135,7 @@ export class Http2Exchange implements HttpExchange, StreamReceiver {
   closed(): void {
     const isBrokenOff = !this.#stream.isLocalEnded;
     if (!this.#hasEnded) this.#sink?.failed(brokenOff());
-    this.#abort.abort(isBrokenOff ? new ConnectError("the client went away", Code.Canceled) : undefined);
+    this.#abort.abort(isBrokenOff ? clientGone() : undefined);
     this.drained();
   }
 
@@ -144,8 +144,4 @@ export class Http2Exchange implements HttpExchange, StreamReceiver {
     this.#wake = undefined;
     wake?.();
   }
-}
-
-export function brokenOff(): Error {
-  return new Error("the client went away before its request had all come");
 }

@@ -113,7 +113,7 @@ it("a client that does not read its socket has its answer dropped, and then is c
   expect(connection.socket.destroyed).toBe(true);
 });
 
-it("a client that does not see the GOAWAY of a drain is told the last stream, and one that stays is hung up on", async () => {
+it("a drain goes on though its client answers nothing, and ends with the server hanging up", async () => {
   const { client, connection, watch } = await watchOne();
   client.greet();
   await client.reached();
