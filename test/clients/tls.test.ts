@@ -103,6 +103,30 @@ describeWithOpenssl("a port with a certificate", () => {
     session.destroy();
   });
 
+  it("stops at once beside clients that are idle, of both versions, and one in its handshake", async () => {
+    const { certFile, keyFile } = certificates;
+    const other = await mkdtemp(join(tmpdir(), "claviger-tls-"));
+    await cp(inject("embedded").template, join(other, "database"), { recursive: true });
+    // A client that kept it from stopping would keep it beyond the test's patience.
+    const policy = JSON.stringify({ port: { drainMs: 600_000 } });
+    const stopping = await startServer({
+      args: ["--data-dir", other, "--tls-cert", certFile, "--tls-key", keyFile],
+      env: { CLAVIGER_LOG_LEVEL: "silent", CLAVIGER_POLICY: policy },
+    });
+    const address = { host: "127.0.0.1", port: stopping.port };
+    const session = connectHttp2(stopping.url, { ca: certificates.ca }).on("error", () => undefined);
+    await once(session, "remoteSettings");
+    const plain = connectTls({ ...address, ca: certificates.ca, ALPNProtocols: ["http/1.1"] });
+    plain.on("error", () => undefined).write("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
+    await once(plain, "data");
+    const handshaking = connect(address).on("error", () => undefined);
+    await once(handshaking, "connect");
+    handshaking.write("\x16\x03\x01");
+    expect(await stopping.stop()).toBe(0);
+    for (const socket of [session, plain, handshaking]) socket.destroy();
+    await rm(other, { recursive: true, force: true });
+  });
+
   it("refuses to start with a key of another certificate, and says so", async () => {
     const other = await makeCertificates();
     const started = start(other.keyFile);
