@@ -1,5 +1,6 @@
 import * as net from "node:net";
 import { Flag, HEAD_BYTES, PREFACE, Setting, Type } from "../src/http2/frames.ts";
+import { frame, headerBlock, uint32 } from "./http2-frames.ts";
 
 export interface RawFrame {
   readonly type: number;
@@ -15,22 +16,12 @@ export interface RawGoaway {
 }
 
 /** The fields of a call that the server takes. */
-export const CALL: readonly (readonly [string, string])[] = [
-  [":method", "POST"],
-  [":scheme", "http"],
-  [":path", "/a.B/C"],
-  [":authority", "test"],
-];
-
-/** One frame, valid or not. */
-export function rawFrame(type: number, flags: number, streamId: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(HEAD_BYTES);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(streamId, 5);
-  return Buffer.concat([head, payload]);
-}
+export const CALL: Readonly<Record<string, string>> = {
+  ":method": "POST",
+  ":scheme": "http",
+  ":path": "/a.B/C",
+  ":authority": "test",
+};
 
 export function settingsFrame(settings: readonly (readonly [id: number, value: number])[] = []): Buffer {
   const payload = Buffer.alloc(6 * settings.length);
@@ -38,7 +29,7 @@ export function settingsFrame(settings: readonly (readonly [id: number, value: n
     payload.writeUInt16BE(id, 6 * at);
     payload.writeUInt32BE(value, 6 * at + 2);
   }
-  return rawFrame(Type.settings, 0, 0, payload);
+  return frame(Type.settings, 0, 0, payload);
 }
 
 /** SETTINGS that let so many bytes of each answer come. */
@@ -49,29 +40,24 @@ export function windowSetting(bytes: number): Buffer {
 /** HEADERS of a whole block. */
 export function headersFrame(streamId: number, { fields = CALL, isLast = false } = {}): Buffer {
   const flags = Flag.endHeaders | (isLast ? Flag.endStream : 0);
-  return rawFrame(Type.headers, flags, streamId, headerBlock(fields));
-}
-
-/** Literals that are not indexed. Names and values have at most 126 bytes. */
-export function headerBlock(fields: readonly (readonly [string, string])[]): Buffer {
-  return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), literal(name), literal(value)]));
+  return frame(Type.headers, flags, streamId, headerBlock(fields));
 }
 
 export function dataFrame(streamId: number, bytes: Uint8Array | number, { isLast = false } = {}): Buffer {
-  const payload = typeof bytes === "number" ? Buffer.alloc(bytes) : bytes;
-  return rawFrame(Type.data, isLast ? Flag.endStream : 0, streamId, payload);
+  const payload = typeof bytes === "number" ? Buffer.alloc(bytes) : Buffer.from(bytes);
+  return frame(Type.data, isLast ? Flag.endStream : 0, streamId, payload);
 }
 
 export function resetFrame(streamId: number, code: number): Buffer {
-  return rawFrame(Type.rstStream, 0, streamId, uint32(code));
+  return frame(Type.rstStream, 0, streamId, uint32(code));
 }
 
 export function windowUpdateFrame(streamId: number, bytes: number): Buffer {
-  return rawFrame(Type.windowUpdate, 0, streamId, uint32(bytes));
+  return frame(Type.windowUpdate, 0, streamId, uint32(bytes));
 }
 
 export function pingFrame(data = "12345678", { isAck = false } = {}): Buffer {
-  return rawFrame(Type.ping, isAck ? Flag.ack : 0, 0, Buffer.from(data));
+  return frame(Type.ping, isAck ? Flag.ack : 0, 0, Buffer.from(data));
 }
 
 export function goawayOf({ payload }: RawFrame): RawGoaway {
@@ -166,14 +152,4 @@ export class RawHttp2 {
       this.#rest = this.#rest.subarray(to);
     }
   }
-}
-
-function literal(text: string): Buffer {
-  return Buffer.concat([Buffer.from([text.length]), Buffer.from(text, "latin1")]);
-}
-
-function uint32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
 }

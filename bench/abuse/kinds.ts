@@ -9,7 +9,7 @@ import {
   reset,
   TYPE,
   uint32,
-} from "../harness/frames.ts";
+} from "../../testkit/http2-frames.ts";
 
 /** A kind of abuse on one connection. */
 export interface Kind {

@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import { callFrames, FLAG, frame, greeting, TYPE, uint32 } from "./frames.ts";
+import { callFrames, FLAG, frame, greeting, TYPE, uint32 } from "../../testkit/http2-frames.ts";
 
 /** The outcome of a call. */
 export interface RawAnswer {

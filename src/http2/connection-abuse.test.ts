@@ -1,12 +1,12 @@
 import { expect, it, test } from "vitest";
 import { answerAtOnce, answerWhole, beginAnswer, openConnection } from "../../testkit/http2-connection.ts";
+import { frame, headerBlock } from "../../testkit/http2-frames.ts";
 import {
+  CALL,
   dataFrame,
-  headerBlock,
   headersFrame,
   pingFrame,
   type RawHttp2,
-  rawFrame,
   resetFrame,
   settingsFrame,
   windowSetting,
@@ -32,10 +32,10 @@ async function repeat(client: RawHttp2, count: number, frame: (at: number) => Bu
 test.each<[string, Buffer, number]>([
   ["PING", pingFrame(), 72],
   ["SETTINGS", settingsFrame(), 64],
-  ["PRIORITY", rawFrame(Type.priority, 0, 1, Buffer.from([0, 0, 0, 0, 9])), 69],
+  ["PRIORITY", frame(Type.priority, 0, 1, Buffer.from([0, 0, 0, 0, 9])), 69],
   ["WINDOW_UPDATE", windowUpdateFrame(0, 1), 68],
-  ["unknown", rawFrame(0xfa, 0, 0, Buffer.alloc(100)), 164],
-  ["GOAWAY", rawFrame(Type.goaway, 0, 0, Buffer.alloc(8)), 72],
+  ["unknown", frame(0xfa, 0, 0, Buffer.alloc(100)), 164],
+  ["GOAWAY", frame(Type.goaway, 0, 0, Buffer.alloc(8)), 72],
 ])("%s frames end the connection with a message once they are more than the budget", async (_, frame, cost) => {
   const { client } = await openConnection(answerAtOnce, FEW);
   client.greet();
@@ -94,12 +94,7 @@ test.each<[string, (id: number) => Buffer]>([
   [
     "have more bytes than their content-length",
     (id) => {
-      const fields = [
-        [":method", "POST"],
-        [":scheme", "http"],
-        [":path", "/a.B/C"],
-        ["content-length", "1"],
-      ] as const;
+      const fields = { ...CALL, "content-length": "1" };
       return Buffer.concat([headersFrame(id, { fields }), dataFrame(id, 2)]);
     },
   ],
@@ -198,8 +193,8 @@ test("late DATA beyond the window costs its bytes", async () => {
 test("a header block that goes on for ever ends the connection, be its frames full or empty", async () => {
   for (const size of [16_384, 0]) {
     const { client, streams } = await openConnection(answerAtOnce, FEW);
-    client.greet().send(rawFrame(Type.headers, 0, 1, headerBlock([[":method", "POST"]])));
-    client.send(...Array.from({ length: 300 }, () => rawFrame(Type.continuation, 0, 1, Buffer.alloc(size))));
+    client.greet().send(frame(Type.headers, 0, 1, headerBlock({ ":method": "POST" })));
+    client.send(...Array.from({ length: 300 }, () => frame(Type.continuation, 0, 1, Buffer.alloc(size))));
     await client.closed();
     expect(client.goaways).toMatchObject([{ code: enhanceYourCalm }]);
     expect(streams).toEqual([]);
@@ -233,13 +228,7 @@ it("a stream that is reset while it begins gets nothing more, though its head en
     };
     stream.reset(refusedStream);
   });
-  const fields = [
-    [":method", "POST"],
-    [":scheme", "http"],
-    [":path", "/a.B/C"],
-    [":authority", "x"],
-    ["content-length", "1"],
-  ] as const;
+  const fields = { ...CALL, "content-length": "1" };
   client.greet().send(headersFrame(1, { isLast: true }), headersFrame(3, { fields, isLast: true }));
   await client.reached();
   expect(events).toEqual(["closed", "closed"]);
@@ -274,7 +263,7 @@ it("an empty write while the window is below nothing does no harm", async () => 
 
 it("a stream that depends on itself is refused", async () => {
   const { client } = await openConnection();
-  client.greet().send(headersFrame(1), rawFrame(Type.priority, 0, 3, Buffer.from([0, 0, 0, 3, 9])));
+  client.greet().send(headersFrame(1), frame(Type.priority, 0, 3, Buffer.from([0, 0, 0, 3, 9])));
   await client.reached();
   expect(client.resetCode(3)).toBe(protocolError);
 });

@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { SyncRequestSchema, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
-import { FLAG, frame, greeting, headerBlock, TYPE, uint32 } from "../../bench/harness/frames.ts";
+import { FLAG, frame, greeting, headerBlock, TYPE, uint32 } from "../../testkit/http2-frames.ts";
 
 export const PATHS = {
   verify: "/claviger.v1.KeyVerifier/Verify",

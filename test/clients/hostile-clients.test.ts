@@ -7,7 +7,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
 import { SyncRequestSchema, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
-import { callFrames, FLAG, frame, greeting, headerBlock, reset, TYPE, uint32 } from "../../bench/harness/frames.ts";
+import { callFrames, FLAG, frame, greeting, headerBlock, reset, TYPE, uint32 } from "../../testkit/http2-frames.ts";
 import type { Mutation } from "../../testkit/mutation.ts";
 import { type ServerProcess, startServer } from "../../testkit/server-process.ts";
 import { PATHS } from "./connection-plan.ts";

@@ -3,33 +3,9 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it, onTestFinished } from "vitest";
 import { eventually } from "../../testkit/eventually.ts";
+import { FLAG, frame, greeting, headerBlock, TYPE, uint32 } from "../../testkit/http2-frames.ts";
+import { windowSetting } from "../../testkit/raw-http2.ts";
 import { type OwnServer, startOwnServer } from "./own-server.ts";
-
-const [DATA, HEADERS, SETTINGS, WINDOW_UPDATE] = [0, 1, 4, 8];
-const END_HEADERS = 4;
-const INITIAL_WINDOW_SIZE = 4;
-
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-/** HPACK (RFC 7541, 6.2.2): literals without indexing, of names and values below 127 bytes. */
-function literals(fields: Readonly<Record<string, string>>): Buffer {
-  const text = (value: string) => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
-  return Buffer.concat(Object.entries(fields).flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]));
-}
-
-function setting(id: number, value: number): Buffer {
-  const bytes = Buffer.alloc(6);
-  bytes.writeUInt16BE(id);
-  bytes.writeUInt32BE(value, 2);
-  return bytes;
-}
 
 /** A client without a credential, with no room for an answer, whose request never ends. */
 function callWithoutRoom(
@@ -39,16 +15,15 @@ function callWithoutRoom(
   const socket = connect({ host: "127.0.0.1", port }).on("error", () => undefined);
   onTestFinished(() => void socket.destroy());
   const head = { ":method": "POST", ":scheme": "http", ":authority": "x", ":path": path, "content-type": type };
-  socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-  socket.write(frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 0)));
-  socket.write(frame(HEADERS, END_HEADERS, 1, literals(head)));
-  socket.write(frame(DATA, 0, 1, Buffer.alloc(10, "x")));
+  socket.write(greeting(0));
+  socket.write(frame(TYPE.headers, FLAG.endHeaders, 1, headerBlock(head)));
+  socket.write(frame(TYPE.data, FLAG.none, 1, Buffer.alloc(10, "x")));
   return socket;
 }
 
 const ROOM = {
-  "for the stream": frame(WINDOW_UPDATE, 0, 1, Buffer.from([0, 0, 255, 255])),
-  "for all streams": frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 65_535)),
+  "for the stream": frame(TYPE.windowUpdate, FLAG.none, 1, uint32(65_535)),
+  "for all streams": windowSetting(65_535),
 };
 
 async function isServing({ url }: OwnServer): Promise<boolean> {

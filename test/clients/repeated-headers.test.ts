@@ -1,8 +1,8 @@
 import { connect as connectTcp } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { FLAG, frame, greeting, headerBlock, TYPE } from "../../bench/harness/frames.ts";
 import { eventually } from "../../testkit/eventually.ts";
+import { FLAG, frame, greeting, headerBlock, TYPE } from "../../testkit/http2-frames.ts";
 import { PATHS } from "./connection-plan.ts";
 import { type OwnServer, startOwnServer } from "./own-server.ts";
 

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { FLAG, frame, greeting, headerBlock, TYPE, uint32 } from "../../bench/harness/frames.ts";
+import { FLAG, frame, greeting, headerBlock, TYPE, uint32 } from "../../testkit/http2-frames.ts";
 import { GOAWAY } from "./raw-connection.ts";
 
 /** A frame before it is written: everything may be wrong in it. */

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished } from "vitest";
-import { FLAG, frame, TYPE } from "../../bench/harness/frames.ts";
 import { HpackDecoder } from "../../src/http2/hpack-decoder.ts";
+import { FLAG, frame, TYPE } from "../../testkit/http2-frames.ts";
 
 export const GOAWAY = 7;
 const HEAD_BYTES = 9;

@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
 import { expect, it, onTestFinished } from "vitest";
-import { FLAG, frame, greeting, headerBlock, TYPE } from "../../bench/harness/frames.ts";
 import { createVerifier } from "../../src/sdk/index.ts";
 import { eventually } from "../../testkit/eventually.ts";
+import { FLAG, frame, greeting, headerBlock, TYPE } from "../../testkit/http2-frames.ts";
 import { PATHS } from "../clients/connection-plan.ts";
 import { type OwnServer, startOwnServer } from "../clients/own-server.ts";
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { answerWhole, openConnection } from "../../../testkit/http2-connection.ts";
+import { frame } from "../../../testkit/http2-frames.ts";
 import { TEST_PORT_LIMITS } from "../../../testkit/port-limits.ts";
-import { headersFrame, type RawHttp2, rawFrame, windowSetting } from "../../../testkit/raw-http2.ts";
+import { headersFrame, type RawHttp2, windowSetting } from "../../../testkit/raw-http2.ts";
 import { ErrorCode, PREFACE, Type } from "../../http2/frames.ts";
 import { Http2Watch, type WatchLimits } from "./http2-watch.ts";
 import { LastingCalls } from "./lasting-calls.ts";
@@ -50,7 +51,7 @@ describe("a connection on which nothing is open", () => {
 
 it.each<[string, Buffer]>([
   ["its preface", PREFACE.subarray(0, 10)],
-  ["a header block", Buffer.concat([PREFACE, rawFrame(Type.settings, 0, 0), rawFrame(Type.headers, 0, 1)])],
+  ["a header block", Buffer.concat([PREFACE, frame(Type.settings, 0, 0), frame(Type.headers, 0, 1)])],
 ])("a client that stops within %s is cut off after headersTimeoutMs", async (_, bytes) => {
   const { client, connection, look } = await watchOne();
   client.send(bytes);
@@ -92,7 +93,7 @@ it("many answers that are not taken are dropped after deafMs, and then the conne
 it("a client that does not read its socket has its answer dropped, and then is cut off", async () => {
   const { client, connection, streams, look } = await watchOne({ bytes: 64 * 1024 * 1024 });
   const widest = 2 ** 31 - 1;
-  client.greet(windowSetting(widest)).send(rawFrame(Type.windowUpdate, 0, 0, Buffer.from([0x7f, 0, 0, 0])));
+  client.greet(windowSetting(widest)).send(frame(Type.windowUpdate, 0, 0, Buffer.from([0x7f, 0, 0, 0])));
   await client.reached();
   client.socket.pause();
   client.send(headersFrame(1, { isLast: true }));

@@ -1,4 +1,4 @@
-/** Frames of HTTP/2 (RFC 9113, 4.1), as bare as benches need them. */
+/** Frames of HTTP/2 (RFC 9113, 4.1), valid or not, as bare as tests and benches need them. */
 export const TYPE = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, windowUpdate: 8, continuation: 9 } as const;
 export const FLAG = { none: 0, ack: 1, endStream: 1, endHeaders: 4, padded: 8 } as const;
 export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
