@@ -1,7 +1,9 @@
-import { expect, it } from "vitest";
-import { beginAnswer, openConnection } from "../../testkit/http2-connection.ts";
-import { headersFrame, windowSetting, windowUpdateFrame } from "../../testkit/raw-http2.ts";
-import { ErrorCode, Type } from "./frames.ts";
+import { once } from "node:events";
+import { connect } from "node:http2";
+import { expect, it, onTestFinished } from "vitest";
+import { answerAtOnce, beginAnswer, openConnection } from "../../testkit/http2-connection.ts";
+import { CALL, headersFrame, settingsFrame, windowSetting, windowUpdateFrame } from "../../testkit/raw-http2.ts";
+import { ErrorCode, Setting, Type } from "./frames.ts";
 import type { Http2Stream } from "./stream.ts";
 
 /** A stream without a window, whose answer has begun, and the events of its receiver. */
@@ -78,4 +80,20 @@ it("streams that wait for the window of the connection take turns, one frame eac
     [1, 16_384],
     [3, 16_384],
   ]);
+});
+
+it("the first block after a client has set the size of its table says that none is used, as nghttp2 demands", async () => {
+  const { client, connection } = await openConnection(answerAtOnce);
+  client.greet(settingsFrame([[Setting.headerTableSize, 0]]));
+  client.send(...[1, 3].map((id) => headersFrame(id, { isLast: true })));
+  await client.reached();
+  const first = (id: number) => client.of(Type.headers, id)[0]?.payload[0];
+  expect([first(1), first(3)]).toEqual([0x20, 0x88]);
+
+  const session = connect(`http://127.0.0.1:${connection.socket.localPort}`, { settings: { headerTableSize: 0 } });
+  onTestFinished(() => session.destroy());
+  await once(session, "localSettings");
+  const stream = session.request(CALL).resume();
+  const [headers] = await once(stream, "response");
+  expect(headers[":status"]).toBe(200);
 });

@@ -69,7 +69,7 @@ it("control: gets nothing, where a window that opens late is not used", async ()
     mutations: [
       {
         file: "src/http2/sender.ts",
-        find: "if (stream.waiting !== undefined) this.#sendSome(stream, Number.POSITIVE_INFINITY);",
+        find: "if (stream.waiting !== undefined) this.#goOn(stream, Number.POSITIVE_INFINITY);",
         replace: "",
       },
     ],
