@@ -12,7 +12,7 @@ import {
   windowSetting,
   windowUpdateFrame,
 } from "../../testkit/raw-http2.ts";
-import { ErrorCode, PREFACE, Type } from "./frames.ts";
+import { ErrorCode, Type } from "./frames.ts";
 
 const { enhanceYourCalm, cancel, noError, protocolError, refusedStream, streamClosed } = ErrorCode;
 
@@ -201,12 +201,13 @@ test("a header block that goes on for ever ends the connection, be its frames fu
   }
 });
 
-it("a client whose first frame is not SETTINGS is refused", async () => {
+test("a header block longer than 64 KiB ends the connection, though there is budget for its frames", async () => {
   const { client, streams } = await openConnection(answerAtOnce);
-  client.send(PREFACE, headersFrame(1, { isLast: true }));
+  client.greet().send(frame(Type.headers, 0, 1, headerBlock({ ":method": "POST" })));
+  client.send(...Array.from({ length: 5 }, () => frame(Type.continuation, 0, 1, Buffer.alloc(16_384))));
   await client.closed();
+  expectCutOff(client, "a header block is too long");
   expect(streams).toEqual([]);
-  expect(client.goaways).toMatchObject([{ code: protocolError, message: "the first frame is not SETTINGS" }]);
 });
 
 it("nothing is taken from a connection that was ended", async () => {

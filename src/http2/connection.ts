@@ -47,7 +47,7 @@ export interface Http2ConnectionOptions {
   readonly onDefect: (error: unknown) => void;
 }
 
-/** The window of the connection: told again when half is used. Windows of streams bound the bytes that receivers leave. */
+/** The window of the connection, returned when half of it is used. */
 const CONNECTION_WINDOW = 1024 * 1024;
 /** Header blocks that are recognised by their bytes. */
 const REMEMBERED_BLOCKS = 64;
@@ -73,7 +73,8 @@ export class Http2Connection implements FrameSink, StreamConnection {
   /** Whether the client's first SETTINGS has come. */
   #hasSettings = false;
   #lastId = 0;
-  #receiveWindow = FIRST_WINDOW;
+  /** Bytes of DATA that no WINDOW_UPDATE of the connection has returned. */
+  #takenBytes = 0;
   #callCount = 0;
   #isReading = false;
   #isFlushAsked = false;
@@ -344,7 +345,7 @@ export class Http2Connection implements FrameSink, StreamConnection {
 
   #onData(flags: number, id: number, bytes: Buffer, from: number, to: number): void {
     const size = to - from;
-    this.#spendWindow(size);
+    this.#countTaken(size);
     if (id === 0) throw protocolError("DATA on no stream");
     const isPadded = (flags & Flag.padded) !== 0;
     const begin = isPadded ? from + 1 : from;
@@ -364,13 +365,12 @@ export class Http2Connection implements FrameSink, StreamConnection {
     }
   }
 
-  /** The windows of streams bound the bytes that receivers leave. */
-  #spendWindow(bytes: number): void {
-    this.#receiveWindow -= bytes;
-    if (this.#receiveWindow < 0) throw flowControlError("more DATA than the window of the connection");
-    if (this.#receiveWindow >= CONNECTION_WINDOW / 2) return;
-    this.#control.windowUpdate(0, CONNECTION_WINDOW - this.#receiveWindow);
-    this.#receiveWindow = CONNECTION_WINDOW;
+  /** All DATA counts as taken at once: the windows of streams bound the bytes that receivers leave. */
+  #countTaken(bytes: number): void {
+    this.#takenBytes += bytes;
+    if (this.#takenBytes < CONNECTION_WINDOW / 2) return;
+    this.#control.windowUpdate(0, this.#takenBytes);
+    this.#takenBytes = 0;
   }
 
   /** The client could not know yet that the stream is over. */
@@ -572,7 +572,6 @@ export class Http2Connection implements FrameSink, StreamConnection {
     const { maxConcurrentStreams, headerListBytes } = this.#options.limits;
     this.#control.settings({ maxConcurrentStreams, maxHeaderListSize: headerListBytes });
     this.#control.windowUpdate(0, CONNECTION_WINDOW - FIRST_WINDOW);
-    this.#receiveWindow = CONNECTION_WINDOW;
     this.#output.flush();
   }
 
