@@ -97,3 +97,25 @@ it("the first block after a client has set the size of its table says that none 
   const [headers] = await once(stream, "response");
   expect(headers[":status"]).toBe(200);
 });
+
+it("the last window of a SETTINGS frame counts, and one below what was sent lets nothing more through", async () => {
+  const { client, streams } = await openConnection(beginAnswer);
+  client.greet(
+    settingsFrame([
+      [Setting.initialWindowSize, 0],
+      [Setting.initialWindowSize, 10],
+    ]),
+  );
+  client.send(headersFrame(1, { isLast: true }));
+  await client.reached();
+  streams[0]?.write(Buffer.alloc(30));
+  const sentBytes = async () => {
+    await client.reached();
+    return client.of(Type.data, 1).reduce((sum, { payload }) => sum + payload.length, 0);
+  };
+  expect(await sentBytes()).toBe(10);
+  client.send(windowSetting(4), windowUpdateFrame(1, 6));
+  expect(await sentBytes()).toBe(10);
+  client.send(windowUpdateFrame(1, 1));
+  expect(await sentBytes()).toBe(11);
+});
