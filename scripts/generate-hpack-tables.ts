@@ -1,15 +1,15 @@
 /**
- * `node scripts/generate-hpack-tables.ts`: writes `src/http2/hpack-tables.ts` from the tables of RFC 7541, which
+ * `node scripts/generate-hpack-tables.ts`: writes `src/http2/hpack/tables.ts` from the tables of RFC 7541, which
  * `scripts/rfc7541-tables.txt` holds. A test holds the file to the output of this script.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const SOURCE = join(import.meta.dirname, "rfc7541-tables.txt");
-const TARGET = join(import.meta.dirname, "../src/http2/hpack-tables.ts");
+const TARGET = join(import.meta.dirname, "../src/http2/hpack/tables.ts");
 const LINE_WIDTH = 120;
 
-/** The text of `src/http2/hpack-tables.ts`, as the formatter writes it. */
+/** The text of `src/http2/hpack/tables.ts`, as the formatter writes it. */
 export function makeHpackTables(): string {
   const [, , fields = "", , codes = ""] = readFileSync(SOURCE, "utf8").split("\n\n");
   const bits = rowsOf(codes).map(([, code = ""]) => code);

@@ -1,4 +1,4 @@
-import { HUFFMAN_CODES, HUFFMAN_LENGTHS, STATIC_FIELDS } from "../src/http2/hpack-tables.ts";
+import { HUFFMAN_CODES, HUFFMAN_LENGTHS, STATIC_FIELDS } from "../src/http2/hpack/tables.ts";
 
 export type Field = readonly [name: string, value: string];
 

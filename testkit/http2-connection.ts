@@ -2,7 +2,7 @@ import { once } from "node:events";
 import * as net from "node:net";
 import { onTestFinished } from "vitest";
 import { Http2Connection, type Http2Limits } from "../src/http2/connection.ts";
-import { encodeHeaders, encodeStatus } from "../src/http2/hpack-encoder.ts";
+import { encodeHeaders, encodeStatus } from "../src/http2/hpack/encoder.ts";
 import { Slabs } from "../src/http2/output.ts";
 import type { Http2Stream } from "../src/http2/stream.ts";
 import { TEST_PORT_LIMITS } from "./port-limits.ts";

@@ -16,8 +16,8 @@ import {
   Type,
 } from "./frames.ts";
 import { type HeaderBlock, HeaderBlocks } from "./header-blocks.ts";
-import { HpackDecoder } from "./hpack-decoder.ts";
-import { HpackError } from "./hpack-error.ts";
+import { HpackDecoder } from "./hpack/decoder.ts";
+import { HpackError } from "./hpack/error.ts";
 import { LeftStreams } from "./left-streams.ts";
 import { Output, type Slabs } from "./output.ts";
 import { isValidTrailers, RequestHead, requestHeadOf } from "./request-head.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
-import type { HeaderList } from "./hpack-decoder.ts";
+import type { HeaderList } from "./hpack/decoder.ts";
 import { isValidTrailers, MalformedHead, RequestHead, requestHeadOf } from "./request-head.ts";
 
 type Field = readonly [name: string, value: string];

@@ -1,5 +1,5 @@
 import { faultOfName, isFieldValue } from "./field-syntax.ts";
-import type { HeaderList } from "./hpack-decoder.ts";
+import type { HeaderList } from "./hpack/decoder.ts";
 
 /** The head of a request that RFC 9113, sections 8.2 and 8.3, allows. Shared by all requests with the same header list. */
 export class RequestHead {

@@ -1,5 +1,5 @@
 import { FIRST_WINDOW, Flag, LARGEST_WINDOW, MAX_PAYLOAD_BYTES, Type } from "./frames.ts";
-import { encodeTableSize } from "./hpack-encoder.ts";
+import { encodeTableSize } from "./hpack/encoder.ts";
 import type { Output } from "./output.ts";
 import type { Http2Stream } from "./stream.ts";
 

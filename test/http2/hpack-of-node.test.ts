@@ -3,7 +3,7 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { HpackDecoder } from "../../src/http2/hpack-decoder.ts";
+import { HpackDecoder } from "../../src/http2/hpack/decoder.ts";
 
 const FRAME_HEAD_BYTES = 9;
 const PREFACE_BYTES = 24;

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, inject, test } from "vitest";
-import { HpackDecoder } from "../../src/http2/hpack-decoder.ts";
+import { HpackDecoder } from "../../src/http2/hpack/decoder.ts";
 import { describeWithHpackStories } from "../../testkit/describe-with.ts";
 
 /** Header blocks of one connection, in the form of github.com/http2jp/hpack-test-case. */

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished } from "vitest";
-import { HpackDecoder } from "../../src/http2/hpack-decoder.ts";
+import { HpackDecoder } from "../../src/http2/hpack/decoder.ts";
 import { FLAG, frame, TYPE } from "../../testkit/http2-frames.ts";
 
 export const GOAWAY = 7;

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { parseTimeout, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import { encodeHeaders, encodeStatus } from "../../http2/hpack-encoder.ts";
+import { encodeHeaders, encodeStatus } from "../../http2/hpack/encoder.ts";
 import type { RequestHead } from "../../http2/request-head.ts";
 import { PROCESS_HEADER, REQUEST_ID_HEADER } from "../../rpc/gate.ts";
 import { explain } from "../router/router-errors.ts";

@@ -1,4 +1,4 @@
-import { encodeHeaders, encodeStatus } from "../../http2/hpack-encoder.ts";
+import { encodeHeaders, encodeStatus } from "../../http2/hpack/encoder.ts";
 import type { Http2Stream, StreamReceiver } from "../../http2/stream.ts";
 import { clientGone } from "../router/router-errors.ts";
 import { type BodySink, brokenOff, type HttpExchange } from "./exchange.ts";

@@ -2,7 +2,7 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
-import { encodeHeaders, encodeStatus } from "../../http2/hpack-encoder.ts";
+import { encodeHeaders, encodeStatus } from "../../http2/hpack/encoder.ts";
 import type { RequestHead } from "../../http2/request-head.ts";
 import type { Http2Stream } from "../../http2/stream.ts";
 import { Call } from "../../rpc/call.ts";

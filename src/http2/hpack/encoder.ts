@@ -1,5 +1,5 @@
-import { faultOfName, isFieldValue } from "./field-syntax.ts";
-import { STATIC_FIELDS } from "./hpack-tables.ts";
+import { faultOfName, isFieldValue } from "../field-syntax.ts";
+import { STATIC_FIELDS } from "./tables.ts";
 
 /**
  * Encodes header blocks with the static table and raw literals only, so that blocks can be prepared once and used on all

@@ -1,5 +1,5 @@
-import { HpackError } from "./hpack-error.ts";
-import { decodeHuffman } from "./hpack-huffman.ts";
+import { HpackError } from "./error.ts";
+import { decodeHuffman } from "./huffman.ts";
 
 const MOST_CONTINUATION_BYTES = 5;
 const IS_HUFFMAN = 0x80;

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, test, vi } from "vitest";
-import { HpackDecoder, type HpackLimits } from "./hpack-decoder.ts";
-import { HpackDynamicTable } from "./hpack-dynamic-table.ts";
-import { HpackError } from "./hpack-error.ts";
+import { HpackDecoder, type HpackLimits } from "./decoder.ts";
+import { HpackDynamicTable } from "./dynamic-table.ts";
+import { HpackError } from "./error.ts";
 
 const LIMITS: HpackLimits = { tableBytes: 4096, listBytes: 16_384, mostFields: 100, rememberedBlocks: 8 };
 

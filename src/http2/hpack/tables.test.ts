@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { makeHpackTables } from "../../scripts/generate-hpack-tables.ts";
-import { HUFFMAN_CODES, HUFFMAN_LENGTHS, STATIC_FIELDS } from "./hpack-tables.ts";
+import { makeHpackTables } from "../../../scripts/generate-hpack-tables.ts";
+import { HUFFMAN_CODES, HUFFMAN_LENGTHS, STATIC_FIELDS } from "./tables.ts";
 
 it("the tables are what scripts/generate-hpack-tables.ts makes", () => {
-  expect(readFileSync(new URL("./hpack-tables.ts", import.meta.url), "utf8")).toBe(makeHpackTables());
+  expect(readFileSync(new URL("./tables.ts", import.meta.url), "utf8")).toBe(makeHpackTables());
 });
 
 it("the static table has 61 fields", () => {

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { type Field, type FieldForm, HpackTableEncoder } from "../../testkit/hpack-table-encoder.ts";
-import { HpackDecoder } from "./hpack-decoder.ts";
-import { HpackError } from "./hpack-error.ts";
+import { type Field, type FieldForm, HpackTableEncoder } from "../../../testkit/hpack-table-encoder.ts";
+import { HpackDecoder } from "./decoder.ts";
+import { HpackError } from "./error.ts";
 
 const LIMITS = { tableBytes: 4096, listBytes: 16_384, mostFields: 60, rememberedBlocks: 4 };
 

@@ -1,5 +1,5 @@
-import { HpackError } from "./hpack-error.ts";
-import { HUFFMAN_CODES, HUFFMAN_LENGTHS } from "./hpack-tables.ts";
+import { HpackError } from "./error.ts";
+import { HUFFMAN_CODES, HUFFMAN_LENGTHS } from "./tables.ts";
 
 /**
  * Decodes Huffman codes four bits at a time. A state is a node of the code tree. Codes have five bits at least, so that

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
-import { HpackDecoder } from "./hpack-decoder.ts";
-import { encodeHeaders, encodeStatus, encodeTableSize } from "./hpack-encoder.ts";
+import { HpackDecoder } from "./decoder.ts";
+import { encodeHeaders, encodeStatus, encodeTableSize } from "./encoder.ts";
 
 function decode(...blocks: Buffer[]): readonly string[] {
   const decoder = new HpackDecoder({ tableBytes: 4096, listBytes: 1e6, mostFields: 1000, rememberedBlocks: 0 });

@@ -1,8 +1,8 @@
-import { HpackBlockReader } from "./hpack-block-reader.ts";
-import { FIELD_OVERHEAD_BYTES, HpackDynamicTable } from "./hpack-dynamic-table.ts";
-import { HpackError } from "./hpack-error.ts";
-import { RememberedBlocks } from "./hpack-remembered-blocks.ts";
-import { STATIC_FIELDS } from "./hpack-tables.ts";
+import { HpackBlockReader } from "./block-reader.ts";
+import { FIELD_OVERHEAD_BYTES, HpackDynamicTable } from "./dynamic-table.ts";
+import { HpackError } from "./error.ts";
+import { RememberedBlocks } from "./remembered-blocks.ts";
+import { STATIC_FIELDS } from "./tables.ts";
 
 /** One decoded header block. All streams whose blocks have the same bytes share it, so it never changes. */
 export interface HeaderList {
