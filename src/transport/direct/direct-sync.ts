@@ -10,10 +10,10 @@ import { ErrorCode } from "../../http2/frames.ts";
 import type { Http2Stream, StreamReceiver } from "../../http2/stream.ts";
 import { Call } from "../../rpc/call.ts";
 import type { OpenSync, SyncPeer, SyncStreams } from "../../rpc/sync/sync.ts";
+import { MessageEnds, PREFIX_BYTES } from "../http/message-ends.ts";
 import type { Peers } from "../http/peer-address.ts";
 import { clientGone, undecodable } from "../router/router-errors.ts";
-import { MessageEnds } from "./message-ends.ts";
-import { type AnswerBlocks, asConnectError, factsOf, PREFIX_BYTES } from "./plain-grpc.ts";
+import { type AnswerBlocks, asConnectError, factsOf } from "./plain-grpc.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 
 export interface DirectSyncOptions {

@@ -3,10 +3,11 @@ import { ErrorCode } from "../../http2/frames.ts";
 import type { Http2Stream, StreamReceiver } from "../../http2/stream.ts";
 import { Call } from "../../rpc/call.ts";
 import type { ReadBody } from "../http/http2-exchange.ts";
+import { PREFIX_BYTES } from "../http/message-ends.ts";
 import type { Peers } from "../http/peer-address.ts";
 import type { DeadlineLimits } from "../router/deadline.ts";
 import { clientGone, deadlineExceeded } from "../router/router-errors.ts";
-import { type AnswerBlocks, asConnectError, type CallFacts, factsOf, PREFIX_BYTES } from "./plain-grpc.ts";
+import { type AnswerBlocks, asConnectError, type CallFacts, factsOf } from "./plain-grpc.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 
 /** A unary method past the router; `VerifyCall` of `rpc/`. */

@@ -5,8 +5,6 @@ import type { RequestHead } from "../../http2/request-head.ts";
 import { PROCESS_HEADER, REQUEST_ID_HEADER } from "../../rpc/gate.ts";
 import { explain } from "../router/router-errors.ts";
 
-/** Flags and length before each message. */
-export const PREFIX_BYTES = 5;
 const CONTENT_TYPE = "application/grpc+proto";
 
 /** The facts that the direct path reads of a head. */

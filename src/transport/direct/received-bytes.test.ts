@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { MessageEnds } from "./message-ends.ts";
+import { MessageEnds } from "../http/message-ends.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 
 /** Counts the bytes that are copied between buffers, by whatever way, while `work` runs. */

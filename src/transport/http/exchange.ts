@@ -1,7 +1,7 @@
 /** Takes a body as it comes. */
 export interface BodySink {
-  /** The sink may keep it. */
-  piece(bytes: Buffer): void;
+  /** The sink may keep it. `ends`: the places in it at which messages end; none where messages have no prefixes. */
+  piece(bytes: Buffer, ends: readonly number[]): void;
   ended(): void;
   /** The body broke off. */
   failed(error: Error): void;
@@ -33,8 +33,6 @@ export interface HttpExchange {
   /** Holds the client of the body back, and lets it go on. */
   pause(): void;
   resume(): void;
-  /** The body counts as so many messages: see `PieceCount`. */
-  progress(messages: number): void;
   /** Nothing reads the rest of the body. */
   drop(): void;
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { clientGone } from "../router/router-errors.ts";
 import { type BodySink, brokenOff, type HttpExchange } from "./exchange.ts";
+import { MessageEnds } from "./message-ends.ts";
 import { addressOf } from "./peer-address.ts";
 
 /** The tiny pieces of bodies on one connection: see `PieceCount`. */
@@ -16,6 +17,7 @@ export class Http1Exchange implements HttpExchange {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #pieces: BodyPieces;
+  readonly #messageEnds: MessageEnds | undefined;
   readonly #abort = new AbortController();
   #sink: BodySink | undefined;
 
@@ -23,6 +25,7 @@ export class Http1Exchange implements HttpExchange {
     this.#req = req;
     this.#res = res;
     this.#pieces = pieces;
+    this.#messageEnds = MessageEnds.in(req.headers["content-type"]);
     // Node closes a request when it has been read; the answer is closed when the exchange is over.
     res.once("close", () => {
       const isBrokenOff = !res.writableFinished;
@@ -96,10 +99,6 @@ export class Http1Exchange implements HttpExchange {
     this.#req.resume();
   }
 
-  progress(messages: number): void {
-    this.#pieces.pay(messages);
-  }
-
   drop(): void {
     const req = this.#req;
     const isListening = this.#sink !== undefined;
@@ -143,7 +142,10 @@ export class Http1Exchange implements HttpExchange {
 
   readonly #onData = (piece: Buffer): void => {
     this.#pieces.count(piece.length);
-    this.#sink?.piece(piece);
+    if (this.#sink === undefined) return;
+    const ends = this.#messageEnds?.of(piece) ?? [];
+    if (ends.length > 0) this.#pieces.pay(ends.length);
+    this.#sink.piece(piece, ends);
   };
 
   readonly #onEnd = (): void => {

@@ -2,6 +2,7 @@ import { encodeHeaders, encodeStatus } from "../../http2/hpack/encoder.ts";
 import type { Http2Stream, StreamReceiver } from "../../http2/stream.ts";
 import { clientGone } from "../router/router-errors.ts";
 import { type BodySink, brokenOff, type HttpExchange } from "./exchange.ts";
+import { MessageEnds } from "./message-ends.ts";
 import { addressOf } from "./peer-address.ts";
 
 /** The part of a body that has been read. */
@@ -10,19 +11,28 @@ export interface ReadBody {
   readonly isAll: boolean;
 }
 
+/** Has come, and is not listened to yet. */
+interface Piece {
+  readonly bytes: Buffer;
+  readonly ends: readonly number[];
+}
+
 /** A stream as a request that is not served directly. Takes the stream over when it is made. */
 export class Http2Exchange implements HttpExchange, StreamReceiver {
   readonly httpVersion = "2.0";
   readonly #stream: Http2Stream;
-  #waiting: Buffer[] = [];
+  readonly #messageEnds: MessageEnds | undefined;
+  #waiting: Piece[] = [];
   #hasEnded = false;
   #sink: BodySink | undefined;
+  #isDropped = false;
   readonly #abort = new AbortController();
   #wake: (() => void) | undefined;
 
   constructor(stream: Http2Stream, read?: ReadBody) {
     this.#stream = stream;
-    if (read !== undefined && read.bytes.length > 0) this.#waiting.push(read.bytes);
+    this.#messageEnds = MessageEnds.in(stream.head.headers.get("content-type"));
+    if (read !== undefined && read.bytes.length > 0) this.#take(read.bytes);
     this.#hasEnded = read?.isAll ?? false;
     stream.receiver = this;
     stream.pause();
@@ -72,7 +82,7 @@ export class Http2Exchange implements HttpExchange, StreamReceiver {
     this.#sink = sink;
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const piece of waiting) sink.piece(piece);
+    for (const { bytes, ends } of waiting) sink.piece(bytes, ends);
     if (this.#hasEnded) sink.ended();
     else if (this.#stream.isClosed) sink.failed(brokenOff());
     else this.#stream.resume();
@@ -86,11 +96,8 @@ export class Http2Exchange implements HttpExchange, StreamReceiver {
     this.#stream.resume();
   }
 
-  progress(messages: number): void {
-    this.#stream.connection.progress(messages);
-  }
-
   drop(): void {
+    this.#isDropped = true;
     this.#sink = undefined;
     this.#waiting = [];
   }
@@ -118,15 +125,19 @@ export class Http2Exchange implements HttpExchange, StreamReceiver {
     this.#stream.reset();
   }
 
+  #take(bytes: Buffer): void {
+    const ends = this.#messageEnds?.of(bytes) ?? [];
+    // As they come, not as they are read: many may wait for a handler meanwhile.
+    if (ends.length > 0) this.#stream.connection.progress(ends.length);
+    if (this.#sink === undefined) this.#waiting.push({ bytes, ends });
+    else this.#sink.piece(bytes, ends);
+  }
+
   /* Events of the stream. */
 
   data(bytes: Buffer, from: number, to: number, isLast: boolean): void {
     // A copy: the bytes are good for this call only, and a view would keep the whole chunk.
-    if (to > from) {
-      const piece = Buffer.from(bytes.subarray(from, to));
-      if (this.#sink === undefined) this.#waiting.push(piece);
-      else this.#sink.piece(piece);
-    }
+    if (to > from && !this.#isDropped) this.#take(Buffer.from(bytes.subarray(from, to)));
     if (!isLast) return;
     this.#hasEnded = true;
     this.#sink?.ended();

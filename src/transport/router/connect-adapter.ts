@@ -8,7 +8,6 @@ import {
 } from "@connectrpc/connect/protocol";
 import { Call, callKey, callOf } from "../../rpc/call.ts";
 import { refusalOfJson } from "../../rpc/refusal-of-json.ts";
-import { MessageEnds } from "../direct/message-ends.ts";
 import { type HttpExchange, type HttpHandler, pathOf } from "../http/exchange.ts";
 import { arrivingWithin, boundTimeout, type DeadlineLimits } from "./deadline.ts";
 import { unknownMethod } from "./refusal.ts";
@@ -36,7 +35,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): HttpHandle
 
   async function serve(exchange: HttpExchange): Promise<void> {
     const path = pathOf(exchange.target);
-    const body = bodyOf(exchange);
+    const body = new RequestBody(exchange);
     try {
       await writeResponse(await respond(handlers.get(path), exchange, body), exchange);
     } catch (error) {
@@ -79,21 +78,7 @@ export function createConnectHandler(options: ConnectHandlerOptions): HttpHandle
   };
 }
 
-function bodyOf(exchange: HttpExchange): RequestBody {
-  const messageEnds = hasPrefixes(exchange.header("content-type") ?? "") ? new MessageEnds() : undefined;
-  return new RequestBody(exchange, (piece) => {
-    const ends = messageEnds?.of(piece) ?? [];
-    if (ends.length > 0) exchange.progress(ends.length);
-    return ends;
-  });
-}
-
 const REFUSED_BY_HTTP: ReadonlySet<number> = new Set([405, 415, 505]);
-
-/** Whether each message of the body has a prefix with its length; others are one message. */
-function hasPrefixes(contentType: string): boolean {
-  return contentType.startsWith("application/grpc") || contentType.startsWith("application/connect+");
-}
 
 /** A JSON request, kept as it is read, so that it can be said which field could not be decoded. */
 class KeptBody {

@@ -17,7 +17,6 @@ interface Part {
  */
 export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array, undefined>, BodySink {
   readonly #source: Pick<HttpExchange, "listen" | "pause" | "resume" | "drop">;
-  readonly #endsOf: (piece: Buffer) => readonly number[];
   #waiting: Part[] = [];
   /** The number of waiting chunks that have been read. */
   #read = 0;
@@ -29,13 +28,8 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
   #wake: () => void = () => undefined;
   #isWaking = false;
 
-  /** `endsOf`: the places in a piece at which messages end. Called for each piece as it comes. */
-  constructor(
-    source: Pick<HttpExchange, "listen" | "pause" | "resume" | "drop">,
-    endsOf: (piece: Buffer) => readonly number[],
-  ) {
+  constructor(source: Pick<HttpExchange, "listen" | "pause" | "resume" | "drop">) {
     this.#source = source;
-    this.#endsOf = endsOf;
   }
 
   [Symbol.asyncIterator](): this {
@@ -73,10 +67,10 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
     this.#wake();
   }
 
-  piece(bytes: Buffer): void {
+  piece(bytes: Buffer, ends: readonly number[]): void {
     if (this.#isStopped) return;
     let from = 0;
-    for (const to of this.#endsOf(bytes)) {
+    for (const to of ends) {
       this.#waiting.push({ bytes: bytes.subarray(from, to), endsMessage: true });
       from = to;
     }

@@ -1,4 +1,5 @@
-import { PREFIX_BYTES } from "./plain-grpc.ts";
+/** Flags and length before each message. */
+export const PREFIX_BYTES = 5;
 
 /** Finds where messages end in a body in which each has a prefix of its length, as in gRPC, gRPC-Web and Connect streams. */
 export class MessageEnds {
@@ -7,6 +8,12 @@ export class MessageEnds {
   #length = 0;
   /** Bytes of the message that are yet to come; 0 while its prefix is being read. */
   #left = 0;
+
+  /** For a body of this type; undefined if its messages have no prefixes. */
+  static in(contentType = ""): MessageEnds | undefined {
+    const hasPrefixes = contentType.startsWith("application/grpc") || contentType.startsWith("application/connect+");
+    return hasPrefixes ? new MessageEnds() : undefined;
+  }
 
   /** The places in the chunk at which a message ends. */
   of(chunk: Uint8Array): number[] {
