@@ -6,7 +6,7 @@ import { runProgram } from "../../testkit/run-program.ts";
 
 const FOLDER = fileURLToPath(new URL("./conformance/", import.meta.url));
 /** Permutations of version 1.0.7 for the features in `config.yaml`. Fewer would mean that a part did not run. */
-const CASES = 1900;
+const CASES = 3620;
 
 /** The suite compares messages and details of errors, which the product makes its own: with ErrorInfo and advice. */
 const PLAIN_ERRORS: readonly Mutation[] = [
@@ -23,7 +23,7 @@ const PLAIN_ERRORS: readonly Mutation[] = [
 ];
 
 describeWithConformance("Connect's conformance suite", () => {
-  it("passes for gRPC, gRPC-Web and Connect on both HTTP versions, but for the known failures", async () => {
+  it("passes for gRPC, gRPC-Web and Connect on both HTTP versions, in clear and over TLS, but for the known failures", async () => {
     const settings = ["--mode", "server", "--conf", "config.yaml", "--known-failing", "@known-failing.txt"];
     const args = [...settings, "--max-servers", "2", "--", process.execPath, "server.ts"];
     const env = mutate(...PLAIN_ERRORS);

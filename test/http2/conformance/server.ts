@@ -35,7 +35,12 @@ async function readRequest(): Promise<ServerCompatRequest> {
 }
 
 const request = await readRequest();
-if (request.useTls) throw new Error("this server has no TLS; set supportsTls to false in the suite's configuration");
+const { serverCreds } = request;
+const tls =
+  serverCreds === undefined
+    ? undefined
+    : { cert: Buffer.from(serverCreds.cert).toString(), key: Buffer.from(serverCreds.key).toString() };
+if (request.useTls && tls === undefined) throw new Error("the suite gave no certificate; take a version that does");
 
 // As the server composes its own, with the suite's service.
 const router = createConnectRouter({
@@ -50,12 +55,16 @@ const onError = (error: unknown) => console.error(error);
 const port = createPort({
   host: "127.0.0.1",
   port: 0,
+  tls,
   handler: createConnectHandler({ router, defaultDeadlineMs: NO_DEADLINE_MS, maxDeadlineMs: NO_DEADLINE_MS, onError }),
   limits: { ...TEST_PORT_LIMITS, drainMs: 0 },
   onError,
 });
 const { host, port: number } = await port.listen();
-const response = toBinary(ServerCompatResponseSchema, create(ServerCompatResponseSchema, { host, port: number }));
+const response = toBinary(
+  ServerCompatResponseSchema,
+  create(ServerCompatResponseSchema, { host, port: number, pemCert: serverCreds?.cert ?? new Uint8Array() }),
+);
 const length = Buffer.alloc(LENGTH_BYTES);
 length.writeUInt32BE(response.length);
 process.stdout.write(Buffer.concat([length, response]));
