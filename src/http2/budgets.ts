@@ -33,11 +33,13 @@ export class TokenBucket {
 
 /** A piece of a body below this size costs more to take in than its bytes can pay for. */
 const TINY_BYTES = 64;
+/** Tiny pieces that a call pays for. */
+const PIECES_OF_CALL = 8;
 /**
- * Tiny pieces that each call and each message pays for: clients may send the prefix of a message apart, or stream
- * messages of a few bytes, as leases and acknowledgements of `Sync` are.
+ * Tiny pieces that a message pays for: clients may send its prefix apart, or stream messages of a few bytes, as leases and
+ * acknowledgements of `Sync` are. Fewer than an empty message has bytes.
  */
-const PIECES_EACH = 8;
+const PIECES_OF_MESSAGE = 3;
 
 /**
  * Counts the tiny pieces of one connection against its calls and messages. HTTP/2 DATA frames and HTTP/1.1 chunks of
@@ -51,15 +53,24 @@ export class PieceCount {
     this.#most = most;
   }
 
-  /** Calls or messages that came whole. */
-  pay(count: number): void {
-    this.#unpaid = Math.max(0, this.#unpaid - count * PIECES_EACH);
+  /** A call began. */
+  payForCall(): void {
+    this.#pay(PIECES_OF_CALL);
+  }
+
+  /** So many messages came whole. */
+  payForMessages(count: number): void {
+    this.#pay(count * PIECES_OF_MESSAGE);
   }
 
   /** Whether a piece of this size is one too many. */
   isFlood(bytes: number): boolean {
     if (bytes < TINY_BYTES) this.#unpaid += 1;
     return this.#unpaid > this.#most;
+  }
+
+  #pay(pieces: number): void {
+    this.#unpaid = Math.max(0, this.#unpaid - pieces);
   }
 }
 
@@ -69,7 +80,7 @@ export interface BudgetLimits {
   /** Streams that the client may have reset at once, and a second for long: by itself, or by us for its faults. */
   readonly streamResetBurst: number;
   readonly streamResetRate: number;
-  /** DATA frames below 64 bytes beyond eight for each stream and each message. */
+  /** DATA frames below 64 bytes beyond eight for each stream and three for each message. */
   readonly mostTinyPieces: number;
 }
 
@@ -111,9 +122,14 @@ export class ConnectionBudget {
     if (this.#pieces.isFlood(bytes)) throw tooMuch("too many tiny DATA frames; send whole messages");
   }
 
-  /** Calls or messages that came whole. */
-  progress(count: number): void {
-    this.#pieces.pay(count);
+  callBegan(): void {
+    this.#pieces.payForCall();
+    this.#idle.earn(ANSWER_EARNS);
+  }
+
+  /** So many messages came whole. */
+  messagesCame(count: number): void {
+    this.#pieces.payForMessages(count);
     this.#idle.earn(count * ANSWER_EARNS);
   }
 

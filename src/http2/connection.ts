@@ -146,8 +146,8 @@ export class Http2Connection implements FrameSink, StreamConnection {
     return this.#output.isBlocked;
   }
 
-  progress(messages: number): void {
-    this.#budget.progress(messages);
+  messagesCame(count: number): void {
+    this.#budget.messagesCame(count);
   }
 
   /* For streams. */
@@ -334,7 +334,7 @@ export class Http2Connection implements FrameSink, StreamConnection {
 
   #begin(stream: Http2Stream, isLast: boolean): void {
     this.#streams.set(stream.id, stream);
-    this.#budget.progress(1);
+    this.#budget.callBegan();
     try {
       this.#options.onStream(stream);
     } catch (error) {

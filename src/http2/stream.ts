@@ -21,8 +21,8 @@ export interface StreamConnection {
   answer(stream: Http2Stream, block: Uint8Array, message: Uint8Array, trailers: Uint8Array): void;
   reset(stream: Http2Stream, code: ErrorCode): void;
   resume(stream: Http2Stream): void;
-  /** Messages were completed: each pays for some tiny pieces, and for control frames about it. */
-  progress(messages: number): void;
+  /** So many messages came whole: each pays for some tiny pieces, and for control frames about it. */
+  messagesCame(count: number): void;
 }
 
 /** Waits for the client's windows. */

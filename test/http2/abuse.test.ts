@@ -190,8 +190,14 @@ const FLOODS: readonly Flood[] = [
   {
     name: "DATA frames of one byte",
     first: headOf(0),
-    group: () => frame(TYPE.data, FLAG.none, 1, Buffer.alloc(1)),
+    group: () => frame(TYPE.data, FLAG.none, 1, Buffer.alloc(1, 1)),
     budget: mostTinyPieces + 8,
+  },
+  {
+    name: "empty messages in DATA frames of one byte, of which each pays for three of its five",
+    first: headOf(0),
+    group: () => frame(TYPE.data, FLAG.none, 1, Buffer.alloc(1)),
+    budget: (mostTinyPieces * 5) / 2 + 8,
   },
   {
     name: "DATA frames of padding",

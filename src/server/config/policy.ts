@@ -226,7 +226,7 @@ export const POLICY = {
     maxTinyPieces: count(
       1000,
       "pieces",
-      "DATA frames and chunks below 64 bytes on one connection, beyond eight for each call and message. Clients send small messages whole",
+      "DATA frames and chunks below 64 bytes on one connection, beyond eight for each call and three for each message. Clients send small messages whole",
     ),
     maxConnections: count(
       10_000,

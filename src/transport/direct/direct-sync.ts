@@ -136,7 +136,7 @@ class SyncExchange implements SyncPeer, StreamReceiver {
     if (bytes.length > 0) this.#received.add(Buffer.from(bytes));
     // As they come, not as they are handled: they may wait for a turn meanwhile.
     const messages = this.#ends.of(bytes).length;
-    if (messages > 0) this.#stream.connection.progress(messages);
+    if (messages > 0) this.#stream.connection.messagesCame(messages);
     this.#isFinished = isLast;
     // DATA within the window still arrives while the client is held back; it waits too.
     if (!this.#pauseIfBusy()) this.#goOn(false);

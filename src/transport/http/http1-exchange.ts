@@ -6,7 +6,8 @@ import { addressOf } from "./peer-address.ts";
 
 /** The tiny pieces of bodies on one connection: see `PieceCount`. */
 export interface BodyPieces {
-  pay(messages: number): void;
+  /** So many messages came whole. */
+  messagesCame(count: number): void;
   /** A piece came. Ends the connection if it is one too many. */
   count(bytes: number): void;
 }
@@ -144,7 +145,7 @@ export class Http1Exchange implements HttpExchange {
     this.#pieces.count(piece.length);
     if (this.#sink === undefined) return;
     const ends = this.#messageEnds?.of(piece) ?? [];
-    if (ends.length > 0) this.#pieces.pay(ends.length);
+    if (ends.length > 0) this.#pieces.messagesCame(ends.length);
     this.#sink.piece(piece, ends);
   };
 

@@ -128,7 +128,7 @@ export class Http2Exchange implements HttpExchange, StreamReceiver {
   #take(bytes: Buffer): void {
     const ends = this.#messageEnds?.of(bytes) ?? [];
     // As they come, not as they are read: many may wait for a handler meanwhile.
-    if (ends.length > 0) this.#stream.connection.progress(ends.length);
+    if (ends.length > 0) this.#stream.connection.messagesCame(ends.length);
     if (this.#sink === undefined) this.#waiting.push({ bytes, ends });
     else this.#sink.piece(bytes, ends);
   }

@@ -32,11 +32,11 @@ class Http1Guard implements Activity, BodyPieces {
   begin(): void {
     this.open += 1;
     this.calls += 1;
-    this.#pieces.pay(1);
+    this.#pieces.payForCall();
   }
 
-  pay(messages: number): void {
-    this.#pieces.pay(messages);
+  messagesCame(count: number): void {
+    this.#pieces.payForMessages(count);
   }
 
   count(bytes: number): void {

@@ -1,5 +1,6 @@
 import type { Http2Connection } from "../../http2/connection.ts";
 import { ErrorCode } from "../../http2/frames.ts";
+import type { Http2Stream } from "../../http2/stream.ts";
 import type { LastingCalls } from "./lasting-calls.ts";
 
 /** Limits of one HTTP/2 connection that need a clock. Each frame is charged where it is read: see `Http2Limits`. */
@@ -10,8 +11,8 @@ export interface WatchLimits {
   readonly unreadAnswerMs: number;
   /**
    * Calls that may stay open, on all connections. A further one is ended after a tenth of a second, or one of an address
-   * or a connection with more of them; and an answer may wait no longer. Where a quarter more are open, the next is
-   * refused at once.
+   * or a connection with more of them; and an answer may wait no longer. Where a quarter more are open, that is done at
+   * once.
    */
   readonly mostOpenCalls: number;
   /** Answers that may wait on a connection that takes next to nothing; where there are more, they may for `deafMs` only. */
@@ -79,6 +80,16 @@ export class Http2Watch {
     } else this.#closeIdle();
   }
 
+  /** Ends the call, or another one, if more are open than may be. */
+  share(stream: Http2Stream): void {
+    this.#calls.lasting.note(stream, { address: this.#address, connection: this });
+  }
+
+  /** All that are open, answers that wait for their client too: they take as much room. */
+  shareAll(): void {
+    for (const stream of this.connection.streams) this.share(stream);
+  }
+
   /** Instead of `look` while the server drains. */
   lookWhileDraining(): void {
     const { connection } = this;
@@ -96,11 +107,9 @@ export class Http2Watch {
 
   /** Answers that wait for their client are for `#dropUnread`. */
   #noteLasting(): void {
-    const { lasting } = this.#calls;
-    const from = { address: this.#address, connection: this };
     for (const stream of this.connection.streams) {
-      if (stream.isAnswered) lasting.delete(stream);
-      else lasting.note(stream, from);
+      if (stream.isAnswered) this.#calls.lasting.delete(stream);
+      else this.share(stream);
     }
   }
 

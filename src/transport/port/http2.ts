@@ -24,18 +24,13 @@ export function createHttp2({ limits, streams, onError }: Http2ServerOptions) {
   const calls: OpenCalls = { count: 0, lasting: new LastingCalls(limits.mostOpenCalls) };
   const flusher = new Flusher();
   let isDraining = false;
-  const options: Http2ConnectionOptions = {
+  const options: Omit<Http2ConnectionOptions, "onStream"> = {
     limits,
     slabs: new Slabs(),
     monotonicMs,
     flushSoon: (connection) => flusher.add(connection),
     onDefect: (error) =>
       onError(error instanceof Error ? error : new Error("a receiver threw a value that is not an Error")),
-    onStream(stream) {
-      calls.count += 1;
-      if (calls.count > MOST_AT_ONCE * limits.mostOpenCalls) stream.reset(ErrorCode.refusedStream);
-      else streams(stream);
-    },
     onClosed(stream) {
       calls.count -= 1;
       calls.lasting.delete(stream);
@@ -50,9 +45,20 @@ export function createHttp2({ limits, streams, onError }: Http2ServerOptions) {
   }, LOOK_MS);
   sweep.unref();
 
+  function begin(stream: Http2Stream, watch: Http2Watch): void {
+    calls.count += 1;
+    if (calls.count > MOST_AT_ONCE * limits.mostOpenCalls) {
+      // Seldom the second: once all are noted, a quarter more have to come before it is done again.
+      if (calls.lasting.isFull) watch.share(stream);
+      else for (const each of watches) each.shareAll();
+    }
+    if (!stream.isClosed) streams(stream);
+  }
+
   return {
     take(tracked: Connection, socket: Socket): void {
-      const connection = new Http2Connection(socket, options);
+      const onStream = (stream: Http2Stream) => begin(stream, watch);
+      const connection = new Http2Connection(socket, { ...options, onStream });
       const watch = new Http2Watch(connection, tracked.address, calls, limits);
       watches.add(watch);
       tracked.activity = {

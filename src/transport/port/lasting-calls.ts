@@ -24,6 +24,10 @@ export class LastingCalls {
     this.#most = most;
   }
 
+  get isFull(): boolean {
+    return this.#byAddress.size >= this.#most;
+  }
+
   /** Notes a call that is open. If there are too many, ends it, or one that takes more than a fair share. */
   note(call: Http2Stream, { address, connection }: CallSource): void {
     if (this.#byAddress.has(call) || call.isClosed) return;
@@ -33,7 +37,8 @@ export class LastingCalls {
     if (this.#byAddress.size <= this.#most) return;
     const displaced = this.#byAddress.displacedFor(address) ?? this.#byConnection.displacedFor(name) ?? call;
     this.delete(displaced);
-    displaced.reset(ErrorCode.cancel);
+    // Nothing was made of a call without a receiver: its client may safely call again.
+    displaced.reset(displaced.receiver === undefined ? ErrorCode.refusedStream : ErrorCode.cancel);
   }
 
   delete(call: Http2Stream): void {
