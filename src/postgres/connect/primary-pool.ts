@@ -71,7 +71,7 @@ function createClient({ route, check, sockets, jitter, connectionTimeoutMillis }
 
     constructor(config?: pg.ClientConfig) {
       const way = route.current;
-      const socket = new TurnSocket();
+      const socket = new Socket();
       const [found, failure] = configOf(way);
       super({
         ...config,
@@ -112,23 +112,6 @@ function createClient({ route, check, sockets, jitter, connectionTimeoutMillis }
       }
     }
   };
-}
-
-/** Writes what one turn sends at once: a round trip with eight statements is one system call. */
-class TurnSocket extends Socket {
-  #isHeld = false;
-
-  override write(chunk: string | Uint8Array, ...rest: never[]): boolean {
-    if (!this.#isHeld) {
-      this.#isHeld = true;
-      this.cork();
-      process.nextTick(() => {
-        this.#isHeld = false;
-        this.uncork();
-      });
-    }
-    return super.write(chunk, ...rest);
-  }
 }
 
 function configOf(way: Way): readonly [pg.ClientConfig, unknown?] {

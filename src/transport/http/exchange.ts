@@ -20,7 +20,7 @@ export interface HttpExchange {
   readonly connection: object;
   /** The peer's address in the network; empty if the peer is gone. */
   readonly address: string;
-  /** Aborted when the exchange is over, with a reason if the client broke it off. */
+  /** Aborted when the exchange is over, with an error if the client broke it off. */
   readonly signal: AbortSignal;
   /** Whether it is over, or its client is gone. */
   readonly isGone: boolean;

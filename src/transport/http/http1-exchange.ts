@@ -30,7 +30,8 @@ export class Http1Exchange implements HttpExchange {
     // Node closes a request when it has been read; the answer is closed when the exchange is over.
     res.once("close", () => {
       const isBrokenOff = !res.writableFinished;
-      this.#abort.abort(isBrokenOff ? clientGone() : undefined);
+      // Without a reason, Node makes an exception with a stack trace for each call.
+      this.#abort.abort(isBrokenOff ? clientGone() : "answered");
     });
   }
 

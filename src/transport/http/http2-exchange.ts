@@ -146,7 +146,8 @@ export class Http2Exchange implements HttpExchange, StreamReceiver {
   closed(): void {
     const isBrokenOff = !this.#stream.isLocalEnded;
     if (!this.#hasEnded) this.#sink?.failed(brokenOff());
-    this.#abort.abort(isBrokenOff ? clientGone() : undefined);
+    // Without a reason, Node makes an exception with a stack trace for each call.
+    this.#abort.abort(isBrokenOff ? clientGone() : "answered");
     this.drained();
   }
 

@@ -100,8 +100,8 @@ class KeptBody {
 function universalRequest(exchange: HttpExchange, body: RequestBody): UniversalServerRequest | undefined {
   const { httpVersion, method, target, authority, isEncrypted, signal } = exchange;
   const origin = `${isEncrypted ? "https" : "http"}://${authority ?? ""}`;
-  if (authority === undefined || !URL.canParse(target, origin)) return undefined;
+  const url = authority === undefined ? null : URL.parse(target, origin);
+  if (url === null) return undefined;
   const contextValues = createContextValues().set(callKey, new Call(exchange.address));
-  const url = new URL(target, origin).toString();
-  return { httpVersion, method, url, header: exchange.headers(), body, signal, contextValues };
+  return { httpVersion, method, url: url.href, header: exchange.headers(), body, signal, contextValues };
 }
