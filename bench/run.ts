@@ -6,6 +6,8 @@ const known = [
   "verify-beside-http2",
   "verify-beside-connect",
   "verify-beside-grpc-js",
+  "verify-beside-grpc-go",
+  "verify-one-at-a-time",
   "verify-in-agent",
   "revoke-with-agents",
   "verify-many-keys",

@@ -6,5 +6,5 @@ export const bench: Bench = {
   question: "server CPU of a warm unary gRPC Verify among 100,000 keys, with everything on",
   reference: "an empty connect-node gRPC handler",
   goal: 1 / 6,
-  run: () => compareWith("connect"),
+  run: () => compareWith({ reference: "connect" }),
 };

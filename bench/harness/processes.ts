@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { openSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { createInterface } from "node:readline";
+import { eventually } from "../../testkit/eventually.ts";
 
 /** A server in a process of its own. */
 export interface BenchServer {
@@ -10,19 +12,29 @@ export interface BenchServer {
 }
 
 /** Starts `node script …args` and waits for a line with its address. Its log goes where a log costs what it costs: into a file. */
-export async function startProcess(
+export function startProcess(
   script: string,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<BenchServer> {
+  return startCommand(process.execPath, [script, ...args], env);
+}
+
+/** The same for any command. With `url`, it says nothing and listens there. */
+export async function startCommand(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  url?: string,
+): Promise<BenchServer> {
   const log = openSync("/dev/null", "w");
-  const child = spawn(process.execPath, [script, ...args], {
-    stdio: ["ignore", "pipe", log],
-    env: { ...process.env, ...env },
-  });
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", log], env: { ...process.env, ...env } });
+  const failed = Promise.withResolvers<never>();
+  child.once("error", failed.reject);
   // A bench that fails leaves nothing running.
   process.once("exit", () => child.kill("SIGKILL"));
-  return { url: await addressOf(child), pid: child.pid ?? 0, stop: () => end(child) };
+  const address = await Promise.race([url === undefined ? addressOf(child) : listening(url), failed.promise]);
+  return { url: address, pid: child.pid ?? 0, stop: () => end(child) };
 }
 
 /** Seconds of CPU that a process has used, and those that it started. */
@@ -35,6 +47,21 @@ export function cpuSeconds(pid: number): number {
 export function residentMegabytes(pid: number): number {
   const [, kilobytes] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
   return Number(kilobytes) / 1024;
+}
+
+async function listening(url: string): Promise<string> {
+  const { hostname: host, port } = new URL(url);
+  await eventually(
+    () =>
+      new Promise<true | undefined>((resolve) => {
+        const socket = connect({ host, port: Number(port) })
+          .once("connect", () => resolve(true))
+          .once("error", () => resolve(undefined));
+        socket.once("connect", () => socket.destroy());
+      }),
+    { withinMs: 10_000 },
+  );
+  return url;
 }
 
 async function addressOf(child: ChildProcess): Promise<string> {
