@@ -1,5 +1,6 @@
 import * as http from "node:http";
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import { PieceCount } from "../../http2/budgets.ts";
 import type { HttpHandler } from "../http/exchange.ts";
 import { type BodyPieces, Http1Exchange } from "../http/http1-exchange.ts";
@@ -103,6 +104,9 @@ export function createHttp1({ limits, handler, onError }: VersionOptions) {
       guardOf.set(socket, guard);
       connection.activity = guard;
       server.emit("connection", socket);
+      // Node (26) lets its parser read the records of TLS beside the stream, even after it has paused: a call that came
+      // while an answer was unread ended the connection (HPE_PAUSED). A listener makes it read from the stream.
+      if (socket instanceof TLSSocket) socket.on("data", () => undefined);
       socket.resume();
     },
     drain(): void {

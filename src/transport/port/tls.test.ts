@@ -1,20 +1,26 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { text } from "node:stream/consumers";
 import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { makeCertificates, type TestCertificates } from "../../../testkit/certificates.ts";
 import { describeWithOpenssl } from "../../../testkit/describe-with.ts";
+import { TEST_PORT_LIMITS } from "../../../testkit/port-limits.ts";
+import type { HttpHandler } from "../http/exchange.ts";
+import { createPort } from "./port.ts";
 import { TlsDoor } from "./tls.ts";
 
 describeWithOpenssl("a door with a certificate", () => {
   let certificates: TestCertificates;
+  let pem: readonly string[];
   let door: TlsDoor;
 
   beforeAll(async () => {
     certificates = await makeCertificates();
-    const [cert, key] = [certificates.certFile, certificates.keyFile].map((file) => readFileSync(file, "utf8"));
-    door = new TlsDoor({ cert: cert ?? "", key: key ?? "" });
+    pem = [certificates.certFile, certificates.keyFile].map((file) => readFileSync(file, "utf8"));
+    const [cert = "", key = ""] = pem;
+    door = new TlsDoor({ cert, key });
   });
   afterAll(() => certificates?.remove());
 
@@ -46,5 +52,34 @@ describeWithOpenssl("a door with a certificate", () => {
     const socket = await accepted;
     expect(await door.enter(socket, 100)).toBeUndefined();
     expect(socket.destroyed).toBe(true);
+  });
+
+  it("takes a call over HTTP/1.1 that comes in several records while an answer is unread", async () => {
+    const unread = Promise.withResolvers<void>();
+    const handler: HttpHandler = (exchange) => {
+      let received = 0;
+      const ended = () => {
+        exchange.respond(200, [], false);
+        exchange.write(received === 0 ? Buffer.alloc(16 * 1024 * 1024) : Buffer.from(`received ${received}`));
+        exchange.end();
+        unread.resolve();
+      };
+      const piece = (bytes: Uint8Array) => {
+        received += bytes.length;
+      };
+      exchange.listen({ piece, ended, failed: () => undefined });
+    };
+    const [cert = "", key = ""] = pem;
+    const limits = { ...TEST_PORT_LIMITS, drainMs: 0 };
+    const port = createPort({ host: "127.0.0.1", port: 0, tls: { cert, key }, handler, limits });
+    onTestFinished(() => port.drain());
+    const { port: number } = await port.listen();
+    const client = connectTls({ host: "127.0.0.1", port: number, ca: certificates.ca, ALPNProtocols: ["http/1.1"] });
+    onTestFinished(() => void client.destroy());
+    client.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    await unread.promise;
+    const body = "b".repeat(40_000);
+    client.write(`POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+    expect(await text(client)).toContain(`received ${body.length}`);
   });
 });
