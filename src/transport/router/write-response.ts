@@ -5,7 +5,7 @@ import type { HttpExchange } from "../http/exchange.ts";
  * Writes a response, no faster than the client reads. When the client is gone it stops reading the body, which tells
  * the handler, and resolves. Rejects if the body fails.
  *
- * A response that ends before its first message leaves as one HEADERS frame with END_STREAM, trailers included (gRPC's
+ * An error before the first message leaves as one HEADERS frame with END_STREAM, trailers included (gRPC's
  * Trailers-Only): by gRFC A6 a client retries only those. Nothing is held back for it, as Connect's router itself
  * waits for the first message, or the end, of every response.
  */
@@ -19,6 +19,10 @@ export async function writeResponse(response: UniversalServerResponse, exchange:
     if (!exchange.write(chunk)) await exchange.untilDrained();
   }
   if (exchange.isGone) return;
-  if (begun) exchange.end(trailer);
-  else exchange.respond(status, [...header, ...(trailer ?? [])], true);
+  if (!begun && trailer?.get("grpc-status") !== "0") {
+    exchange.respond(status, [...header, ...(trailer ?? [])], true);
+    return;
+  }
+  if (!begun) exchange.respond(status, header, false);
+  exchange.end(trailer);
 }
