@@ -63,3 +63,8 @@ export function describeWithH2spec(name: string, body: () => void): void {
 export function describeWithConformance(name: string, body: () => void): void {
   describeWith("connectconformance", name, body);
 }
+
+/** A suite that runs gRPC's interop client; where there is none, `npm test` names it as not run. */
+export function describeWithInterop(name: string, body: () => void): void {
+  describeWith("interop", name, body);
+}

@@ -60,7 +60,7 @@ export function findNodes(): readonly NodeTool[] | undefined {
 }
 
 /** A test suite of others for HTTP/2, by its program's name: the one that was brought, then PATH. */
-export function findHttp2Suite(name: "h2spec" | "connectconformance"): string | undefined {
+export function findHttp2Suite(name: "h2spec" | "connectconformance" | "grpc-interop"): string | undefined {
   return [join(BROUGHT, "http2"), ...pathFolders()].map((folder) => join(folder, name)).find(existsSync);
 }
 

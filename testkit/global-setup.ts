@@ -33,6 +33,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("go", findGo());
     project.provide("hpack", findHpackStories());
     project.provide("h2spec", findHttp2Suite("h2spec"));
+    project.provide("interop", findHttp2Suite("grpc-interop"));
     project.provide("connectconformance", findHttp2Suite("connectconformance"));
     project.provide("nodes", findNodes());
     return async () => {

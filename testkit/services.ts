@@ -11,6 +11,7 @@ export const INSTALL_HINT = {
   go: "install Go, then bring its generators and packages (bash .ci/bring-tools)",
   hpack: "put the folders of github.com/http2jp/hpack-test-case into shared/data/hpack beside the repository",
   h2spec: "bring h2spec with Go (bash .ci/bring-tools)",
+  interop: "bring gRPC's interop client with Go (bash .ci/bring-tools)",
   connectconformance: "bring the conformance suite of Connect with Go (bash .ci/bring-tools)",
   nodes: "bring the Nodes that are supported (bash .ci/bring-tools)",
 } as const;
@@ -48,6 +49,8 @@ declare module "vitest" {
     hpack: string | undefined;
     /** The program `h2spec`, or `undefined`. */
     h2spec: string | undefined;
+    /** The program `grpc-interop`, or `undefined`. */
+    interop: string | undefined;
     /** The program `connectconformance`, or `undefined`. */
     connectconformance: string | undefined;
     /** The oldest and the newest Node that are supported, and those between, or `undefined`. */
