@@ -68,3 +68,18 @@ export function describeWithConformance(name: string, body: () => void): void {
 export function describeWithInterop(name: string, body: () => void): void {
   describeWith("interop", name, body);
 }
+
+/** A suite that asks a shell; where there is none, `npm test` names it as not run. */
+export function describeWithShell(shell: "bash" | "zsh" | "fish", name: string, body: () => void): void {
+  describeWith(shell, name, body);
+}
+
+/** A suite that runs nghttp and h2load; where they are absent, `npm test` names it as not run. */
+export function describeWithNghttp(name: string, body: () => void): void {
+  describeWith("nghttp", name, body);
+}
+
+/** A suite that runs curl; where there is none, `npm test` names it as not run. */
+export function describeWithCurl(name: string, body: () => void): void {
+  describeWith("curl", name, body);
+}

@@ -69,10 +69,10 @@ export function findPgBouncer(): string | undefined {
   return [...pathFolders(), "/usr/sbin"].map((folder) => join(folder, "pgbouncer")).find(existsSync);
 }
 
-/** The program that makes certificates for tests. */
-export function findOpenssl(): string | undefined {
+/** A program on PATH. */
+export function findProgram(name: "openssl" | "bash" | "zsh" | "fish" | "nghttp" | "curl"): string | undefined {
   return pathFolders()
-    .map((folder) => join(folder, "openssl"))
+    .map((folder) => join(folder, name))
     .find(existsSync);
 }
 

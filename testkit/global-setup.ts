@@ -11,8 +11,8 @@ import {
   findHpackStories,
   findHttp2Suite,
   findNodes,
-  findOpenssl,
   findPgBouncer,
+  findProgram,
   findPython,
 } from "./find-tools.ts";
 import { findBaseBackup } from "./postgres-binaries.ts";
@@ -28,7 +28,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("standby", findBaseBackup());
     project.provide("redis", redis && { url: redis.url });
     project.provide("pgbouncer", findPgBouncer());
-    project.provide("openssl", findOpenssl());
+    for (const name of ["openssl", "bash", "zsh", "fish", "nghttp", "curl"] as const) {
+      project.provide(name, findProgram(name));
+    }
     project.provide("python", findPython());
     project.provide("go", findGo());
     project.provide("hpack", findHpackStories());

@@ -9,6 +9,11 @@ export const INSTALL_HINT = {
   openssl: "install OpenSSL (apt-get install openssl, brew install openssl)",
   python: "bring a Python with gRPC (bash .ci/bring-tools, or pip install grpcio grpcio-tools)",
   go: "install Go, then bring its generators and packages (bash .ci/bring-tools)",
+  bash: "install bash",
+  zsh: "install zsh (apt-get install zsh, brew install zsh)",
+  fish: "install fish (apt-get install fish, brew install fish)",
+  nghttp: "install nghttp and h2load (apt-get install nghttp2-client, brew install nghttp2)",
+  curl: "install curl (apt-get install curl, brew install curl)",
   hpack: "put the folders of github.com/http2jp/hpack-test-case into shared/data/hpack beside the repository",
   h2spec: "bring h2spec with Go (bash .ci/bring-tools)",
   interop: "bring gRPC's interop client with Go (bash .ci/bring-tools)",
@@ -41,6 +46,14 @@ declare module "vitest" {
     pgbouncer: string | undefined;
     /** The program `openssl`, or `undefined`. */
     openssl: string | undefined;
+    /** The shells, or `undefined`. */
+    bash: string | undefined;
+    zsh: string | undefined;
+    fish: string | undefined;
+    /** The program `nghttp`, beside which there is `h2load`, or `undefined`. */
+    nghttp: string | undefined;
+    /** The program `curl`, or `undefined`. */
+    curl: string | undefined;
     /** A Python with gRPC and its generator, or `undefined`. */
     python: PythonTool | undefined;
     /** A Go with gRPC and the generators, or `undefined`. */

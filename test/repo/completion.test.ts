@@ -2,9 +2,10 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { COMMANDS } from "../../src/cli/command-tree.ts";
 import { SHELLS, type ShellName } from "../../src/cli/commands/completion.ts";
+import { describeWithShell } from "../../testkit/describe-with.ts";
 import { runInFakeShell } from "../../testkit/fakes/fake-shell.ts";
 
 /** Milliseconds for a shell to start, on a machine that may be busy. */
@@ -23,10 +24,6 @@ beforeAll(async () => {
   }
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function isInstalled(shell: ShellName): boolean {
-  return spawnSync(shell, ["-c", "exit 0"]).status === 0;
-}
 
 function runShell(shell: ShellName, args: readonly string[]): string {
   const { stdout, stderr } = spawnSync(shell, args, { cwd: folder, encoding: "utf8", timeout: SHELL_MS });
@@ -73,34 +70,31 @@ const OFFERS: Readonly<Record<ShellName, (words: readonly string[]) => string[]>
   },
 };
 
-describe.each(SHELLS)("completion in %s", (shell) => {
-  const itWhereInstalled = it.skipIf(!isInstalled(shell));
-  const offers = (...words: string[]) => OFFERS[shell](words);
+for (const shell of SHELLS) {
+  describeWithShell(shell, `completion in ${shell}`, () => {
+    const offers = (...words: string[]) => OFFERS[shell](words);
 
-  itWhereInstalled("offers every command", { timeout: SHELL_MS }, () => {
-    expect(offers("")).toEqual(expect.arrayContaining(Object.keys(COMMANDS)));
-    expect(offers("ver")).toEqual(expect.arrayContaining(["verify", "version"]));
-    expect(offers("ver")).not.toContain("keys");
-  });
+    it("offers every command", { timeout: SHELL_MS }, () => {
+      expect(offers("")).toEqual(expect.arrayContaining(Object.keys(COMMANDS)));
+      expect(offers("ver")).toEqual(expect.arrayContaining(["verify", "version"]));
+      expect(offers("ver")).not.toContain("keys");
+    });
 
-  itWhereInstalled("offers the commands of a group, and the flags of a command", { timeout: SHELL_MS }, () => {
-    expect(offers("keys", "re")).toEqual(expect.arrayContaining(["retire", "revoke", "rotate"].slice(0, 2)));
-    expect(offers("keys", "list", "--exp")).toEqual(["--expires-before"]);
-    expect(offers("keys", "create", "--exp")).toEqual([]);
-  });
+    it("offers the commands of a group, and the flags of a command", { timeout: SHELL_MS }, () => {
+      expect(offers("keys", "re")).toEqual(expect.arrayContaining(["retire", "revoke", "rotate"].slice(0, 2)));
+      expect(offers("keys", "list", "--exp")).toEqual(["--expires-before"]);
+      expect(offers("keys", "create", "--exp")).toEqual([]);
+    });
 
-  itWhereInstalled(
-    "offers the choices of a flag or an argument, and files where one is due",
-    { timeout: SHELL_MS },
-    () => {
+    it("offers the choices of a flag or an argument, and files where one is due", { timeout: SHELL_MS }, () => {
       expect(offers("keys", "list", "--state", "").sort()).toEqual(["active", "disabled", "expired", "revoked"]);
       expect(offers("completion", "z")).toEqual(["zsh"]);
       expect(offers("audit", "verify", "--head", "claviger.b")).toEqual(["claviger.bash"]);
-    },
-  );
+    });
 
-  itWhereInstalled("offers no flag for a secret or a credential", { timeout: SHELL_MS }, () => {
-    expect(offers("keys", "list", "--to")).toEqual([]);
-    expect(offers("verify", "--se")).toEqual([]);
+    it("offers no flag for a secret or a credential", { timeout: SHELL_MS }, () => {
+      expect(offers("keys", "list", "--to")).toEqual([]);
+      expect(offers("verify", "--se")).toEqual([]);
+    });
   });
-});
+}
