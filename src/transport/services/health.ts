@@ -1,4 +1,4 @@
-import { Code, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import {
   type HealthCheckRequest,
   Health as HealthService,
@@ -8,6 +8,7 @@ import { callOf } from "../../rpc/call.ts";
 import { FairShares } from "../../rpc/fair-shares.ts";
 import { networkOf } from "../../verify/network-of.ts";
 import { explainedError, REASON_HEADER, RETRY_DELAY_MS } from "../../wire/errors.ts";
+import { deadlineExceeded } from "../router/router-errors.ts";
 
 export interface HealthOptions {
   /** Full names of the services to answer for, besides `""`, the process. They start as NOT_SERVING. */
@@ -75,6 +76,8 @@ export function createHealth(options: HealthOptions): Health {
         });
       }
     }
+    // A stream that only ended would be OK to a client that hears it before its own timer.
+    if (ConnectError.from(signal.reason).code === Code.DeadlineExceeded) throw deadlineExceeded();
   }
 
   return {
