@@ -3,6 +3,7 @@ import {
   type ChannelCredentials,
   type ChannelOptions,
   Client,
+  type ClientReadableStream,
   credentials,
   Metadata,
   type ServiceError,
@@ -27,6 +28,8 @@ export interface GrpcJsClient {
    * @param options `timeoutMs`: the deadline, default 20 s
    */
   call(method: string, request: Message, options?: { readonly timeoutMs?: number }): Promise<Answer>;
+  /** Begins a call of a method with a stream of answers, by the service's full name: `grpc.health.v1.Health/Watch`. */
+  stream(method: string, request: Message, options?: { readonly timeoutMs?: number }): ClientReadableStream<object>;
   close(): void;
 }
 
@@ -42,19 +45,24 @@ export interface GrpcJsOptions {
 
 export function createGrpcJsClient({ address, token, channel, security }: GrpcJsOptions): GrpcJsClient {
   const definition = loadSync(
-    ["key_verifier", "key_management"].map((file) => `claviger/v1/${file}.proto`),
+    ["claviger/v1/key_verifier.proto", "claviger/v1/key_management.proto", "grpc/health/v1/health.proto"],
     { includeDirs: ["proto", "proto/vendor"].map((folder) => join(REPOSITORY, folder)), keepCase: true, enums: String },
   );
   const client = new Client(address, security ?? credentials.createInsecure(), channel);
   const metadata = new Metadata();
   metadata.set("authorization", `Bearer ${token}`);
 
+  function find(method: string) {
+    const [service = "", name = ""] = method.split("/");
+    // The loader's type also allows for messages and enums under such a name.
+    const rpc = (definition[service] as ServiceDefinition | undefined)?.[name];
+    if (rpc === undefined) throw new Error(`the proto files have no ${method}; correct the test`);
+    return rpc;
+  }
+
   return {
     call(method, request, { timeoutMs = 20_000 } = {}) {
-      const [service = "", name = ""] = method.split("/");
-      // The loader's type also allows for messages and enums under such a name.
-      const rpc = (definition[`claviger.v1.${service}`] as ServiceDefinition | undefined)?.[name];
-      if (rpc === undefined) throw new Error(`the proto files have no ${method}; correct the test`);
+      const rpc = find(`claviger.v1.${method}`);
       return new Promise((resolve, reject) => {
         let earlierAttempts = 0;
         const options = { deadline: Date.now() + timeoutMs };
@@ -66,6 +74,12 @@ export function createGrpcJsClient({ address, token, channel, security }: GrpcJs
             earlierAttempts = Number(received.get("grpc-previous-rpc-attempts")[0] ?? 0);
           });
       });
+    },
+    stream(method, request, { timeoutMs = 20_000 } = {}) {
+      const rpc = find(method);
+      const options = { deadline: Date.now() + timeoutMs };
+      const { path, requestSerialize, responseDeserialize } = rpc;
+      return client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, metadata, options);
     },
     close: () => client.close(),
   };
