@@ -1,13 +1,18 @@
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
-import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTcp } from "node:net";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { ErrorCode } from "../../src/http2/frames.ts";
 import type { HttpHandler } from "../../src/transport/http/exchange.ts";
+import { eventually } from "../../testkit/eventually.ts";
 import { callHead, FLAG, frame, greeting, headerBlock, PREFACE, TYPE, uint32 } from "../../testkit/http2-frames.ts";
 import { TEST_PORT_LIMITS } from "../../testkit/port-limits.ts";
 import { PRIORITY } from "./frame-plan.ts";
+import { heapBytes } from "./heap.ts";
 import { openRaw, type RawConnection } from "./raw-connection.ts";
 import { answerShortly, servePort } from "./serve-port.ts";
 
@@ -339,45 +344,52 @@ describe("a client that only waits is ended in time, and its neighbour gets all 
 });
 
 describe("idle connections", () => {
-  /** A tenth of the server's limit: this process holds both ends, and machines allow some thousand files. */
-  const MOST = 1000;
+  /** Connections that the server holds at most, and less where the machine allows a process fewer files. */
+  const most = Math.min(TEST_PORT_LIMITS.maxConnections, mostFiles() - 2000);
+  const BEHAVING = 100;
 
   it("take no place from those that are called on, also from the same address", async () => {
-    const { port } = await servePort(answer, { maxConnections: MOST });
-    const sessions = Array.from({ length: 10 }, () => connectHttp2(`http://127.0.0.1:${port}`));
+    const { port } = await servePort(answer, { maxConnections: most });
+    const sessions = Array.from({ length: BEHAVING }, () => connectHttp2(`http://127.0.0.1:${port}`));
     const lost: unknown[] = [];
     for (const session of sessions)
       session.on("error", (error) => lost.push(error)).on("goaway", (code) => lost.push(code));
     onTestFinished(() => {
       for (const session of sessions) session.destroy();
     });
+    await Promise.all(sessions.map(call));
+    const before = await heapBytes();
     let isOver = false;
     const calls = sessions.map(async (session) => {
       let answered = 0;
-      for (; !isOver || answered === 0; answered++) {
+      for (; !isOver; answered++) {
         await call(session);
-        await sleep(5);
+        await sleep(100);
       }
       return answered;
     });
-    const sockets: Socket[] = [];
-    onTestFinished(() => {
-      for (const socket of sockets) socket.destroy();
+    const script = fileURLToPath(new URL("./hold-connections.ts", import.meta.url));
+    const holder = spawn(process.execPath, [script, String(port), String(most)], {
+      stdio: ["pipe", "pipe", "inherit"],
     });
-    for (let at = 0; at < 1.5 * MOST; at++) {
-      const socket = connectTcp({ host: "127.0.0.1", port })
-        .on("error", () => undefined)
-        .resume();
-      sockets.push(socket);
-      await once(socket, "connect");
-      socket.write(greeting());
-    }
-    await sleep(300);
+    onTestFinished(() => void holder.kill("SIGKILL"));
+    const lines = createInterface({ input: holder.stdout })[Symbol.asyncIterator]();
+    await lines.next();
+    // Control: those that are called on made the server end others.
+    await eventually(async () => {
+      holder.stdin.write("how many?\n");
+      expect(Number((await lines.next()).value)).toBe(most - BEHAVING);
+    });
     isOver = true;
     const answered = await Promise.all(calls);
     expect(Math.min(...answered)).toBeGreaterThan(0);
     expect(lost).toEqual([]);
-    // Control: the limit is what ended the others.
-    expect(sockets.filter(({ closed }) => !closed).length).toBeLessThanOrEqual(MOST);
+    const bytesEach = Math.round(((await heapBytes()) - before) / (most - BEHAVING));
+    console.log(JSON.stringify({ idle: most - BEHAVING, behaving: BEHAVING, bytesEach }));
   });
 });
+
+/** Files that a process may open on this machine. */
+function mostFiles(): number {
+  return Number(execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" })) || Number.POSITIVE_INFINITY;
+}

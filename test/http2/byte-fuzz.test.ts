@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
-import { queryObjects, setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+import { queryObjects } from "node:v8";
 import { describe, expect, it } from "vitest";
 import { Http2Connection } from "../../src/http2/connection.ts";
 import { Http2Stream } from "../../src/http2/stream.ts";
 import { Chance } from "../../testkit/chance.ts";
 import { eventually } from "../../testkit/eventually.ts";
 import { answerLikeGrpc } from "./grpc-like-handler.ts";
+import { heapBytes } from "./heap.ts";
 import { connectRaw, type RawConnection } from "./raw-connection.ts";
 import { servePort } from "./serve-port.ts";
 
@@ -125,15 +125,6 @@ async function answersTo(port: number, pieces: readonly Buffer[]): Promise<strin
   const isAnswered = await connection.ping("the end");
   connection.close();
   return `${isAnswered}, ${connection.goAway?.code}: ${seen(connection)}`;
-}
-
-async function heapBytes(): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  setFlagsFromString("--expose-gc");
-  const collect = runInNewContext("gc") as () => void;
-  collect();
-  collect();
-  return process.memoryUsage().heapUsed + process.memoryUsage().external;
 }
 
 describe("sessions of real clients", () => {
