@@ -7,6 +7,7 @@ import { goEnvironment, PYTHON_GENERATOR } from "../../testkit/foreign-clients.t
 import { REPOSITORY } from "../../testkit/repository-copy.ts";
 import { outputOf } from "../../testkit/run-program.ts";
 import { type RunningServer, startEmbedded } from "./running-server.ts";
+import { AT_ONCE, CALLS, DEADLINE_MS, LARGE, SECRET_BYTES, SEEN, TOO_LARGE } from "./seen-by-clients.ts";
 
 const BUF = join(REPOSITORY, "node_modules/.bin/buf");
 
@@ -36,9 +37,18 @@ function environment(): Record<string, string> {
   return { ADDRESS: server.address, TOKEN: server.token };
 }
 
+/** The plan of `calls`, for programs of all languages. */
+const PLAN = { CALLS, AT_ONCE, SECRET_BYTES, LARGE, TOO_LARGE, DEADLINE_MS };
+const CALLS_ENVIRONMENT = Object.fromEntries(Object.entries(PLAN).map(([name, number]) => [name, String(number)]));
+
 describeWithPython("a Python client of generated code", () => {
-  it("sees the life of a key, and the reason of a refusal", async () => {
-    const python = join(inject("python")?.folder ?? "", "python3");
+  const python = () => join(inject("python")?.folder ?? "", "python3");
+  const run = (file: string) => {
+    const env = { ...environment(), ...CALLS_ENVIRONMENT, PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: "1" };
+    return outputOf(python(), [program(file)], { env });
+  };
+
+  beforeAll(async () => {
     const image = join(folder, "claviger.binpb");
     await outputOf(BUF, ["build", "-o", image], { cwd: REPOSITORY });
     const services = ["claviger/v1/key_management.proto", "claviger/v1/key_verifier.proto"];
@@ -52,19 +62,27 @@ describeWithPython("a Python client of generated code", () => {
       "google/rpc/error_details",
     ];
     const files = [...services, ...messages.map((name) => `${name}.proto`)];
-    await outputOf(python, [
+    await outputOf(python(), [
       ...["-c", PYTHON_GENERATOR, `--descriptor_set_in=${image}`],
       ...[`--python_out=${folder}`, `--grpc_python_out=${folder}`, ...files],
     ]);
+  });
 
-    const env = { ...environment(), PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: "1" };
-    const seen = await outputOf(python, [program("python/life.py")], { env });
+  it("sees the life of a key, and the reason of a refusal", async () => {
+    const seen = await run("python/life.py");
     expect(JSON.parse(seen)).toEqual({ ...LIFE, refusal: ["FAILED_PRECONDITION", "KEY_REVOKED"] });
+  });
+
+  it("streams, cancels, keeps deadlines, sends large messages, then makes 10,000 calls on one connection", async () => {
+    expect(JSON.parse(await run("python/calls.py"))).toEqual(SEEN);
   });
 });
 
 describeWithGo("a Go client of generated code", () => {
-  it("sees the life of a key, and the reason of a refusal", { timeout: 240_000 }, async () => {
+  const run = (what: "life" | "calls") =>
+    outputOf(join(folder, "go/example"), [what], { env: { ...environment(), ...CALLS_ENVIRONMENT } });
+
+  beforeAll(async () => {
     const { env, takeModule } = goEnvironment();
     const module = join(folder, "go");
     await takeModule(module);
@@ -73,8 +91,15 @@ describeWithGo("a Go client of generated code", () => {
       cwd: REPOSITORY,
       env,
     });
-    await copyFile(program("go/life.go"), join(module, "life.go"));
-    const seen = await outputOf("go", ["run", "life.go"], { cwd: module, env: { ...env, ...environment() } });
-    expect(JSON.parse(seen)).toEqual({ ...LIFE, refusal: ["FailedPrecondition", "KEY_REVOKED"] });
+    for (const file of ["life.go", "calls.go"]) await copyFile(program(`go/${file}`), join(module, file));
+    await outputOf("go", ["build", "-o", "example", "."], { cwd: module, env });
+  }, 240_000);
+
+  it("sees the life of a key, and the reason of a refusal", async () => {
+    expect(JSON.parse(await run("life"))).toEqual({ ...LIFE, refusal: ["FailedPrecondition", "KEY_REVOKED"] });
+  });
+
+  it("streams, cancels, keeps deadlines, sends large messages, then makes 10,000 calls on one connection", async () => {
+    expect(JSON.parse(await run("calls"))).toEqual(SEEN);
   });
 });

@@ -1,4 +1,5 @@
-// The life of a key, over generated code: ADDRESS and TOKEN in the environment, what was seen as JSON on stdout.
+// A client of generated code: ADDRESS and TOKEN in the environment, what was seen as JSON on stdout. Its argument is `life`,
+// the life of a key, or `calls`.
 package main
 
 import (
@@ -37,9 +38,13 @@ func main() {
 	connection, err := grpc.NewClient(os.Getenv("ADDRESS"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(err)
 	defer connection.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+os.Getenv("TOKEN"))
+	if os.Args[1] == "calls" {
+		calls(ctx, connection)
+		return
+	}
 	keys, verifier := pb.NewKeyManagementClient(connection), pb.NewKeyVerifierClient(connection)
 
 	verdict := func(secret string) string {
