@@ -65,7 +65,11 @@ export async function warm(server: BenchServer, token: string, secrets: readonly
 /** The body of a gRPC `Verify`. */
 export function frame(secret: string): Buffer {
   const request = create(VerifyRequestSchema, { secret, method: "/orders.v1.Orders/Place" });
-  const message = toBinary(VerifyRequestSchema, request);
+  return framed(toBinary(VerifyRequestSchema, request));
+}
+
+/** A message of gRPC with its prefix. */
+export function framed(message: Uint8Array): Buffer {
   const prefix = Buffer.alloc(5);
   prefix.writeUInt32BE(message.length, 1);
   return Buffer.concat([prefix, message]);

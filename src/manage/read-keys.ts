@@ -1,11 +1,11 @@
 import type { Caller } from "../access/caller.ts";
 import { confineOwner } from "../access/permissions.ts";
 import type { KeyView } from "../keys/key.ts";
-import { findKey, type KeyFilter, listKeys as queryKeys } from "../postgres/keys.ts";
+import { findKey, findKeyNow, type KeyFilter, listKeys as queryKeys } from "../postgres/keys.ts";
 import type { ManageDeps } from "./deps.ts";
 import { keyNotFound, mayKnow } from "./steps/lock.ts";
 import { pageSizeOf, readPageToken } from "./steps/pages.ts";
-import { viewKeys } from "./steps/view.ts";
+import { viewKeys, viewSecrets } from "./steps/view.ts";
 
 /** The owner of the key, which never changes; undefined if the key does not exist. */
 export async function findOwner({ storage }: Pick<ManageDeps, "storage">, keyId: string): Promise<string | undefined> {
@@ -15,10 +15,9 @@ export async function findOwner({ storage }: Pick<ManageDeps, "storage">, keyId:
 /** Reads one key; `KEY_NOT_FOUND` if there is none. */
 export function getKey(deps: ManageDeps, caller: Caller, keyId: string): Promise<KeyView> {
   return deps.storage.read(async (database) => {
-    const key = await findKey(database, keyId);
-    const [view] = key === undefined || !mayKnow(caller, key) ? [] : await viewKeys(database, [key]);
-    if (view === undefined) throw keyNotFound(keyId);
-    return view;
+    const found = await findKeyNow(database, keyId);
+    if (found === undefined || !mayKnow(caller, found.key)) throw keyNotFound(keyId);
+    return { ...found, secrets: await viewSecrets(database, found.key, found.now).send() };
   });
 }
 

@@ -76,7 +76,21 @@ export async function lockKey(
 }
 
 export async function findKey(database: Database, id: string): Promise<KeyRecord | undefined> {
-  const [row] = await database.select().from(apiKey).where(eq(apiKey.id, id));
+  return (await findKeyNow(database, id))?.key;
+}
+
+/** A key, and when it was read by the database's clock. */
+export async function findKeyNow(
+  database: Database,
+  id: string,
+): Promise<{ readonly key: KeyRecord; readonly now: Date } | undefined> {
+  const find = prepared(database, "find_key", () =>
+    database
+      .select({ key: apiKey, now: databaseTime })
+      .from(apiKey)
+      .where(eq(apiKey.id, sql.placeholder("id"))),
+  );
+  const [row] = await find.execute({ id });
   return row;
 }
 
