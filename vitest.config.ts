@@ -33,22 +33,32 @@ function alternate<T>(some: readonly T[], others: readonly T[]): T[] {
     .filter((item) => item !== undefined);
 }
 
+/** Paths are from the root of the repository. */
+const COMMON = {
+  setupFiles: ["testkit/expect-nothing-unheard.ts"],
+  pool: "forks" as const,
+  execArgv: ["--import", new URL("testkit/shorten-imports.ts", import.meta.url).href],
+  // Tests wait for servers and failovers more than half of their time: the long ones and their servers compute for 0.45 s
+  // of each second. A share would be taken for the cores at most.
+  maxWorkers: availableParallelism() + 2,
+  // Milliseconds. They end what hangs, and hold on a machine that is three times as slow as two quiet cores: there no
+  // test without a limit of its own takes more than 60 s.
+  testTimeout: 180_000,
+  hookTimeout: 180_000,
+  teardownTimeout: 20_000,
+};
+
 export default defineConfig({
   test: {
-    include: ["src/**/*.test.ts", "test/**/*.test.ts", "testkit/**/*.test.ts"],
-    setupFiles: ["testkit/expect-nothing-unheard.ts"],
+    ...COMMON,
+    // Projects inherit what it provides, and have none of their own: it runs once.
     globalSetup: ["testkit/global-setup.ts"],
-    // Tests start servers of their own: a process each keeps their signals, environment and exits apart.
-    pool: "forks",
-    execArgv: ["--import", new URL("testkit/shorten-imports.ts", import.meta.url).href],
-    // Tests wait for servers and failovers more than half of their time: the long ones and their servers compute for 0.45 s
-    // of each second. A share would be taken for the cores at most.
-    maxWorkers: availableParallelism() + 2,
     sequence: { sequencer: LongFirst },
-    // Milliseconds. They end what hangs, and hold on a machine that is three times as slow as two quiet cores: there no
-    // test without a limit of its own takes more than 60 s.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
-    teardownTimeout: 20_000,
+    projects: [
+      // Modules have no state, so that files can share a process. A process each takes twice the CPU.
+      { test: { ...COMMON, name: "source", include: ["src/**/*.test.ts"], isolate: false } },
+      // Tests start servers of their own: a process each keeps their signals, environment and exits apart.
+      { test: { ...COMMON, name: "system", include: ["test/**/*.test.ts", "testkit/**/*.test.ts"] } },
+    ],
   },
 });
