@@ -44,6 +44,26 @@ export function describeWithNodes(name: string, body: () => void): void {
   describeWith("nodes", name, body);
 }
 
+/** A suite that loads Compose files; without Compose's loader, `npm test` names it as not run. */
+export function describeWithCompose(name: string, body: () => void): void {
+  describeWith("compose", name, body);
+}
+
+/** A suite that renders a Helm chart; without Helm, `npm test` names it as not run. */
+export function describeWithHelm(name: string, body: () => void): void {
+  describeWith("helm", name, body);
+}
+
+/** A suite that checks manifests against Kubernetes' schemas; where those are not, `npm test` names it as not run. */
+export function describeWithKubernetes(name: string, body: () => void): void {
+  describeWith("kubernetes", name, body);
+}
+
+/** A suite that checks units; without systemd, `npm test` names it as not run. */
+export function describeWithSystemd(name: string, body: () => void): void {
+  describeWith("systemd", name, body);
+}
+
 /** A suite that reads the HPACK stories of other encoders; where they are absent, `npm test` names it as not run. */
 export function describeWithHpackStories(name: string, body: () => void): void {
   describeWith("hpack", name, body);

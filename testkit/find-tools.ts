@@ -61,19 +61,34 @@ export function findNodes(): readonly NodeTool[] | undefined {
 
 /** A test suite of others for HTTP/2, by its program's name: the one that was brought, then PATH. */
 export function findHttp2Suite(name: "h2spec" | "connectconformance" | "grpc-interop"): string | undefined {
-  return [join(BROUGHT, "http2"), ...pathFolders()].map((folder) => join(folder, name)).find(existsSync);
+  return findFile(name, [join(BROUGHT, "http2"), ...pathFolders()]);
 }
 
 /** PgBouncer: PATH first, then where packages put it. */
 export function findPgBouncer(): string | undefined {
-  return [...pathFolders(), "/usr/sbin"].map((folder) => join(folder, "pgbouncer")).find(existsSync);
+  return findFile("pgbouncer", [...pathFolders(), "/usr/sbin"]);
 }
 
 /** A program on PATH. */
-export function findProgram(name: "openssl" | "bash" | "zsh" | "fish" | "nghttp" | "curl"): string | undefined {
-  return pathFolders()
-    .map((folder) => join(folder, name))
-    .find(existsSync);
+export function findProgram(
+  name: "openssl" | "bash" | "zsh" | "fish" | "nghttp" | "curl" | "systemd-analyze",
+): string | undefined {
+  return findFile(name, pathFolders());
+}
+
+/** The loader of Compose files that was brought: Compose's own, under the name that its module gives it. */
+export function findCompose(): string | undefined {
+  return findFile("cmd", [join(BROUGHT, "compose")]);
+}
+
+/** Helm: the one that was brought, then PATH. */
+export function findHelm(): string | undefined {
+  return findFile("helm", [join(BROUGHT, "kubernetes"), ...pathFolders()]);
+}
+
+/** The folder of Kubernetes' strict JSON schemas, a file for each kind of object. */
+export function findKubernetesSchemas(): string | undefined {
+  return findFile("schemas", [join(BROUGHT, "kubernetes")]);
 }
 
 /** The HPACK stories: in `shared/data/hpack` of the closest folder above the repository that has it. */
@@ -85,6 +100,10 @@ export function findHpackStories(): string | undefined {
     if (existsSync(stories)) return stories;
   }
   return undefined;
+}
+
+function findFile(name: string, folders: readonly string[]): string | undefined {
+  return folders.map((folder) => join(folder, name)).find(existsSync);
 }
 
 function pathFolders(): string[] {

@@ -7,9 +7,12 @@ import { ensureDatabase } from "../src/server/embedded/create-database.ts";
 import { createDatabase } from "./database.ts";
 import { findPostgres, findRedis } from "./find-services.ts";
 import {
+  findCompose,
   findGo,
+  findHelm,
   findHpackStories,
   findHttp2Suite,
+  findKubernetesSchemas,
   findNodes,
   findPgBouncer,
   findProgram,
@@ -37,6 +40,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("h2spec", findHttp2Suite("h2spec"));
     project.provide("interop", findHttp2Suite("grpc-interop"));
     project.provide("connectconformance", findHttp2Suite("connectconformance"));
+    project.provide("compose", findCompose());
+    project.provide("helm", findHelm());
+    project.provide("kubernetes", findKubernetesSchemas());
+    project.provide("systemd", findProgram("systemd-analyze"));
     project.provide("nodes", findNodes());
     return async () => {
       await template?.drop();

@@ -18,6 +18,10 @@ export const INSTALL_HINT = {
   h2spec: "bring h2spec with Go (bash .ci/bring-tools)",
   interop: "bring gRPC's interop client with Go (bash .ci/bring-tools)",
   connectconformance: "bring the conformance suite of Connect with Go (bash .ci/bring-tools)",
+  compose: "bring the loader of Compose files with Go (bash .ci/bring-tools)",
+  helm: "install Helm 4, or bring it on Linux x64 (bash .ci/bring-tools)",
+  kubernetes: "bring the schemas of Kubernetes (bash .ci/bring-tools)",
+  systemd: "install systemd (apt-get install systemd)",
   nodes: "bring the Nodes that are supported (bash .ci/bring-tools)",
 } as const;
 
@@ -66,6 +70,14 @@ declare module "vitest" {
     interop: string | undefined;
     /** The program `connectconformance`, or `undefined`. */
     connectconformance: string | undefined;
+    /** A program that loads a Compose file as Docker Compose does, or `undefined`. */
+    compose: string | undefined;
+    /** The program `helm`, or `undefined`. */
+    helm: string | undefined;
+    /** The folder of the JSON schemas of Kubernetes, or `undefined`. */
+    kubernetes: string | undefined;
+    /** The program `systemd-analyze`, or `undefined`. */
+    systemd: string | undefined;
     /** The oldest and the newest Node that are supported, and those between, or `undefined`. */
     nodes: readonly NodeTool[] | undefined;
   }
