@@ -22,6 +22,7 @@ export const LONG_TESTS: readonly string[] = [
   "test/http2/conformance.test.ts",
   "test/http2/differential.test.ts",
   "test/packages/dockerfile.test.ts",
+  "test/packages/postgres-backup.test.ts",
   "test/repo/leak-canary.test.ts",
   "test/repo/pack.test.ts",
   "test/repo/supported-nodes.test.ts",

@@ -19,6 +19,8 @@ export interface PostgresServerOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** The primary at this URL, which the new server copies and then follows. Default: an empty database of its own. */
   readonly standbyOf?: string;
+  /** The server at this URL, whose base backup the new server starts from, as a server of its own. */
+  readonly restoreOf?: string;
   /** The port to listen on. Default: a free one. */
   readonly port?: number;
   /** Where the server's log goes. Default `postgres.log` in its temporary folder, gone after `stop()`. */
@@ -114,11 +116,21 @@ export async function startPostgresServer(options: PostgresServerOptions = {}): 
 
   const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
   try {
-    const { standbyOf } = options;
+    const { standbyOf, restoreOf = standbyOf } = options;
+    const follow = standbyOf === undefined ? [] : ["-R"];
     const making =
-      standbyOf === undefined
+      restoreOf === undefined
         ? run("initdb", ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
-        : run("pg_basebackup", ["-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", namedAfter(port, standbyOf)]);
+        : run("pg_basebackup", [
+            ...follow,
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+            "-d",
+            namedAfter(port, restoreOf),
+          ]);
     await endWithin(await making, START_MS);
     // Where that failed, postgres fails too, and the log shows both.
     await start();

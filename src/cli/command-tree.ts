@@ -102,6 +102,10 @@ export const COMMANDS: Readonly<Record<string, Leaf | Group>> = {
     description: "make an admin key, straight in the database, and show its secret, this once",
     load: async () => (await import("./commands/bootstrap.ts")).addBootstrap,
   },
+  backup: {
+    description: "copy the embedded database into a file, also while its server runs",
+    load: async () => (await import("./commands/backup.ts")).addBackup,
+  },
   keys: KEYS,
   audit: AUDIT,
   verify: {

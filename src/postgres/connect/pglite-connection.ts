@@ -9,6 +9,8 @@ import { sessionStatements } from "./session.ts";
 /** The embedded Postgres, whose only session is its own. */
 export interface EmbeddedConnection extends Connection {
   readonly database: Database;
+  /** A tar archive of the folder as a crash at this moment would leave it; whatever has committed is in it. */
+  dump(): Promise<Blob>;
 }
 
 /** Opens the embedded Postgres (WASM) in a folder, made if it is missing. The caller holds the folder's lock. */
@@ -22,6 +24,8 @@ export async function openPglite(folder: string): Promise<EmbeddedConnection> {
     transaction: (work) => client.transaction((transaction) => inTransaction(transaction, work)),
     write: (work) => work(database),
     probe: () => client.query("select 1"),
+    // Not compressed, which would keep queries waiting.
+    dump: () => client.dumpDataDir("none"),
     close: () => client.close(),
     // It is the only one, and has no network to hang on.
     abandon: () => undefined,

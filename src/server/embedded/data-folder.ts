@@ -21,8 +21,14 @@ const NAMES = {
   adminKey: "admin-key",
   lock: "lock",
   holder: "holder",
+  backup: "backup",
   gitignore: ".gitignore",
 } as const;
+
+/** The socket in a data folder at which its holder answers with a copy of the database. */
+export function backupSocket(folder: string): string {
+  return join(folder, NAMES.backup);
+}
 
 /** Names with which a folder is taken for one of Claviger's, and those of a volume that is new. */
 const OWN = new Set<string>([

@@ -11,7 +11,8 @@ import { monotonicMs, systemRandom } from "../../system/node.ts";
 import type { ServerConfig } from "../config/config.ts";
 import { parseRootSecrets } from "../config/settings.ts";
 import { ensureDatabase } from "../embedded/create-database.ts";
-import { holdDataFolder, makePrivate, readOrMakeRootSecrets } from "../embedded/data-folder.ts";
+import { backupSocket, holdDataFolder, makePrivate, readOrMakeRootSecrets } from "../embedded/data-folder.ts";
+import { serveBackups } from "../embedded/serve-backups.ts";
 import { explainDatabase, explainFolder } from "../embedded/unusable-folder.ts";
 import { createLogger } from "../observe/logger.ts";
 import { NoWrites } from "../observe/no-writes.ts";
@@ -191,7 +192,8 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
     await makePrivate(folder.databaseFolder);
     await migrateEmbedded(connection.database);
     await prepareEmbedded(connection.database);
-    const outage = storageOutage(createLogger(config.logLevel, config.logFormat));
+    const log = createLogger(config.logLevel, config.logFormat);
+    const outage = storageOutage(log);
     const noWrites = new NoWrites(monotonicMs);
     const storage = new Storage({
       ...{ connect: () => connection, timeoutMs: config.policy.postgres.storageTimeoutMs },
@@ -199,7 +201,9 @@ async function openEmbedded(config: ServerConfig, path: string, { load }: OpenSt
       onNoWrites: (reason) => noWrites.note(reason),
       onAnswer: () => outage.succeeded(),
     });
+    const backups = await serveBackups({ path: backupSocket(path), dump: connection.dump, log });
     const close = async () => {
+      backups.close();
       await storage.close();
       folder.release();
     };
