@@ -3,6 +3,7 @@ import type { ServerConfig } from "../../server/config/config.ts";
 import type { WorkerLink } from "../../server/workers/worker.ts";
 import { addExamples } from "../input/server-options.ts";
 import { ALL_SETTINGS, addSettingsOptions, readConfig, type SettingsOptions } from "../input/settings-options.ts";
+import { notifySystemd } from "../notify-systemd.ts";
 import { printLine } from "../output/print.ts";
 import { type Shell, stopSignal } from "../shell.ts";
 
@@ -28,6 +29,7 @@ async function serveUntilStopped(shell: Shell, options: SettingsOptions): Promis
   const stop = Promise.race([stopped, told]);
   try {
     const server = await start(shell, { config, link, stopped: stop });
+    if (link === undefined) await notifySystemd(shell);
     await stop;
     await server.close();
   } finally {

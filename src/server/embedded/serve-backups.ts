@@ -48,7 +48,7 @@ export async function serveBackups({ path, dump, log }: BackupsOptions): Promise
     for (const socket of sockets) socket.destroy();
   };
   try {
-    // What a killed process left: the caller holds the lock of the folder.
+    // The socket of a killed process: the caller holds the lock of the folder.
     await rm(path, { force: true });
     await once(server.listen(path), "listening");
     await chmod(path, 0o600);
