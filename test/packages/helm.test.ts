@@ -138,7 +138,7 @@ describeWithHelm("the Helm chart", () => {
 
   it("names the image by its digest before its tag", () => {
     expect(podOf("minimal").containers[0]?.image).toBe("claviger:0.1.0");
-    expect(podOf("everything").containers[0]?.image).toMatch(/^registry\.example\.com\/claviger@sha256:0+$/);
+    expect(podOf("everything").containers[0]?.image).toMatch(/^registry\.example\.com\/keys@sha256:0+$/);
   });
 
   it("spreads nodes by their own labels, unless the values say otherwise", () => {
