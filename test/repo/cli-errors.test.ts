@@ -23,7 +23,7 @@ const REST: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Commands that run a server or work on a database; their flags are tested beside their code. */
-const NOT_ASKED = /^(serve|migrate|bootstrap|canary|audit (head|verify))$/;
+const NOT_ASKED = /^(serve|migrate|bootstrap|backup|canary|audit (head|verify))$/;
 
 let claviger: TestClaviger;
 let folder: string;
