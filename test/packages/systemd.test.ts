@@ -39,19 +39,25 @@ describeWithSystemd("the unit of systemd", () => {
     return runProgram(inject("systemd") ?? "", [...args, join(folder, "claviger.service")]);
   }
 
+  /** The complaints about the unit; units of the machine that it names may have others. */
+  async function complaintsAbout(text: string): Promise<string[]> {
+    const { stderr } = await analyze(text, "verify");
+    return stderr.split("\n").filter((line) => line.includes("claviger.service"));
+  }
+
   it("has no error and no unknown setting, with the variations of the page too", async () => {
     const variations = allBlocksOf(readPage(REPOSITORY, "docs/operate/systemd.md")).filter(
       ({ language }) => language === "ini",
     );
     expect(variations).toHaveLength(2);
     for (const { text } of [{ text: "" }, ...variations]) {
-      expect(await analyze(`${unit}\n${text}`, "verify")).toEqual({ code: 0, stdout: "", stderr: "" });
+      expect(await complaintsAbout(`${unit}\n${text}`)).toEqual([]);
     }
   });
 
   it("control: an unknown setting is reported", async () => {
     const wrong = unit.replace("ProtectSystem=", "ProtectSystems=");
-    expect((await analyze(wrong, "verify")).stderr).toContain("ProtectSystems");
+    expect(await complaintsAbout(wrong)).toEqual([expect.stringContaining("ProtectSystems")]);
   });
 
   it(`has an exposure of at most ${MOST_EXPOSURE} of 10`, async () => {
