@@ -101,6 +101,12 @@ describe.skipIf(process.platform === "win32")("claviger backup", () => {
     expect(JSON.parse(stopped.stdout)).toEqual({ file: "stopped.tar.gz", bytes: size });
   });
 
+  it("refuses a folder without a database, and makes none", async () => {
+    const refused = await claviger(["backup", "x.tar.gz", "--data-dir", "elsewhere"]);
+    expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining("no database in elsewhere") });
+    await expect(stat(join(place, "elsewhere"))).rejects.toThrow("ENOENT");
+  });
+
   it("refuses a database of Postgres, and a file that cannot be written", async () => {
     const env = {
       DATABASE_URL: "postgres://127.0.0.1:1/none",

@@ -30,6 +30,11 @@ export function backupSocket(folder: string): string {
   return join(folder, NAMES.backup);
 }
 
+/** Whether a folder has an embedded database, or would get a new one. */
+export function hasDatabase(folder: string): boolean {
+  return existsSync(join(folder, NAMES.database));
+}
+
 /** Names with which a folder is taken for one of Claviger's, and those of a volume that is new. */
 const OWN = new Set<string>([
   ...Object.values(NAMES),

@@ -8,7 +8,7 @@ import { messageOf } from "../../keys/errors.ts";
 import type { ServerConfig } from "../config/config.ts";
 import { openStorage } from "../open/open-storage.ts";
 import { StartupError } from "../startup-error.ts";
-import { backupSocket } from "./data-folder.ts";
+import { backupSocket, hasDatabase } from "./data-folder.ts";
 
 /**
  * Copies the embedded database into `file`, a tar archive with gzip that only its owner can read; returns its size in
@@ -23,9 +23,14 @@ export async function takeBackup(config: ServerConfig, file: string): Promise<nu
       "DATABASE_URL is set, and a database of Postgres is backed up with pg_dump or pg_basebackup",
     );
   }
-  const path = backupSocket(config.storage.folder);
+  const { folder } = config.storage;
+  const path = backupSocket(folder);
   const socket = await reach(path).catch(() => undefined);
   if (socket !== undefined) return await receive(socket, file);
+  // Opening would make an empty database, and its copy would pass for a backup.
+  if (!hasDatabase(folder)) {
+    throw new StartupError(`there is no database in ${folder}. Give the server's data folder by CLAVIGER_DATA_DIR`);
+  }
   const opened = await openStorage(config);
   try {
     const own = await reach(path).catch((cause: unknown) => {
