@@ -1,4 +1,14 @@
-import { chmodSync, chownSync, closeSync, cpSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  cpSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import postgres from "postgres";
@@ -19,7 +29,7 @@ export interface PostgresServerOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** The primary at this URL, which the new server copies and then follows. Default: an empty database of its own. */
   readonly standbyOf?: string;
-  /** The server at this URL, whose base backup the new server starts from, as a server of its own. */
+  /** The server at this URL, whose base backup the new server starts from. It follows none, and waits for `promote()`. */
   readonly restoreOf?: string;
   /** The port to listen on. Default: a free one. */
   readonly port?: number;
@@ -132,6 +142,7 @@ export async function startPostgresServer(options: PostgresServerOptions = {}): 
             namedAfter(port, restoreOf),
           ]);
     await endWithin(await making, START_MS);
+    if (restoreOf !== standbyOf) writeFileSync(join(data, "standby.signal"), "");
     // Where that failed, postgres fails too, and the log shows both.
     await start();
   } catch (error) {

@@ -1,9 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { createKey } from "../../src/manage/create-key.ts";
+import { databaseIdentity, isEarlierTimeline } from "../../src/postgres/revisions.ts";
 import { createAdminKey } from "../../src/server/bootstrap.ts";
 import { createManageDeps } from "../../src/server/compose.ts";
 import { loadConfig } from "../../src/server/config/config.ts";
@@ -58,6 +60,7 @@ describeWithStandby("a backup of Postgres", () => {
       const page = readPage(REPOSITORY, "docs/operate/backup.md");
       const [dump] = blocksOf(page, "Back up Postgres");
       [base] = await Promise.all([startPostgresServer({ restoreOf: source.url }), follow(dump?.text, sourceUrl)]);
+      await base.promote();
       await management.revokeKey({ keyId: late.keyId });
       expect((await verifier.verify({ secret: late.secret })).verdict).toBe(Verdict.REVOKED);
     } finally {
@@ -94,6 +97,8 @@ describeWithStandby("a backup of Postgres", () => {
       await opened.close();
     }
   }
+
+  const baseUrl = () => Object.assign(new URL(sourceUrl), { port: String(base.port) }).href;
 
   /** Asks for all keys over the port. */
   async function verdictsOf(verifier: Clients["verifier"]): Promise<Verdict[]> {
@@ -138,8 +143,22 @@ describeWithStandby("a backup of Postgres", () => {
     await expectRestored(database.url);
   });
 
-  it("by pg_basebackup, started as a new server, answers for 10,000 keys as before", async () => {
-    const url = Object.assign(new URL(sourceUrl), { port: String(base.port) });
-    await expectRestored(url.href);
+  it("by pg_basebackup, started and promoted, answers for 10,000 keys as before", async () => {
+    await expectRestored(baseUrl());
+  });
+
+  it("by pg_basebackup has a later timeline, so that its servers refuse the old database", async () => {
+    const identityOf = async (url: string) => {
+      const opened = await openStorage(await loadConfig({ ...settingsOf(url), CLAVIGER_LOG_LEVEL: "silent" }));
+      try {
+        const [row] = await opened.storage.read((database) =>
+          database.select({ identity: databaseIdentity }).from(sql`(select 1) as one`),
+        );
+        return row?.identity ?? "";
+      } finally {
+        await opened.close();
+      }
+    };
+    expect(isEarlierTimeline(await identityOf(sourceUrl), await identityOf(baseUrl()))).toBe(true);
   });
 });
