@@ -187,6 +187,7 @@ async function metricsPage(): Promise<string> {
     storages: { main: { measure: () => undefined, load: () => ({ busy: 0, idle: 0, waiting: 0 }) } },
     ...{ cache: { counters, size: 0 }, lease: { state: "leased", registrations: 0, lostRevisions: 0 } },
     redis: { up: new Map([["bus", true]]) },
+    certificate: { failures: 0, expirySeconds: 0 },
     feed: { appliedRevision: 0, newestRevision: 0, children: { size: 0, waitedOut: 0 } },
     usage: {
       verifier: {
@@ -204,7 +205,7 @@ async function metricsPage(): Promise<string> {
   return page(
     "Metrics",
     "`createMetrics` of the server",
-    "`GET /metrics` has the Prometheus text format and needs no credential. No label holds an id. With `--workers`, the values are those of all processes together. `claviger_redis_up` exists with Redis only, `claviger_canary_…` with a canary only. The names that begin with `process_` and `nodejs_` are the defaults of prom-client.",
+    "`GET /metrics` has the Prometheus text format and needs no credential. No label holds an id. With `--workers`, the values are those of all processes together. `claviger_redis_up` exists with Redis only, `claviger_canary_…` with a canary only, `claviger_tls_…` with a certificate only. The names that begin with `process_` and `nodejs_` are the defaults of prom-client.",
     table(["Name", "Type", "Labels", "Help"], rows),
   );
 }

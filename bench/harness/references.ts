@@ -16,7 +16,7 @@ const BUILT = fileURLToPath(new URL("../../node_modules/.cache/bench/", import.m
 /** Servers that answer every unary gRPC call with next to nothing. */
 export type Reference = "bare" | "sketch" | "connect" | "grpc-js" | "grpc-go" | "grpc-cpp" | "nghttpd";
 
-/** Those that are no program of Node's, and cannot be profiled. */
+/** Programs without Node, which cannot be profiled. */
 const FOREIGN: Readonly<Partial<Record<Reference, () => Promise<BenchServer>>>> = {
   async "grpc-go"() {
     const file = join(BUILT, "grpc-go");

@@ -43,6 +43,7 @@ import type { ServerConfig } from "./config/config.ts";
 import { portLimits } from "./config/port-limits.ts";
 import type { ServerLog } from "./observe/logger.ts";
 import { Outage } from "./observe/outage.ts";
+import type { Certificate } from "./open/certificate.ts";
 import type { OpenRevocation } from "./open/open-revocation.ts";
 import type { OpenStorage } from "./open/open-storage.ts";
 
@@ -91,6 +92,8 @@ export interface Gates {
   readonly onCall: (method: string, code: string, durationMs: number) => void;
   readonly users: AuthenticateOptions["users"];
   readonly feature: FeatureFlag;
+  /** Default: cleartext. */
+  readonly certificate: Certificate | undefined;
 }
 
 /** The one port with all services behind it; nothing listens yet. */
@@ -198,7 +201,7 @@ export function compose(parts: Parts & Gates): {
     mostWaitingBytes: policy.sync.waitingBytes,
   });
   const port: Port = createPort({
-    ...{ ...config.listen, tls: config.tls, onError, handler: door.requests(serve) },
+    ...{ ...config.listen, tls: parts.certificate?.door, onError, handler: door.requests(serve) },
     streams: door.streams(dispatch),
     limits: portLimits(policy.port),
   });

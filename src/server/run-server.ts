@@ -21,6 +21,7 @@ import { Lag } from "./observe/lag.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { Outage } from "./observe/outage.ts";
 import { watchStorage } from "./observe/readiness.ts";
+import { Certificate } from "./open/certificate.ts";
 import { openBus } from "./open/open-bus.ts";
 import { openFlags } from "./open/open-flags.ts";
 import { openRevocation, type RevocationParts } from "./open/open-revocation.ts";
@@ -28,6 +29,9 @@ import { openUsage } from "./open/open-usage.ts";
 import { RedisStates } from "./open/redis-states.ts";
 import { StartupError } from "./startup-error.ts";
 import type { WorkerLink } from "./workers/worker.ts";
+
+/** How soon a change of the certificate's files is seen. */
+const CERTIFICATE_MS = 2000;
 
 export interface RunOptions {
   /** Shows a line to the operator who started the server. */
@@ -84,13 +88,15 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
   const deps = { ...createManageDeps(parts), revoker: revocation.revoker };
   const sealing = new Lag(monotonicMs);
   const canary = config.canaryMs === undefined ? undefined : openCanary(deps);
+  const certificate = config.tls && new Certificate(config.tls, log);
   metrics.observe({
-    ...{ cache, lease, feed, usage, redis, endingKeys, sealing, storages: storagesOf(opened) },
+    ...{ certificate, cache, lease, feed, usage, redis, endingKeys, sealing, storages: storagesOf(opened) },
     canary: canary && (() => canary.canary),
   });
   const { port, health, sync, denials } = compose({
     ...{ ...parts, deps, revocation, verifier: usage.verifier, reports: usage.reports, onCall: metrics.call },
     ...{ metrics: options.link?.share(metrics) ?? metrics, users: users?.authenticate, feature: flags.flag },
+    certificate,
   });
   closing.defer(() => denials.close());
   const tasks: { stop(): void }[] = [];
@@ -139,6 +145,7 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
     every(policy.usage.flushMs, () => usage.flusher.flush()),
     chore(policy.usage.foldMs, "folding counts", () => usage.fold()),
     every(policy.usage.renewPartitionsMs, renewPartitions),
+    ...(certificate === undefined ? [] : [every(CERTIFICATE_MS, () => certificate.look())]),
     ...(canary === undefined || config.canaryMs === undefined ? [] : [every(config.canaryMs, canary.round)]),
   );
 

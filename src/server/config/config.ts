@@ -6,12 +6,12 @@ import { parseAddress } from "../../postgres/connect/address.ts";
 import { parseTls, TLS_VARIABLES } from "../../postgres/connect/tls.ts";
 import type { RedisAddress } from "../../redis/parse-redis-url.ts";
 import { isLoopback } from "../../system/addresses.ts";
-import type { PortTls } from "../../transport/port/tls.ts";
 import type { LogFormat } from "../observe/logger.ts";
+import type { CertificateFiles } from "../open/certificate.ts";
 import { readRedis } from "../open/read-redis.ts";
 import { ConfigError } from "../startup-error.ts";
 import type { Policy } from "./policy.ts";
-import { readKeyPair } from "./read-pem.ts";
+import { readCertificateFiles } from "./read-pem.ts";
 import { parseRootSecrets, SETTING, SETTINGS, type Setting } from "./settings.ts";
 import { warnOfUnknownSettings } from "./unknown-settings.ts";
 
@@ -21,7 +21,7 @@ export { ConfigError };
 export interface ServerConfig {
   readonly listen: { readonly host: string; readonly port: number };
   /** Undefined: cleartext. */
-  readonly tls: PortTls | undefined;
+  readonly tls: CertificateFiles | undefined;
   readonly storage:
     | { readonly kind: "postgres"; readonly url: Secret }
     | { readonly kind: "embedded"; readonly folder: string };
@@ -80,7 +80,7 @@ export async function loadConfig(
   if (workers > 1 && embedded) throw oneProcess(environment);
   const number = Number(environment[WORKER_NUMBER] ?? 1);
   const listen = read(SETTING.listen);
-  const tls = await readKeyPair(
+  const tls = await readCertificateFiles(
     { variable: SETTING.tlsCert.variable, path: read(SETTING.tlsCert) },
     { variable: SETTING.tlsKey.variable, path: read(SETTING.tlsKey) },
   );

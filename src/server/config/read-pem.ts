@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { shownPath } from "../../keys/secret.ts";
+import type { CertificateFiles } from "../open/certificate.ts";
 import { ConfigError } from "../startup-error.ts";
 
 /** A setting that names a file. */
@@ -33,6 +34,13 @@ export async function readKeyPair(
     throw new ConfigError(key.variable, `is not the key of the certificate in ${cert.variable}. Correct one`);
   }
   return pair;
+}
+
+/** The same, with a way to read both files again. */
+export async function readCertificateFiles(cert: NamedFile, key: NamedFile): Promise<CertificateFiles | undefined> {
+  const read = () => readKeyPair(cert, key);
+  const pair = await read();
+  return pair && { pair, reread: async () => (await read()) ?? pair };
 }
 
 /** Reads a certificate in PEM, or several. */

@@ -18,6 +18,7 @@ const sources = {
   cache: { counters, size: 5 },
   lease: { state: "leased" as const, registrations: 2, lostRevisions: 5 },
   redis: { up: new Map([["bus", true] as const, ["limiter", false] as const]) },
+  certificate: undefined,
   feed: { appliedRevision: 7, newestRevision: 9, children: { size: 3, waitedOut: 0 } },
   usage: {
     verifier: {

@@ -56,6 +56,8 @@ export interface MetricSources {
   };
   /** Whether Redis can be used, by purpose; empty without Redis. */
   readonly redis: { readonly up: ReadonlyMap<string, boolean> };
+  /** Undefined where the port is in clear. */
+  readonly certificate: { readonly failures: number; readonly expirySeconds: number } | undefined;
   /** Undefined in a process that does not run one. */
   readonly canary: (() => CanaryCounts) | undefined;
 }
@@ -119,7 +121,7 @@ export function createMetrics(version: string): Metrics {
 }
 
 function addSources(registry: Registry, sources: MetricSources): void {
-  const { cache, lease, feed, usage, redis, canary } = sources;
+  const { cache, lease, feed, usage, redis, canary, certificate } = sources;
   const registers = [registry];
   const counter = counterIn(registry);
   /** The value for several processes together is the sum, unless another aggregator is given. */
@@ -178,6 +180,19 @@ function addSources(registry: Registry, sources: MetricSources): void {
     "Leases of agents that a change waited out because the agent did not acknowledge it. The log names the agent.",
     () => feed.children.waitedOut,
   );
+  if (certificate !== undefined) {
+    gauge(
+      "claviger_tls_certificate_expiry_timestamp_seconds",
+      "Unix time at which the certificate of the port ends.",
+      () => certificate.expirySeconds,
+      "min",
+    );
+    counter(
+      "claviger_tls_reload_failures_total",
+      "Reads of the certificate's files that found no pair to use. The log says why.",
+      () => certificate.failures,
+    );
+  }
   addUsage(registry, usage);
   gauge(
     "claviger_usage_lag_seconds",

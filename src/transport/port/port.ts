@@ -10,7 +10,7 @@ import { LOOK_MS } from "./http2-watch.ts";
 import type { PortLimits } from "./limits.ts";
 import { listenError } from "./listen-error.ts";
 import { sniffHttp2 } from "./sniff-http2.ts";
-import { type PortTls, TlsDoor } from "./tls.ts";
+import type { TlsDoor } from "./tls.ts";
 
 export interface PortOptions {
   /** Host name or address to listen on. */
@@ -22,7 +22,7 @@ export interface PortOptions {
   /** Takes HTTP/2 streams before they become requests. Default: all become requests. */
   readonly streams?: (stream: Http2Stream) => void;
   /** Default: cleartext. */
-  readonly tls?: PortTls | undefined;
+  readonly tls?: TlsDoor | undefined;
   readonly limits: PortLimits;
   /**
    * Called with failures that belong to no call, such as running out of file descriptors. Default: they are dropped.
@@ -52,7 +52,7 @@ export function createPort(options: PortOptions): Port {
   const { handler, streams = (stream: Http2Stream) => handler(new Http2Exchange(stream)) } = options;
   const http1 = createHttp1({ handler, limits, onError });
   const h2 = createHttp2({ streams, limits, onError });
-  const door = options.tls === undefined ? undefined : new TlsDoor(options.tls);
+  const { tls: door } = options;
   const sweep = setInterval(() => connections.look(), LOOK_MS).unref();
 
   const server = net.createServer(

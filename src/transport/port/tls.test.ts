@@ -71,7 +71,7 @@ describeWithOpenssl("a door with a certificate", () => {
     };
     const [cert = "", key = ""] = pem;
     const limits = { ...TEST_PORT_LIMITS, drainMs: 0 };
-    const port = createPort({ host: "127.0.0.1", port: 0, tls: { cert, key }, handler, limits });
+    const port = createPort({ host: "127.0.0.1", port: 0, tls: new TlsDoor({ cert, key }), handler, limits });
     onTestFinished(() => port.drain());
     const { port: number } = await port.listen();
     const client = connectTls({ host: "127.0.0.1", port: number, ca: certificates.ca, ALPNProtocols: ["http/1.1"] });

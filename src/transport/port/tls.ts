@@ -9,13 +9,18 @@ export interface PortTls {
 
 const PROTOCOLS = ["h2", "http/1.1"];
 
-/** Makes connections secure. Throws if certificate and key do not belong together. */
+/** Makes connections secure. */
 export class TlsDoor {
-  readonly #context: SecureContext;
+  #context: SecureContext;
 
-  constructor({ cert, key }: PortTls) {
-    // HTTP/2 asks for at least 1.2 (RFC 9113, section 9.2).
-    this.#context = createSecureContext({ cert, key, minVersion: "TLSv1.2" });
+  /** Throws if certificate and key do not belong together. */
+  constructor(pair: PortTls) {
+    this.#context = contextOf(pair);
+  }
+
+  /** For new connections; those that are open keep theirs. Throws as the constructor does, and changes nothing then. */
+  replace(pair: PortTls): void {
+    this.#context = contextOf(pair);
   }
 
   /** Resolves to undefined if the client's handshake fails, or takes longer; the socket is destroyed then. */
@@ -40,4 +45,9 @@ export class TlsDoor {
       }
     });
   }
+}
+
+function contextOf({ cert, key }: PortTls): SecureContext {
+  // HTTP/2 asks for at least 1.2 (RFC 9113, section 9.2).
+  return createSecureContext({ cert, key, minVersion: "TLSv1.2" });
 }

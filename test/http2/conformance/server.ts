@@ -8,6 +8,7 @@ import { createConnectRouter } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { DEFAULT_POLICY } from "../../../src/server/config/policy.ts";
 import { createPort } from "../../../src/transport/port/port.ts";
+import { TlsDoor } from "../../../src/transport/port/tls.ts";
 import { createConnectHandler } from "../../../src/transport/router/connect-adapter.ts";
 import { deadlineInterceptor } from "../../../src/transport/router/deadline.ts";
 import { streamErrorInterceptor } from "../../../src/transport/router/router-errors.ts";
@@ -36,10 +37,8 @@ async function readRequest(): Promise<ServerCompatRequest> {
 
 const request = await readRequest();
 const { serverCreds } = request;
-const tls =
-  serverCreds === undefined
-    ? undefined
-    : { cert: Buffer.from(serverCreds.cert).toString(), key: Buffer.from(serverCreds.key).toString() };
+const pem = (bytes: Uint8Array) => Buffer.from(bytes).toString();
+const tls = serverCreds && new TlsDoor({ cert: pem(serverCreds.cert), key: pem(serverCreds.key) });
 if (request.useTls && tls === undefined) throw new Error("the suite gave no certificate; take a version that does");
 
 // As the server composes its own, with the suite's service.
