@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +9,7 @@ import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { REPOSITORY } from "../../testkit/repository-copy.ts";
 import { outputOf, runProgram } from "../../testkit/run-program.ts";
 import { type RunningServer, startEmbedded } from "./running-server.ts";
+import { LARGE, SECRET_BYTES } from "./seen-by-clients.ts";
 
 const BUF = join(REPOSITORY, "node_modules/.bin/buf");
 /** What buf makes of a gRPC code: eight times it. */
@@ -69,6 +72,28 @@ describe("buf curl", () => {
     expect({ code, type: details[0].type }).toEqual({ code: "not_found", type: "google.rpc.ErrorInfo" });
     const info = fromBinary(ErrorInfoSchema, Buffer.from(details[0].value, "base64"));
     expect(info).toMatchObject({ reason: "KEY_NOT_FOUND", domain: "claviger" });
+  });
+
+  it("sends a large message", async () => {
+    const requests = Array.from({ length: LARGE }, () => ({ secret: "x".repeat(SECRET_BYTES) }));
+    const { stdout } = await curl("KeyVerifier/BatchVerify", { requests }, [HTTP2, "--protocol", "grpc"]);
+    expect(JSON.parse(stdout).responses).toHaveLength(LARGE);
+  });
+
+  it.each(PROTOCOLS)("gets the first message of a stream over %s, and cancels the stream", async (protocol) => {
+    const watch = `${server.process.url}/grpc.health.v1.Health/Watch`;
+    // As a group, like a terminal's: npm's program starts the one that calls.
+    const options = ["curl", HTTP2, "--protocol", protocol, "-d", "{}", watch];
+    const child = spawn(BUF, options, { cwd: folder, detached: true });
+    const ended = once(child, "close");
+    let output = "";
+    for await (const chunk of child.stdout) {
+      output += chunk;
+      if (output.includes("}")) break;
+    }
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
+    await ended;
+    expect(JSON.parse(output)).toEqual({ status: "SERVING" });
   });
 
   it("lists the services by reflection", async () => {
