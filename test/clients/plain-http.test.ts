@@ -1,12 +1,13 @@
 import { request as httpRequest } from "node:http";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { describeWithCurl } from "../../testkit/describe-with.ts";
 import { outputOf } from "../../testkit/run-program.ts";
 import { createGrpcJsClient } from "./grpc-js.ts";
 import { grpcRefusalOf } from "./grpc-refusal.ts";
 import { type RunningServer, startEmbedded } from "./running-server.ts";
 
-describe("plain curl with JSON over HTTP/1.1", () => {
+describeWithCurl("plain curl with JSON over HTTP/1.1", () => {
   let server: RunningServer;
   beforeAll(async () => {
     server = await startEmbedded();

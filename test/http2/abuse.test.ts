@@ -345,7 +345,7 @@ describe("a client that only waits is ended in time, and its neighbour gets all 
 
 describe("idle connections", () => {
   /** Connections that the server holds at most, and less where the machine allows a process fewer files. */
-  const most = Math.min(TEST_PORT_LIMITS.maxConnections, mostFiles() - 2000);
+  const most = Math.min(TEST_PORT_LIMITS.maxConnections, mostFiles() - 500);
   const BEHAVING = 100;
 
   it("take no place from those that are called on, also from the same address", async () => {
