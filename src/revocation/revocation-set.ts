@@ -79,14 +79,20 @@ export class RevocationSet implements LossFallback {
     if (state !== undefined) void this.#mend(state.runId, setMarker);
   }
 
-  /** @throws ClavigerError `LEASE_UNAVAILABLE` unless the set shows that the entry is still current. */
-  async confirm({ keyId, revision }: CachedSecret): Promise<void> {
-    const { store, clocks, appliedRevision, lastsMs } = this.#options;
-    const trusted = this.#trusted;
+  /** Whether entries could be confirmed now, as far as this process knows without asking Redis. */
+  canConfirm(): boolean {
+    const { store, clocks, lastsMs } = this.#options;
     const { monotonicMs, wallMs } = this.#since;
     // Either clock ends it: one of them may not count a suspension (docs/protocol/revocation.md#r11).
     const isOver = Math.max(clocks.monotonicMs() - monotonicMs, clocks.wallMs() - wallMs) >= lastsMs;
-    if (trusted === undefined || isOver || store.state()?.connection !== trusted.connection) throw undecided();
+    return this.#trusted !== undefined && !isOver && store.state()?.connection === this.#trusted.connection;
+  }
+
+  /** @throws ClavigerError `LEASE_UNAVAILABLE` unless the set shows that the entry is still current. */
+  async confirm({ keyId, revision }: CachedSecret): Promise<void> {
+    const { store, appliedRevision } = this.#options;
+    const trusted = this.#trusted;
+    if (trusted === undefined || !this.canConfirm()) throw undecided();
     const seen = await store.look(keyId).catch((cause: unknown) => {
       throw undecided(cause);
     });

@@ -36,6 +36,7 @@ import { deadlineInterceptor } from "../transport/router/deadline.ts";
 import { streamErrorInterceptor } from "../transport/router/router-errors.ts";
 import { createHealth, type Health } from "../transport/services/health.ts";
 import { createMetricsHandler, type MetricsText } from "../transport/services/metrics-handler.ts";
+import { createProbes } from "../transport/services/probes.ts";
 import { createReflection } from "../transport/services/reflection.ts";
 import type { AgentReports } from "../usage/agent-reports.ts";
 import type { MeteredVerifier } from "../usage/metered-verifier.ts";
@@ -43,6 +44,7 @@ import type { ServerConfig } from "./config/config.ts";
 import { portLimits } from "./config/port-limits.ts";
 import type { ServerLog } from "./observe/logger.ts";
 import { Outage } from "./observe/outage.ts";
+import { readinessOf } from "./observe/ready-causes.ts";
 import type { Certificate } from "./open/certificate.ts";
 import type { OpenRevocation } from "./open/open-revocation.ts";
 import type { OpenStorage } from "./open/open-storage.ts";
@@ -88,6 +90,8 @@ export interface Gates {
   readonly verifier: MeteredVerifier;
   readonly reports: AgentReports;
   readonly metrics: MetricsText;
+  /** Whether Redis can be used, by purpose; empty without Redis. */
+  readonly redis: { readonly up: ReadonlyMap<string, boolean> };
   /** Called after each call. */
   readonly onCall: (method: string, code: string, durationMs: number) => void;
   readonly users: AuthenticateOptions["users"];
@@ -191,7 +195,16 @@ export function compose(parts: Parts & Gates): {
     ...{ router, ...policy.port, onError },
     onUnseen: (method, call, error) => callLog.refused(method, call, error),
   });
-  const serve = createMetricsHandler(metrics, handler);
+  const readiness = () =>
+    readinessOf({
+      isDraining: !health.isServing(""),
+      canRead: health.isServing(KeyVerifier.typeName),
+      canManage: health.isServing(KeyManagement.typeName),
+      lease: revocation.keeper.state,
+      canConfirm: revocation.canConfirm(),
+      redis: parts.redis.up,
+    });
+  const serve = createProbes(readiness, createMetricsHandler(metrics, handler));
   const method = new VerifyCall({
     ...{ gate, verifier, callLog, log },
     validate: (request) => validate(VerifyRequestSchema, request),

@@ -94,7 +94,7 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
     canary: canary && (() => canary.canary),
   });
   const { port, health, sync, denials } = compose({
-    ...{ ...parts, deps, revocation, verifier: usage.verifier, reports: usage.reports, onCall: metrics.call },
+    ...{ ...parts, deps, revocation, verifier: usage.verifier, reports: usage.reports, onCall: metrics.call, redis },
     ...{ metrics: options.link?.share(metrics) ?? metrics, users: users?.authenticate, feature: flags.flag },
     certificate,
   });

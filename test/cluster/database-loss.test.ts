@@ -93,6 +93,13 @@ describeWithPostgres("a node whose Postgres goes away", () => {
           await eventually(async () =>
             expect(await seen(node(1), kept.secret)).toEqual([VALID, Freshness.REVOCATION_SET]),
           );
+          await eventually(async () => {
+            const answer = await fetch(`${node(1).url}/readyz`);
+            expect([answer.status, await answer.json()]).toMatchObject([
+              200,
+              { ready: true, causes: { storage: { status: "warning" } } },
+            ]);
+          });
           for (const at of cluster.nodes)
             expect(await refusalOf(ask(at, gone.secret))).toMatchObject({ code: "Unavailable" });
           expect(await refusalOf(node(0).clients.keys.revokeKey({ keyId: kept.id }, QUICK))).toMatchObject({

@@ -16,6 +16,15 @@ const unavailable = {
   hasRetryInfo: true,
 };
 
+/** The status of `/readyz` and of each cause. */
+async function readiness(url: string): Promise<[number, Record<string, unknown>]> {
+  const answer = await fetch(`${url}/readyz`);
+  const { causes } = (await answer.json()) as {
+    readonly causes: Readonly<Record<string, { readonly status: string }>>;
+  };
+  return [answer.status, Object.fromEntries(Object.entries(causes).map(([name, { status }]) => [name, status]))];
+}
+
 describeWithPostgres("Without its database", () => {
   let postgres: PostgresServer | undefined;
   let claviger: TestClaviger | undefined;
@@ -54,7 +63,11 @@ describeWithPostgres("Without its database", () => {
       ({ keys }) => keys.revokeKeys({ owner: "away" }),
     ];
     for (const call of calls) expect(await refusalOf(call(claviger.admin))).toMatchObject(unavailable);
+    await eventually(async () => expect(await readiness(claviger.url)).toMatchObject([503, { storage: "failing" }]));
+    expect((await fetch(`${claviger.url}/healthz`)).status).toBe(200);
     await postgres.restart();
+    const well = { storage: "ok", lease: "ok", redis: "ok", draining: "ok" };
+    await eventually(async () => expect(await readiness(claviger.url)).toEqual([200, well]));
     await eventually(async () => expect(await verdictOf(anybody, secret)).toBe("VALID"));
   });
 

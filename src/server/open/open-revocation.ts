@@ -59,6 +59,8 @@ export interface OpenRevocation {
   readonly cache: SecretCache;
   readonly feed: Feed;
   readonly keeper: LeaseKeeper;
+  /** Whether verification can go on by the revocation set without Postgres. */
+  readonly canConfirm: () => boolean;
   /** Lets a verifier inside an agent share the lease; in the turn in which its stream is accepted. */
   readonly attach: (stream: ChildStream, agent: Agent) => ChildLease;
   /** Registers under the address, and renews from then on. */
@@ -147,6 +149,7 @@ export function openRevocation(parts: RevocationParts): OpenRevocation {
 
   return {
     ...{ epoch, cache, feed, keeper },
+    canConfirm: () => onLoss?.canConfirm() === true,
     attach: (stream, agent) =>
       new ChildLease({
         ...{

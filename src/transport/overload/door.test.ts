@@ -101,6 +101,13 @@ describe.each(WAYS)("with too much to do, over %s", (way, transport) => {
   });
 });
 
+it("a probe gets past what refuses calls, and a flood of probes does not", async () => {
+  const served = (await fetch(`${url}/readyz`)).status;
+  overloadedByHealth = true;
+  expect([served, (await fetch(`${url}/readyz`)).status]).toEqual([404, 503]);
+  expect(refused).toEqual(["/readyz"]);
+});
+
 it("a call that its client takes back as soon as it begins is refused in vain, and the next is answered", async () => {
   const session = connect(url);
   onTestFinished(() => session.destroy());

@@ -10,6 +10,7 @@ import { REQUEST_ID_HEADER } from "../../rpc/gate.ts";
 import { type HttpHandler, pathOf } from "../http/exchange.ts";
 import { tooManyAtOnce } from "../router/router-errors.ts";
 import { METRICS_PATH } from "../services/metrics-handler.ts";
+import { PROBE_PATHS } from "../services/probes.ts";
 
 export interface DoorOptions {
   /** Whose calls may be refused. */
@@ -55,12 +56,14 @@ export class Door {
 
   constructor(options: DoorOptions) {
     this.#options = options;
-    this.#methods = new Map(
-      options.router.handlers.map(({ requestPath, service: { typeName }, method }) => {
+    const probes = PROBE_PATHS.map((path) => [path, { name: path, isOver: options.isOverloadedByHealth }] as const);
+    this.#methods = new Map<string, Method>([
+      ...probes,
+      ...options.router.handlers.map(({ requestPath, service: { typeName }, method }) => {
         const isOver = typeName === Health.typeName ? options.isOverloadedByHealth : options.isOverloaded;
-        return [requestPath, { name: `${typeName}/${method.name}`, isOver }];
+        return [requestPath, { name: `${typeName}/${method.name}`, isOver }] as const;
       }),
-    );
+    ]);
   }
 
   /** For HTTP/2. */

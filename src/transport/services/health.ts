@@ -27,6 +27,8 @@ export interface Health {
   routes(router: ConnectRouter): void;
   /** Says whether a service can do its work. Throws on a service that was not named at creation. */
   set(service: string, serving: boolean): void;
+  /** Whether a service can do its work; false for all after `shutdown`. */
+  isServing(service: string): boolean;
   /** Sets everything to NOT_SERVING for good; watchers get it and their streams end with UNAVAILABLE. */
   shutdown(): void;
 }
@@ -102,6 +104,7 @@ export function createHealth(options: HealthOptions): Health {
       statuses.set(service, serving ? Status.SERVING : Status.NOT_SERVING);
       wakeWatchers();
     },
+    isServing: (service) => statuses.get(service) === Status.SERVING,
     shutdown() {
       stopped = true;
       for (const service of statuses.keys()) statuses.set(service, Status.NOT_SERVING);

@@ -1,4 +1,5 @@
 import { type HttpExchange, type HttpHandler, pathOf } from "../http/exchange.ts";
+import { answerText, isRead, refuseMethod } from "./answer-text.ts";
 import { shareCollections } from "./shared-text.ts";
 
 /** Where metrics are. */
@@ -19,22 +20,16 @@ export function createMetricsHandler({ contentType, text }: MetricsText, next: H
 }
 
 async function answer({ contentType, text }: MetricsText, exchange: HttpExchange): Promise<void> {
-  const end = (status: number, headers: Readonly<Record<string, string>>, body: string) => {
-    const bytes = Buffer.from(body);
-    const header = { ...headers, "content-length": String(bytes.length) };
-    exchange.respond(status, Object.entries(header), exchange.method === "HEAD");
-    if (exchange.method === "HEAD") return;
-    exchange.write(bytes);
-    exchange.end();
-  };
   try {
-    if (exchange.method !== "GET" && exchange.method !== "HEAD") {
-      end(405, { allow: "GET, HEAD", "content-type": "text/plain" }, "Use GET\n");
+    if (!isRead(exchange.method)) {
+      refuseMethod(exchange);
     } else {
-      end(200, { "content-type": contentType, "cache-control": "no-store" }, await text());
+      const headers = { "content-type": contentType, "cache-control": "no-store" };
+      answerText(exchange, { status: 200, headers, text: await text() });
     }
   } catch {
-    end(500, { "content-type": "text/plain" }, "the metrics could not be read\n");
+    const headers = { "content-type": "text/plain" };
+    answerText(exchange, { status: 500, headers, text: "the metrics could not be read\n" });
   } finally {
     exchange.drop();
   }
