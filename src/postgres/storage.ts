@@ -1,5 +1,6 @@
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
 import { ClavigerError } from "../keys/errors.ts";
+import { withChildSpan } from "../system/tracing.ts";
 import { describeOutage, explainNoWrites, isRetryable, storageUnavailable, translateError } from "./errors.ts";
 import type { Ending, KeptStatements } from "./statements.ts";
 
@@ -88,12 +89,12 @@ export class Storage {
    * the COMMIT after one with a ROLLBACK, and calls that success.
    */
   transaction<T>(work: TransactionWork<T>): Promise<T> {
-    return this.#bounded(this.#attempt(work, ATTEMPTS));
+    return withChildSpan("claviger.transaction", () => this.#bounded(this.#attempt(work, ATTEMPTS)));
   }
 
   /** Runs one statement that writes; rejects unless it is known to be committed, on a standby too where there is one. */
   write<T>(work: (database: Database) => Promise<T>): Promise<T> {
-    return this.#bounded(this.#connection.write(work));
+    return withChildSpan("claviger.transaction", () => this.#bounded(this.#connection.write(work)));
   }
 
   /** Resolves if the database answers, however much there is to do. */

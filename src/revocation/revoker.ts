@@ -1,5 +1,6 @@
 import type { Change } from "../keys/change.ts";
 import type { Clocks } from "../system/clocks.ts";
+import { withChildSpan } from "../system/tracing.ts";
 import type { Barrier } from "./barrier.ts";
 import type { ChangeBus } from "./change-bus.ts";
 import type { CommitFacts, RevocationFallback } from "./revocation-fallback.ts";
@@ -40,7 +41,11 @@ export class Revoker {
    *
    * @throws ClavigerError `STORAGE_UNAVAILABLE`, `REVOCATION_UNCONFIRMED`: the change stands, and a repeated call converges.
    */
-  async settle(change: Change, facts?: CommitFacts): Promise<Settlement> {
+  settle(change: Change, facts?: CommitFacts): Promise<Settlement> {
+    return withChildSpan("claviger.barrier", () => this.#settle(change, facts));
+  }
+
+  async #settle(change: Change, facts?: CommitFacts): Promise<Settlement> {
     const { barrier, clocks, fallback, onBarrier } = this.#options;
     const committedMs = clocks.monotonicMs();
     try {

@@ -21,6 +21,7 @@ import { createRequestGate, Gate } from "../rpc/gate.ts";
 import { createKeyManagement } from "../rpc/key-management.ts";
 import { createKeyVerifier } from "../rpc/key-verifier.ts";
 import { SyncStreams } from "../rpc/sync/sync.ts";
+import { traceInterceptor } from "../rpc/trace-interceptor.ts";
 import { createValidate, createValidateInterceptor } from "../rpc/validate.ts";
 import { VerifyCall } from "../rpc/verify-call.ts";
 import { monotonicMs, systemClocks, systemRandom, systemTimers } from "../system/node.ts";
@@ -145,6 +146,7 @@ export function compose(parts: Parts & Gates): {
     requestGate: createRequestGate(gate, revocation.epoch),
     // Outermost first. Off comes before invalid.
     interceptors: [
+      traceInterceptor,
       createCallInterceptor(calls),
       deadlineInterceptor,
       streamErrorInterceptor,

@@ -1,6 +1,7 @@
 import type { CachedSecret } from "../keys/cached-secret.ts";
 import { ClavigerError } from "../keys/errors.ts";
 import type { Keyring } from "../keys/keyring.ts";
+import { withSpan } from "../system/tracing.ts";
 import { BatchedFind, type BatchedFindOptions } from "./batched-find.ts";
 import { type Decision, decide, type Question } from "./decide.ts";
 import { ReadBound, type ReadBoundOptions } from "./read-bound.ts";
@@ -165,7 +166,7 @@ export class Verifier {
     const { cache, ready } = this.#options;
     bound.begin();
     try {
-      const found = await this.#find.find(digest);
+      const found = await withSpan({ name: "claviger.read_secret" }, () => this.#find.find(digest));
       return found && cache.keep(fill, ready(found, fill.start));
     } finally {
       bound.end();

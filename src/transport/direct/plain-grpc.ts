@@ -3,6 +3,7 @@ import { parseTimeout, setTrailerStatus } from "@connectrpc/connect/protocol-grp
 import { encodeHeaders, encodeStatus } from "../../http2/hpack/encoder.ts";
 import type { RequestHead } from "../../http2/request-head.ts";
 import { PROCESS_HEADER, REQUEST_ID_HEADER } from "../../rpc/gate.ts";
+import { isTraced } from "../../system/tracing.ts";
 import { explain } from "../router/router-errors.ts";
 
 const CONTENT_TYPE = "application/grpc+proto";
@@ -34,7 +35,9 @@ function readFacts({ method, headers }: RequestHead): CallFacts {
       (type === CONTENT_TYPE || type === "application/grpc") &&
       (encoding === undefined || encoding === "identity") &&
       !headers.has(PROCESS_HEADER) &&
-      !headers.has("expect"),
+      !headers.has("expect") &&
+      // The router makes the span.
+      !isTraced(headers.get("traceparent")),
     timeoutMs: timeout === undefined ? "none" : parseTimeout(timeout, Number.MAX_SAFE_INTEGER).timeoutMs,
     authorization: headers.get("authorization") ?? null,
     requestId: headers.get(REQUEST_ID_HEADER) ?? null,
