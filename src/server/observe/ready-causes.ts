@@ -1,7 +1,7 @@
 import type { LeaseState } from "../../revocation/lease-keeper.ts";
 import type { Cause, Readiness } from "../../transport/services/probes.ts";
 
-/** What readiness is decided from; all of it is known without asking anything. */
+/** The state that decides readiness; all of it is known without asking anything. */
 export interface ReadinessState {
   readonly isDraining: boolean;
   /** Whether the database answers look-ups of secrets. */
