@@ -94,6 +94,10 @@ export const COMMANDS: Readonly<Record<string, Leaf | Group>> = {
     description: "run the server until SIGTERM or SIGINT; each flag can also be set by an environment variable",
     load: async () => (await import("./commands/serve.ts")).addServe,
   },
+  config: {
+    description: "check the settings and print them as `serve` would take them, with their sources; secrets are masked",
+    load: async () => (await import("./commands/config.ts")).addConfig,
+  },
   migrate: {
     description: "bring the database to this version's schema; `serve` does it too, and both may run at once",
     load: async () => (await import("./commands/migrate.ts")).addMigrate,

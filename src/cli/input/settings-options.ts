@@ -84,6 +84,24 @@ function withFlags(environment: Shell["environment"], options: SettingsOptions):
   return result;
 }
 
+/** The value of a setting as it was given, secrets masked, and its source. */
+export function shownSetting(
+  { variable, secret, isJson, default: standard }: Setting,
+  environment: Shell["environment"],
+  options: SettingsOptions,
+): { readonly value: string; readonly source: string } {
+  const given = withFlags(environment, options);
+  const value = given[variable]?.trim() ?? "";
+  const file = (secret && given[`${variable}_FILE`]?.trim()) || (isJson && value.startsWith("@") && value.slice(1));
+  const flag = flagGiven(variable, options);
+  const source = flag === undefined ? "environment" : `flag ${flag}`;
+  if (file) return { value: secret ? MASKED : value, source: `file ${file}` };
+  if (value === "") return { value: standard, source: "default" };
+  return { value: secret ? MASKED : value, source };
+}
+
+const MASKED = "[redacted]";
+
 /** The flag of a setting, if the command line has it. */
 function flagGiven(setting: string, options: SettingsOptions): string | undefined {
   const flag = SETTINGS.find(({ variable }) => variable === setting)?.flag;

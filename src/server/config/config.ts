@@ -66,7 +66,9 @@ export async function loadConfig(
   environment: Environment,
   { needsRootSecrets = true }: { readonly needsRootSecrets?: boolean } = {},
 ): Promise<ServerConfig> {
-  const read = <Value>({ variable, parse }: Setting<Value>) => parse(setting(environment, variable));
+  const files = await readJsonFiles(environment);
+  const read = <Value>({ variable, parse }: Setting<Value>) =>
+    parse(files.get(variable) ?? setting(environment, variable));
   const databaseUrl = await readDatabaseUrl(environment, SETTING.databaseUrl.variable);
   const redis = await readRedis({
     url: await readSecret(environment, SETTING.redisUrl.variable),
@@ -121,14 +123,25 @@ async function readSecret(environment: Environment, variable: string): Promise<S
   const file = setting(environment, `${variable}_FILE`);
   if (file === undefined) return value === undefined ? undefined : new Secret(value);
   if (value !== undefined) throw new ConfigError(variable, `and ${variable}_FILE are both set. Unset one of them`);
+  return new Secret(await readText(`${variable}_FILE`, file));
+}
+
+/** The texts of JSON settings that name a file, `@<path>`, by variable. */
+async function readJsonFiles(environment: Environment): Promise<ReadonlyMap<string, string>> {
+  const texts = new Map<string, string>();
+  for (const { variable, isJson } of SETTINGS) {
+    const value = isJson === true ? setting(environment, variable) : undefined;
+    if (value?.startsWith("@")) texts.set(variable, await readText(variable, value.slice(1)));
+  }
+  return texts;
+}
+
+async function readText(variable: string, file: string): Promise<string> {
   try {
-    return new Secret((await readFile(file, "utf8")).trim());
+    return (await readFile(file, "utf8")).trim();
   } catch (error) {
     const reason = error instanceof Error && "code" in error ? String(error.code) : "an error";
-    throw new ConfigError(
-      `${variable}_FILE`,
-      `names ${shownPath(file)}, which cannot be read (${reason}). Correct the path`,
-    );
+    throw new ConfigError(variable, `names ${shownPath(file)}, which cannot be read (${reason}). Correct the path`);
   }
 }
 

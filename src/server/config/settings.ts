@@ -18,6 +18,8 @@ export interface Setting<Value = unknown> {
   readonly default: string;
   /** Whether the value must not be shown. A secret can also be read from the file named by `<variable>_FILE`. */
   readonly secret: boolean;
+  /** Whether the value is JSON, which may also be in a file: `@<path>`. */
+  readonly isJson?: boolean;
   /** Reads the trimmed value; undefined: the setting is not set. Throws a ConfigError for a wrong one. */
   readonly parse: (text: string | undefined) => Value;
 }
@@ -146,8 +148,9 @@ export const SETTING = {
   policy: plain({
     variable: "CLAVIGER_POLICY",
     flag: "--policy <json>",
-    text: 'JSON over the numbers of the policy, such as {"manage": {"keysPerOwner": 20}}',
+    text: 'JSON over the numbers of the policy, such as {"manage": {"keysPerOwner": 20}}, or @file',
     default: "the default policy",
+    isJson: true,
     parse: parsePolicy,
   }),
   leaseMs: plain({
@@ -199,8 +202,9 @@ export const SETTING = {
   jwtIssuers: plain({
     variable: "CLAVIGER_JWT_ISSUERS",
     flag: "--jwt-issuers <json>",
-    text: "JSON list of the issuers whose users may manage their keys",
+    text: "JSON list of the issuers whose users may manage their keys, or @file",
     default: "service keys only",
+    isJson: true,
     parse: parseIssuers,
   }),
 } as const;
