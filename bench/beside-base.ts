@@ -94,7 +94,7 @@ async function getKeyAsker(server: BenchServer, { token }: BenchPlace): Promise<
   };
 }
 
-/** What a forked client adds to the server's memory, once it says that all is there. */
+/** Kilobytes of the server's memory for each connection or stream of a forked client, once all are there. */
 async function kilobytesEach(
   script: string,
   { server, place, count }: { readonly server: BenchServer; readonly place: BenchPlace; readonly count: number },

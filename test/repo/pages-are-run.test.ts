@@ -18,6 +18,8 @@ type Runs = Readonly<Record<string, Readonly<Record<string, Run>>>>;
 const PAGES_TEST = "test/repo/pages.test.ts";
 const PACK_TEST = "test/repo/pack.test.ts";
 const SDK_PACK_TEST = "test/repo/sdk-pack.test.ts";
+const POSTGRES_BACKUP_TEST = "test/packages/postgres-backup.test.ts";
+const EMBEDDED_BACKUP_TEST = "test/packages/embedded-backup.test.ts";
 const OPERATION_TEST = "test/repo/operation-pages.test.ts";
 
 const RUNS: Runs = {
@@ -25,7 +27,11 @@ const RUNS: Runs = {
     "Quick start": { blocks: 2, by: PAGES_TEST },
     "Protect a service in five lines": { blocks: 2, by: SDK_PACK_TEST },
   },
-  "docs/clients/cli.md": { "Call a server": { blocks: 1, by: PAGES_TEST }, Secrets: { blocks: 1, by: PAGES_TEST } },
+  "docs/clients/cli.md": {
+    "Call a server": { blocks: 1, by: PAGES_TEST },
+    Secrets: { blocks: 1, by: PAGES_TEST },
+    "Settings of a server": { blocks: 1, by: PAGES_TEST },
+  },
   "docs/clients/go.md": { Go: { blocks: 2, by: PAGES_TEST } },
   "docs/clients/json.md": { JSON: { blocks: 1, by: PAGES_TEST } },
   "docs/clients/python.md": { Python: { blocks: 3, by: PAGES_TEST } },
@@ -42,6 +48,12 @@ const RUNS: Runs = {
     "Connect an issuer": { blocks: 1, by: OPERATION_TEST },
     "Call as a user": { blocks: 1, by: OPERATION_TEST },
   },
+  "docs/operate/backup.md": {
+    "Back up Postgres": { blocks: 1, by: POSTGRES_BACKUP_TEST },
+    Postgres: { blocks: 1, by: POSTGRES_BACKUP_TEST },
+    "Back up the embedded database": { blocks: 1, by: EMBEDDED_BACKUP_TEST },
+    Embedded: { blocks: 1, by: EMBEDDED_BACKUP_TEST },
+  },
   "docs/operate/monitoring.md": { "Look at a running cluster": { blocks: 1, by: OPERATION_TEST } },
   "docs/operate/postgres.md": { "Run on Postgres": { blocks: 1, by: PAGES_TEST } },
   "docs/operate/redis.md": { "Run with Redis": { blocks: 1, by: OPERATION_TEST } },
@@ -52,7 +64,16 @@ const RUNS: Runs = {
 /** Shell blocks that no test runs, by page and section, with the reason. */
 const NOT_RUN: Readonly<
   Record<string, Readonly<Record<string, { readonly blocks: number; readonly because: string }>>>
-> = {};
+> = {
+  "docs/operate/docker.md": {
+    "Try it": { blocks: 1, because: "no Docker engine runs where tests run; they run the steps of the files" },
+    "Build the image": { blocks: 1, because: "the same" },
+  },
+  "docs/operate/kubernetes.md": {
+    Install: { blocks: 2, because: "needs a cluster; tests render and check the chart" },
+  },
+  "docs/operate/systemd.md": { Install: { blocks: 1, because: "needs a running systemd; tests check the unit" } },
+};
 
 /** Differences between the shell blocks of pages and the lists of them. */
 function differences(pages: ReadonlyMap<string, string>, runs: Runs, notRun: typeof NOT_RUN = {}): string[] {

@@ -21,7 +21,7 @@ afterAll(() => rm(folder, { recursive: true }));
 
 it("each setting is printed with its source, and no secret", async () => {
   const environment = {
-    DATABASE_URL: `postgres://claviger:${PASSWORD}@db.example.com/claviger`,
+    DATABASE_URL: `postgres://claviger:${PASSWORD}@db.example.com/keys`,
     CLAVIGER_ROOT_SECRETS_FILE: join(folder, "roots"),
     CLAVIGER_LOG_LEVEL: "warn",
     CLAVIGER_LEASE_MS: "2000",
