@@ -13,7 +13,13 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const target = resolve(process.argv[2] ?? join(ROOT, "dist-sdk"));
 
 const ENTRIES = [".", "./connect", "./grpc-js", "./http", "./fastify", "./testing"];
-const DEPENDENCIES = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-node", "ipaddr.js"];
+const DEPENDENCIES = [
+  "@bufbuild/protobuf",
+  "@connectrpc/connect",
+  "@connectrpc/connect-node",
+  "@opentelemetry/api",
+  "ipaddr.js",
+];
 /** Peers of the entries with their names. Express and Fastify are matched by shape and never imported. */
 const OPTIONAL_PEERS = ["@grpc/grpc-js"];
 /**

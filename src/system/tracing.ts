@@ -7,6 +7,7 @@ import {
   type Span,
   SpanKind,
   SpanStatusCode,
+  TraceFlags,
   trace,
 } from "@opentelemetry/api";
 
@@ -23,6 +24,13 @@ export function isTraced(traceparent: string | null | undefined): boolean {
 function hasSdk(): boolean {
   const provider = trace.getTracerProvider();
   return !(provider instanceof ProxyTracerProvider) || provider.getDelegateTracer(SCOPE) !== undefined;
+}
+
+/** The `traceparent` of the active span, if it is sampled. */
+export function sampledTraceparent(): string | undefined {
+  const active = trace.getActiveSpan()?.spanContext();
+  if (active === undefined || (active.traceFlags & TraceFlags.SAMPLED) === 0) return undefined;
+  return `00-${active.traceId}-${active.spanId}-01`;
 }
 
 /** The context that a caller's headers carry. */

@@ -6,6 +6,8 @@ import { W3CTraceContextPropagator } from "@opentelemetry/core";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { NodeTracerProvider, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-node";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { requireKey } from "../../src/sdk/http/index.ts";
+import { createVerifier } from "../../src/sdk/index.ts";
 import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
 import { describeWithPostgres } from "../../testkit/describe-with.ts";
 import { makeKey } from "../rpc/make-key.ts";
@@ -78,6 +80,40 @@ describeWithPostgres("With an SDK of the operator that exports by OTLP", () => {
     });
     const inside = traced.filter(({ parentSpanId }) => parentSpanId === call?.spanId).map(({ name }) => name);
     expect(inside).toEqual(expect.arrayContaining(["claviger.transaction", "claviger.barrier"]));
+  });
+
+  it("a request to a service that requires keys, its question and the read of storage are one trace", async () => {
+    const { secret } = await makeKey(claviger.admin, { owner: "caller" });
+    const verifier = createVerifier({ url: claviger.url, token: claviger.adminToken });
+    await verifier.ready();
+    const requires = requireKey(verifier);
+    // As the SDK's instrumentation of Node's http does.
+    const service = createServer((request, response) => {
+      const parent = propagation.extract(context.active(), request.headers);
+      const span = trace.getTracer("service").startSpan("service", {}, parent);
+      const handle = () => {
+        span.end();
+        response.end("let in");
+      };
+      context.with(trace.setSpan(parent, span), () => requires(request, response, handle));
+    });
+    try {
+      await new Promise<void>((listening) => service.listen(0, "127.0.0.1", listening));
+      const headers = { ...traceparent("01").headers, authorization: `Bearer ${secret}` };
+      const url = `http://127.0.0.1:${(service.address() as AddressInfo).port}`;
+      expect(await (await fetch(url, { headers })).text()).toBe("let in");
+      const traced = (await exported()).filter(({ traceId }) => traceId === CALLER.trace);
+      const named = (name: string) => traced.find((span) => span.name === name);
+      const read = named("claviger.read_secret");
+      const question = traced.find(({ spanId }) => spanId === read?.parentSpanId);
+      // On its stream, or by a call where the stream is late on a busy machine.
+      expect(question?.name).toMatch(/^claviger\.v1\.KeyVerifier\/(Sync|Verify)$/);
+      expect(question?.parentSpanId).toBe(named("service")?.spanId);
+      expect(named("service")?.parentSpanId).toBe(CALLER.span);
+    } finally {
+      service.close();
+      await verifier.close();
+    }
   });
 
   it("a warm Verify makes no span, with or without a traceparent that is not sampled", async () => {

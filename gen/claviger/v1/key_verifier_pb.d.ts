@@ -368,6 +368,13 @@ export declare type Ask = Message<"claviger.v1.Ask"> & {
    * @generated from field: claviger.v1.VerifyRequest request = 2;
    */
   request?: VerifyRequest | undefined;
+
+  /**
+   * The W3C `traceparent` of the call that the question is about, if it is sampled. Another form is ignored.
+   *
+   * @generated from field: string traceparent = 3;
+   */
+  traceparent: string;
 };
 
 /**

@@ -16,6 +16,7 @@ import type { CachedSecret } from "../../keys/cached-secret.ts";
 import { ClavigerError, invalidField, invalidFields } from "../../keys/errors.ts";
 import type { UsageDelta } from "../../keys/usage-delta.ts";
 import type { Agent, ChildLease, ChildStream } from "../../revocation/child-lease.ts";
+import { isTraced } from "../../system/tracing.ts";
 import type { AgentReports } from "../../usage/agent-reports.ts";
 import type { Asker, Metered, MeteredVerifier } from "../../usage/metered-verifier.ts";
 import { storableMethod } from "../../usage/recorder.ts";
@@ -24,6 +25,7 @@ import { VERDICTS, verdictName } from "../../wire/verdicts.ts";
 import { toResponse } from "../codec/encode-verification.ts";
 import type { AgentStatus } from "../codec/nodes-to-proto.ts";
 import { toCommand } from "../key-verifier.ts";
+import { traceAsk } from "../trace-interceptor.ts";
 import { unsoundFields } from "../unsound-fields.ts";
 import type { Validate } from "../validate.ts";
 
@@ -153,7 +155,11 @@ export class SyncSession {
       if (!isKnown) validate(SyncRequestSchema, whole);
       if (!isPlainQuestion(request)) validate(VerifyRequestSchema, request);
       const command = toCommand(request);
-      this.#answer(id, verifier.verifyCached(command, asker) ?? (await verifier.verify(command, asker)));
+      const verify = () => verifier.verify(command, asker);
+      const metered = isTraced(ask.traceparent)
+        ? await traceAsk(ask.traceparent, verify)
+        : (verifier.verifyCached(command, asker) ?? (await verify()));
+      this.#answer(id, metered);
     } catch (error) {
       this.#unlessRefused(error, ({ code, rawMessage: message, details }) => {
         const packed = details.flatMap((detail) =>

@@ -24,6 +24,7 @@ import { noToken, readEnvironment, tokenOf } from "./environment.ts";
 import { InProcessVerifier } from "./in-process-verifier.ts";
 import { openChannel } from "./open-channel.ts";
 import { SyncLink } from "./sync-link.ts";
+import { carryTrace } from "./trace-context.ts";
 import { createLedgerOverSync, REPORT_ROWS } from "./usage-over-sync.ts";
 import { UsageReporter } from "./usage-reporter.ts";
 import { type VerifierWarning, warnProcess } from "./verifier-warning.ts";
@@ -150,7 +151,7 @@ export function createVerifier(options: VerifierOptions = {}): Verifier {
     cache,
     recorder,
     reporter: new UsageReporter({ flusher, clocks, timers, pause, everyMs: reportEveryMs }),
-    servers: new AnyServer(urls, { interceptors, nodeOptions, clocks }),
+    servers: new AnyServer(urls, { interceptors: [...interceptors, carryTrace], nodeOptions, clocks }),
     warnings,
     clocks,
     timers,

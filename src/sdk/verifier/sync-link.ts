@@ -11,6 +11,7 @@ import type {
   VerifyRequest,
 } from "#gen/claviger/v1/key_verifier_pb.js";
 import { type Clocks, countedHere, type Moment, readMoment, type Timers } from "../../system/clocks.ts";
+import { sampledTraceparent } from "../../system/tracing.ts";
 import type { Lease } from "../../verify/lease.ts";
 import { createListener } from "./listener.ts";
 import { LinkBrokenError, PendingRequests } from "./pending-requests.ts";
@@ -168,7 +169,7 @@ export class SyncLink {
     if (stream === undefined || !this.isAttached)
       return Promise.reject(new LinkBrokenError("there is no stream to ask on"));
     const { id, answer } = this.#requests.ask(withinMs);
-    stream.channel.send({ message: { case: "ask", value: { id, request } } });
+    stream.channel.send({ message: { case: "ask", value: { id, request, traceparent: sampledTraceparent() ?? "" } } });
     return answer;
   }
 
