@@ -21,3 +21,15 @@ export function isLoopback(host: string): boolean {
 export function withoutIpv4Prefix(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, "");
 }
+
+/**
+ * The address for a question: IPv4-mapped addresses as IPv4, IPv6 without its zone, both without a port
+ * (`192.0.2.1:443`, `[2001:db8::1]:443`). Undefined for a text that is not an address, such as a whole
+ * `x-forwarded-for`; keys that are bound to addresses are then denied.
+ */
+export function clientIpOf(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const withoutPort = text.replace(/^\[(.*)\](:\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
+  const address = withoutIpv4Prefix(withoutPort).replace(/%.*$/, "");
+  return isIP(address) === 0 ? undefined : address;
+}

@@ -23,6 +23,14 @@ export function isRequiredScope(text: unknown): boolean {
   return typeof text === "string" && text.length <= QUESTION_LIMITS.scopeBytes && SCOPE.test(text);
 }
 
+/** The right form of the scopes that a question requires, for errors. */
+export const REQUIRED_SCOPES = `an array of at most ${QUESTION_LIMITS.scopes} scopes without wildcards, for example ["orders:read"]`;
+
+/** Whether a question may require these scopes. */
+export function areRequiredScopes(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.length <= QUESTION_LIMITS.scopes && value.every(isRequiredScope);
+}
+
 /** The fields of a `VerifyRequest`, without those that protobuf-es adds to a message. */
 export type PlainRequest = Pick<VerifyRequest, "secret" | "requiredScopes" | "method" | "clientIp"> & {
   cost?: number | undefined;

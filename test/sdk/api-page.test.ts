@@ -54,7 +54,7 @@ describe("the page of the SDK", () => {
     ["@claviger/sdk/connect", "attach/attached-key.ts"],
     ["@claviger/sdk/grpc-js", "grpc-js/require-key.ts"],
     ["@claviger/sdk/http", "http/request-guard.ts"],
-    ["@claviger/sdk/http", "http/refusal-response.ts"],
+    ["@claviger/sdk/http", "../wire/refusal-response.ts"],
     ["@claviger/sdk/testing", "testing/fake-verifier.ts"],
   ])("names every option and field of %s that %s exports", (entry, file) => {
     const shapes = sourceOf(file).matchAll(/^export interface (\w+)[^\n]*\{\n(.*?)^\}/gms);

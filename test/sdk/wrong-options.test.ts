@@ -5,9 +5,9 @@ import * as fastifyKeys from "../../src/sdk/fastify/index.ts";
 import * as grpcJsKeys from "../../src/sdk/grpc-js/index.ts";
 import * as httpKeys from "../../src/sdk/http/index.ts";
 import { createVerifier, fromFile, type KeySource } from "../../src/sdk/index.ts";
-import { readCredential } from "../../src/sdk/protect/credential.ts";
 import { createGuard } from "../../src/sdk/protect/guard.ts";
 import { FakeVerifier } from "../../src/sdk/testing/fake-verifier.ts";
+import { readCredential } from "../../src/wire/credential.ts";
 
 const verifier = new FakeVerifier();
 const SECRET = `clv_test_${"0".repeat(49)}`;

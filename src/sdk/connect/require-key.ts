@@ -1,8 +1,8 @@
 import type { Interceptor, StreamRequest, UnaryRequest } from "@connectrpc/connect";
+import { createMethodReader } from "../../wire/access.ts";
+import { type TakenHeaders, takeCredential } from "../../wire/credential.ts";
 import { explainedError } from "../../wire/errors.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
-import { createMethodReader } from "../protect/access.ts";
-import { type TakenHeaders, takeCredential } from "../protect/credential.ts";
 import { createGuard } from "../protect/guard.ts";
 import {
   checkKeyOptions,

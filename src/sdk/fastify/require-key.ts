@@ -1,4 +1,4 @@
-import type { RefusalResponse } from "../http/refusal-response.ts";
+import type { RefusalResponse } from "../../wire/refusal-response.ts";
 import { createRequestGuard, type HttpKeyOptions, type HttpRequest } from "../http/request-guard.ts";
 import type { Verifier } from "../verification.ts";
 

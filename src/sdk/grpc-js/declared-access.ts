@@ -1,6 +1,6 @@
 import type { AnyDesc } from "@bufbuild/protobuf";
 import type { ServiceDefinition } from "@grpc/grpc-js";
-import { accessByPath, type MethodAccess } from "../protect/access.ts";
+import { accessByPath, type MethodAccess } from "../../wire/access.ts";
 import { SCOPES } from "../verifier/check-options.ts";
 
 /** A service that declares the requirements of its methods: a descriptor of protobuf-es, or a service of proto-loader. */

@@ -4,10 +4,10 @@ import { Metadata, ServerInterceptingCall, type ServerInterceptingCallInterface 
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
 import { errorInfo, retryInfo } from "../../wire/errors.ts";
+import type { Refusal } from "../../wire/refusal.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
 import type { Admission } from "../protect/guard.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
-import type { Refusal } from "../protect/refusal.ts";
 import { type WatchSettings, watchKey } from "../protect/watch-key.ts";
 import { setPrincipal } from "./principal.ts";
 

@@ -1,6 +1,6 @@
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
-import { ANY_KEY, type MethodAccess } from "../protect/access.ts";
-import { takeCredential } from "../protect/credential.ts";
+import { ANY_KEY, type MethodAccess } from "../../wire/access.ts";
+import { takeCredential } from "../../wire/credential.ts";
 import { createGuard } from "../protect/guard.ts";
 import {
   checkKeyOptions,

@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders } from "node:http";
+import type { MethodAccess } from "../../wire/access.ts";
+import { type Credential, takeCredential as takeFrom } from "../../wire/credential.ts";
+import { internalError, type Refusal } from "../../wire/refusal.ts";
+import { type OwnBody, type RefusalResponse, type Refused, refusalResponse } from "../../wire/refusal-response.ts";
 import { SECRET_RETIRES } from "../attach/retirement.ts";
-import type { MethodAccess } from "../protect/access.ts";
-import { type Credential, takeCredential as takeFrom } from "../protect/credential.ts";
 import { type Admission, createGuard } from "../protect/guard.ts";
 import { checkKeyOptions, KEY_RULES, type KeyOptions } from "../protect/key-options.ts";
 import { type Principal, retirementOf } from "../protect/principal.ts";
-import { internalError, type Refusal } from "../protect/refusal.ts";
 import type { Verifier } from "../verification.ts";
 import {
   askFunction,
@@ -21,7 +22,6 @@ import {
 } from "../verifier/check-options.ts";
 import { createListener } from "../verifier/listener.ts";
 import type { WithPrincipal } from "./principal.ts";
-import { type OwnBody, type RefusalResponse, type Refused, refusalResponse } from "./refusal-response.ts";
 
 /** The used part of a request of node:http, of node:http2's compatibility layer, or of Express. */
 export interface HttpRequest {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { RefusalResponse } from "../../wire/refusal-response.ts";
 import type { Verifier } from "../verification.ts";
-import type { RefusalResponse } from "./refusal-response.ts";
 import { createRequestGuard, type HttpKeyOptions, type HttpRequest } from "./request-guard.ts";
 
 /** `Request` is the type of the server: `IncomingMessage`, or `Request` of Express. */

@@ -2,11 +2,12 @@ import { inspect } from "node:util";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
+import { clientIpOf } from "../../system/addresses.ts";
+import { ANY_KEY, type MethodAccess } from "../../wire/access.ts";
+import { readCredential } from "../../wire/credential.ts";
 import { explainedError } from "../../wire/errors.ts";
 import { FakeVerifier } from "../testing/fake-verifier.ts";
-import { ANY_KEY, type MethodAccess } from "./access.ts";
-import { readCredential } from "./credential.ts";
-import { type Admission, type Arrival, clientIpOf, createGuard } from "./guard.ts";
+import { type Admission, type Arrival, createGuard } from "./guard.ts";
 import type { KeyOptions } from "./key-options.ts";
 
 let verifier: FakeVerifier;

@@ -1,15 +1,9 @@
-import { isIP } from "node:net";
 import { Code } from "@connectrpc/connect";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
-import { withoutIpv4Prefix } from "../../system/addresses.ts";
+import { clientIpOf } from "../../system/addresses.ts";
+import type { MethodAccess } from "../../wire/access.ts";
+import type { Credential } from "../../wire/credential.ts";
 import { QUESTION_LIMITS } from "../../wire/question.ts";
-import type { Question, Verification, Verifier } from "../verification.ts";
-import { askFunction, BOOLEAN, SCOPES, TEXT } from "../verifier/check-options.ts";
-import { createDefectWarning, createListener } from "../verifier/listener.ts";
-import type { MethodAccess } from "./access.ts";
-import type { Credential } from "./credential.ts";
-import type { KeyOptions } from "./key-options.ts";
-import { isPrincipal, type Principal } from "./principal.ts";
 import {
   CREDENTIAL_MISSING,
   CREDENTIAL_TOO_LONG,
@@ -18,7 +12,12 @@ import {
   type Refusal,
   refusalOf,
   refusalOfError,
-} from "./refusal.ts";
+} from "../../wire/refusal.ts";
+import type { Question, Verification, Verifier } from "../verification.ts";
+import { askFunction, BOOLEAN, SCOPES, TEXT } from "../verifier/check-options.ts";
+import { createDefectWarning, createListener } from "../verifier/listener.ts";
+import type { KeyOptions } from "./key-options.ts";
+import { isPrincipal, type Principal } from "./principal.ts";
 
 /** A call that arrives at a guard. */
 export interface Arrival<Call> {
@@ -61,18 +60,6 @@ export function accessOfCall<Call>(options: KeyOptions<Call>, { call, access }: 
   if (scopes !== undefined && anonymous !== undefined) return { scopes, anonymous };
   const declared = access();
   return { scopes: scopes ?? declared.scopes, anonymous: anonymous ?? declared.anonymous };
-}
-
-/**
- * The address for a question: IPv4-mapped addresses as IPv4, IPv6 without its zone, both without a port
- * (`192.0.2.1:443`, `[2001:db8::1]:443`). Undefined for a text that is not an address, such as a whole
- * `x-forwarded-for`; keys that are bound to addresses are then denied.
- */
-export function clientIpOf(text: string | undefined): string | undefined {
-  if (text === undefined) return undefined;
-  const withoutPort = text.replace(/^\[(.*)\](:\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
-  const address = withoutIpv4Prefix(withoutPort).replace(/%.*$/, "");
-  return isIP(address) === 0 ? undefined : address;
 }
 
 /** The result of one verification of a key. */

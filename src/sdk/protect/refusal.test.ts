@@ -4,9 +4,9 @@ import { describe, expect, test } from "vitest";
 import { Freshness, Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { explainedError } from "../../wire/errors.ts";
+import { type Refusal, refusalOf, refusalOfError } from "../../wire/refusal.ts";
 import type { Verification } from "../verification.ts";
 import { couldNotDecide, unasked } from "../verifier/wire.ts";
-import { type Refusal, refusalOf, refusalOfError } from "./refusal.ts";
 
 type VerdictName = keyof typeof Verdict;
 

@@ -2,11 +2,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
 import { Verdict } from "#gen/claviger/v1/key_verifier_pb.js";
 import { FakeClocks } from "../../../testkit/fakes/fake-clocks.ts";
+import { ANY_KEY } from "../../wire/access.ts";
+import { readCredential } from "../../wire/credential.ts";
+import type { Refusal } from "../../wire/refusal.ts";
 import { FakeVerifier } from "../testing/fake-verifier.ts";
-import { ANY_KEY } from "./access.ts";
-import { readCredential } from "./credential.ts";
 import { createGuard } from "./guard.ts";
-import type { Refusal } from "./refusal.ts";
 import { watchKey, watchSettings } from "./watch-key.ts";
 
 const OUTAGE = new ConnectError("no lease", Code.Unavailable);

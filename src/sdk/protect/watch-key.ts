@@ -1,10 +1,10 @@
 import { Code } from "@connectrpc/connect";
 import type { Timers } from "../../system/clocks.ts";
 import { systemTimers } from "../../system/node.ts";
+import type { Refusal } from "../../wire/refusal.ts";
 import type { Look, Recheck } from "./guard.ts";
 import type { StreamOptions } from "./key-options.ts";
 import type { Principal } from "./principal.ts";
-import type { Refusal } from "./refusal.ts";
 
 /** Milliseconds between attempts while a key cannot be checked. */
 const RETRY_MS = 5000;

@@ -1,5 +1,5 @@
 import { LONGEST_TIMER_MS } from "../../system/clocks.ts";
-import { isRequiredScope, QUESTION_LIMITS } from "../../wire/question.ts";
+import { areRequiredScopes, QUESTION_LIMITS, REQUIRED_SCOPES } from "../../wire/question.ts";
 
 /** The rule for the value of one option. */
 export interface Rule {
@@ -25,8 +25,8 @@ export const TEXT: Rule = { right: "a string", holds: (value) => typeof value ==
 export const OBJECT: Rule = { right: "an object", holds: (value) => typeof value === "object" && value !== null };
 
 export const SCOPES: Rule = {
-  right: `an array of at most ${QUESTION_LIMITS.scopes} scopes without wildcards, for example ["orders:read"]`,
-  holds: (value) => Array.isArray(value) && value.length <= QUESTION_LIMITS.scopes && value.every(isRequiredScope),
+  right: REQUIRED_SCOPES,
+  holds: areRequiredScopes,
 };
 
 export const ENVIRONMENT: Rule = {

@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import type { Refusal } from "../protect/refusal.ts";
+import type { Refusal } from "./refusal.ts";
 
 /** A refusal as an HTTP response. */
 export interface RefusalResponse {

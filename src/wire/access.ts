@@ -1,6 +1,6 @@
 import { type AnyDesc, type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
 import { access } from "#gen/claviger/v1/options_pb.js";
-import { SCOPES } from "../verifier/check-options.ts";
+import { areRequiredScopes, REQUIRED_SCOPES } from "./question.ts";
 
 /** The requirements of a method; the message `claviger.v1.Access`. */
 export interface MethodAccess {
@@ -24,7 +24,7 @@ export function accessOf(method: DescMethod): MethodAccess {
     throw new Error(
       `${pathOf(method)} is anonymous and requires scopes. Remove one of the two from its (claviger.v1.access)`,
     );
-  if (!SCOPES.holds(scopes)) throw new Error(`${pathOf(method)} requires a wrong scope. Write ${SCOPES.right}`);
+  if (!areRequiredScopes(scopes)) throw new Error(`${pathOf(method)} requires a wrong scope. Write ${REQUIRED_SCOPES}`);
   return { scopes, anonymous };
 }
 

@@ -1,11 +1,10 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Environment } from "#gen/claviger/v1/key_pb.js";
-import { Verdict, VerdictSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { Verdict, VerdictSchema, type VerifiedKey } from "#gen/claviger/v1/key_verifier_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import type { Reason } from "../../keys/errors.ts";
-import { RETRY_DELAY_MS } from "../../wire/errors.ts";
-import type { Verification } from "../verification.ts";
+import type { Reason } from "../keys/errors.ts";
+import { RETRY_DELAY_MS } from "./errors.ts";
 
 /** Names of `claviger.v1.ErrorReason` that only protected services use, and not the server. */
 const OWN_REASONS = ["RATE_LIMITED", "QUOTA_EXHAUSTED", "SERVER_UNREACHABLE", "VERIFIER_MISCONFIGURED"] as const;
@@ -63,8 +62,16 @@ export const CREDENTIAL_TOO_LONG: Refusal = {
   metadata: { verdict: "MALFORMED" },
 };
 
+/** The facts of a verification that its refusal tells. */
+export interface Refusable {
+  readonly verdict: Verdict;
+  readonly key: Pick<VerifiedKey, "environment"> | undefined;
+  readonly missingScopes: readonly string[];
+  readonly retryAfterMs: number | undefined;
+}
+
 /** The refusal for a verdict; undefined if the verdict lets the call in. */
-export function refusalOf({ verdict, key, missingScopes, retryAfterMs }: Verification): Refusal | undefined {
+export function refusalOf({ verdict, key, missingScopes, retryAfterMs }: Refusable): Refusal | undefined {
   if (verdict === Verdict.VALID) return undefined;
   const name = VerdictSchema.value[verdict]?.localName ?? String(verdict);
   const metadata = { verdict: name };

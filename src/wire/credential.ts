@@ -1,4 +1,4 @@
-import { redactSecrets, Secret } from "../../keys/secret.ts";
+import { redactSecrets, Secret } from "../keys/secret.ts";
 
 /** The received headers that may contain a key: every value of each, in order. */
 export interface CredentialHeaders {
