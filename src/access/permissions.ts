@@ -21,7 +21,7 @@ export const ADMIN_OWNER = "claviger:admin";
 export const ADMIN_SCOPE = "claviger:*";
 
 /**
- * Every method of `claviger.v1` and the permission that it requires. `open` needs no credential. A missing method is
+ * Every method that callers of Claviger have, and the permission that it requires. `open` needs no credential. A missing method is
  * refused.
  */
 export const METHOD_PERMISSIONS: Readonly<Record<string, Permission | "open">> = {
@@ -40,6 +40,8 @@ export const METHOD_PERMISSIONS: Readonly<Record<string, Permission | "open">> =
   "claviger.v1.KeyVerifier/Verify": "claviger:verify",
   "claviger.v1.KeyVerifier/BatchVerify": "claviger:verify",
   "claviger.v1.KeyVerifier/Sync": "claviger:verify",
+  "envoy.service.auth.v3.Authorization/Check": "claviger:verify",
+  "claviger.http/Introspect": "claviger:verify",
 };
 
 /** Permissions of users, for their own keys. Only services verify. */

@@ -19,12 +19,16 @@ import type { CallLog } from "./call-log.ts";
 import type { DenialRecorder } from "./denials.ts";
 import { presentError } from "./errors.ts";
 
-const OWN_PACKAGE = "claviger.v1.";
+/** Services whose callers must be known. The others, health and reflection, are open. */
+const GUARDED = /^(claviger\.v1|envoy\.service\.auth\.v3)\./;
 /** Methods that `CLAVIGER_VERIFY_ACCESS=open` opens. */
 const OPENABLE: ReadonlySet<string> = new Set([
   "claviger.v1.KeyVerifier/Verify",
   "claviger.v1.KeyVerifier/BatchVerify",
+  "envoy.service.auth.v3.Authorization/Check",
 ]);
+/** Methods that a listener for gateways opens. */
+const VOUCHABLE: ReadonlySet<string> = new Set(["envoy.service.auth.v3.Authorization/Check"]);
 export const REQUEST_ID_HEADER = "x-request-id";
 /**
  * A request with this header, whatever its value, gets the epoch of the answering process: several may share an
@@ -44,7 +48,7 @@ export interface GateOptions {
   readonly recordDenial: DenialRecorder;
   /** Called with the address of each good credential. */
   readonly onCredential: (address: string) => void;
-  /** `open`: Verify and BatchVerify need no credential. */
+  /** `open`: Verify, BatchVerify and Check need no credential. */
   readonly verifyAccess: "key" | "open";
 }
 
@@ -90,7 +94,7 @@ export class Gate {
   }
 
   #isAdmittedFromMemory({ method, call, authorization }: ArrivingCall): boolean {
-    const permission = this.#permissionOf(method);
+    const permission = this.#permissionOf(method, call);
     if (permission === "open") return true;
     const secret = secretOf(authorization);
     if (secret === undefined || permission === undefined) return false;
@@ -140,7 +144,7 @@ export class Gate {
 
   async #admit({ method, call, authorization }: ArrivingCall): Promise<void> {
     const { verifier, users } = this.#options;
-    const permission = this.#permissionOf(method);
+    const permission = this.#permissionOf(method, call);
     if (permission === undefined) {
       throw new ClavigerError(
         "PERMISSION_DENIED",
@@ -163,9 +167,10 @@ export class Gate {
     requirePermission(call.caller, permission);
   }
 
-  #permissionOf(method: string): Permission | "open" | undefined {
-    const permission = METHOD_PERMISSIONS[method];
-    return OPENABLE.has(method) && this.#options.verifyAccess === "open" ? "open" : permission;
+  #permissionOf(method: string, call: Call): Permission | "open" | undefined {
+    if (OPENABLE.has(method) && this.#options.verifyAccess === "open") return "open";
+    if (VOUCHABLE.has(method) && call.isVouched) return "open";
+    return METHOD_PERMISSIONS[method];
   }
 }
 
@@ -175,7 +180,7 @@ export function createRequestGate(gate: Gate, epoch: string): (context: HandlerC
     const call = callOf(values);
     responseHeader.set(REQUEST_ID_HEADER, gate.enter(call, requestHeader.get(REQUEST_ID_HEADER)));
     if (requestHeader.has(PROCESS_HEADER)) responseHeader.set(PROCESS_HEADER, epoch);
-    if (!service.typeName.startsWith(OWN_PACKAGE)) return;
+    if (!GUARDED.test(service.typeName)) return;
     const authorization = requestHeader.get("authorization");
     await gate.admit({ method: `${service.typeName}/${method.name}`, call, authorization });
   };

@@ -2,11 +2,15 @@ import { createConnectRouter } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { KeyManagement } from "#gen/claviger/v1/key_management_pb.js";
 import { KeyVerifier, VerifyRequestSchema } from "#gen/claviger/v1/key_verifier_pb.js";
+import { Authorization } from "#gen/envoy/service/auth/v3/external_auth_pb.js";
 import { Health as HealthService } from "#gen/grpc/health/v1/health_pb.js";
 import type { AuthenticateOptions } from "../access/authenticate.ts";
 import type { FeatureFlag } from "../access/feature-flag.ts";
 import { createSealer } from "../audit/seal-pending.ts";
 import { AuditSigner } from "../audit/signer.ts";
+import { CheckCall } from "../gateways/check-call.ts";
+import { createGatewayHandler } from "../gateways/gateway-handler.ts";
+import { UsageMethods } from "../gateways/usage-methods.ts";
 import { Keyring } from "../keys/keyring.ts";
 import { PageTokens } from "../keys/page-token.ts";
 import { Bulkhead, createInTurn } from "../manage/bulkhead.ts";
@@ -16,6 +20,7 @@ import { recordDenial } from "../manage/steps/record.ts";
 import { createCallInterceptor } from "../rpc/call-interceptor.ts";
 import { CallLog } from "../rpc/call-log.ts";
 import { Denials } from "../rpc/denials.ts";
+import { presentError } from "../rpc/errors.ts";
 import { createFeatureInterceptor } from "../rpc/feature-interceptor.ts";
 import { createRequestGate, Gate } from "../rpc/gate.ts";
 import { createKeyManagement } from "../rpc/key-management.ts";
@@ -47,6 +52,7 @@ import type { ServerLog } from "./observe/logger.ts";
 import { Outage } from "./observe/outage.ts";
 import { readinessOf } from "./observe/ready-causes.ts";
 import type { Certificate } from "./open/certificate.ts";
+import type { OpenGateways } from "./open/open-gateways.ts";
 import type { OpenRevocation } from "./open/open-revocation.ts";
 import type { OpenStorage } from "./open/open-storage.ts";
 
@@ -99,6 +105,7 @@ export interface Gates {
   readonly feature: FeatureFlag;
   /** Default: cleartext. */
   readonly certificate: Certificate | undefined;
+  readonly gateways: Pick<OpenGateways, "policies" | "declared">;
 }
 
 /** The one port with all services behind it; nothing listens yet. */
@@ -169,6 +176,14 @@ export function compose(parts: Parts & Gates): {
   const self = () => ({ epoch: revocation.epoch, agents: sync.agents() });
   router.service(KeyManagement, createKeyManagement({ inTurn, rates: createRates(config), log, self }), strict);
   router.service(KeyVerifier, createKeyVerifier(verifier, sync.serve.bind(sync)), strict);
+  const { declared, policies } = parts.gateways;
+  const gatewayDeps = {
+    ...{ gate, verifier, callLog, declared, policies, trustedHops: config.trustedHops },
+    usageMethods: new UsageMethods(declared),
+    present: (error: unknown, requestId: string) => presentError(error, log, requestId),
+  };
+  const check = new CheckCall(gatewayDeps);
+  router.service(Authorization, check.service);
   health.routes(router);
   if (config.reflection) createReflection({ services: [KeyManagement, KeyVerifier, HealthService] }).routes(router);
 
@@ -188,7 +203,7 @@ export function compose(parts: Parts & Gates): {
   const door = new Door({
     router,
     isOverloaded: (connection, isRouted) => calling.isOver(connection, isRouted ? maxRoutedTurnMs : maxTurnMs),
-    isDirect: (head) => head.path === method.path && factsOf(head).isPlain,
+    isDirect: (head) => (head.path === method.path || head.path === check.path) && factsOf(head).isPlain,
     isOverloadedByHealth: (connection) => probing.isOver(connection),
     enter: (call, askedId) => gate.enter(call, askedId),
     onRefused: (method, call) => callLog.overloaded(method, call),
@@ -206,13 +221,15 @@ export function compose(parts: Parts & Gates): {
       canConfirm: revocation.canConfirm(),
       redis: parts.redis.up,
     });
-  const serve = createProbes(readiness, createMetricsHandler(metrics, handler));
+  const isKnownGateway = () => config.verifyAccess === "open";
+  const gatewayHandler = createGatewayHandler({ ...gatewayDeps, isKnownGateway, onDefect }, handler);
+  const serve = createProbes(readiness, createMetricsHandler(metrics, gatewayHandler));
   const method = new VerifyCall({
     ...{ gate, verifier, callLog, log },
     validate: (request) => validate(VerifyRequestSchema, request),
   });
   const dispatch = createDispatch({
-    ...{ ...policy.port, unary: method, sync, serve, peers, onDefect },
+    ...{ ...policy.port, unary: [method, check], sync, serve, peers, onDefect },
     mostWaitingBytes: policy.sync.waitingBytes,
   });
   const port: Port = createPort({

@@ -24,6 +24,7 @@ import { watchStorage } from "./observe/readiness.ts";
 import { Certificate } from "./open/certificate.ts";
 import { openBus } from "./open/open-bus.ts";
 import { openFlags } from "./open/open-flags.ts";
+import { openGateways } from "./open/open-gateways.ts";
 import { openRevocation, type RevocationParts } from "./open/open-revocation.ts";
 import { openUsage } from "./open/open-usage.ts";
 import { RedisStates } from "./open/redis-states.ts";
@@ -69,6 +70,8 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
   const { policy } = config;
   const flags = await openFlags({ setting: config.flagsFile, log });
   closing.defer(() => flags.close());
+  const gateways = await openGateways({ config, log });
+  closing.defer(async () => gateways.close());
   const users = config.issuers.length === 0 ? undefined : await openUsers({ config, log });
   closing.defer(() => users?.close());
 
@@ -97,6 +100,7 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
     ...{ ...parts, deps, revocation, verifier: usage.verifier, reports: usage.reports, onCall: metrics.call, redis },
     ...{ metrics: options.link?.share(metrics) ?? metrics, users: users?.authenticate, feature: flags.flag },
     certificate,
+    gateways,
   });
   closing.defer(() => denials.close());
   const tasks: { stop(): void }[] = [];

@@ -20,6 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   rpc: ["#gen", "system", "keys", "wire", "verify", "revocation", "usage", "audit", "access", "manage"],
   http2: ["system"],
   transport: ["#gen", "system", "wire", "http2", "rpc", "verify"],
+  gateways: ["#gen", "system", "keys", "wire", "usage", "rpc", "transport"],
   sdk: ["#gen", "system", "keys", "wire", "verify", "usage"],
   server: [
     "#gen",
@@ -35,6 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "redis",
     "rpc",
     "transport",
+    "gateways",
   ],
   cli: ["#gen", "system", "keys", "wire", "server", "sdk"],
 };

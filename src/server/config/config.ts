@@ -37,6 +37,12 @@ export interface ServerConfig {
   /** Processes that serve the port together. */
   readonly workers: number;
   readonly verifyAccess: "key" | "open";
+  /** JSON file of the policies that gateways name; undefined: there are none. */
+  readonly authzPolicies: string | undefined;
+  /** Descriptor sets of the services behind gateways. */
+  readonly services: readonly string[];
+  /** Proxies that append to `x-forwarded-for`; undefined: none is trusted. */
+  readonly trustedHops: number | undefined;
   readonly reflection: boolean;
   readonly logLevel: string;
   readonly logFormat: LogFormat;
@@ -101,6 +107,12 @@ export async function loadConfig(
     canaryMs: number > 1 ? undefined : canaryMs,
     workers,
     verifyAccess: read(SETTING.verifyAccess),
+    authzPolicies: read(SETTING.authzPolicies),
+    services:
+      read(SETTING.services)
+        ?.split(",")
+        .map((file) => file.trim()) ?? [],
+    trustedHops: read(SETTING.trustedHops),
     reflection: (read(SETTING.reflection) ?? (embedded ? "on" : "off")) === "on",
     logLevel: read(SETTING.logLevel),
     logFormat: read(SETTING.logFormat),

@@ -31,6 +31,7 @@ const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"
 const [SHORTEST_LEASE_MS, LONGEST_LEASE_MS] = [200, 60_000];
 const SHORTEST_CANARY_MS = 1000;
 const MOST_WORKERS = 256;
+const MOST_HOPS = 16;
 
 /** Every setting by the name that the code has for it, in the order of the documentation. */
 export const SETTING = {
@@ -124,6 +125,27 @@ export const SETTING = {
     flag: "--verify-access <key|open>",
     text: "key: Verify needs claviger:verify; open: Verify needs no credential",
     values: ["key", "open"],
+  }),
+  authzPolicies: plain({
+    variable: "CLAVIGER_AUTHZ_POLICIES",
+    flag: "--authz-policies <file>",
+    text: "JSON of the policies that gateways name, read again when it changes",
+    default: "none",
+    parse: asGiven,
+  }),
+  services: plain({
+    variable: "CLAVIGER_SERVICES",
+    flag: "--services <file>",
+    text: "descriptor set (buf build -o services.binpb) whose (claviger.v1.access) gateways enforce; several with commas",
+    default: "none",
+    parse: asGiven,
+  }),
+  trustedHops: plain({
+    variable: "CLAVIGER_TRUSTED_HOPS",
+    flag: "--trusted-hops <number>",
+    text: "proxies in front of a gateway's question that append to x-forwarded-for; the client's address is that many from its right",
+    default: "the last hop for Check, unknown for /authz",
+    parse: parseTrustedHops,
   }),
   reflection: plain({
     variable: "CLAVIGER_REFLECTION",
@@ -276,6 +298,13 @@ function parseWorkers(text: string | undefined): number {
     "CLAVIGER_WORKERS",
     `is ${JSON.stringify(text)}. Give a number from 1 to ${MOST_WORKERS}, or auto`,
   );
+}
+
+function parseTrustedHops(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const hops = Number(text);
+  if (Number.isInteger(hops) && hops >= 1 && hops <= MOST_HOPS) return hops;
+  throw new ConfigError("CLAVIGER_TRUSTED_HOPS", `is ${JSON.stringify(text)}. Give a number from 1 to ${MOST_HOPS}`);
 }
 
 /** The root secrets as bytes, newest first. */

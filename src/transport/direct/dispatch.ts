@@ -7,7 +7,8 @@ import { AnswerBlocks } from "./plain-grpc.ts";
 
 export interface DispatchOptions
   extends Pick<DirectUnaryOptions, "defaultDeadlineMs" | "maxDeadlineMs" | "maxMessageBytes" | "peers" | "onDefect"> {
-  readonly unary: DirectUnaryOptions["method"];
+  /** By paths that differ. */
+  readonly unary: readonly DirectUnaryOptions["method"][];
   readonly sync: DirectSyncOptions["method"];
   readonly mostWaitingBytes: DirectSyncOptions["mostWaitingBytes"];
   /** Serves everything else. */
@@ -18,11 +19,12 @@ export interface DispatchOptions
 export function createDispatch({ unary, sync, serve, ...options }: DispatchOptions): (stream: Http2Stream) => void {
   const route = (stream: Http2Stream, body?: ReadBody) => serve(new Http2Exchange(stream, body));
   const shared = { ...options, blocks: new AnswerBlocks(), route };
-  const serveUnary = createDirectUnary({ ...shared, method: unary });
+  const unaries = new Map(unary.map((method) => [method.path, createDirectUnary({ ...shared, method })]));
   const serveSync = createDirectSync({ ...shared, method: sync });
   return (stream) => {
     const { path } = stream.head;
-    if (path === unary.path) serveUnary(stream);
+    const serveUnary = unaries.get(path);
+    if (serveUnary !== undefined) serveUnary(stream);
     else if (path === sync.path) serveSync(stream);
     else route(stream);
   };

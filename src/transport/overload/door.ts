@@ -125,7 +125,12 @@ export class Door {
   }
 
   #jsonHead(requestId: string): [string, string][] {
-    return [...headOf("application/json", requestId), ["content-length", String(this.#json.byteLength)]];
+    // A gateway could keep an answer to /authz otherwise.
+    const own: [string, string][] = [
+      ["cache-control", "no-store"],
+      ["retry-after", "1"],
+    ];
+    return [...headOf("application/json", requestId), ...own, ["content-length", String(this.#json.byteLength)]];
   }
 }
 
