@@ -61,13 +61,15 @@ function denied(
   { contentType }: Pick<CheckFacts, "contentType">,
 ): CheckResponse {
   const { status, headers, body } = refusalResponse(refusal);
-  const isRetriedWrongly = status === 429 && isGrpcType(contentType);
-  const all = [...Object.entries(headers), ...(isRetriedWrongly ? [GRPC_RESOURCE_EXHAUSTED] : [])];
+  const isGrpc = isGrpcType(contentType);
+  const all = [...Object.entries(headers), ...(isGrpc && status === 429 ? [GRPC_RESOURCE_EXHAUSTED] : [])];
+  // Envoy (1.40) makes the body the grpc-message.
+  const text = isGrpc ? refusal.message : body;
   return create(CheckResponseSchema, {
     status: { code: refusal.code },
     httpResponse: {
       case: "deniedResponse",
-      value: { status: { code: status as StatusCode }, headers: all.map(overwriting), body },
+      value: { status: { code: status as StatusCode }, headers: all.map(overwriting), body: text },
     },
   });
 }

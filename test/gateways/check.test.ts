@@ -42,7 +42,11 @@ const bearer = (secret: string) => ({ authorization: `Bearer ${secret}` });
 function deniedBy({ httpResponse }: CheckResponse) {
   if (httpResponse.case !== "deniedResponse") throw new Error("it is not denied");
   const { status, headers, body } = httpResponse.value;
-  return { status: status?.code, headers: headersOf(headers), reason: JSON.parse(body).reason };
+  return {
+    status: status?.code,
+    headers: headersOf(headers),
+    reason: body.startsWith("{") ? JSON.parse(body).reason : body,
+  };
 }
 function allowedBy({ httpResponse }: CheckResponse) {
   if (httpResponse.case !== "okResponse") throw new Error("it is denied");
@@ -124,7 +128,9 @@ describe("Check", () => {
     const headers = { ...bearer(secret), "content-type": "application/grpc" };
     const answers = await Promise.all(Array.from({ length: 5 }, () => check(headers, {}, "/a.B/C")));
     const denials = answers.filter(({ httpResponse }) => httpResponse.case === "deniedResponse").map(deniedBy);
-    expect(denials[0]).toMatchObject({ status: 429, reason: "RATE_LIMITED", headers: { "grpc-status": "8" } });
+    // Envoy makes the body the grpc-message.
+    expect(denials[0]).toMatchObject({ status: 429, headers: { "grpc-status": "8" } });
+    expect(denials[0]?.reason).toMatch(/^the key's limit of requests per second is reached/);
     expect(denials[0]?.headers["retry-after"]).toMatch(/^\d+$/);
   });
 
