@@ -23,7 +23,7 @@ const NO_POLICY = "-";
 const NO_STORE: readonly [string, string] = ["cache-control", "no-store"];
 
 export interface AuthzOptions extends GatewayDeps {
-  /** Whether the gateway that asks is known: by its listener, by its certificate, or because nobody has to be known. */
+  /** Whether the gateway that asks is known: by its listener, by its certificate, or because access is open. */
   readonly isKnownGateway: (exchange: HttpExchange) => boolean;
 }
 

@@ -16,7 +16,7 @@ import type { GatewayAnswer } from "./decide.ts";
 import { identityHeaders, RETIRES_HEADER } from "./identity-headers.ts";
 import { isGrpcType } from "./usage-methods.ts";
 
-/** What a gateway answers a gRPC client, whose status it would otherwise derive from 429: `UNAVAILABLE`, which is retried. */
+/** Without it Envoy derives a gRPC status from 429: `UNAVAILABLE`, which clients retry. */
 const GRPC_RESOURCE_EXHAUSTED: readonly [string, string] = ["grpc-status", String(Code.ResourceExhausted)];
 
 export function checkAnswer(

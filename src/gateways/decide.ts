@@ -19,7 +19,7 @@ import { VERDICTS } from "../wire/verdicts.ts";
 export interface GatewayQuestion {
   readonly credential: Credential;
   readonly access: MethodAccess;
-  /** Of the gateway's client; empty if it is not known, and keys with `allowed_cidrs` are then denied. */
+  /** The address of the gateway's client; empty if it is not known, and keys with `allowed_cidrs` are then denied. */
   readonly clientIp: string;
   /** For usage counts, `/package.Service/Method`. */
   readonly method: string;

@@ -32,7 +32,7 @@ export class DeclaredAccess {
 /**
  * Reads descriptor sets, the output of `buf build -o services.binpb`.
  *
- * @throws Error for bytes that are no descriptor set, and for a wrong option
+ * @throws Error for bytes that are not a descriptor set, and for a wrong option
  */
 export function readDeclaredAccess(sets: readonly Uint8Array[]): DeclaredAccess {
   const entries = sets.flatMap((bytes) => {

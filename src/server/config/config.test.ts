@@ -39,6 +39,7 @@ describe("without settings", () => {
   it("the server is embedded, on loopback, asks verifiers for a key, and offers reflection", async () => {
     expect(await loadConfig({})).toEqual({
       listen: { host: "127.0.0.1", port: 4640 },
+      services: [],
       storage: { kind: "embedded", folder: ".claviger" },
       ...{ leaseDatabaseUrl: undefined, redis: undefined, onDatabaseLoss: "deny", canaryMs: undefined },
       workers: 1,
