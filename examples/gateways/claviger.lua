@@ -1,6 +1,7 @@
 -- Asks Claviger whether a request may pass. Sets txn.claviger.status (0: not decided), .challenge and .retry_after, and
 -- on 200 the identity headers of the request.
 local AUTHZ = "http://127.0.0.1:4641/authz"
+-- HAProxy 2.6 asks four times before it gives up, so a request may wait four times as long.
 local TIMEOUT_MS = 250
 local IDENTITY = { "key-id", "owner", "scopes", "environment", "secret-version" }
 local PASSED = { "authorization", "x-api-key", "x-forwarded-for" }
