@@ -116,7 +116,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
 /** A busy machine may take longer than the 250 ms of the examples. */
 function withLongWaits(text: string): string {
-  return text.replaceAll(/\b(0\.25s|250ms)/g, "2s").replace("TIMEOUT_MS = 250", "TIMEOUT_MS = 2000");
+  return text
+    .replaceAll(/\b0\.25s/g, "1.5s")
+    .replaceAll(/\b250ms/g, "1500ms")
+    .replace("TIMEOUT_MS = 250", "TIMEOUT_MS = 1500");
 }
 
 function listens(port: number): Promise<void> {
