@@ -27,7 +27,7 @@ const ENV = {
 /** The most of each that is wanted. */
 const GOALS = { getKey: 0.8, idleConnection: 0.5, syncStream: 1 };
 
-/** Needs another checkout with its packages, whose tables are the same: `CLAVIGER_BENCH_BASE=folder`. */
+/** Needs another checkout with its packages, whose tables are the same: `BENCH_BASE=folder`. */
 export const bench: Bench = {
   id: "beside-base",
   question:
@@ -35,9 +35,8 @@ export const bench: Bench = {
   reference: "another version, of which a checkout is named",
   goal: 1,
   async run() {
-    const folder = process.env.CLAVIGER_BENCH_BASE;
-    if (folder === undefined)
-      throw new Error("set CLAVIGER_BENCH_BASE to the folder of another checkout with its packages");
+    const folder = process.env.BENCH_BASE;
+    if (folder === undefined) throw new Error("set BENCH_BASE to the folder of another checkout with its packages");
     const places = await Promise.all([openPlace(0), openPlace(0)]);
     const [here, there] = places;
     const bin = resolve(folder, "bin/claviger.js");

@@ -130,7 +130,7 @@ export function respond(
 /** A wrong set-up says nothing about the client's key: 503, as where the SDK's own token is refused. */
 function unknownGateway(): ConnectError {
   const message =
-    "this listener answers /authz to known gateways only. Use a listener for gateways, a client certificate, or " +
+    "this port answers /authz to known gateways only. Ask the port of CLAVIGER_AUTHZ_LISTEN, or set " +
     "CLAVIGER_VERIFY_ACCESS=open on a network that only gateways reach";
   return new ConnectError(message, Code.PermissionDenied);
 }

@@ -111,6 +111,8 @@ export interface Gates {
 /** The one port with all services behind it; nothing listens yet. */
 export function compose(parts: Parts & Gates): {
   readonly port: Port;
+  /** The second port, for gateways, if there is one. */
+  readonly gatewayPort: Port | undefined;
   readonly health: Health;
   readonly sync: SyncStreams;
   readonly denials: Denials;
@@ -232,12 +234,16 @@ export function compose(parts: Parts & Gates): {
     ...{ ...policy.port, unary: [method, check], sync, serve, peers, onDefect },
     mostWaitingBytes: policy.sync.waitingBytes,
   });
-  const port: Port = createPort({
-    ...{ ...config.listen, tls: parts.certificate?.door, onError, handler: door.requests(serve) },
+  const shared = { tls: parts.certificate?.door, onError, limits: portLimits(policy.port) };
+  const port = createPort({
+    ...{ ...config.listen, ...shared, handler: door.requests(serve) },
     streams: door.streams(dispatch),
-    limits: portLimits(policy.port),
   });
-  return { port, health, sync, denials };
+  const nothingElse = createConnectHandler({ router: createConnectRouter(), ...policy.port, onError });
+  const onlyGateways = createGatewayHandler({ ...gatewayDeps, isKnownGateway: () => true, onDefect }, nothingElse);
+  const gatewayPort =
+    config.authzListen && createPort({ ...config.authzListen, ...shared, handler: door.requests(onlyGateways) });
+  return { port, gatewayPort, health, sync, denials };
 }
 
 function createBulkhead({ storage, policy }: ServerConfig): Bulkhead {

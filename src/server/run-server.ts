@@ -96,7 +96,7 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
     ...{ certificate, cache, lease, feed, usage, redis, endingKeys, sealing, storages: storagesOf(opened) },
     canary: canary && (() => canary.canary),
   });
-  const { port, health, sync, denials } = compose({
+  const { port, gatewayPort, health, sync, denials } = compose({
     ...{ ...parts, deps, revocation, verifier: usage.verifier, reports: usage.reports, onCall: metrics.call, redis },
     ...{ metrics: options.link?.share(metrics) ?? metrics, users: users?.authenticate, feature: flags.flag },
     certificate,
@@ -106,14 +106,13 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
   const tasks: { stop(): void }[] = [];
   closing.defer(() => tasks.forEach((task) => void task.stop()));
 
-  const { url } = await port.listen().catch((error: unknown) => {
-    throw new StartupError(messageOf(error), { cause: error });
-  });
-  closing.defer(() => port.drain());
+  const { url } = await port.listen().catch(cannotListen);
+  closing.defer(() => Promise.all([port.drain(), gatewayPort?.drain()]));
   closing.defer(() => sync.close());
   closing.defer(() => revocation.stopLeasing());
   closing.defer(() => health.shutdown());
   await revocation.start(url);
+  const gatewayAddress = await gatewayPort?.listen().catch(cannotListen);
   await announceStart(options, { ...parts, deps, url });
 
   const watch = ({ typeName }: { readonly typeName: string }, storage: Storage) => {
@@ -155,7 +154,8 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
 
   // Partitions are for rows that will be folded later, so the start does not wait for them to say that it listens.
   await renewPartitions();
-  log.info({ event: "started", url, storage: config.storage.kind, settings: config.described }, "started");
+  const authz = gatewayAddress?.url;
+  log.info({ event: "started", url, authz, storage: config.storage.kind, settings: config.described }, "started");
   return {
     url,
     async close() {
@@ -164,6 +164,10 @@ async function start(options: RunOptions, parts: Parts, closing: CloseStack): Pr
       log.info({ event: "stopped" }, "stopped");
     },
   };
+}
+
+function cannotListen(error: unknown): never {
+  throw new StartupError(messageOf(error), { cause: error });
 }
 
 /** The embedded database is one connection for all. */

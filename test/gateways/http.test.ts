@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { freePort } from "../../testkit/free-port.ts";
 import { type MadeKey, makeKey } from "../rpc/make-key.ts";
 import { type GatewayServer, startGatewayServer } from "./gateway-server.ts";
 
@@ -127,4 +128,33 @@ describe("/introspect", () => {
 it("no secret is in the log", () => {
   expect(server.output()).toContain("claviger.http/Authz");
   expect(server.output()).not.toContain(key.secret);
+});
+
+describe("the port of CLAVIGER_AUTHZ_LISTEN", () => {
+  it("answers /authz to whoever reaches it, and nothing else; the first port does not", async () => {
+    const port = await freePort();
+    const strict = await startGatewayServer({
+      ...{ CLAVIGER_VERIFY_ACCESS: "key", CLAVIGER_AUTHZ_LISTEN: `127.0.0.1:${port}` },
+    });
+    try {
+      const { secret } = await makeKey(strict.admin, { owner: "alice", scopes: ["orders:read"] });
+      const statuses = async (url: string) => {
+        const at = async (path: string, headers: Readonly<Record<string, string>>) =>
+          (await fetch(`${url}${path}`, { headers })).status;
+        return {
+          allowed: await at("/authz/orders-read", bearer(secret)),
+          without: await at("/authz", {}),
+          metrics: await at("/metrics", {}),
+          ready: await at("/readyz", {}),
+          manage: await at("/claviger.v1.KeyManagement/GetKey", bearer(strict.adminToken)),
+        };
+      };
+      expect(await statuses(`http://127.0.0.1:${port}`)).toEqual({
+        ...{ allowed: 200, without: 401, metrics: 404, ready: 404, manage: 404 },
+      });
+      expect(await statuses(strict.url)).toMatchObject({ allowed: 503, without: 503, metrics: 200, ready: 200 });
+    } finally {
+      await strict.close();
+    }
+  });
 });

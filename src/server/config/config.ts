@@ -20,6 +20,8 @@ export { ConfigError };
 /** The checked settings of the server. */
 export interface ServerConfig {
   readonly listen: { readonly host: string; readonly port: number };
+  /** The second port, for gateways. */
+  readonly authzListen: { readonly host: string; readonly port: number } | undefined;
   /** Undefined: cleartext. */
   readonly tls: CertificateFiles | undefined;
   readonly storage:
@@ -88,6 +90,7 @@ export async function loadConfig(
   if (workers > 1 && embedded) throw oneProcess(environment);
   const number = Number(environment[WORKER_NUMBER] ?? 1);
   const listen = read(SETTING.listen);
+  const authzListen = read(SETTING.authzListen);
   const tls = await readCertificateFiles(
     { variable: SETTING.tlsCert.variable, path: read(SETTING.tlsCert) },
     { variable: SETTING.tlsKey.variable, path: read(SETTING.tlsKey) },
@@ -96,6 +99,7 @@ export async function loadConfig(
   const canaryMs = read(SETTING.canaryMs);
   return {
     listen,
+    authzListen,
     tls,
     storage: databaseUrl === undefined ? { kind: "embedded", folder } : { kind: "postgres", url: databaseUrl },
     rootSecrets,
@@ -121,7 +125,13 @@ export async function loadConfig(
     flagsFile: read(SETTING.flagsFile),
     described: describeSettings(environment),
     warnings:
-      number > 1 ? [] : [...(tls === undefined ? exposure(listen.host) : []), ...warnOfUnknownSettings(environment)],
+      number > 1
+        ? []
+        : [
+            ...(tls === undefined ? exposure(listen.host) : []),
+            ...(authzListen === undefined ? [] : authzExposure(authzListen.host)),
+            ...warnOfUnknownSettings(environment),
+          ],
   };
 }
 
@@ -236,5 +246,13 @@ function exposure(host: string): string[] {
     ? []
     : [
         `CLAVIGER_LISTEN is ${host}: secrets cross the network in clear. Set CLAVIGER_TLS_CERT and CLAVIGER_TLS_KEY, or put TLS in front`,
+      ];
+}
+
+function authzExposure(host: string): string[] {
+  return isLoopback(host)
+    ? []
+    : [
+        `CLAVIGER_AUTHZ_LISTEN is ${host}: every client that reaches that port can verify keys without a credential. Let only gateways reach it`,
       ];
 }

@@ -40,7 +40,14 @@ export const SETTING = {
     flag: "--listen <host:port>",
     text: "address of the one port",
     default: DEFAULT_ADDRESS,
-    parse: (text = DEFAULT_ADDRESS) => parseListen(text),
+    parse: (text = DEFAULT_ADDRESS) => parseListen("CLAVIGER_LISTEN", text),
+  }),
+  authzListen: plain({
+    variable: "CLAVIGER_AUTHZ_LISTEN",
+    flag: "--authz-listen <host:port>",
+    text: "address of a second port, which serves /authz and /introspect only; gateways that reach it need no credential of their own for /authz",
+    default: "none",
+    parse: (text) => (text === undefined ? undefined : parseListen("CLAVIGER_AUTHZ_LISTEN", text)),
   }),
   tlsCert: plain({
     variable: "CLAVIGER_TLS_CERT",
@@ -285,10 +292,10 @@ function milliseconds(
   );
 }
 
-function parseListen(text: string): { readonly host: string; readonly port: number } {
+function parseListen(variable: string, text: string): { readonly host: string; readonly port: number } {
   const address = parseListenAddress(text);
   if (address !== undefined) return address;
-  throw new ConfigError("CLAVIGER_LISTEN", `is ${JSON.stringify(text)}. Give host:port, such as 127.0.0.1:4640`);
+  throw new ConfigError(variable, `is ${JSON.stringify(text)}. Give host:port, such as 127.0.0.1:4640`);
 }
 
 function parseWorkers(text: string | undefined): number {
