@@ -1,6 +1,10 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { get } from "node:https";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { makeCertificates, type TestCertificates } from "../../testkit/certificates.ts";
 import { startClaviger, type TestClaviger } from "../../testkit/claviger.ts";
 import { describeWithRedis } from "../../testkit/describe-with.ts";
 import { REPOSITORY } from "../../testkit/repository-copy.ts";
@@ -69,14 +73,24 @@ it("the dashboard has panels with a title, a number of their own and queries", (
   }
 });
 
-describeWithRedis("A server with Redis and a canary", () => {
+describeWithRedis("A server with Redis, a canary and a certificate", () => {
+  let certificates: TestCertificates | undefined;
   let claviger: TestClaviger | undefined;
   let series: Set<string>;
   beforeAll(async () => {
-    claviger = await startClaviger("embedded", { CLAVIGER_CANARY_MS: "60000", REDIS_URL: inject("redis")?.url ?? "" });
-    series = seriesOf(await (await fetch(`${claviger.url}/metrics`)).text());
+    certificates = await makeCertificates();
+    const { certFile, keyFile, ca } = certificates;
+    claviger = await startClaviger("embedded", {
+      ...{ CLAVIGER_CANARY_MS: "60000", REDIS_URL: inject("redis")?.url ?? "" },
+      ...{ CLAVIGER_TLS_CERT: certFile, CLAVIGER_TLS_KEY: keyFile },
+    });
+    const [response] = await once(get(`${claviger.url}/metrics`, { ca }), "response");
+    series = seriesOf(await text(response));
   });
-  afterAll(() => claviger?.close());
+  afterAll(async () => {
+    await claviger?.close();
+    certificates?.remove();
+  });
 
   it("exposes every metric that an alert or the dashboard names", () => {
     const expressions = [...alerts(), ...panels().flatMap(({ targets }) => targets)].map(({ expr }) => expr);

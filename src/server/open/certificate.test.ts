@@ -78,6 +78,22 @@ describeWithOpenssl("the certificate of the port", () => {
     expect(await shown()).toBe(fingerprint(second));
   });
 
+  it("fails no connection while it is replaced again and again", async () => {
+    const turns = 20;
+    // Each look reads twice.
+    const files = Array.from({ length: 2 * turns }, (_, read) => pairOf(read % 4 < 2 ? second : first));
+    const { certificate, lines, shown } = await serve(...files);
+    const looks = (async () => {
+      for (let turn = 0; turn < turns; turn++) await certificate.look();
+    })();
+    const seen = new Set<string | undefined>();
+    for (let connection = 0; connection < 100; connection++) seen.add(await shown());
+    await looks;
+    expect(seen).toEqual(new Set([fingerprint(first), fingerprint(second)]));
+    expect(certificate.failures).toBe(0);
+    expect(lines.filter((line) => line.includes("was replaced"))).toHaveLength(turns);
+  });
+
   it("stays if its key does not fit, even where the read does not see it", async () => {
     const mixed = { cert: pairOf(second)().cert, key: pairOf(first)().key };
     const { certificate, shown } = await serve(() => mixed);
