@@ -1,6 +1,6 @@
 // Runs before `npm start` and `npm test`, under any Node of the machine: plain JavaScript, no packages.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -36,6 +36,9 @@ function fail(message) {
 
 const locked = packagesOf("package-lock.json");
 const justInstalled = !isInstalled(locked);
+if (justInstalled && lstatSync(join(root, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink()) {
+  fail("node_modules is a link, and npm would empty the folder behind it; run `npm ci` there, or remove the link");
+}
 if (justInstalled) {
   console.log(`installing dependencies (about ${needsTools ? 700 : 80} MB, once) …`);
   const command = ["npm", locked ? "ci" : "install", "--loglevel=error", needsTools ? "--include=dev" : "--omit=dev"];
