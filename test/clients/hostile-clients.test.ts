@@ -265,7 +265,7 @@ describe("what a hostile client sends", () => {
     ]);
     onTestFinished(async () => void (await slow.stop()));
     const authorization = `Bearer ${slow.token}`;
-    const attack = dataFrames(PATHS.verify, ofBytes(32_000), { size: 1, authorization });
+    const attack = dataFrames(PATHS.verify, ofBytes(16_000), { size: 1, authorization });
     const ratio = perByte(await play(slow, { ...attack, connections: 1 })) / (ordinary.get("past the router") ?? 0);
     expect(ratio).toBeGreaterThan(MOST_RATIO);
   });
