@@ -7,8 +7,6 @@ export class Call {
   caller: Caller;
   /** When it came, by the monotonic clock in milliseconds; undefined until the gate has seen it. */
   startMs: number | undefined;
-  /** Whether its listener vouches for its callers, so that gateways ask without a credential. The transport sets it. */
-  isVouched = false;
   /** Whether it has its line in the log. */
   isLogged = false;
 

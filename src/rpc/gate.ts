@@ -27,8 +27,6 @@ const OPENABLE: ReadonlySet<string> = new Set([
   "claviger.v1.KeyVerifier/BatchVerify",
   "envoy.service.auth.v3.Authorization/Check",
 ]);
-/** Methods that a listener for gateways opens. */
-const VOUCHABLE: ReadonlySet<string> = new Set(["envoy.service.auth.v3.Authorization/Check"]);
 export const REQUEST_ID_HEADER = "x-request-id";
 /**
  * A request with this header, whatever its value, gets the epoch of the answering process: several may share an
@@ -94,7 +92,7 @@ export class Gate {
   }
 
   #isAdmittedFromMemory({ method, call, authorization }: ArrivingCall): boolean {
-    const permission = this.#permissionOf(method, call);
+    const permission = this.#permissionOf(method);
     if (permission === "open") return true;
     const secret = secretOf(authorization);
     if (secret === undefined || permission === undefined) return false;
@@ -144,7 +142,7 @@ export class Gate {
 
   async #admit({ method, call, authorization }: ArrivingCall): Promise<void> {
     const { verifier, users } = this.#options;
-    const permission = this.#permissionOf(method, call);
+    const permission = this.#permissionOf(method);
     if (permission === undefined) {
       throw new ClavigerError(
         "PERMISSION_DENIED",
@@ -167,9 +165,8 @@ export class Gate {
     requirePermission(call.caller, permission);
   }
 
-  #permissionOf(method: string, call: Call): Permission | "open" | undefined {
+  #permissionOf(method: string): Permission | "open" | undefined {
     if (OPENABLE.has(method) && this.#options.verifyAccess === "open") return "open";
-    if (VOUCHABLE.has(method) && call.isVouched) return "open";
     return METHOD_PERMISSIONS[method];
   }
 }

@@ -7,11 +7,10 @@ import { parseTls, TLS_VARIABLES } from "../../postgres/connect/tls.ts";
 import type { RedisAddress } from "../../redis/parse-redis-url.ts";
 import { isLoopback } from "../../system/addresses.ts";
 import type { LogFormat } from "../observe/logger.ts";
-import type { CertificateFiles } from "../open/certificate.ts";
 import { readRedis } from "../open/read-redis.ts";
 import { ConfigError } from "../startup-error.ts";
 import type { Policy } from "./policy.ts";
-import { readCertificateFiles } from "./read-pem.ts";
+import { type CertificateFiles, readCertificateFiles } from "./read-pem.ts";
 import { parseRootSecrets, SETTING, SETTINGS, type Setting } from "./settings.ts";
 import { warnOfUnknownSettings } from "./unknown-settings.ts";
 

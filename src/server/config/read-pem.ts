@@ -1,8 +1,15 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { shownPath } from "../../keys/secret.ts";
-import type { CertificateFiles } from "../open/certificate.ts";
+import type { PortTls } from "../../transport/port/tls.ts";
 import { ConfigError } from "../startup-error.ts";
+
+/** The certificate that the port shows, with its key, and how to read both again. */
+export interface CertificateFiles {
+  readonly pair: PortTls;
+  /** Rejects, with what to do, where the files hold no pair. */
+  readonly reread: () => Promise<PortTls>;
+}
 
 /** A setting that names a file. */
 interface NamedFile {

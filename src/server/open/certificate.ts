@@ -2,14 +2,8 @@ import { X509Certificate } from "node:crypto";
 import type { Logger } from "pino";
 import { pause } from "../../system/node.ts";
 import { type PortTls, TlsDoor } from "../../transport/port/tls.ts";
+import type { CertificateFiles } from "../config/read-pem.ts";
 import { Outage } from "../observe/outage.ts";
-
-/** The certificate that the port shows, with its key, and how to read both again. */
-export interface CertificateFiles {
-  readonly pair: PortTls;
-  /** Rejects, with what to do, where the files hold no pair. */
-  readonly reread: () => Promise<PortTls>;
-}
 
 /** Milliseconds between two reads that must agree: longer than a writer needs from truncating a file to filling it. */
 const SETTLE_MS = 10;
